@@ -1,0 +1,114 @@
+"""The command line: one short file a command; each parses, calls and prints.
+
+This is the one place where errors become sentences on stderr and exit statuses:
+0 found or done, 1 nothing found, 2 any error, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import NoReturn, cast
+
+import click
+
+from facesearch import __version__
+from facesearch.errors import FacesearchError
+
+# name -> module and the first line of its help, so that `--help` need not import any of them.
+COMMANDS = {
+    "index": ("facesearch.cli.index", "Take in the photos below folders, or bring the index up to date."),
+    "query": ("facesearch.cli.query", "Find the photos whose faces are nearest to a reference."),
+    "info": ("facesearch.cli.info", "Say what an index holds."),
+    "forget": ("facesearch.cli.forget", "Remove photos from an index for good."),
+    "move-root": ("facesearch.cli.move_root", "Tell an index that its photos lie elsewhere now."),
+    "models": ("facesearch.cli.models", "Fetch, check, import and remove models."),
+}
+
+INTERRUPTED = 130
+
+
+class LazyGroup(click.Group):
+    """Imports a command when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Give the commands' names in the order in which they are met."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        return cast("click.Command", import_module(COMMANDS[cmd_name][0]).command)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands from the table."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="facesearch")
+def main() -> None:
+    """Find the photographs that show a face, on your own machine; nothing leaves it.
+
+    \b
+    Examples:
+      facesearch index ~/Pictures
+      facesearch query reference.jpg --top 4
+      facesearch query reference.jpg --sheet result.jpg
+
+    Exit status: 0 found or done, 1 nothing found, 2 any error, 130 interrupted.
+    """  # noqa: D301 (click's own mark for a block that is not rewrapped)
+
+
+def run() -> NoReturn:
+    """Run the command line and exit: the console script."""
+    _prepare_streams()
+    try:
+        # In standalone mode click itself would end both an interrupt and a closed pipe with 1.
+        status = main.main(standalone_mode=False)
+        sys.stdout.flush()
+    except FacesearchError as error:
+        status = _complain(error.message, error.hint)
+    except click.exceptions.Exit as error:
+        status = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("Interrupted.", err=True)
+        status = INTERRUPTED
+    except BrokenPipeError:
+        status = 0
+    _end(status if isinstance(status, int) else 0)
+
+
+def _complain(message: str, hint: str) -> int:
+    click.echo(f"facesearch: {message}", err=True)
+    if hint:
+        click.echo(hint, err=True)
+    return 2
+
+
+def _prepare_streams() -> None:
+    """Let paths that are not UTF-8 pass as the bytes they are; keep libraries' chatter off stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="surrogateescape")
+    if not sys.warnoptions:
+        import warnings
+
+        warnings.simplefilter("ignore")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+
+
+def _end(status: int) -> NoReturn:
+    """Leave without a second complaint about a pipe that the reader has closed."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(status)

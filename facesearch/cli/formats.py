@@ -1,0 +1,121 @@
+"""The forms in which matches are written: table, tsv, csv, json, jsonl, paths."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from facesearch.cli.text import SCHEMA, csv_line, escaped, tsv_line, with_path_bytes
+
+if TYPE_CHECKING:
+    from facesearch.faces import Match
+    from facesearch.search import Answer
+
+COLUMNS = ("query", "rank", "distance", "probability", "path", "x", "y", "w", "h")
+
+Answers = Iterable["Answer"]
+
+
+def query_name(answer: Answer) -> str:
+    """Give what stands in the column `query`: the reference, or the fused ones joined by ' + '."""
+    return " + ".join(reference.path for reference in answer.references)
+
+
+def _fields(answer: Answer, match: Match) -> tuple[object, ...]:
+    box = match.box
+    probability = "" if match.probability is None else f"{match.probability:.4f}"
+    return (
+        query_name(answer),
+        match.rank,
+        f"{match.distance:.6f}",
+        probability,
+        match.path,
+        box.x,
+        box.y,
+        box.width,
+        box.height,
+    )
+
+
+def as_tsv(answers: Answers) -> Iterator[str]:
+    """Give one line a match, without a heading."""
+    for answer in answers:
+        for match in answer.matches:
+            yield tsv_line(_fields(answer, match))
+
+
+def as_csv(answers: Answers) -> Iterator[str]:
+    """Give a heading and one record a match."""
+    yield csv_line(COLUMNS)
+    for answer in answers:
+        for match in answer.matches:
+            yield csv_line(_fields(answer, match))
+
+
+def as_paths(answers: Answers, end: str = "\n") -> Iterator[str]:
+    """Give the matches' paths as they are, each ended by a newline or by `end`."""
+    for answer in answers:
+        for match in answer.matches:
+            yield match.path + end
+
+
+def as_table(answers: Answers) -> Iterator[str]:
+    """Give a block for each reference, for a person to read."""
+    for number, answer in enumerate(answers):
+        yield ("\n" if number else "") + escaped(query_name(answer)) + "\n"
+        if not answer.matches:
+            yield "  no match\n"
+        for match in answer.matches:
+            probability = "" if match.probability is None else f"  {match.probability:6.1%}"
+            yield f"{match.rank:4}  {match.distance:8.4f}{probability}  {escaped(match.path)}\n"
+
+
+def as_json(answers: Answers) -> Iterator[str]:
+    """Give one object with all references, hits included."""
+    results = [
+        {**_reference(answer), "matches": [_match(match) for match in answer.matches]} for answer in answers
+    ]
+    yield json.dumps({"schema": SCHEMA, "results": results}, indent=2) + "\n"
+
+
+def as_jsonl(answers: Answers) -> Iterator[str]:
+    """Give one object a line for each match."""
+    for answer in answers:
+        for match in answer.matches:
+            yield json.dumps({"schema": SCHEMA, **_reference(answer), **_match(match)}) + "\n"
+
+
+def _reference(answer: Answer) -> dict[str, Any]:
+    faces = [
+        with_path_bytes({"path": one.path, "face": one.face, "box": _box(one.box)})
+        for one in answer.references
+    ]
+    return {"query": query_name(answer), "references": faces}
+
+
+def _match(match: Match) -> dict[str, Any]:
+    return with_path_bytes(
+        {
+            "rank": match.rank,
+            "distance": match.distance,
+            "probability": match.probability,
+            "path": match.path,
+            "face": match.face,
+            "box": _box(match.box),
+        }
+    )
+
+
+def _box(box: Any) -> dict[str, int]:  # noqa: ANN401 (a Box; numpy-free import)
+    return {"x": box.x, "y": box.y, "w": box.width, "h": box.height}
+
+
+FORMATS: Mapping[str, Callable[[Answers], Iterator[str]]] = {
+    "table": as_table,
+    "tsv": as_tsv,
+    "csv": as_csv,
+    "json": as_json,
+    "jsonl": as_jsonl,
+    "paths": as_paths,
+}

@@ -1,0 +1,158 @@
+"""`facesearch index`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from facesearch.cli.options import (
+    AnyPath,
+    index_option,
+    json_option,
+    make_runtime,
+    model_option,
+    open_library,
+    quiet_option,
+    runtime_options,
+)
+from facesearch.cli.progress import Progress
+from facesearch.cli.text import escaped, escaped_field, write_json
+
+if TYPE_CHECKING:
+    from facesearch.update import Plan, Report
+
+
+@click.command("index", short_help="Take in the photos below folders, or bring the index up to date.")
+@click.argument("paths", nargs=-1, required=True, type=AnyPath(), metavar="PATH...")
+@index_option
+@model_option
+@click.option("--detector", metavar="NAME", help="What finds the faces.  [default: the model's]")
+@click.option("--min-face", type=click.IntRange(0), metavar="PX", help="The smallest face that is looked for.")
+@click.option("--faces", type=click.Choice(["all", "largest"]), help="Which faces of a photo.  [default: all]")
+@click.option(
+    "--rotations/--no-rotations", default=None, help="Look at photos without a face in all four orientations."
+)
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out names or paths; may be repeated.")
+@click.option("--hidden", is_flag=True, help="Take in names that begin with a dot.")
+@click.option("--follow", is_flag=True, help="Follow links to folders and files.")
+@click.option("--batch", type=click.IntRange(1, 1024), metavar="N", help="Faces in one call of the network.")
+@runtime_options
+@click.option("--rebuild", is_flag=True, help="Embed everything anew; the old index serves until then.")
+@click.option("--prune", is_flag=True, help="Drop photos that are gone, even most of a folder.")
+@click.option("--again", is_flag=True, help="Take in photos that were forgotten.")
+@click.option("--dry-run", is_flag=True, help="Only say what there is to do.")
+@click.option("--strict", is_flag=True, help="End with 2 when a photo is unreadable or a folder was spared.")
+@click.option("--errors", "errors_file", metavar="FILE", type=AnyPath(), help="List unreadable photos there.")
+@json_option
+@quiet_option
+def command(paths: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 (click's options by name)
+    """Take in the photos below folders, or bring the index up to date.
+
+    Photos that are known and unchanged are not opened, moved ones keep their faces. Ctrl-C keeps what was
+    done. Photos that cannot be read are counted and listed; they never end a run.
+
+    \b
+    Examples:
+      facesearch index ~/Pictures
+      facesearch index ~/Pictures /mnt/archive --exclude '*.gif' --exclude screenshots
+      facesearch index ~/Pictures --index family.npz --dry-run
+      facesearch index ~/Pictures --rebuild --min-face 60
+
+    Exit status: 0 done, 2 when a PATH is missing or anything failed, 130 interrupted.
+    """  # noqa: D301
+    from facesearch.library import Looking, absolute
+    from facesearch.update import Wanted
+
+    names = ("exclude", "hidden", "follow", "prune", "again")
+    wanted = Wanted(absolute(paths), **{name: options.pop(name) for name in names})
+    looking = Looking(**{name: options.pop(name) for name in ("detector", "min_face", "faces", "rotations")})
+    quiet, verbose, as_json = options["quiet"], options["verbose"], options["as_json"]
+    library = open_library(
+        options["index_file"], options["model"], quiet=quiet, runtime=make_runtime(options, options["batch"])
+    )
+    if options["dry_run"]:
+        _say_plan(library.plan(wanted, looking), as_json=as_json)
+        return
+    with Progress(quiet=quiet) as progress:
+        report = library.index(
+            wanted,
+            looking,
+            rebuild=options["rebuild"],
+            on_plan=lambda plan: progress.start(len(plan.new)),
+            on_photo=progress.photo,
+        )
+    if options["errors_file"]:
+        _write_errors(options["errors_file"], report)
+    _say(report, str(library.index_path), quiet=quiet, verbose=verbose, as_json=as_json)
+    sys.exit(_status(report, strict=options["strict"]))
+
+
+def _status(report: Report, *, strict: bool) -> int:
+    if report.interrupted:
+        return 130
+    return 2 if report.problems or (strict and (report.unreadable or report.kept)) else 0
+
+
+def _say_plan(plan: Plan, *, as_json: bool) -> None:
+    if as_json:
+        write_json({"new": [photo.path for photo in plan.new], "unchanged": plan.unchanged, "gone": plan.gone})
+        return
+    click.echo(f"{len(plan.new)} new or changed, {plan.unchanged} unchanged, {len(plan.gone)} gone")
+    for path, reason in plan.problems.items():
+        click.echo(f"{escaped(path)}: {reason}", err=True)
+
+
+def _write_errors(path: str, report: Report) -> None:
+    from facesearch.errors import storage_error
+
+    try:
+        with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+            for photo, reason in sorted(report.unreadable.items()):
+                file.write(f"{escaped_field(photo)}\t{escaped_field(reason)}\n")
+    except OSError as error:
+        raise storage_error(path, error) from error
+
+
+def _say(report: Report, index_file: str, *, quiet: bool, verbose: bool, as_json: bool) -> None:
+    for path, reason in report.problems.items():
+        click.echo(f"facesearch: {escaped(path)} cannot be read: {reason}. Its photos stay as they were.", err=True)
+    for path, count in report.kept.items():
+        click.echo(
+            f"facesearch: {count} photos below {escaped(path)} are gone, which is most of it: they were kept. "
+            "If they are to go, run this again with --prune.",
+            err=True,
+        )
+    shown = sorted(report.unreadable.items())
+    for path, reason in shown if verbose else shown[:10]:
+        click.echo(f"{escaped(path)}: {reason}", err=True)
+    if len(shown) > 10 and not verbose:
+        click.echo(f"... and {len(shown) - 10} more: `facesearch info --list unreadable`.", err=True)
+    if as_json:
+        write_json({**asdict(report), "index": index_file})
+    elif not quiet:
+        click.echo(_tally(report, index_file), err=True)
+
+
+def _tally(report: Report, index_file: str) -> str:
+    looked = report.indexed + report.no_face + len(report.unreadable)
+    parts = [
+        (report.indexed, "indexed"),
+        (report.unchanged, "unchanged"),
+        (report.moved, "moved"),
+        (report.copied, "copies of known photos"),
+        (report.forgotten, "forgotten"),
+        (report.removed, "removed"),
+        (report.no_face, "without a face"),
+        (len(report.unreadable), "unreadable"),
+        (report.recovered, "recovered from an interrupted run"),
+    ]
+    counted = [f"{count} {name}" for count, name in parts if count] or ["nothing to do"]
+    speed = f" in {report.seconds:.1f} s ({looked / report.seconds:.1f} photos/s)" if looked else ""
+    ended = "Interrupted; what was done is kept: " if report.interrupted else ""
+    return (
+        f"{ended}{', '.join(counted)}{speed}\n"
+        f"{report.faces} faces of {report.photos} photos in {escaped(index_file)}"
+    )

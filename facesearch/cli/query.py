@@ -1,0 +1,156 @@
+"""`facesearch query`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from facesearch.cli.formats import FORMATS, as_paths
+from facesearch.cli.options import (
+    AnyPath,
+    index_option,
+    json_option,
+    make_runtime,
+    model_option,
+    open_library,
+    quiet_option,
+    runtime_options,
+)
+from facesearch.cli.progress import Progress
+from facesearch.cli.text import escaped, write
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from facesearch.library import Answers, Library
+    from facesearch.search import Question
+
+
+@click.command("query", short_help="Find the photos whose faces are nearest to a reference.")
+@click.argument("refs", nargs=-1, type=AnyPath(), metavar="REF...")
+@index_option
+@model_option
+@click.option(
+    "--top", type=click.IntRange(1), default=4, show_default=True, metavar="N", help="Matches for each reference."
+)
+@click.option("--metric", type=click.Choice(["cosine", "euclidean"]), help="Which distance.  [default: the model's]")
+@click.option("--threshold", type=float, metavar="D", help="Leave out matches farther than this.")
+@click.option("--by", type=click.Choice(["photo", "face"]), default="photo", show_default=True, help="List each photo once, or each face.")
+@click.option("--face", type=click.IntRange(1), metavar="N", help="Look for REF's face N, 1 for the largest.")
+@click.option("--all-faces", is_flag=True, help="Look for every face of REF.")
+@click.option("--whole", is_flag=True, help="REF is nothing but the face.")
+@click.option("--together", is_flag=True, help="All REFs show one person: fuse them.")
+@click.option("--include-self", is_flag=True, help="Let REF's own file be a match.")
+@click.option("--unique", is_flag=True, help="List copies of one photo once.")
+@click.option("--rotations/--no-rotations", default=None, help="Look at REF in all four orientations.")
+@click.option("--files-from", metavar="FILE", type=AnyPath(), help="Read REFs from a file, one a line; - is stdin.")
+@click.option("--files0-from", metavar="FILE", type=AnyPath(), help="The same, each ended by a zero byte.")
+@click.option("--format", "form", type=click.Choice(list(FORMATS)), help="[default: table on a terminal, else tsv]")
+@json_option
+@click.option("-0", "--null", is_flag=True, help="Write paths alone, each ended by a zero byte.")
+@click.option("--sheet", metavar="FILE.jpg", type=AnyPath(), help="Draw the references and their matches.")
+@click.option("--copy-to", metavar="DIR", type=AnyPath(), help="Copy the matches there.")
+@click.option("--link-to", metavar="DIR", type=AnyPath(), help="Make symbolic links to the matches there.")
+@runtime_options
+@quiet_option
+def command(refs: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 (click's options by name)
+    """Find the photos whose faces are nearest to the face in a reference photo.
+
+    The largest face of each REF is looked for. Distances are smaller for nearer; with resnet50 they
+    measure how alike two pictures of faces look, not whether they show one person.
+
+    \b
+    Examples:
+      facesearch query reference.jpg --top 10
+      facesearch query reference.jpg --sheet result.jpg
+      facesearch query a.jpg b.jpg c.jpg --together --threshold 0.3
+      find refs -name '*.jpg' -print0 | facesearch query --files0-from - --format tsv
+      facesearch query reference.jpg -0 | xargs -0 -I{} cp {} found/
+
+    Without a terminal: one line a match, the columns query, rank, distance, probability, path, x, y, w, h.
+
+    Exit status: 0 found, 1 nothing found, 2 any error, 130 interrupted.
+    """  # noqa: D301
+    references = _references(refs, options)
+    quiet = options["quiet"]
+    library = open_library(
+        options["index_file"], options["model"], quiet=quiet, runtime=make_runtime(options)
+    )
+    question = _question(library, options)
+    face = "all" if options["all_faces"] else options["face"] or "largest"
+    with Progress(quiet=quiet or len(references) < 20) as progress:
+        progress.start(len(references))
+        answers = library.query(
+            references,
+            question,
+            face=face,
+            whole=options["whole"],
+            rotations=options["rotations"],
+            on_photo=progress.photo,
+        )
+    for _, error in answers.problems:
+        click.echo(f"facesearch: {escaped(error.message)} {error.hint}".rstrip(), err=True)
+    _write(answers, options)
+    _keep(answers, options, library, quiet=quiet)
+    sys.exit(_status(answers))
+
+
+def _references(refs: Sequence[str], options: dict[str, Any]) -> list[str]:
+    from facesearch.cli.reflist import read_list
+
+    references = list(refs)
+    for name, end in (("files_from", b"\n"), ("files0_from", b"\0")):
+        if options[name]:
+            references += read_list(options[name], end)
+    if not references and not (options["files_from"] or options["files0_from"]):
+        raise click.UsageError("Name at least one REF, or --files-from a list of them.")
+    return references
+
+
+def _question(library: Library, options: dict[str, Any]) -> Question:
+    from facesearch.search import Question
+
+    names = ("top", "by", "include_self", "unique", "together")
+    chosen = {name: options[name] for name in names}
+    if options["threshold"] is not None:
+        chosen["threshold"] = options["threshold"]
+    return Question(metric=options["metric"] or library.card.metric, **chosen)
+
+
+def _write(answers: Answers, options: dict[str, Any]) -> None:
+    if options["null"]:
+        if options["form"] not in (None, "paths") or options["as_json"]:
+            raise click.UsageError("-0 writes paths alone: leave out --format and --json.")
+        pieces = as_paths(answers.answers, "\0")
+    else:
+        form = options["form"] or ("table" if sys.stdout.isatty() else "tsv")
+        pieces = FORMATS["json" if options["as_json"] else form](answers.answers)
+    for piece in pieces:
+        write(piece)
+
+
+def _keep(answers: Answers, options: dict[str, Any], library: Library, *, quiet: bool) -> None:
+    """Draw the sheet, copy or link the matches."""
+    metric = options["metric"] or library.card.metric
+    if options["sheet"]:
+        from facesearch.cli.sheet import write_sheet
+
+        write_sheet(answers.answers, options["sheet"], metric)
+    for folder, link in ((options["copy_to"], False), (options["link_to"], True)):
+        if folder:
+            from facesearch.show.collect import collect
+
+            paths = [match.path for answer in answers.answers for match in answer.matches]
+            count = collect(paths, folder, link=link)
+            if not quiet:
+                click.echo(f"{count} photos {'linked' if link else 'copied'} to {escaped(folder)}", err=True)
+
+
+def _status(answers: Answers) -> int:
+    from facesearch.errors import NoFace
+
+    if any(not isinstance(error, NoFace) for _, error in answers.problems):
+        return 2
+    return 0 if any(answer.matches for answer in answers.answers) else 1

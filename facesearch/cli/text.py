@@ -1,0 +1,73 @@
+"""Names from files as text: data in every output, never control characters, always reversible."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import click
+
+SCHEMA = 1
+
+
+def escaped(text: str) -> str:
+    """Give text for a person to read: control characters and lone surrogates escaped."""
+    return "".join(_shown(character) for character in text)
+
+
+def _shown(character: str) -> str:
+    if character.isprintable() or character == " ":
+        return character
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def escaped_field(value: object) -> str:
+    """Give a TSV field: backslash, tab, newline and carriage return escaped, other bytes as they are."""
+    text = str(value)
+    for character, escape in (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r")):
+        text = text.replace(character, escape)
+    return text
+
+
+def tsv_line(fields: Iterable[object]) -> str:
+    """Give one line of TSV, with its newline."""
+    return "\t".join(escaped_field(field) for field in fields) + "\n"
+
+
+def csv_line(fields: Iterable[object]) -> str:
+    """Give one record of CSV as RFC 4180 has it, but with a newline alone at its end."""
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerow(list(fields))
+    return stream.getvalue()
+
+
+def with_path_bytes(fields: Mapping[str, Any], name: str = "path") -> dict[str, Any]:
+    """Add the path's bytes in base64 where they are not UTF-8."""
+    result = dict(fields)
+    raw = os.fsencode(result[name])
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        result[f"{name}_bytes"] = base64.b64encode(raw).decode("ascii")
+    return result
+
+
+def write_json(value: Mapping[str, Any]) -> None:
+    """Write an object with its schema number to stdout."""
+    write(json.dumps({"schema": SCHEMA, **value}, indent=2) + "\n")
+
+
+def write(text: str) -> None:
+    """Write to stdout as it is; paths that are not UTF-8 become the bytes they are."""
+    if hasattr(sys.stdout, "buffer"):
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
+        sys.stdout.buffer.flush()
+    else:  # a stream of text that a test or a notebook put in stdout's place
+        click.echo(text, nl=False)

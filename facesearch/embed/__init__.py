@@ -1,0 +1,140 @@
+"""What a face looks like as numbers: the Embedder protocol and the table of embedders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol, cast
+
+from facesearch.errors import ModelError, UnknownModel
+from facesearch.models.store import ModelStore, silent
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from facesearch.models.card import Card
+    from facesearch.models.recipe import Recipe
+
+# name -> module; each holds its model's RECIPE. A model from elsewhere needs no line: `models import`.
+MODELS: Mapping[str, str] = {
+    "resnet50": "facesearch.embed.resnet50",
+}
+
+
+class Embedder(Protocol):
+    """Turns face crops into vectors.
+
+    `embed` may be called from several threads at once.
+
+    Attributes:
+        card: What is to be known of the network: size and margin of the crops, dim of the vectors.
+    """
+
+    card: Card
+
+    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Give the vector of each crop.
+
+        Args:
+            crops: (n, height, width, 3) BGR uint8, height and width as the card says; n may be 0.
+
+        Returns:
+            (n, dim) float32, as the network gives them (not normalised).
+        """
+        ...
+
+
+def recipe_of(name: str) -> Recipe | None:
+    """Give the recipe of a model that can be fetched by its name; None for every other name."""
+    if module := MODELS.get(name):
+        return cast("Recipe", import_module(module).RECIPE)
+    from facesearch.embed.applications import application_recipe
+
+    return application_recipe(name)
+
+
+def card_of(name: str, store: ModelStore | None = None) -> Card:
+    """Give a model's card without loading the network; one of `MODELS` need not be here.
+
+    Raises:
+        UnknownModel: The model is not here, and its card is known only when it is fetched.
+        ModelBroken: The model is here and its card or files are not in order.
+    """
+    store = store or ModelStore()
+    if store.installed(name):
+        return store.card(name)
+    recipe = _recipe(name, store)
+    if name not in MODELS:
+        raise UnknownModel(f"The model {name} is not here yet.", f"Run 'facesearch models fetch {name}'.")
+    return recipe.card
+
+
+def fetch_model(name: str, store: ModelStore, *, notify: Callable[[str], None] = silent) -> Card:
+    """Bring a model by its name, unless it is here and in order; see `ModelStore.fetch`.
+
+    Raises:
+        UnknownModel: No model of this name can be fetched.
+    """
+    return store.fetch(_recipe(name, store), notify=notify)
+
+
+def open_embedder(
+    name: str,
+    *,
+    store: ModelStore | None = None,
+    runtime: str = "openvino",
+    precision: str = "auto",
+    device: str = "CPU",
+    notify: Callable[[str], None] = silent,
+) -> Embedder:
+    """Open a model, fetching it when it is missing.
+
+    Args:
+        name: "resnet50", or any model of the store.
+        store: Where the models lie.
+        runtime: "openvino"; or "tensorflow", which runs the Keras model itself where there is one.
+        precision: "auto" (bf16 where the processor has it), "f32" or "bf16".
+        device: The OpenVINO device.
+        notify: Is told of a fetch, in sentences.
+
+    Raises:
+        UnknownModel: No model of this name is here or can be fetched.
+        FetchFailed: It is not here and could not be fetched.
+        ModelBroken: Its files are not what its card says.
+        ModelError: The runtime, precision or device is not there.
+    """
+    store = store or ModelStore()
+    if not store.installed(name):
+        store.fetch(_recipe(name, store), notify=notify)
+    card = store.card(name)
+    if runtime == "tensorflow":
+        return _open_keras(card, store, precision)
+    if runtime != "openvino":
+        raise ModelError(f"There is no runtime {runtime!r}.", "Use openvino or tensorflow.")
+    from facesearch.embed.runtime import OpenVinoEmbedder
+
+    return OpenVinoEmbedder(card, store.path(name), precision=precision, device=device)
+
+
+def _open_keras(card: Card, store: ModelStore, precision: str) -> Embedder:
+    recipe = recipe_of(card.name)
+    if recipe is None or not recipe.keras:
+        raise ModelError(f"The model {card.name} is no Keras model here.", "Leave out --runtime tensorflow.")
+    from facesearch.embed.keras_runtime import KerasEmbedder
+
+    return KerasEmbedder(card, store.path(card.name), recipe.keras, precision=precision)
+
+
+def _recipe(name: str, store: ModelStore) -> Recipe:
+    if recipe := recipe_of(name):
+        return recipe
+    from facesearch.embed.applications import APPLICATIONS, PREFIX
+
+    known = {*MODELS, *store.names(), *(PREFIX + application for application in APPLICATIONS)}
+    near = get_close_matches(name, sorted(known), n=3, cutoff=0.6)
+    raise UnknownModel(
+        f"There is no model {name!r}.{' Near to it: ' + ', '.join(near) + '.' if near else ''}",
+        "Run 'facesearch models list' for all, or 'facesearch models import' for a network from elsewhere.",
+    )

@@ -1,0 +1,104 @@
+"""Networks from elsewhere: any file that OpenVINO or Keras reads becomes a model like the others."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from facesearch.embed import MODELS, recipe_of
+from facesearch.embed.conversion import run_keras
+from facesearch.embed.network import own_size, store_network
+from facesearch.errors import ModelBroken, ModelError
+from facesearch.models.card import TENSORS, Card, check_name
+from facesearch.models.exchange import is_exported, unpack_model
+from facesearch.models.landing import Notify
+from facesearch.models.recipe import Recipe
+from facesearch.models.sources import file_digest
+from facesearch.models.store import ModelStore, silent
+from facesearch.models.tensors import load_tensors, tensors_digest
+
+# What OpenVINO reads as it is; Keras' own format goes through Keras.
+_READ_AS_IS = (".xml", ".onnx", ".tflite")
+_KERAS = ".keras"
+
+# Stands in a card for the size that the network itself says.
+OWN_SIZE = (0, 0)
+
+
+def import_model(file: Path, card: Card, store: ModelStore, *, notify: Notify = silent) -> Card:
+    """Put a network into the store.
+
+    Args:
+        file: A network (.onnx, .tflite, .keras, or .xml with its .bin beside it), an archive that
+            `export_model` wrote, or, for a name of `MODELS`, its weight file.
+        card: What the file does not say: name, size (OWN_SIZE for the network's own), color, mean, scale,
+            margin, detector, landmarks. An archive and a weight file bring a card of their own.
+        store: Where it goes.
+        notify: Is told what happens, in sentences.
+
+    Returns:
+        The card as it was stored.
+
+    Raises:
+        ModelError: The file is of no kind that can be imported, the network makes no vectors of pictures,
+            or there is a model of this name already.
+        ModelBroken: The file is damaged, holds other weights than its name says, or the card is unusable.
+        StorageError: The disk is full or the folder cannot be written.
+    """
+    check_name(card.name)
+    # What the caller wishes is checked as strictly as what a file says.
+    Card.from_json(replace(card, size=(224, 224) if card.size == OWN_SIZE else card.size).to_json())
+    recipe = recipe_of(card.name) if card.name in MODELS else None
+    return store.install(card.name, _builder_for(file, card, recipe), notify=notify)
+
+
+def _builder_for(file: Path, card: Card, recipe: Recipe | None) -> Callable[[Path], Card]:
+    if not file.is_file() or not os.access(file, os.R_OK):
+        raise ModelError(f"{file} is not a file that can be read.", "Name the network's file.")
+    if is_exported(file):
+        return partial(_unpack, file, recipe)
+    if recipe is not None:
+        return partial(recipe.build, file)
+    if file.suffix.lower() not in (*_READ_AS_IS, _KERAS):
+        raise ModelError(
+            f"{file.name} is of no kind that can be imported.",
+            f"Give a network as {', '.join(_READ_AS_IS)} or {_KERAS}, an archive of 'models export', or with "
+            f"--name {' or '.join(MODELS)} its weight file.",
+        )
+    return partial(_convert, file, card)
+
+
+def _unpack(file: Path, recipe: Recipe | None, folder: Path) -> Card:
+    card = unpack_model(file, folder)
+    if recipe is None:
+        return card
+    # A name that everyone knows must mean the same weights everywhere.
+    if tensors_digest(load_tensors(folder / TENSORS)) != recipe.card.digest:
+        raise ModelBroken(
+            f"{file.name} does not hold the weights of {recipe.card.name}.", "Give it another --name."
+        )
+    return replace(card, digest=recipe.card.digest)
+
+
+def _convert(file: Path, card: Card, folder: Path) -> Card:
+    with tempfile.TemporaryDirectory(dir=folder.parent) as work:
+        network = file
+        if file.suffix.lower() == _KERAS:
+            network = Path(work) / f"{file.stem}.xml"
+            run_keras("keras_file", file.resolve(), network)
+        if card.size == OWN_SIZE:
+            card = replace(card, size=own_size(network))
+        return replace(card, dim=store_network(network, card, folder), digest=_digest(file, card))
+
+
+def _digest(file: Path, card: Card) -> str:
+    """Give SHA-256 over the file as it came and over what is baked in: the same import, the same digest."""
+    baked = json.dumps([card.size, card.color, card.mean, card.scale])
+    parts = [file_digest(part, "sha256") for part in (file, file.with_suffix(".bin")) if part.is_file()]
+    return f"sha256:{hashlib.sha256(' '.join([*parts, baked]).encode()).hexdigest()}"

@@ -1,0 +1,20 @@
+"""Turns a Keras model into an OpenVINO file; for the modules that `conversion.run_keras` runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+
+
+def export_network(model: Any, path: Path) -> None:  # noqa: ANN401 - Keras has no types
+    """Write a Keras model as an OpenVINO .xml and .bin, without preprocessing."""
+    # Before anything of the conversion is imported: it starts processes that send usage figures.
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    import openvino
+
+    # OpenVINO converts a functional model; a Sequential one is the same graph once it is written as one.
+    functional = keras.Model(model.inputs, model.outputs)
+    openvino.save_model(openvino.convert_model(functional), path, compress_to_fp16=False)

@@ -1,0 +1,77 @@
+"""Runs the Keras model itself: the reference, and the way onto a CUDA GPU."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from facesearch.embed.crops import check_crops
+from facesearch.errors import ModelError
+from facesearch.models.card import TENSORS, Card
+from facesearch.models.tensors import load_tensors
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Enough to keep a GPU busy; the memory of one batch is bounded by it.
+_BATCH = 32
+
+
+class KerasEmbedder:
+    """A model in TensorFlow, on a CUDA GPU where TensorFlow sees one.
+
+    Args:
+        card: The model's card, as it was stored.
+        folder: The model's folder.
+        builder: The module whose `build_model` makes the Keras model of the stored tensors.
+        precision: "auto" lets a GPU multiply in TF32, "f32" does not; bf16 is OpenVINO's alone.
+
+    Raises:
+        ModelBroken: The tensors are missing or damaged.
+        ModelError: The precision is not there.
+    """
+
+    def __init__(self, card: Card, folder: Path, builder: str, *, precision: str = "auto") -> None:
+        if precision not in ("auto", "f32"):
+            raise ModelError(f"TensorFlow does not run {card.name} in {precision}.", "Use auto or f32.")
+        self.card = card
+        tensorflow = _load_tensorflow(tf32=precision == "auto")
+        model = import_module(builder).build_model(load_tensors(folder / TENSORS))
+        crops = tensorflow.TensorSpec((None, *card.size, 3), tensorflow.uint8)
+        self._forward = tensorflow.function(_forward(tensorflow, model, card), input_signature=[crops])
+
+    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Give the vector of each crop; see `Embedder.embed`."""
+        check_crops(crops, self.card)
+        vectors = np.empty((len(crops), self.card.dim), np.float32)
+        for start in range(0, len(crops), _BATCH):
+            block = crops[start : start + _BATCH]
+            vectors[start : start + len(block)] = self._forward(block).numpy()
+        return vectors
+
+
+def _load_tensorflow(*, tf32: bool) -> Any:  # noqa: ANN401 - TensorFlow has no types
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its greetings go to stderr otherwise
+    import tensorflow
+
+    for gpu in tensorflow.config.list_physical_devices("GPU"):
+        # Else it takes all of the GPU's memory at once. Too late where the caller has used it already.
+        with suppress(RuntimeError):
+            tensorflow.config.experimental.set_memory_growth(gpu, True)
+    tensorflow.config.experimental.enable_tensor_float_32_execution(tf32)
+    return tensorflow
+
+
+def _forward(tensorflow: Any, model: Any, card: Card) -> Any:  # noqa: ANN401
+    def forward(crops: Any) -> Any:  # noqa: ANN401
+        pixels = tensorflow.cast(crops, tensorflow.float32)
+        if card.color == "rgb":
+            pixels = pixels[..., ::-1]
+        return model((pixels - card.mean) / card.scale, training=False)
+
+    return forward

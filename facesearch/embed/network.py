@@ -1,0 +1,155 @@
+"""Makes the network that is stored: crops in as they are (BGR uint8), one vector each out."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from facesearch.embed.vino import load_openvino, reason
+from facesearch.errors import ModelError, StorageError
+from facesearch.models.card import NETWORK, WEIGHTS, Card
+
+# OpenVINO's classes have no types of their own.
+Model = Any
+
+_SIDES = {"NHWC": (1, 2), "NCHW": (2, 3)}
+_CHANNELS = {"NHWC": 3, "NCHW": 1}
+
+
+def store_network(source: Path, card: Card, folder: Path) -> int:
+    """Bake a card's preprocessing into a network and write it as network.xml and network.bin.
+
+    Args:
+        source: A network that takes one picture, in a format that OpenVINO reads (.xml, .onnx, .tflite).
+        card: Says the size, order of channels, mean and scale; its dim is not looked at.
+        folder: Where the files go.
+
+    Returns:
+        The length of the vectors.
+
+    Raises:
+        ModelError: The network cannot be read, or makes no vectors of pictures.
+        StorageError: The disk is full.
+    """
+    openvino = load_openvino()
+    try:
+        model, dim = _prepare(openvino, source, card)
+    except RuntimeError as error:
+        raise ModelError(f"OpenVINO cannot use {source.name}: {reason(error)}.") from error
+    try:
+        openvino.save_model(model, folder / NETWORK, compress_to_fp16=False)
+        # A full disk is no error to OpenVINO's writer; what is cut off shows when it is read again.
+        openvino.Core().read_model(folder / NETWORK)
+    except RuntimeError as error:
+        if shutil.disk_usage(folder).free < 1 << 20:
+            raise StorageError(
+                f"There is no room left to store the model in {folder.parent}.",
+                "Free some space, or set FACESEARCH_MODELS to another folder.",
+            ) from error
+        raise StorageError(f"{folder / WEIGHTS} could not be written whole: {reason(error)}.") from error
+    return dim
+
+
+def own_size(source: Path) -> tuple[int, int]:
+    """Give the height and width that a network's input is fixed to.
+
+    Raises:
+        ModelError: The network cannot be read, or takes pictures of any size.
+    """
+    openvino = load_openvino()
+    try:
+        shape = openvino.Core().read_model(source).input().partial_shape
+    except RuntimeError as error:
+        raise ModelError(f"OpenVINO cannot use {source.name}: {reason(error)}.") from error
+    for layout, axis in _CHANNELS.items():
+        sides = (
+            [shape[side] for side in _SIDES[layout]] if not shape.rank.is_dynamic and len(shape) == 4 else []
+        )
+        if sides and _may_be(shape[axis], 3) and all(side.is_static for side in sides):
+            return sides[0].get_length(), sides[1].get_length()
+    raise ModelError(
+        f"{source.name} does not say which size of picture it takes: its input is {shape}.",
+        "Give its --size.",
+    )
+
+
+def _prepare(openvino: Any, source: Path, card: Card) -> tuple[Model, int]:  # noqa: ANN401
+    """Give the network as it is to be stored, and the length of its vectors."""
+    model = openvino.Core().read_model(source)
+    layout = _image_layout(model, card.size, source.name)
+    if len(model.outputs) != 1:
+        raise ModelError(f"{source.name} gives {len(model.outputs)} outputs where one vector is wanted.")
+    try:
+        ready = _finish(openvino, model, layout, card, batch=-1)
+        if ready.output().partial_shape[0].is_dynamic:
+            return ready, _vector_length(ready, source.name)
+    except RuntimeError:
+        pass
+    # The batch is written into the network's own nodes: it serves one crop at a time.
+    ready = _finish(openvino, openvino.Core().read_model(source), layout, card, batch=1)
+    return ready, _vector_length(ready, source.name)
+
+
+def _image_layout(model: Model, size: tuple[int, int], name: str) -> str:
+    """Find out how the network holds a picture: "NHWC" or "NCHW"."""
+    if len(model.inputs) != 1:
+        raise ModelError(f"{name} takes {len(model.inputs)} inputs where one picture is wanted.")
+    shape = model.input().partial_shape
+    if shape.rank.is_dynamic or len(shape) != 4:
+        raise ModelError(f"{name} does not take pictures: its input is {shape}.")
+    layouts = [layout for layout, axis in _CHANNELS.items() if _may_be(shape[axis], 3)]
+    if not layouts:
+        raise ModelError(f"{name} does not take colour pictures: its input is {shape}.")
+    fitting = [
+        layout for layout in layouts
+        if all(_may_be(shape[axis], length) for axis, length in zip(_SIDES[layout], size, strict=True))
+    ]  # fmt: skip
+    if not fitting:
+        raise ModelError(
+            f"{name} takes no pictures of {size[0]}x{size[1]}: its input is {shape}.", "Give its --size."
+        )
+    return fitting[0]
+
+
+def _may_be(dimension: Any, length: int) -> bool:  # noqa: ANN401
+    return bool(dimension.is_dynamic) or dimension.get_length() == length
+
+
+def _finish(openvino: Any, model: Model, layout: str, card: Card, batch: int) -> Model:  # noqa: ANN401
+    model.reshape([batch, *card.size, 3] if layout == "NHWC" else [batch, 3, *card.size])
+    steps = openvino.preprocess.PrePostProcessor(model)
+    colors, float32 = openvino.preprocess.ColorFormat, openvino.Type.f32
+    crops = steps.input()
+    crops.tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))
+    crops.tensor().set_color_format(colors.BGR)
+    crops.model().set_layout(openvino.Layout(layout))
+    work = crops.preprocess().convert_element_type(float32)
+    if card.color == "rgb":
+        work.convert_color(colors.RGB)
+    if any(card.mean):
+        work.mean(list(card.mean))
+    if card.scale != (1.0, 1.0, 1.0):
+        work.scale(list(card.scale))
+    steps.output().tensor().set_element_type(float32)
+    return _pooled(openvino, steps.build(), _SIDES[layout])
+
+
+def _pooled(openvino: Any, model: Model, sides: tuple[int, int]) -> Model:  # noqa: ANN401
+    """Average a map of features over its two sides; vectors stay as they are."""
+    shape = model.output().partial_shape
+    if shape.rank.is_dynamic or len(shape) != 4:
+        return model
+    ops = openvino.opset13
+    vectors = ops.reduce_mean(model.get_results()[0].input_value(0), list(sides), keep_dims=False)
+    return openvino.Model([ops.result(vectors)], model.get_parameters(), model.get_friendly_name())
+
+
+def _vector_length(model: Model, name: str) -> int:
+    shape = model.output().partial_shape
+    if shape.rank.is_dynamic or len(shape) != 2 or shape[1].is_dynamic:
+        raise ModelError(
+            f"{name} gives {shape} where one vector for each picture is wanted.",
+            "Cut the network where it gives (n, dim), or (n, dim, height, width), which is averaged.",
+        )
+    return int(shape[1].get_length())

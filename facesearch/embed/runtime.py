@@ -1,0 +1,119 @@
+"""Runs a stored network with OpenVINO."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from platformdirs import user_cache_dir
+
+from facesearch.embed.crops import check_crops
+from facesearch.embed.vino import load_openvino, reason
+from facesearch.errors import ModelBroken, ModelError
+from facesearch.models.card import NETWORK, Card
+from facesearch.models.sources import check_digest
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Crops in one inference. A crop costs the same at 8 as at 32, and more only holds more memory.
+_BATCH = 16
+
+
+class OpenVinoEmbedder:
+    """A stored network, served by OpenVINO.
+
+    Args:
+        card: The model's card, as it was stored.
+        folder: The model's folder.
+        precision: "auto" (bf16 where the processor has it), "f32" or "bf16".
+        device: An OpenVINO device, such as "CPU".
+
+    Raises:
+        ModelBroken: The network's files are not what the card says.
+        ModelError: The device or the precision is not there.
+    """
+
+    def __init__(self, card: Card, folder: Path, *, precision: str = "auto", device: str = "CPU") -> None:
+        self.card = card
+        _check_xml(card, folder)
+        openvino = load_openvino()
+        core = openvino.Core()
+        _check_device(core, device)
+        config = {"INFERENCE_PRECISION_HINT": _precision(core, device, precision)}
+        if cache := _cache_folder(card):
+            core.set_property({"CACHE_DIR": cache})
+        try:
+            self._network = core.compile_model(folder / NETWORK, device, config)
+        except RuntimeError as error:
+            raise ModelBroken(
+                f"OpenVINO cannot load the model {card.name}: {reason(error)}.",
+                f"Run 'facesearch models verify {card.name}'.",
+            ) from error
+        batch = self._network.input().partial_shape[0]
+        self._batch = _BATCH if batch.is_dynamic else int(batch.get_length())
+        self._own = threading.local()
+
+    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Give the vector of each crop; see `Embedder.embed`."""
+        check_crops(crops, self.card)
+        vectors = np.empty((len(crops), self.card.dim), np.float32)
+        request = self._request()
+        for start in range(0, len(crops), self._batch):
+            block = np.ascontiguousarray(crops[start : start + self._batch])
+            request.infer([block], share_inputs=True)
+            vectors[start : start + len(block)] = request.get_output_tensor().data
+        return vectors
+
+    def _request(self) -> Any:  # noqa: ANN401 - OpenVINO has no types
+        # A request serves one thread at a time; the compiled network is shared.
+        if not hasattr(self._own, "request"):
+            self._own.request = self._network.create_infer_request()
+        return self._own.request
+
+
+def _check_xml(card: Card, folder: Path) -> None:
+    # The network's graph is small and is checked each time; its weights only by 'models verify'.
+    try:
+        check_digest(folder / NETWORK, f"sha256:{card.files[NETWORK].sha256}")
+    except ModelBroken as error:
+        raise ModelBroken(
+            f"The model {card.name} is broken: {NETWORK} has been changed or damaged.",
+            f"Run 'facesearch models fetch {card.name}' to fetch it again, or import it again.",
+        ) from error
+
+
+def _check_device(core: Any, device: str) -> None:  # noqa: ANN401
+    known = core.available_devices
+    if device.partition(".")[0].partition(":")[0] not in {*known, "AUTO"}:
+        raise ModelError(f"OpenVINO has no device {device} here.", f"It has: {', '.join(known)}.")
+
+
+def _precision(core: Any, device: str, wanted: str) -> str:  # noqa: ANN401
+    """Give OpenVINO's name of a precision."""
+    if wanted == "f32":
+        return "f32"
+    if wanted not in ("auto", "bf16"):
+        raise ModelError(f"There is no precision {wanted!r}.", "Use auto, f32 or bf16.")
+    has_bf16 = device == "CPU" and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if wanted == "bf16" and not has_bf16:
+        raise ModelError("This processor does not calculate in bf16.", "Use --precision auto or f32.")
+    return "bf16" if has_bf16 else "f32"
+
+
+def _cache_folder(card: Card) -> str:
+    """Give the folder of the compiled network, or "" where none can be written.
+
+    It is keyed by the files' digests: OpenVINO itself looks only at the .xml's path and time. One entry
+    serves every precision, and one of another OpenVINO or a damaged one is replaced by OpenVINO.
+    """
+    key = "-".join(stored.sha256[:16] for _, stored in sorted(card.files.items()))
+    folder = Path(user_cache_dir("facesearch", False), "openvino", key)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return ""
+    return str(folder) if os.access(folder, os.W_OK) else ""

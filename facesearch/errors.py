@@ -1,0 +1,114 @@
+"""Everything that can go wrong for a user, as one tree.
+
+    FacesearchError
+    |- PhotoError            one photo
+    |  |- UnreadablePhoto    not there, not a picture, truncated, too large
+    |  `- NoFace             a reference in which no face was found
+    |- ModelError            a model or its files
+    |  |- UnknownModel       no such name
+    |  |- FetchFailed        no source gave the weights
+    |  |- ModelBroken        files that are not what their card says
+    |  `- ModelMismatch      two models where there has to be one
+    |- IndexFileError        the index file
+    |  |- IndexMissing       not there yet
+    |  |- IndexBroken        truncated, hostile, not ours
+    |  |- IndexFormat        written by a newer facesearch
+    |  |- IndexConflict      made with another model or other settings
+    |  `- IndexBusy          another process is writing it
+    `- StorageError          a disk that is full, a folder that cannot be written
+
+Each error is a sentence and, as its hint, the next step. The command line prints both;
+nothing below it prints or exits.
+"""
+
+import errno
+import os
+
+
+class FacesearchError(Exception):
+    """A failure that the user can act on.
+
+    Args:
+        message: One sentence that says what is wrong and with what.
+        hint: The next step, as a sentence; empty where there is none to name.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        """Give the sentence and the next step on one line."""
+        return f"{self.message} {self.hint}".strip()
+
+
+class PhotoError(FacesearchError):
+    """Something is wrong with one photo."""
+
+
+class UnreadablePhoto(PhotoError):
+    """A file that cannot be read as a picture."""
+
+
+class NoFace(PhotoError):
+    """A reference in which no face was found."""
+
+
+class ModelError(FacesearchError):
+    """Something is wrong with a model or its files."""
+
+
+class UnknownModel(ModelError):
+    """No model of this name is known here."""
+
+
+class FetchFailed(ModelError):
+    """None of a model's sources gave the file that is wanted."""
+
+
+class ModelBroken(ModelError):
+    """A model's files are not what its card says."""
+
+
+class ModelMismatch(ModelError):
+    """Two different models where there has to be one."""
+
+
+class IndexFileError(FacesearchError):
+    """Something is wrong with an index file."""
+
+
+class IndexMissing(IndexFileError):
+    """There is no index yet."""
+
+
+class IndexBroken(IndexFileError):
+    """The file is truncated, inconsistent, or not an index."""
+
+
+class IndexFormat(IndexFileError):
+    """The file was written in a format that this version does not know."""
+
+
+class IndexConflict(IndexFileError):
+    """The index was made with another model or with other settings."""
+
+
+class IndexBusy(IndexFileError):
+    """Another process is writing this index."""
+
+
+class StorageError(FacesearchError):
+    """A disk is full or a folder cannot be written."""
+
+
+def storage_error(path: str | os.PathLike[str], error: OSError) -> StorageError:
+    """Say why a file or folder could not be written, and what to do about it."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        hint = "Free some space and run the same command again: what was done so far is kept."
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        hint = "Choose a place that you may write to."
+    else:
+        hint = "Mend that and run the same command again."
+    return StorageError(f"{os.fspath(path)!r} cannot be written: {error.strerror or error}.", hint)

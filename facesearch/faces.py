@@ -1,0 +1,123 @@
+"""The nouns: a box, a face in a photo, a face near to another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle in the pixels of an upright photo; x and y are its left and upper edge."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    @property
+    def area(self) -> int:
+        """Give the area in square pixels."""
+        return self.width * self.height
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Give the middle as (x, y)."""
+        return self.x + self.width / 2, self.y + self.height / 2
+
+    def overlap(self, other: Box) -> float:
+        """Give intersection over union with another box, 0 to 1."""
+        width = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)
+        height = min(self.y + self.height, other.y + other.height) - max(self.y, other.y)
+        if width <= 0 or height <= 0:
+            return 0.0
+        shared = width * height
+        return shared / (self.area + other.area - shared)
+
+    def scaled(self, factor: float) -> Box:
+        """Give the same rectangle in a photo that is `factor` times as large."""
+        left, top = round(self.x * factor), round(self.y * factor)
+        right = round((self.x + self.width) * factor)
+        bottom = round((self.y + self.height) * factor)
+        return Box(left, top, max(1, right - left), max(1, bottom - top))
+
+
+Landmarks = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """A face that a detector found.
+
+    Attributes:
+        box: Where it is, in pixels of the upright photo.
+        score: The detector's own confidence; larger is surer, comparable within one detector.
+        landmarks: Five (x, y) points (right eye, left eye, nose, right and left corner of the
+            mouth, as the person has them) in the same pixels; None from a detector without them.
+        turns: Quarter turns counter-clockwise (as `numpy.rot90` counts) that bring the face upright;
+            0 but for faces that were found in a turned photo.
+    """
+
+    box: Box
+    score: float
+    landmarks: Landmarks | None = None
+    turns: int = 0
+
+
+class Status(IntEnum):
+    """What became of a photo."""
+
+    OK = 0
+    NO_FACE = 1
+    UNREADABLE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoFaces:
+    """A photo and the faces that were found in it.
+
+    Attributes:
+        path: The file, absolute; bytes that are not UTF-8 are surrogate-escaped.
+        size: Of the file, in bytes.
+        mtime_ns: When the file was last changed; -1 where it could not be read, so that it is tried again.
+        digest: 16 bytes of BLAKE2b over the content; empty where it could not be read.
+        status: What became of it.
+        faces: Largest first.
+        vectors: (faces, dim) float32, one for each face; None where there is none.
+        reason: Why it is unreadable; empty otherwise.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+    digest: bytes
+    status: Status
+    faces: tuple[Face, ...] = ()
+    vectors: NDArray[np.float32] | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A face of an index near to a reference.
+
+    Attributes:
+        rank: 1 for the nearest.
+        path: The photo, absolute; bytes that are not UTF-8 are surrogate-escaped.
+        face: The face's number in its photo, 1 for the largest.
+        box: Where it is in the upright photo.
+        distance: Cosine or euclidean distance to the reference; smaller is nearer.
+        probability: That both are one person; None where the model is not calibrated for it.
+    """
+
+    rank: int
+    path: str
+    face: int
+    box: Box
+    distance: float
+    probability: float | None = None

@@ -1,0 +1,172 @@
+"""Write an index file anew: photos of the old file and of the journal, in the order of their paths."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import facesearch
+from facesearch.index.journal import JournalEntry
+from facesearch.index.layout import ARRAYS, FORMAT, Layout
+from facesearch.index.npz import NpzWriter
+from facesearch.index.roots import root_of
+from facesearch.ranking import norms_of
+
+# Vectors are copied from the old file and the journal in blocks of at least this many rows.
+_BLOCK_ROWS = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPhoto:
+    """A photo of the file to be written; `source` is a photo of the old file or a journal's entry."""
+
+    path: bytes
+    source: int | JournalEntry
+    size: int
+    mtime_ns: int
+
+    def digest(self, old: Layout) -> bytes:
+        """Give the digest of its content."""
+        source = self.source
+        return old.digest[source].tobytes() if isinstance(source, int) else source.digest
+
+
+def write_index(
+    path: Path,
+    old: Layout,
+    photos: Sequence[KeptPhoto],
+    roots: Sequence[str],
+    forgotten: frozenset[bytes],
+) -> None:
+    """Write beside the file, then take its place; readers see the old file or the new one, whole.
+
+    Args:
+        path: The index file; it may be the one that `old` is mapped from.
+        old: What the photos' sources are rows of.
+        photos: By path.
+        roots: Of all photos.
+        forgotten: Digests that are not to be taken in again.
+
+    Raises:
+        OSError: The disk is full or the folder cannot be written; the file is as it was.
+    """
+    beside = path.with_name(path.name + ".new")
+    try:
+        with beside.open("wb") as file:
+            writer = NpzWriter(file)
+            _Fold(old, photos).write(writer, roots, forgotten)
+            writer.close()
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+        _sync_folder(path.parent)
+    except BaseException:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise
+
+
+class _Fold:
+    """The arrays of the new file, made from the old one's and the journal's."""
+
+    def __init__(self, old: Layout, photos: Sequence[KeptPhoto]) -> None:
+        self._old = old
+        self._photos = photos
+
+    def write(self, writer: NpzWriter, roots: Sequence[str], forgotten: frozenset[bytes]) -> None:
+        """Write all arrays."""
+        old, photos = self._old, self._photos
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        meta = replace(
+            old.meta,
+            roots=tuple(roots),
+            created=old.meta.created or now,
+            updated=now,
+            facesearch=facesearch.__version__,
+        )
+        counts = np.array([self._face_count(photo) for photo in photos], np.int64)
+        faces = int(counts.sum())
+        writer.write("format", np.array(FORMAT, np.int64))
+        writer.write("meta", np.array(meta.to_json()))
+        norms: list[NDArray[np.float32]] = []
+        vectors = _noting_norms(self._blocks("vectors"), norms)
+        writer.write_blocks("vectors", (faces, meta.dim), np.dtype("<f4"), vectors)
+        writer.write("norms", _joined("norms", norms, meta.dim))
+        for name in ("boxes", "scores", "landmarks"):
+            writer.write(name, _joined(name, self._blocks(name), meta.dim))
+        writer.write("photo", np.repeat(np.arange(len(photos), dtype=np.int32), counts))
+        self._write_photos(writer, roots)
+        digests = b"".join(sorted(forgotten))
+        writer.write("forgotten", np.frombuffer(digests, np.uint8).reshape(-1, 16))
+
+    def _write_photos(self, writer: NpzWriter, roots: Sequence[str]) -> None:
+        photos = self._photos
+        lengths = np.array([len(photo.path) for photo in photos], np.int64)
+        digests = b"".join(photo.digest(self._old) for photo in photos)
+        writer.write("paths", np.frombuffer(b"".join(photo.path for photo in photos), np.uint8))
+        writer.write("path_ends", np.cumsum(lengths, dtype=np.int64))
+        writer.write("root", np.array([root_of(photo.path, roots) for photo in photos], np.int32))
+        writer.write("size", np.array([photo.size for photo in photos], np.int64))
+        writer.write("mtime_ns", np.array([photo.mtime_ns for photo in photos], np.int64))
+        writer.write("digest", np.frombuffer(digests, np.uint8).reshape(-1, 16))
+        writer.write("status", np.array([self._status(photo) for photo in photos], np.uint8))
+
+    def _status(self, photo: KeptPhoto) -> int:
+        source = photo.source
+        return int(self._old.status[source]) if isinstance(source, int) else source.status
+
+    def _face_count(self, photo: KeptPhoto) -> int:
+        source = photo.source
+        if isinstance(source, int):
+            return int(self._old.first_face[source + 1] - self._old.first_face[source])
+        return len(source.vectors)
+
+    def _blocks(self, name: str) -> Iterator[NDArray[Any]]:
+        """Give one of the faces' arrays for all photos, in blocks."""
+        old = getattr(self._old, name)
+        first = self._old.first_face
+        pieces: list[NDArray[Any]] = []
+        rows = 0
+        for photo in self._photos:
+            source = photo.source
+            piece = (
+                old[first[source] : first[source + 1]] if isinstance(source, int) else getattr(source, name)
+            )
+            pieces.append(piece)
+            rows += len(piece)
+            if rows >= _BLOCK_ROWS:
+                yield np.concatenate(pieces)
+                pieces, rows = [], 0
+        if rows:
+            yield np.concatenate(pieces)
+
+
+def _noting_norms(
+    blocks: Iterator[NDArray[np.float32]], norms: list[NDArray[np.float32]]
+) -> Iterator[NDArray[np.float32]]:
+    for block in blocks:
+        norms.append(norms_of(block))
+        yield block
+
+
+def _joined(name: str, blocks: Iterable[NDArray[Any]], dim: int) -> NDArray[Any]:
+    dtype, inner, _ = ARRAYS[name]
+    none = np.empty((0, *(dim if length < 0 else length for length in inner)), dtype)
+    return np.concatenate([none, *blocks])
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "posix":  # elsewhere a folder cannot be opened
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,282 @@
+"""The index as a file: read it whole at any time, write it as the only one who does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+
+import filelock
+
+from facesearch.errors import (
+    IndexBroken,
+    IndexBusy,
+    IndexConflict,
+    IndexMissing,
+    StorageError,
+    storage_error,
+)
+from facesearch.faces import PhotoFaces
+from facesearch.index.fold import KeptPhoto, write_index
+from facesearch.index.journal import Journal, JournalEntry, read_journal
+from facesearch.index.layout import Layout, Meta, check_layout, empty_layout
+from facesearch.index.npz import NpzError, map_arrays
+from facesearch.index.roots import joined_roots, moved_path
+
+
+def journal_path(path: Path) -> Path:
+    """Give where an index's journal lies."""
+    return path.with_name(path.name + ".journal")
+
+
+def open_index(path: Path) -> Layout:
+    """Map an index; it stays as it was when another process replaces the file.
+
+    Raises:
+        IndexMissing: There is none.
+        IndexBroken: It is truncated, inconsistent, or not an index.
+        IndexFormat: A newer facesearch wrote it.
+    """
+
+    def complain(clause: str) -> IndexBroken:
+        return IndexBroken(
+            f"{os.fspath(path)!r} cannot be used as an index: {clause}.",
+            "It was left as it is. Put back a copy, or build it anew with `facesearch index --rebuild`.",
+        )
+
+    try:
+        return check_layout(map_arrays(path), complain)
+    except FileNotFoundError as error:
+        hint = "Make one with `facesearch index FOLDER`."
+        if journal_path(path).exists():
+            hint = "One is being made, or was interrupted: `facesearch index FOLDER` completes it."
+        raise IndexMissing(f"There is no index at {os.fspath(path)!r}.", hint) from error
+    except NpzError as error:
+        raise complain(str(error)) from error
+    except OSError as error:
+        raise complain(f"it cannot be read ({error.strerror or error})") from error
+
+
+def index_meta(path: Path) -> Meta | None:
+    """Give what makes an index, also of one whose first run was interrupted; None where there is none.
+
+    Raises:
+        IndexBroken, IndexFormat: It cannot be used.
+    """
+    try:
+        return open_index(path).meta
+    except IndexMissing:
+        left = journal_path(path)
+        return read_journal(left).meta if left.exists() else None
+
+
+class IndexWriter:
+    """The one writer of an index file.
+
+    Used as a context: it takes the lock, folds in the journal that an interrupted run left, and lets go.
+    What is added goes to the journal at once; `commit` folds all changes into a new file that takes the
+    old one's place.
+
+    Attributes:
+        layout: The index as it stands in the file.
+        recovered: How many photos an interrupted run had left in the journal.
+        torn: Bytes at the journal's end that were in flight when that run died.
+
+    Args:
+        path: The index file.
+        meta: For an index that does not exist yet, what makes it.
+
+    Raises:
+        IndexBusy: Another process writes it.
+        IndexBroken, IndexFormat, IndexConflict: The file or the journal is not what it has to be.
+        StorageError: The folder cannot be written or the disk is full.
+    """
+
+    def __init__(self, path: Path, meta: Meta | None = None) -> None:
+        self.path = path
+        self.recovered = 0
+        self.torn = 0
+        self._new_meta = meta
+        self._lock = filelock.FileLock(path.with_name(path.name + ".lock"))
+        self._journal: Journal | None = None
+        self._taken: dict[bytes, KeptPhoto] = {}
+        self._dropped: set[bytes] = set()
+        self._moved: tuple[bytes, bytes] | None = None
+        self._forgotten: set[bytes] = set()
+        self._roots: tuple[str, ...] = ()
+
+    def __enter__(self) -> IndexWriter:
+        self._acquire()
+        try:
+            self._open()
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._journal is not None:
+            self._journal.close()
+        self._lock.release()
+
+    def _acquire(self) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=0)
+        except filelock.Timeout as error:
+            raise IndexBusy(
+                f"Another facesearch is writing {os.fspath(self.path)!r}.",
+                "Run this again when it has ended; queries need not wait.",
+            ) from error
+        except OSError as error:
+            raise storage_error(self.path.parent, error) from error
+
+    def _open(self) -> None:
+        left = journal_path(self.path)
+        journal = read_journal(left) if left.exists() else None
+        try:
+            layout = open_index(self.path)
+        except IndexMissing:
+            meta = journal.meta if journal is not None and journal.meta is not None else self._new_meta
+            if meta is None:
+                raise
+            layout = empty_layout(meta)
+        self._set(layout)
+        if journal is None:
+            return
+        if journal.meta is not None:
+            check_same_making(layout.meta, journal.meta, what=f"The journal {os.fspath(left)!r}")
+            self._roots = joined_roots(self._roots, journal.meta.roots)
+        self.recovered, self.torn = len(journal.entries), journal.torn
+        self.commit()
+
+    def _set(self, layout: Layout) -> None:
+        self.layout = layout
+        self._roots = layout.meta.roots
+        self._forgotten = {digest.tobytes() for digest in layout.forgotten}
+
+    @property
+    def forgotten(self) -> frozenset[bytes]:
+        """Give the digests of photos that are not to be taken in."""
+        return frozenset(self._forgotten)
+
+    def cover(self, roots: Iterable[str]) -> None:
+        """Add folders to what the index covers."""
+        self._roots = joined_roots(self._roots, roots)
+
+    def add(self, photo: PhotoFaces) -> None:
+        """Take in a photo that was looked at; killing the process after this does not lose it."""
+        try:
+            if self._journal is None:
+                meta = replace(self.layout.meta, roots=self._roots)
+                self._journal = Journal(journal_path(self.path), meta)
+            self._journal.add(photo)
+        except OSError as error:
+            raise storage_error(journal_path(self.path), error) from error
+
+    def take(self, path: str, photo: int, size: int, mtime_ns: int) -> None:
+        """Let a path (new, or known with another time) have the faces of a photo of the file."""
+        name = os.fsencode(path)
+        self._taken[name] = KeptPhoto(name, photo, size, mtime_ns)
+
+    def drop(self, path: str) -> None:
+        """Remove a photo."""
+        self._dropped.add(os.fsencode(path))
+
+    def forget(self, digests: Iterable[bytes]) -> None:
+        """Remove all photos of these contents and do not take them in again."""
+        self._forgotten.update(digests)
+
+    def remember(self, digests: Iterable[bytes]) -> None:
+        """Let forgotten contents be taken in again."""
+        self._forgotten.difference_update(digests)
+
+    def move_root(self, old: str, new: str) -> None:
+        """Let all that lies at or below `old` lie at `new`."""
+        self._moved = os.fsencode(old), os.fsencode(new)
+        moved = [os.fsdecode(moved_path(os.fsencode(root), *self._moved)) for root in self._roots]
+        self._roots = joined_roots((), moved)
+
+    def commit(self) -> None:
+        """Fold all changes into the file; does nothing where there are none."""
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+        left = journal_path(self.path)
+        if not self._changed() and not left.exists() and self.path.exists():
+            return
+        try:
+            entries = read_journal(left).entries if left.exists() else []
+            write_index(
+                self.path, self.layout, self._photos(entries), self._roots, frozenset(self._forgotten)
+            )
+            left.unlink(missing_ok=True)
+        except OSError as error:
+            raise storage_error(self.path, error) from error
+        self._taken, self._dropped, self._moved = {}, set(), None
+        self._set(open_index(self.path))
+
+    def _changed(self) -> bool:
+        forgotten = {digest.tobytes() for digest in self.layout.forgotten}
+        same = self._roots == self.layout.meta.roots and forgotten == self._forgotten
+        return bool(self._taken or self._dropped or self._moved) or not same
+
+    def _photos(self, entries: Sequence[JournalEntry]) -> list[KeptPhoto]:
+        """Give the photos of the new file, by path."""
+        layout = self.layout
+        photos: dict[bytes, KeptPhoto] = {}
+        for row in range(layout.photo_count):
+            path = layout.path_bytes(row)
+            if path not in self._dropped:
+                if self._moved is not None:
+                    path = moved_path(path, *self._moved)
+                photos[path] = KeptPhoto(path, row, int(layout.size[row]), int(layout.mtime_ns[row]))
+        photos.update(self._taken)
+        for entry in entries:
+            photos[entry.path] = KeptPhoto(entry.path, entry, entry.size, entry.mtime_ns)
+        return sorted(
+            (photo for photo in photos.values() if photo.digest(self.layout) not in self._forgotten),
+            key=lambda photo: photo.path,
+        )
+
+
+def check_same_making(meta: Meta, other: Meta, *, what: str) -> None:
+    """Refuse to mix vectors of two makings.
+
+    Raises:
+        IndexConflict: The models or the detectors' settings differ.
+    """
+    pairs = (
+        ("model", meta.model, other.model),
+        ("weights of the model", meta.model_digest, other.model_digest),
+        ("numbers in a vector", meta.dim, other.dim),
+        ("detector", meta.detector, other.detector),
+        ("settings", _listed(meta), _listed(other)),
+    )
+    for name, mine, theirs in pairs:
+        if mine != theirs:
+            raise IndexConflict(
+                f"{what} does not fit the index: {name} {theirs!r}, and the index has {mine!r}.",
+                "Use the index's own, another --index, or embed everything anew with --rebuild.",
+            )
+
+
+def _listed(meta: Meta) -> str:
+    return ", ".join(f"{name}={value}" for name, value in sorted(meta.settings.items()))
+
+
+def discard(path: Path) -> None:
+    """Remove an index and its journal.
+
+    Raises:
+        StorageError: They cannot be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+        journal_path(path).unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"{os.fspath(path)!r} cannot be removed: {error.strerror}.") from error

@@ -1,0 +1,96 @@
+"""Reads single files out of tar and zip archives; nothing is unpacked, so no name in them is ever a path."""
+
+from __future__ import annotations
+
+import lzma
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from facesearch.errors import ModelBroken
+
+# What tarfile, gzip, zipfile and zlib raise on what is cut off, damaged, encrypted or no archive at all.
+_DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
+
+LimitOf = Callable[[str], int]
+
+
+def read_members(archive: Path, limit_of: LimitOf) -> dict[str, bytes]:
+    """Read the members that are wanted, in one pass over the archive.
+
+    Args:
+        archive: A .tar, .tgz, .zip or .whl file.
+        limit_of: For a member's name, the most bytes that it may hold; 0 where it is not wanted.
+
+    Raises:
+        ModelBroken: It is not an archive, is damaged, holds a name twice, or more bytes than allowed.
+    """
+    found: dict[str, bytes] = {}
+    with _damage_named(archive):
+        for name, stream in _open_members(archive, limit_of):
+            if name in found:
+                raise ModelBroken(f"{archive.name} holds {name} twice.")
+            found[name] = stream.read(limit_of(name) + 1)
+            if len(found[name]) > limit_of(name):
+                raise ModelBroken(f"{name} in {archive.name} is larger than it can be.")
+    return found
+
+
+def read_member(archive: Path, name: str, limit: int) -> bytes:
+    """Read one member, as `read_members` does; a missing one is ModelBroken too."""
+    found = read_members(archive, lambda other: limit if other == name else 0)
+    if name not in found:
+        raise ModelBroken(f"{archive.name} holds no {name}.")
+    return found[name]
+
+
+def copy_members(archive: Path, sizes: Mapping[str, int], folder: Path) -> None:
+    """Write the members of these names into a folder, under these names.
+
+    Raises:
+        ModelBroken: One is missing, of another size, or the archive is damaged.
+    """
+    missing = dict(sizes)
+    with _damage_named(archive):
+        for name, stream in _open_members(archive, lambda name: sizes.get(name, -1) + 1):
+            written = _copy(stream, folder / name, sizes[name] + 1)
+            if missing.pop(name, None) != written:
+                raise ModelBroken(f"{name} in {archive.name} is not what its card says.")
+    if missing:
+        raise ModelBroken(f"{archive.name} holds no {min(missing)}.")
+
+
+def _copy(stream: IO[bytes], path: Path, limit: int) -> int:
+    written = 0
+    with path.open("wb") as target:
+        while written < limit and (block := stream.read(min(1 << 20, limit - written))):
+            written += target.write(block)
+    return written
+
+
+def _open_members(archive: Path, limit_of: LimitOf) -> Iterator[tuple[str, IO[bytes]]]:
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as opened:
+            for entry in opened.infolist():
+                if limit_of(entry.filename):
+                    with opened.open(entry) as content:
+                        yield entry.filename, content
+        return
+    # "r|*" reads front to back: a tar is unpacked once however many members are wanted of it.
+    with tarfile.open(archive, "r|*") as tar:
+        for member in tar:
+            # A link's extractfile would follow it; only plain files are read.
+            if member.isreg() and limit_of(member.name) and (stream := tar.extractfile(member)):
+                yield member.name, stream
+
+
+@contextmanager
+def _damage_named(archive: Path) -> Iterator[None]:
+    try:
+        yield
+    except _DAMAGE as error:
+        raise ModelBroken(f"{archive.name} is not a whole archive: {error}.") from error

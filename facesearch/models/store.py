@@ -1,0 +1,201 @@
+"""The models on this machine: one folder each, with its card and the files that the card names."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from platformdirs import user_data_dir
+
+from facesearch.errors import FetchFailed, ModelBroken, ModelError, UnknownModel
+from facesearch.models.card import NETWORK, TENSORS, WEIGHTS, Card, StoredFile, check_name
+from facesearch.models.landing import SLASH, Notify, land, locked, storage_errors, work_folder
+from facesearch.models.recipe import Recipe
+from facesearch.models.sources import file_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CARD = "card.json"
+CARD_LIMIT = 1 << 20
+
+
+def silent(message: str) -> None:
+    """Say nothing; for callers that want no notice, and no progress bar either."""
+
+
+class ModelStore:
+    """The folder that holds the models.
+
+    Several processes may use one store at once: what changes a model holds that model's lock, and what
+    is there is whole at any moment.
+
+    Args:
+        root: The folder; else the environment's FACESEARCH_MODELS, else the user's data folder. It need
+            not exist.
+    """
+
+    def __init__(self, root: Path | None = None) -> None:
+        named = os.environ.get("FACESEARCH_MODELS")
+        default = Path(named) if named else Path(user_data_dir("facesearch", False), "models")
+        self.root = Path(os.path.abspath(root or default))
+
+    def names(self) -> list[str]:
+        """Give the names of the models that are here, sorted."""
+        folders = [card.parent.name for card in self.root.glob(f"[!.]*/{CARD}")]
+        return sorted(folder.replace(SLASH, "/") for folder in folders)
+
+    def path(self, name: str) -> Path:
+        """Give the folder of a model, whether it is here or not."""
+        return self.root / check_name(name).replace("/", SLASH)
+
+    def installed(self, name: str) -> bool:
+        """Tell whether a model is here; whether it is in order `verify` tells."""
+        return (self.path(name) / CARD).is_file()
+
+    def card(self, name: str) -> Card:
+        """Read a model's card, and see that the files that it names are there in their size.
+
+        Raises:
+            UnknownModel: The model is not here.
+            ModelBroken: The card is not a card, or a file is missing or truncated.
+        """
+        folder = self.path(name)
+        try:
+            with (folder / CARD).open("rb") as stream:
+                text = stream.read(CARD_LIMIT)
+        except FileNotFoundError:
+            hint = f"Run 'facesearch models fetch {name}'."
+            raise UnknownModel(f"The model {name} is not in {self.root}.", hint) from None
+        except OSError as error:
+            raise _broken(name, f"{CARD} cannot be read ({error.strerror})") from error
+        try:
+            card = Card.from_json(text)
+        except ModelBroken as error:
+            raise _broken(name, error.message.rstrip(".")) from error
+        if card.name != name or NETWORK not in card.files or WEIGHTS not in card.files:
+            raise _broken(name, "its card is another model's")
+        for file, stored in card.files.items():
+            self._check_size(name, folder / file, stored)
+        return card
+
+    def verify(self, name: str) -> Card:
+        """Compare every file of a model with its card, byte for byte; give the card.
+
+        Raises:
+            UnknownModel: The model is not here.
+            ModelBroken: A file is not what the card says.
+        """
+        card = self.card(name)
+        for file, stored in card.files.items():
+            if file_digest(self.path(name) / file, "sha256") != stored.sha256:
+                raise _broken(name, f"{file} has been changed or damaged")
+        return card
+
+    def fetch(self, recipe: Recipe, *, notify: Notify = silent) -> Card:
+        """Bring a model from the first of its sources that gives it, unless it is here and in order.
+
+        Args:
+            recipe: The model.
+            notify: Is told what happens, in sentences.
+
+        Returns:
+            The card of the model that is here now.
+
+        Raises:
+            FetchFailed: No source gave the weights; the sentence names each and why.
+            StorageError: The disk is full or the folder cannot be written.
+        """
+        with self._changing(recipe.card.name, notify) as work:
+            try:
+                return self.verify(recipe.card.name)
+            except UnknownModel:
+                pass
+            except ModelBroken as error:
+                notify(f"{error.message} It is fetched again.")
+            reasons = []
+            for number, source in enumerate(recipe.sources):
+                notify(f"Fetching the model {recipe.card.name} from {source}.")
+                folder = work / str(number)
+                folder.mkdir()
+                try:
+                    file = source.fetch(folder, progress=notify is not silent)
+                    return self._install(recipe.card.name, partial(recipe.build, file), work)
+                except (FetchFailed, ModelBroken) as error:
+                    reasons.append(f"\n  {source}: {error.message}")
+                shutil.rmtree(folder)
+        raise FetchFailed(
+            f"The model {recipe.card.name} could not be fetched from any of its sources:{''.join(reasons)}",
+            f"\nGet {recipe.by_hand} by other means and run "
+            f"'facesearch models import FILE --name {recipe.card.name}'.",
+        )
+
+    def install(self, name: str, build: Callable[[Path], Card], *, notify: Notify = silent) -> Card:
+        """Put a model here that is built on the spot.
+
+        Args:
+            name: Its name.
+            build: Writes the network's files into the folder it is given, and gives the card.
+            notify: Is told what happens, in sentences.
+
+        Raises:
+            ModelError: There is a model of this name already.
+            StorageError: The disk is full or the folder cannot be written.
+        """
+        with self._changing(name, notify) as work:
+            if self.installed(name):
+                raise ModelError(
+                    f"There is a model {name} already.",
+                    f"Take another --name, or run 'facesearch models remove {name}' first.",
+                )
+            return self._install(name, build, work)
+
+    def remove(self, name: str) -> None:
+        """Remove a model and its files.
+
+        Raises:
+            UnknownModel: The model is not here.
+        """
+        if not self.installed(name):
+            raise UnknownModel(f"The model {name} is not in {self.root}.", "Run 'facesearch models list'.")
+        with self._changing(name, silent) as work:
+            self.path(name).rename(work / "removed")
+
+    @contextmanager
+    def _changing(self, name: str, notify: Notify) -> Iterator[Path]:
+        check_name(name)
+        with locked(self.root, name, notify), storage_errors(self.root), work_folder(self.root, name) as work:
+            yield work
+
+    def _install(self, name: str, build: Callable[[Path], Card], work: Path) -> Card:
+        built = work / "built"
+        shutil.rmtree(built, ignore_errors=True)
+        built.mkdir()
+        card = build(built)
+        present = [file for file in (NETWORK, WEIGHTS, TENSORS) if (built / file).is_file()]
+        files = {f: StoredFile((built / f).stat().st_size, file_digest(built / f, "sha256")) for f in present}
+        card = replace(card, name=name, files=files)
+        (built / CARD).write_text(card.to_json(), encoding="utf-8")
+        land(built, self.path(name), work)
+        return card
+
+    def _check_size(self, name: str, path: Path, stored: StoredFile) -> None:
+        try:
+            size = path.stat().st_size
+        except OSError as error:
+            raise _broken(name, f"{path.name} is missing") from error
+        if size != stored.size:
+            raise _broken(name, f"{path.name} has {size} bytes where its card says {stored.size}")
+
+
+def _broken(name: str, what: str) -> ModelBroken:
+    return ModelBroken(
+        f"The model {name} is broken: {what}.",
+        f"Run 'facesearch models fetch {name}' to fetch it again, or import it again.",
+    )

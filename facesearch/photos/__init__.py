@@ -1,0 +1,1 @@
+"""Photos as files: find them, fingerprint them, decode them upright."""

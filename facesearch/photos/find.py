@@ -1,0 +1,139 @@
+"""Find the photos below a folder."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+SUFFIXES = frozenset(
+    {
+        *(
+            ".jpg",
+            ".jpeg",
+            ".jpe",
+            ".jfif",
+            ".mpo",
+            ".png",
+            ".apng",
+            ".webp",
+            ".tif",
+            ".tiff",
+            ".bmp",
+            ".dib",
+        ),
+        *(".pbm", ".pgm", ".ppm", ".pnm", ".gif", ".heic", ".heif", ".hif", ".avif"),
+    }
+)
+# Folders that hold no photographs of the user's: thumbnails and bins of network storage, package trees.
+SKIPPED_FOLDERS = frozenset(
+    {"@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "__MACOSX", "node_modules"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPhoto:
+    """A file that looks like a photo by its name; `size` in bytes."""
+
+    path: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(slots=True)
+class Scan:
+    """What a walk over folders gave.
+
+    Attributes:
+        photos: By path, each once.
+        unreadable: Folders (and files) that could not be looked into, with the reason.
+    """
+
+    photos: dict[str, FoundPhoto] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+
+def find_photos(
+    root: str, scan: Scan, *, exclude: Sequence[str] = (), hidden: bool = False, follow: bool = False
+) -> None:
+    """Add the photos below a folder, or the one file that `root` is, to a scan.
+
+    A file that is named outright is taken whatever its suffix. Links to folders and files inside the
+    folder are left alone unless `follow`; a folder reached twice is looked into once, so that a loop of
+    links ends.
+
+    Args:
+        root: Absolute path.
+        scan: Takes what is found.
+        exclude: Glob patterns over names and over paths relative to `root`.
+        hidden: Whether names that begin with a dot are taken.
+        follow: Whether links are followed.
+
+    Raises:
+        OSError: `root` itself is not there or cannot be read.
+    """
+    root_stat = os.stat(root)
+    if not stat.S_ISDIR(root_stat.st_mode):
+        scan.photos[root] = FoundPhoto(root, root_stat.st_size, root_stat.st_mtime_ns)
+        return
+    with os.scandir(root):
+        pass  # cannot be listed: the caller hears of it
+    walk = _Walk(root, scan, exclude, hidden, follow)
+    walk.seen.add((root_stat.st_dev, root_stat.st_ino))
+    while walk.pending:
+        for entry in _entries(walk.pending.pop(), scan):
+            try:
+                walk.take(entry)
+            except FileNotFoundError:
+                continue  # gone between the listing and now
+            except OSError as error:
+                scan.unreadable[entry.path] = error.strerror or str(error)
+
+
+class _Walk:
+    """A walk under way: the folders still to be looked into, and those already seen."""
+
+    def __init__(self, root: str, scan: Scan, exclude: Sequence[str], hidden: bool, follow: bool) -> None:
+        self.pending = [root]
+        self.seen: set[tuple[int, int]] = set()
+        self._root, self._scan, self._exclude = root, scan, exclude
+        self._hidden, self._follow = hidden, follow
+
+    def take(self, entry: os.DirEntry[str]) -> None:
+        if not self._wanted(entry):
+            return
+        if entry.is_dir(follow_symlinks=self._follow):
+            about = entry.stat(follow_symlinks=self._follow)
+            identity = about.st_dev, about.st_ino
+            if entry.name not in SKIPPED_FOLDERS and identity not in self.seen:
+                self.seen.add(identity)
+                self.pending.append(entry.path)
+        elif entry.is_file(follow_symlinks=self._follow) and is_photo_name(entry.name):
+            about = entry.stat(follow_symlinks=self._follow)
+            self._scan.photos[entry.path] = FoundPhoto(entry.path, about.st_size, about.st_mtime_ns)
+
+    def _wanted(self, entry: os.DirEntry[str]) -> bool:
+        if entry.name.startswith(".") and not self._hidden:
+            return False
+        relative = os.path.relpath(entry.path, self._root) if self._exclude else ""
+        return not any(
+            fnmatch.fnmatch(entry.name, pattern) or fnmatch.fnmatch(relative, pattern.rstrip("/"))
+            for pattern in self._exclude
+        )
+
+
+def _entries(folder: str, scan: Scan) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as listing:
+            entries = sorted(listing, key=lambda entry: entry.name)
+    except OSError as error:
+        scan.unreadable[folder] = error.strerror or str(error)
+        return
+    yield from entries
+
+
+def is_photo_name(name: str) -> bool:
+    """Say whether a file looks like a photo by its suffix."""
+    return os.path.splitext(name)[1].lower() in SUFFIXES

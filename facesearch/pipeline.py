@@ -1,0 +1,196 @@
+"""Photo -> faces -> crops -> vectors, the stages overlapped and memory bounded; holds no state of an index.
+
+Threads read, decode, detect and crop, some photos ahead; the caller's thread fills batches with the
+crops of many photos and embeds them meanwhile. Only crops wait, never decoded photos, so that memory does
+not grow with the photos' number or size.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from facesearch.detect import Detector
+from facesearch.detect.crop import crop_face
+from facesearch.embed import Embedder
+from facesearch.errors import UnreadablePhoto
+from facesearch.faces import Box, Face, PhotoFaces, Status
+from facesearch.photos.read import Content, Picture, decode, read_content
+
+# Faces in one call of the network: beyond this the figures stop improving, and Ctrl-C has to wait longer.
+DEFAULT_BATCH = 16
+
+Choice = Callable[[Sequence[Face]], Sequence[Face]]
+
+
+def all_faces(faces: Sequence[Face]) -> Sequence[Face]:
+    """Choose every face."""
+    return faces
+
+
+def largest_face(faces: Sequence[Face]) -> Sequence[Face]:
+    """Choose the largest face."""
+    return faces[:1]
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """How photos become faces and vectors.
+
+    Attributes:
+        detector: Finds the faces; None where each photo as a whole is a face.
+        embedder: Gives the vectors.
+        choose: Which of a photo's faces, largest first, are wanted.
+        jobs: Threads that decode and detect.
+        batch: Faces in one call of the network.
+    """
+
+    detector: Detector | None
+    embedder: Embedder
+    choose: Choice = all_faces
+    jobs: int = 0
+    batch: int = DEFAULT_BATCH
+
+    def run(self, paths: Iterable[str], *, known: Container[bytes] = frozenset()) -> Iterator[PhotoFaces]:
+        """Look at photos.
+
+        Args:
+            paths: Absolute paths.
+            known: Digests of contents that need not be looked at: such a photo comes back without faces,
+                as `Status.OK`, and the caller knows them.
+
+        Yields:
+            One for each path, in their order, unreadable photos included.
+        """
+        threads = self.jobs or os.cpu_count() or 1
+        ahead = max(2 * self.batch, 4 * threads)
+        with _single_threaded_cv2(), _Pool(threads) as pool:
+            waiting = iter(paths)
+            looks: deque[Future[_Look]] = deque()
+            batch: list[_Look] = []
+            while True:
+                looks.extend(
+                    pool.submit(self._look, path, known) for path in islice(waiting, ahead - len(looks))
+                )
+                if not looks:
+                    break
+                batch.append(looks.popleft().result())
+                if sum(len(look.crops) for look in batch) >= self.batch or len(batch) >= ahead:
+                    yield from self._embed(batch)
+                    batch = []
+            yield from self._embed(batch)
+
+    def _look(self, path: str, known: Container[bytes]) -> _Look:
+        """Read, decode, detect and crop; what is wrong with a photo becomes its status."""
+        try:
+            content = read_content(path)
+        except UnreadablePhoto as error:
+            return _unreadable(path, error.message)
+        except OSError as error:
+            return _unreadable(path, f"It cannot be read ({error.strerror or error}).")
+        photo = PhotoFaces(path, content.size, content.mtime_ns, content.digest, Status.OK)
+        if content.digest in known:
+            return _Look(photo, [])
+        try:
+            faces, crops = self._faces(content)
+        except UnreadablePhoto as error:
+            return _Look(replace(photo, status=Status.UNREADABLE, reason=error.message), [])
+        except (cv2.error, MemoryError) as error:
+            reason = f"It cannot be worked on ({str(error).strip().splitlines()[-1:] or 'no memory'})."
+            return _Look(replace(photo, status=Status.UNREADABLE, reason=reason), [])
+        return _Look(replace(photo, faces=tuple(faces), status=Status.OK if faces else Status.NO_FACE), crops)
+
+    def _faces(self, content: Content) -> tuple[list[Face], list[NDArray[np.uint8]]]:
+        """Give the chosen faces, in pixels of the upright photo, and their crops."""
+        card = self.embedder.card
+        if self.detector is None:
+            picture = decode(content.data)
+            whole = Face(Box(0, 0, picture.width, picture.height), 1.0)
+            return [whole], [crop_face(picture.pixels, whole, size=card.size, margin=0.0)]
+        picture = decode(content.data, side=self.detector.working_side)
+        faces = self.choose(self.detector.detect(picture.pixels))
+        if not faces:
+            return [], []
+        scale = picture.scale
+        faces = [_scaled(face, scale, picture.width, picture.height) for face in faces]
+        picture = self._with_detail(content, picture, faces)
+        return faces, [
+            crop_face(
+                picture.pixels, _scaled(face, 1 / picture.scale), size=card.size, margin=card.margin
+            )
+            for face in faces
+        ]
+
+    def _with_detail(self, content: Content, picture: Picture, faces: Sequence[Face]) -> Picture:
+        """Decode once more where the smallest crop would otherwise have to be enlarged."""
+        card = self.embedder.card
+        smallest = min(max(face.box.width, face.box.height) for face in faces) * (1 + 2 * card.margin)
+        longer = max(picture.width, picture.height)
+        wanted = min(longer, round(longer * max(card.size) / smallest))
+        return decode(content.data, side=wanted) if max(picture.pixels.shape) < wanted else picture
+
+    def _embed(self, looks: Sequence[_Look]) -> Iterator[PhotoFaces]:
+        crops = [crop for look in looks for crop in look.crops]
+        vectors = self.embedder.embed(np.stack(crops)) if crops else np.empty((0, 0), np.float32)
+        start = 0
+        for look in looks:
+            count = len(look.crops)
+            if count:
+                yield replace(look.photo, vectors=vectors[start : start + count])
+            else:
+                yield look.photo
+            start += count
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A photo that was looked at, and the crops of its faces, not yet embedded."""
+
+    photo: PhotoFaces
+    crops: list[NDArray[np.uint8]]
+
+
+def _unreadable(path: str, reason: str) -> _Look:
+    # Size and time stay open, so that the photo is tried again when it can be read.
+    return _Look(PhotoFaces(path, 0, -1, b"", Status.UNREADABLE, reason=reason), [])
+
+
+def _scaled(face: Face, factor: float, width: int | None = None, height: int | None = None) -> Face:
+    """Give a face in a photo `factor` times as large, kept inside width and height where they are given."""
+    if factor == 1.0:
+        return face
+    box = face.box.scaled(factor)
+    if width is not None and height is not None:
+        left, top = min(box.x, width - 1), min(box.y, height - 1)
+        box = Box(left, top, min(box.width, width - left), min(box.height, height - top))
+    marks = face.landmarks
+    if marks is not None:
+        marks = tuple((x * factor, y * factor) for x, y in marks)
+    return replace(face, box=box, landmarks=marks)
+
+
+class _Pool(ThreadPoolExecutor):
+    """Threads that, on an error or Ctrl-C, drop what has not been begun instead of finishing it."""
+
+    def __exit__(self, *about: object) -> None:
+        self.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _single_threaded_cv2() -> Iterator[None]:
+    """Let cv2 use one core a call: the photos are what is worked on in parallel."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)

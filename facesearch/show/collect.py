@@ -1,0 +1,65 @@
+"""Put photos together in one folder, as copies or as links; nothing there is overwritten."""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import shutil
+from collections.abc import Iterable
+from itertools import count
+
+from facesearch.errors import StorageError, storage_error
+
+
+def collect(paths: Iterable[str], folder: str, *, link: bool) -> int:
+    """Copy photos into a folder, or link to them from there.
+
+    Of two photos of one name the second is called "name (2).jpg". What is there already, as the same file
+    or with the same content, is left as it is.
+
+    Returns:
+        How many of the photos are in the folder now, each counted once.
+
+    Raises:
+        StorageError: The folder cannot be made or written; or a photo cannot be read any more.
+    """
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise storage_error(folder, error) from error
+    done = 0
+    for path in dict.fromkeys(paths):
+        try:
+            _put(path, folder, link=link)
+        except FileNotFoundError as error:
+            raise StorageError(
+                f"{path!r} is not there any more, and cannot be copied.",
+                "Bring the index up to date with `facesearch index`.",
+            ) from error
+        except OSError as error:
+            raise storage_error(folder, error) from error
+        done += 1
+    return done
+
+
+def _put(path: str, folder: str, *, link: bool) -> None:
+    stem, suffix = os.path.splitext(os.path.basename(path))
+    for number in count(1):
+        name = stem + (f" ({number})" if number > 1 else "") + suffix
+        target = os.path.join(folder, name)
+        if not os.path.lexists(target):
+            break
+        if os.path.exists(target) and (os.path.samefile(path, target) or filecmp.cmp(path, target, False)):
+            return
+    if link:
+        os.symlink(path, target)
+        return
+    # Under a name of its own first: a copy that is cut short must not pass for the photo.
+    partial = f"{target}.part"
+    try:
+        shutil.copy2(path, partial)
+        os.replace(partial, target)
+    except OSError:
+        if os.path.exists(partial):
+            os.unlink(partial)
+        raise

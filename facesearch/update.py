@@ -1,0 +1,272 @@
+"""Bring an index up to date with its folders: plan, look at what is new, fold in, report."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from facesearch.faces import PhotoFaces, Status
+from facesearch.index.layout import Layout, Meta
+from facesearch.index.roots import is_within, root_of
+from facesearch.index.store import IndexWriter, check_same_making
+from facesearch.photos.find import FoundPhoto, Scan, find_photos, is_photo_name
+from facesearch.pipeline import Pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which photos are to be taken in.
+
+    Attributes:
+        paths: Folders and files, absolute.
+        exclude: Glob patterns over names and over paths relative to a folder of `paths`.
+        hidden: Whether names that begin with a dot are taken.
+        follow: Whether links are followed.
+        prune: Whether photos that are gone are dropped even when a root lost most of its photos.
+        again: Whether forgotten photos are taken in again.
+    """
+
+    paths: tuple[str, ...]
+    exclude: tuple[str, ...] = ()
+    hidden: bool = False
+    follow: bool = False
+    prune: bool = False
+    again: bool = False
+
+
+@dataclass(slots=True)
+class Plan:
+    """What there is to do.
+
+    Attributes:
+        new: Photos that are not known, or changed since, by path.
+        unchanged: How many are as they were.
+        gone: Known photos that are no longer there.
+        problems: Paths that are missing or cannot be looked into, with the reason.
+        recovered: Photos that an interrupted run had embedded already.
+    """
+
+    new: list[FoundPhoto] = field(default_factory=list)
+    unchanged: int = 0
+    gone: list[str] = field(default_factory=list)
+    problems: dict[str, str] = field(default_factory=dict)
+    recovered: int = 0
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of each photo; the numbers add up to the photos found, but for `removed`.
+
+    Attributes:
+        indexed: New or changed photos with a face.
+        no_face: New or changed photos without one.
+        unreadable: New or changed photos that could not be read, with the reason.
+        unchanged: As they were.
+        moved: Known under another path, where they are gone.
+        copied: Of the same content as another known photo.
+        forgotten: Left out because `forget` removed them.
+        removed: Gone from their folder, and so from the index.
+        kept: Gone, but kept because their root lost most of its photos, by root.
+        problems: Paths that are missing or cannot be looked into, with the reason.
+        recovered: Photos that an interrupted run had embedded already.
+        faces: In the whole index now.
+        photos: In the whole index now.
+        seconds: For looking at the new photos.
+        interrupted: Whether Ctrl-C ended the run; what was done is kept.
+    """
+
+    indexed: int = 0
+    no_face: int = 0
+    unreadable: dict[str, str] = field(default_factory=dict)
+    unchanged: int = 0
+    moved: int = 0
+    copied: int = 0
+    forgotten: int = 0
+    removed: int = 0
+    kept: dict[str, int] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+    recovered: int = 0
+    faces: int = 0
+    photos: int = 0
+    seconds: float = 0.0
+    interrupted: bool = False
+
+
+def update_index(
+    path: Path,
+    meta: Meta,
+    wanted: Wanted,
+    pipeline: Callable[[], Pipeline],
+    *,
+    on_plan: Callable[[Plan], None] = lambda plan: None,
+    on_photo: Callable[[PhotoFaces], None] = lambda photo: None,
+) -> Report:
+    """Bring an index up to date with some folders; it is made when there is none.
+
+    Photos of unchanged size and time are not opened; of known content they are not looked at; what was
+    embedded is in the journal at once, so that neither an error nor a kill loses it.
+
+    Args:
+        path: The index file.
+        meta: The model and settings that are wanted.
+        wanted: Which photos.
+        pipeline: Gives the pipeline; only called when there are photos to look at.
+        on_plan: Told what there is to do.
+        on_photo: Told of each photo that was looked at.
+
+    Raises:
+        IndexConflict: The index was made with another model or other settings.
+        IndexFileError: It cannot be used, or another process writes it.
+        StorageError: The disk is full or the folder cannot be written.
+    """
+    with IndexWriter(path, meta) as writer:
+        check_same_making(writer.layout.meta, meta, what="What is asked for")
+        scan, plan = make_plan(writer.layout, wanted)
+        plan.recovered = writer.recovered
+        on_plan(plan)
+        writer.cover(_covered(wanted.paths, plan.problems))
+        run = _Run(writer, scan, plan, wanted)
+        began = time.monotonic()
+        try:
+            if plan.new:
+                paths = [photo.path for photo in plan.new]
+                for photo in pipeline().run(paths, known=run.known):
+                    run.take(photo)
+                    on_photo(photo)
+        except KeyboardInterrupt:
+            run.report.interrupted = True
+        run.report.seconds = time.monotonic() - began
+        run.drop_gone()
+        writer.commit()
+        run.report.faces, run.report.photos = writer.layout.face_count, writer.layout.photo_count
+        return run.report
+
+
+def make_plan(layout: Layout, wanted: Wanted) -> tuple[Scan, Plan]:
+    """Compare what is on disk with what an index knows."""
+    scan, plan = Scan(), Plan()
+    for path in wanted.paths:
+        try:
+            find_photos(path, scan, exclude=wanted.exclude, hidden=wanted.hidden, follow=wanted.follow)
+        except OSError as error:
+            plan.problems[path] = error.strerror or str(error)
+    plan.problems.update(scan.unreadable)
+    rows = layout.rows
+    for name, photo in sorted(scan.photos.items(), key=lambda item: os.fsencode(item[0])):
+        row = rows.get(name)
+        if row is not None and (int(layout.size[row]), int(layout.mtime_ns[row])) == (
+            photo.size,
+            photo.mtime_ns,
+        ):
+            plan.unchanged += 1
+        else:
+            plan.new.append(photo)
+    folders = [os.fsencode(path) for path in wanted.paths if path not in plan.problems]
+    unknown = [os.fsencode(path) for path in plan.problems]
+    for name in rows:
+        if name not in scan.photos and _is_gone(name, folders, unknown):
+            plan.gone.append(name)
+    return scan, plan
+
+
+def _is_gone(name: str, folders: Iterable[bytes], unknown: Iterable[bytes]) -> bool:
+    """Say whether a known photo that was not found is gone, and not just out of sight."""
+    path = os.fsencode(name)
+    if not any(is_within(path, folder) for folder in folders):
+        return False
+    if any(is_within(path, folder) for folder in unknown):
+        return False
+    # A file that was once named outright is not found by its suffix.
+    return is_photo_name(os.path.basename(name)) or not os.path.lexists(name)
+
+
+def _covered(paths: Iterable[str], problems: Iterable[str]) -> list[str]:
+    """Give the roots that paths belong to: folders as they are, files by their folder."""
+    there = [path for path in paths if path not in problems]
+    return [path if os.path.isdir(path) else os.path.dirname(path) for path in there]
+
+
+class _Run:
+    """An update under way: puts each photo that was looked at where it belongs, and counts it."""
+
+    def __init__(self, writer: IndexWriter, scan: Scan, plan: Plan, wanted: Wanted) -> None:
+        layout = writer.layout
+        self._writer, self._layout, self._wanted = writer, layout, wanted
+        self._scan = scan
+        self._gone = set(plan.gone)
+        self._moved: set[str] = set()
+        self._forgotten = frozenset() if wanted.again else writer.forgotten
+        self.report = Report(
+            unchanged=plan.unchanged, problems=dict(plan.problems), recovered=writer.recovered
+        )
+        # Content that need not be looked at: the photo of the index that has it, or -1 where forgotten.
+        self.known = {digest: -1 for digest in self._forgotten}
+        for row in range(layout.photo_count):
+            digest = layout.digest[row].tobytes()
+            if any(digest):
+                self.known[digest] = row
+
+    def take(self, photo: PhotoFaces) -> None:
+        """Put one photo into the index."""
+        report, row = self.report, self.known.get(photo.digest)
+        if row == -1:
+            report.forgotten += 1
+            self._writer.drop(photo.path)
+        elif row is not None:
+            self._take_known(photo, row)
+        elif photo.status is Status.UNREADABLE and not os.path.lexists(photo.path):
+            pass  # vanished since it was found: the next run sees that it is gone
+        elif photo.status is Status.UNREADABLE:
+            report.unreadable[photo.path] = photo.reason
+            # What cannot be read just now does not cost the faces that were read before.
+            if photo.digest or photo.path not in self._layout.rows:
+                self._writer.add(photo)
+        else:
+            if photo.status is Status.OK:
+                report.indexed += 1
+            else:
+                report.no_face += 1
+            self._add(photo)
+
+    def _add(self, photo: PhotoFaces) -> None:
+        if self._wanted.again and photo.digest in self._writer.forgotten:
+            self._writer.remember([photo.digest])
+        self._writer.add(photo)
+
+    def _take_known(self, photo: PhotoFaces, row: int) -> None:
+        before = self._layout.path(row)
+        self._writer.take(photo.path, row, photo.size, photo.mtime_ns)
+        if before == photo.path:
+            self.report.unchanged += 1
+        elif before in self._gone and before not in self._moved:
+            self._moved.add(before)
+            self.report.moved += 1
+        else:
+            self.report.copied += 1
+
+    def drop_gone(self) -> None:
+        """Remove what is gone, but for roots that lost so much that they are rather out of reach."""
+        for name in self._moved:
+            self._writer.drop(name)
+        if self.report.interrupted:
+            return  # a photo that seems gone may be one that was moved and not yet looked at
+        roots = self._layout.meta.roots
+        gone: dict[int, list[str]] = {}
+        for name in sorted(self._gone - self._moved):
+            gone.setdefault(root_of(os.fsencode(name), roots), []).append(name)
+        for root, names in gone.items():
+            if self._wanted.prune or not self._lost_most(root, names):
+                self.report.removed += len(names)
+                for name in names:
+                    self._writer.drop(name)
+            else:
+                self.report.kept[roots[root]] = len(names)
+
+    def _lost_most(self, root: int, names: Sequence[str]) -> bool:
+        known = int((self._layout.root == root).sum())
+        folder = os.fsencode(self._layout.meta.roots[root])
+        found = any(is_within(os.fsencode(path), folder) for path in self._scan.photos)
+        return not found or 2 * len(names) > known

@@ -124,9 +124,7 @@ class Pipeline:
         faces = [_scaled(face, scale, picture.width, picture.height) for face in faces]
         picture = self._with_detail(content, picture, faces)
         return faces, [
-            crop_face(
-                picture.pixels, _scaled(face, 1 / picture.scale), size=card.size, margin=card.margin
-            )
+            crop_face(picture.pixels, _scaled(face, 1 / picture.scale), size=card.size, margin=card.margin)
             for face in faces
         ]
 

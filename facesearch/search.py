@@ -107,9 +107,7 @@ def _own_photos(layout: Layout, references: Sequence[Reference], question: Quest
     """Give the photos of the index that are the references' own files."""
     if question.include_self:
         return frozenset()
-    rows = (
-        layout.find(name) for one in references for name in {one.path, os.path.realpath(one.path)}
-    )
+    rows = (layout.find(name) for one in references for name in {one.path, os.path.realpath(one.path)})
     return frozenset(row for row in rows if row is not None)
 
 
@@ -132,15 +130,11 @@ def _groups(layout: Layout, question: Question) -> NDArray[np.int64] | NDArray[n
     return groups
 
 
-def _matches(
-    layout: Layout, neighbours: Neighbours, own: frozenset[int], top: int
-) -> tuple[Match, ...]:
+def _matches(layout: Layout, neighbours: Neighbours, own: frozenset[int], top: int) -> tuple[Match, ...]:
     matches: list[Match] = []
     for row, distance in zip(neighbours.rows.tolist(), neighbours.distances.tolist(), strict=True):
         photo = int(layout.photo[row])
         if photo not in own and len(matches) < top:
             number = row - int(layout.first_face[photo]) + 1
-            matches.append(
-                Match(len(matches) + 1, layout.path(photo), number, layout.box(row), distance)
-            )
+            matches.append(Match(len(matches) + 1, layout.path(photo), number, layout.box(row), distance))
     return tuple(matches)

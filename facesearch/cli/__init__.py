@@ -16,14 +16,17 @@ import click
 from facesearch import __version__
 from facesearch.errors import FacesearchError
 
-# name -> module and the first line of its help, so that `--help` need not import any of them.
+# name -> "module:command" and the first line of its help, so that `--help` need not import any of them.
 COMMANDS = {
-    "index": ("facesearch.cli.index", "Take in the photos below folders, or bring the index up to date."),
-    "query": ("facesearch.cli.query", "Find the photos whose faces are nearest to a reference."),
-    "info": ("facesearch.cli.info", "Say what an index holds."),
-    "forget": ("facesearch.cli.forget", "Remove photos from an index for good."),
-    "move-root": ("facesearch.cli.move_root", "Tell an index that its photos lie elsewhere now."),
-    "models": ("facesearch.cli.models", "Fetch, check, import and remove models."),
+    "index": (
+        "facesearch.cli.index:command",
+        "Take in the photos below folders, or bring the index up to date.",
+    ),
+    "query": ("facesearch.cli.query:command", "Find the photos whose faces are nearest to a reference."),
+    "info": ("facesearch.cli.info:command", "Say what an index holds."),
+    "forget": ("facesearch.cli.forget:command", "Remove photos from an index for good."),
+    "move-root": ("facesearch.cli.move_root:command", "Tell an index that its photos lie elsewhere now."),
+    "models": ("facesearch.cli.models:models", "Fetch, check, import and export the networks."),
 }
 
 INTERRUPTED = 130
@@ -40,7 +43,8 @@ class LazyGroup(click.Group):
         """Import a command."""
         if cmd_name not in COMMANDS:
             return None
-        return cast("click.Command", import_module(COMMANDS[cmd_name][0]).command)
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        return cast("click.Command", getattr(import_module(module), name))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands from the table."""
@@ -48,7 +52,9 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="facesearch")
 def main() -> None:
     """Find the photographs that show a face, on your own machine; nothing leaves it.

@@ -30,8 +30,12 @@ if TYPE_CHECKING:
 @index_option
 @model_option
 @click.option("--detector", metavar="NAME", help="What finds the faces.  [default: the model's]")
-@click.option("--min-face", type=click.IntRange(0), metavar="PX", help="The smallest face that is looked for.")
-@click.option("--faces", type=click.Choice(["all", "largest"]), help="Which faces of a photo.  [default: all]")
+@click.option(
+    "--min-face", type=click.IntRange(0), metavar="PX", help="The smallest face that is looked for."
+)
+@click.option(
+    "--faces", type=click.Choice(["all", "largest"]), help="Which faces of a photo.  [default: all]"
+)
 @click.option(
     "--rotations/--no-rotations", default=None, help="Look at photos without a face in all four orientations."
 )
@@ -63,7 +67,8 @@ def command(paths: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 (cl
 
     Exit status: 0 done, 2 when a PATH is missing or anything failed, 130 interrupted.
     """  # noqa: D301
-    from facesearch.library import Looking, absolute
+    from facesearch.library import absolute
+    from facesearch.settings import Looking
     from facesearch.update import Wanted
 
     names = ("exclude", "hidden", "follow", "prune", "again")
@@ -98,7 +103,9 @@ def _status(report: Report, *, strict: bool) -> int:
 
 def _say_plan(plan: Plan, *, as_json: bool) -> None:
     if as_json:
-        write_json({"new": [photo.path for photo in plan.new], "unchanged": plan.unchanged, "gone": plan.gone})
+        write_json(
+            {"new": [photo.path for photo in plan.new], "unchanged": plan.unchanged, "gone": plan.gone}
+        )
         return
     click.echo(f"{len(plan.new)} new or changed, {plan.unchanged} unchanged, {len(plan.gone)} gone")
     for path, reason in plan.problems.items():
@@ -118,10 +125,12 @@ def _write_errors(path: str, report: Report) -> None:
 
 def _say(report: Report, index_file: str, *, quiet: bool, verbose: bool, as_json: bool) -> None:
     for path, reason in report.problems.items():
-        click.echo(f"facesearch: {escaped(path)} cannot be read: {reason}. Its photos stay as they were.", err=True)
+        click.echo(
+            f"facesearch: {escaped(path)} cannot be read: {reason}. Its photos stay as they were.", err=True
+        )
     for path, count in report.kept.items():
         click.echo(
-            f"facesearch: {count} photos below {escaped(path)} are gone, which is most of it: they were kept. "
+            f"facesearch: {count} photos below {escaped(path)} are gone, most of it: they were kept. "
             "If they are to go, run this again with --prune.",
             err=True,
         )

@@ -11,7 +11,6 @@ import click
 from facesearch.detect import DETECTORS
 
 if TYPE_CHECKING:
-    from facesearch.models.card import Card
     from facesearch.models.store import ModelStore
 
 _SCHEMA = 1

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from facesearch.library import Library, Runtime
+    from facesearch.library import Library
+    from facesearch.settings import Runtime
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -78,7 +79,10 @@ def runtime_options(command: Command) -> Command:
         ),
         click.option("--device", default="CPU", show_default=True, help="The OpenVINO device."),
         click.option(
-            "--jobs", type=click.IntRange(0, 256), default=0, help="Threads that decode and detect.  [default: one a core]"
+            "--jobs",
+            type=click.IntRange(0, 256),
+            default=0,
+            help="Threads that decode and detect.  [default: one a core]",
         ),
     )
     for option in reversed(options):
@@ -88,7 +92,7 @@ def runtime_options(command: Command) -> Command:
 
 def make_runtime(options: dict[str, Any], batch: int | None = None) -> Runtime:
     """Take the runtime's settings out of a command's options."""
-    from facesearch.library import Runtime
+    from facesearch.settings import Runtime
 
     names = ("runtime", "precision", "device", "jobs")
     chosen = {name: options.pop(name) for name in names}

@@ -24,7 +24,7 @@ from facesearch.cli.text import escaped, write
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from facesearch.library import Answers, Library
+    from facesearch.library import Answers, FaceWanted, Library
     from facesearch.search import Question
 
 
@@ -33,11 +33,24 @@ if TYPE_CHECKING:
 @index_option
 @model_option
 @click.option(
-    "--top", type=click.IntRange(1), default=4, show_default=True, metavar="N", help="Matches for each reference."
+    "--top",
+    type=click.IntRange(1),
+    default=4,
+    show_default=True,
+    metavar="N",
+    help="Matches for each reference.",
 )
-@click.option("--metric", type=click.Choice(["cosine", "euclidean"]), help="Which distance.  [default: the model's]")
+@click.option(
+    "--metric", type=click.Choice(["cosine", "euclidean"]), help="Which distance.  [default: the model's]"
+)
 @click.option("--threshold", type=float, metavar="D", help="Leave out matches farther than this.")
-@click.option("--by", type=click.Choice(["photo", "face"]), default="photo", show_default=True, help="List each photo once, or each face.")
+@click.option(
+    "--by",
+    type=click.Choice(["photo", "face"]),
+    default="photo",
+    show_default=True,
+    help="List each photo once, or each face.",
+)
 @click.option("--face", type=click.IntRange(1), metavar="N", help="Look for REF's face N, 1 for the largest.")
 @click.option("--all-faces", is_flag=True, help="Look for every face of REF.")
 @click.option("--whole", is_flag=True, help="REF is nothing but the face.")
@@ -45,9 +58,13 @@ if TYPE_CHECKING:
 @click.option("--include-self", is_flag=True, help="Let REF's own file be a match.")
 @click.option("--unique", is_flag=True, help="List copies of one photo once.")
 @click.option("--rotations/--no-rotations", default=None, help="Look at REF in all four orientations.")
-@click.option("--files-from", metavar="FILE", type=AnyPath(), help="Read REFs from a file, one a line; - is stdin.")
+@click.option(
+    "--files-from", metavar="FILE", type=AnyPath(), help="Read REFs from a file, one a line; - is stdin."
+)
 @click.option("--files0-from", metavar="FILE", type=AnyPath(), help="The same, each ended by a zero byte.")
-@click.option("--format", "form", type=click.Choice(list(FORMATS)), help="[default: table on a terminal, else tsv]")
+@click.option(
+    "--format", "form", type=click.Choice(list(FORMATS)), help="[default: table on a terminal, else tsv]"
+)
 @json_option
 @click.option("-0", "--null", is_flag=True, help="Write paths alone, each ended by a zero byte.")
 @click.option("--sheet", metavar="FILE.jpg", type=AnyPath(), help="Draw the references and their matches.")
@@ -79,7 +96,7 @@ def command(refs: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 (cli
         options["index_file"], options["model"], quiet=quiet, runtime=make_runtime(options)
     )
     question = _question(library, options)
-    face = "all" if options["all_faces"] else options["face"] or "largest"
+    face: FaceWanted = "all" if options["all_faces"] else options["face"] or "largest"
     with Progress(quiet=quiet or len(references) < 20) as progress:
         progress.start(len(references))
         answers = library.query(

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 def write_sheet(answers: Iterable[Answer], destination: str, metric: str) -> None:
     """Draw each answer, its first reference at the left, and save the picture."""
     rows = [
-        Row(answer.references[0].path, _read(answer.references[0].path), answer.references[0].box, answer.matches)
+        Row(
+            answer.references[0].path,
+            _read(answer.references[0].path),
+            answer.references[0].box,
+            answer.matches,
+        )
         for answer in answers
     ]
     save_sheet(draw_sheet(rows, _read, metric=metric), Path(destination))

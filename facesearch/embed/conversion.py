@@ -36,11 +36,9 @@ def run_keras(module: str, *arguments: str | Path) -> None:
                 text=True, errors="replace", timeout=_LONGEST, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
-            raise ModelError("TensorFlow did not end the conversion in half an hour.") from error
+            raise ModelError("Keras did not end the conversion in half an hour.") from error
     if done.returncode:
-        raise ModelError(
-            f"TensorFlow could not convert the model: {_last_words(done.stderr, done.returncode)}."
-        )
+        raise ModelError(f"Keras failed: {_last_words(done.stderr, done.returncode)}.")
 
 
 def _package_home() -> str:

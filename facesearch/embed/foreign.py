@@ -16,11 +16,10 @@ from facesearch.embed.conversion import run_keras
 from facesearch.embed.network import own_size, store_network
 from facesearch.errors import ModelBroken, ModelError
 from facesearch.models.card import TENSORS, Card, check_name
+from facesearch.models.digest import file_digest
 from facesearch.models.exchange import is_exported, unpack_model
-from facesearch.models.landing import Notify
 from facesearch.models.recipe import Recipe
-from facesearch.models.sources import file_digest
-from facesearch.models.store import ModelStore, silent
+from facesearch.models.store import ModelStore, Notify, silent
 from facesearch.models.tensors import load_tensors, tensors_digest
 
 # What OpenVINO reads as it is; Keras' own format goes through Keras.

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,8 +43,10 @@ class KerasEmbedder:
         if precision not in ("auto", "f32"):
             raise ModelError(f"TensorFlow does not run {card.name} in {precision}.", "Use auto or f32.")
         self.card = card
-        tensorflow = _load_tensorflow(tf32=precision == "auto")
-        model = import_module(builder).build_model(load_tensors(folder / TENSORS))
+        tensors = load_tensors(folder / TENSORS)
+        with _greetings_held():
+            tensorflow = _load_tensorflow(tf32=precision == "auto")
+            model = import_module(builder).build_model(tensors)
         crops = tensorflow.TensorSpec((None, *card.size, 3), tensorflow.uint8)
         self._forward = tensorflow.function(_forward(tensorflow, model, card), input_signature=[crops])
 
@@ -56,7 +61,7 @@ class KerasEmbedder:
 
 
 def _load_tensorflow(*, tf32: bool) -> Any:  # noqa: ANN401 - TensorFlow has no types
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its greetings go to stderr otherwise
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import tensorflow
 
     for gpu in tensorflow.config.list_physical_devices("GPU"):
@@ -65,6 +70,28 @@ def _load_tensorflow(*, tf32: bool) -> Any:  # noqa: ANN401 - TensorFlow has no 
             tensorflow.config.experimental.set_memory_growth(gpu, True)
     tensorflow.config.experimental.enable_tensor_float_32_execution(tf32)
     return tensorflow
+
+
+@contextmanager
+def _greetings_held() -> Iterator[None]:
+    """Hold back what TensorFlow's C++ says on starting; it comes out only when starting fails.
+
+    Its log level is no help: these lines are written before it is read.
+    """
+    with tempfile.TemporaryFile() as held:
+        sys.stderr.flush()
+        screen = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(screen, held.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(screen, 2)
+            os.close(screen)
 
 
 def _forward(tensorflow: Any, model: Any, card: Card) -> Any:  # noqa: ANN401

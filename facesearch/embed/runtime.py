@@ -14,7 +14,7 @@ from facesearch.embed.crops import check_crops
 from facesearch.embed.vino import load_openvino, reason
 from facesearch.errors import ModelBroken, ModelError
 from facesearch.models.card import NETWORK, Card
-from facesearch.models.sources import check_digest
+from facesearch.models.digest import check_digest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,16 +43,8 @@ class OpenVinoEmbedder:
         openvino = load_openvino()
         core = openvino.Core()
         _check_device(core, device)
-        config = {"INFERENCE_PRECISION_HINT": _precision(core, device, precision)}
-        if cache := _cache_folder(card):
-            core.set_property({"CACHE_DIR": cache})
-        try:
-            self._network = core.compile_model(folder / NETWORK, device, config)
-        except RuntimeError as error:
-            raise ModelBroken(
-                f"OpenVINO cannot load the model {card.name}: {reason(error)}.",
-                f"Run 'facesearch models verify {card.name}'.",
-            ) from error
+        hints = _hints(core, device, precision)
+        self._network = _compile(core, card, folder, device, hints)
         batch = self._network.input().partial_shape[0]
         self._batch = _BATCH if batch.is_dynamic else int(batch.get_length())
         self._own = threading.local()
@@ -92,16 +84,30 @@ def _check_device(core: Any, device: str) -> None:  # noqa: ANN401
         raise ModelError(f"OpenVINO has no device {device} here.", f"It has: {', '.join(known)}.")
 
 
-def _precision(core: Any, device: str, wanted: str) -> str:  # noqa: ANN401
-    """Give OpenVINO's name of a precision."""
-    if wanted == "f32":
-        return "f32"
-    if wanted not in ("auto", "bf16"):
-        raise ModelError(f"There is no precision {wanted!r}.", "Use auto, f32 or bf16.")
+def _hints(core: Any, device: str, precision: str) -> dict[str, str]:  # noqa: ANN401
+    """Give OpenVINO's setting for a precision; "auto" leaves a device that is no CPU its own way."""
+    if precision not in ("auto", "f32", "bf16"):
+        raise ModelError(f"There is no precision {precision!r}.", "Use auto, f32 or bf16.")
     has_bf16 = device == "CPU" and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    if wanted == "bf16" and not has_bf16:
-        raise ModelError("This processor does not calculate in bf16.", "Use --precision auto or f32.")
-    return "bf16" if has_bf16 else "f32"
+    if precision == "bf16" and not has_bf16:
+        raise ModelError(f"The device {device} does not calculate in bf16.", "Use --precision auto or f32.")
+    if precision == "auto":
+        precision = "bf16" if has_bf16 else "f32" if device == "CPU" else ""
+    return {"INFERENCE_PRECISION_HINT": precision} if precision else {}
+
+
+def _compile(core: Any, card: Card, folder: Path, device: str, hints: dict[str, str]) -> Any:  # noqa: ANN401
+    caches = [{"CACHE_DIR": cache}] if (cache := _cache_folder(card)) else []
+    # Without a cache in the end: one that is full or damaged is no reason to fail.
+    for settings in (*caches, {"CACHE_DIR": ""}):
+        try:
+            return core.compile_model(folder / NETWORK, device, {**hints, **settings})
+        except RuntimeError as error:
+            failure = error
+    raise ModelBroken(
+        f"OpenVINO cannot load the model {card.name}: {reason(failure)}.",
+        f"Run 'facesearch models verify {card.name}'.",
+    ) from failure
 
 
 def _cache_folder(card: Card) -> str:

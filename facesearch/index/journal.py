@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -186,12 +187,11 @@ def _unpack(mapped: mmap.mmap, start: int, stop: int, dim: int) -> JournalEntry:
         raise ValueError("its lengths do not add up")
     offset = start + _PHOTO.size
 
-    def take(dtype: str, *shape: int) -> NDArray[np.generic]:
+    def take(dtype: str, *shape: int) -> Any:  # noqa: ANN401 (an array of just this dtype)
         nonlocal offset
-        items = int(np.prod(shape))
-        array = (
-            np.frombuffer(mapped, dtype, items, offset).reshape(shape) if items else np.empty(shape, dtype)
-        )
+        array: NDArray[Any] = np.empty(shape, dtype)
+        if array.size:
+            array = np.frombuffer(mapped, dtype, array.size, offset).reshape(shape)
         offset += array.nbytes
         return array
 

@@ -22,6 +22,9 @@ TENSORS = "tensors.npz"
 # A name is also a folder's, so it can hold neither "..", nor a backslash, nor start with a dot.
 NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,62}(/[A-Za-z0-9][\w.+-]{0,62})?", re.ASCII)
 
+# Stands for the slash in the name of a folder or a file; no name holds it, so no two meet.
+SLASH = "="
+
 _FORMAT = 1
 
 

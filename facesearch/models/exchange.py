@@ -9,9 +9,9 @@ from pathlib import Path
 
 from facesearch.errors import ModelBroken, ModelError
 from facesearch.models.archive import copy_members, read_member
-from facesearch.models.card import Card
-from facesearch.models.landing import SLASH, storage_errors
-from facesearch.models.sources import check_digest
+from facesearch.models.card import SLASH, Card
+from facesearch.models.digest import check_digest
+from facesearch.models.landing import storage_errors
 from facesearch.models.store import CARD, CARD_LIMIT, ModelStore
 
 

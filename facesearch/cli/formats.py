@@ -63,12 +63,23 @@ def as_paths(answers: Answers, end: str = "\n") -> Iterator[str]:
 def as_table(answers: Answers) -> Iterator[str]:
     """Give a block for each reference, for a person to read."""
     for number, answer in enumerate(answers):
-        yield ("\n" if number else "") + escaped(query_name(answer)) + "\n"
+        yield "rank  distance  photo\n" if number == 0 else "\n"
+        yield f"{escaped(_table_heading(answer))}\n"
         if not answer.matches:
-            yield "  no match\n"
+            yield "   no match\n"
         for match in answer.matches:
-            probability = "" if match.probability is None else f"  {match.probability:6.1%}"
-            yield f"{match.rank:4}  {match.distance:8.4f}{probability}  {escaped(match.path)}\n"
+            probability = "" if match.probability is None else f"{match.probability:6.1%}  "
+            path = escaped(match.path) + _which(match.face)
+            yield f"{match.rank:4}  {match.distance:8.4f}  {probability}{path}\n"
+
+
+def _table_heading(answer: Answer) -> str:
+    return " + ".join(reference.path + _which(reference.face) for reference in answer.references)
+
+
+def _which(face: int) -> str:
+    """Name the face of a photo, unless it is the largest."""
+    return f" (face {face})" if face > 1 else ""
 
 
 def as_json(answers: Answers) -> Iterator[str]:

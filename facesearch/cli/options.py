@@ -25,6 +25,9 @@ class AnyPath(click.Path):
         self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
     ) -> str:
         """Give the path as text, surrogate-escaped."""
+        # "$UNSET" in a script must not stand for the present folder, least of all for `forget`.
+        if not os.fsencode(value):
+            self.fail("An empty name names no file.", param, ctx)
         return os.fsdecode(value)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,6 +29,21 @@ if TYPE_CHECKING:
     from facesearch.search import Question
 
 
+class Distance(click.FloatRange):
+    """A distance; not "nan", to which nothing compares."""
+
+    name = "distance"
+
+    def convert(
+        self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Give the number."""
+        number: float = super().convert(value, param, ctx)
+        if number != number:
+            self.fail(f"{value!r} is no distance.", param, ctx)
+        return number
+
+
 @click.command("query", short_help="Find the photos whose faces are nearest to a reference.")
 @click.argument("refs", nargs=-1, type=AnyPath(), metavar="REF...")
 @index_option
@@ -43,7 +59,7 @@ if TYPE_CHECKING:
 @click.option(
     "--metric", type=click.Choice(["cosine", "euclidean"]), help="Which distance.  [default: the model's]"
 )
-@click.option("--threshold", type=float, metavar="D", help="Leave out matches farther than this.")
+@click.option("--threshold", type=Distance(), metavar="D", help="Leave out matches farther than this.")
 @click.option(
     "--by",
     type=click.Choice(["photo", "face"]),
@@ -63,7 +79,10 @@ if TYPE_CHECKING:
 )
 @click.option("--files0-from", metavar="FILE", type=AnyPath(), help="The same, each ended by a zero byte.")
 @click.option(
-    "--format", "form", type=click.Choice(list(FORMATS)), help="[default: table on a terminal, else tsv]"
+    "--format",
+    "form",
+    type=click.Choice(list(FORMATS)),
+    help="How matches are written.  [default: table on a terminal, else tsv]",
 )
 @json_option
 @click.option("-0", "--null", is_flag=True, help="Write paths alone, each ended by a zero byte.")
@@ -75,8 +94,9 @@ if TYPE_CHECKING:
 def command(refs: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 (click's options by name)
     """Find the photos whose faces are nearest to the face in a reference photo.
 
-    The largest face of each REF is looked for. Distances are smaller for nearer; with resnet50 they
-    measure how alike two pictures of faces look, not whether they show one person.
+    The largest face of each REF is looked for. The smaller a distance, the nearer: 0 is the same picture.
+    With resnet50 it says how alike two pictures of faces look, not whether they show one person; so compare
+    distances with each other, and choose a --threshold only after a look at some results.
 
     \b
     Examples:
@@ -86,10 +106,13 @@ def command(refs: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 (cli
       find refs -name '*.jpg' -print0 | facesearch query --files0-from - --format tsv
       facesearch query reference.jpg -0 | xargs -0 -I{} cp {} found/
 
-    Without a terminal: one line a match, the columns query, rank, distance, probability, path, x, y, w, h.
+    Without a terminal: one line a match, the columns query, rank, distance, probability, path, x, y, w, h
+    (tsv). Tab, newline and backslash in a path are written \\t, \\n and \\\\; x, y, w, h are the face in
+    pixels of the upright photo; probability is empty where the model has none.
 
     Exit status: 0 found, 1 nothing found, 2 any error, 130 interrupted.
     """  # noqa: D301
+    _refuse_contradictions(options)
     references = _references(refs, options)
     quiet = options["quiet"]
     library = open_library(
@@ -109,9 +132,36 @@ def command(refs: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 (cli
         )
     for _, error in answers.problems:
         click.echo(f"facesearch: {escaped(error.message)} {error.hint}".rstrip(), err=True)
+    if not quiet and answers.answers and not any(answer.matches for answer in answers.answers):
+        click.echo(_why_nothing(options, library), err=True)
     _write(answers, options)
     _keep(answers, options, library, quiet=quiet)
     sys.exit(_status(answers))
+
+
+def _refuse_contradictions(options: dict[str, Any]) -> None:
+    """Find out before the work, not after it, what cannot be done."""
+    if options["null"] and (options["form"] not in (None, "paths") or options["as_json"]):
+        raise click.UsageError("-0 writes paths alone: leave out --format and --json.")
+    if options["as_json"] and options["form"] not in (None, "json"):
+        raise click.UsageError(f"--json or --format {options['form']}: choose one.")
+    wanted = [option for option in ("face", "all_faces", "whole") if options[option]]
+    if len(wanted) > 1:
+        first, second = (f"--{option.replace('_', '-')}" for option in wanted[:2])
+        raise click.UsageError(f"{first} or {second}: choose one.")
+    if options["sheet"]:
+        from facesearch.show.sheet import sheet_format
+
+        sheet_format(Path(options["sheet"]))
+
+
+def _why_nothing(options: dict[str, Any], library: Library) -> str:
+    """Say why there is no match although there was a face to look for."""
+    if not library.layout.face_count:
+        return "The index holds no face yet: take in photos with `facesearch index FOLDER`."
+    if options["threshold"] is not None:
+        return f"No face lies within a distance of {options['threshold']:g}."
+    return "The index holds no face but those of REF itself: --include-self lists them."
 
 
 def _references(refs: Sequence[str], options: dict[str, Any]) -> list[str]:
@@ -138,8 +188,6 @@ def _question(library: Library, options: dict[str, Any]) -> Question:
 
 def _write(answers: Answers, options: dict[str, Any]) -> None:
     if options["null"]:
-        if options["form"] not in (None, "paths") or options["as_json"]:
-            raise click.UsageError("-0 writes paths alone: leave out --format and --json.")
         pieces = as_paths(answers.answers, "\0")
     else:
         form = options["form"] or ("table" if sys.stdout.isatty() else "tsv")

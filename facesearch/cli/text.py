@@ -24,7 +24,14 @@ def escaped(text: str) -> str:
 def _shown(character: str) -> str:
     if character.isprintable() or character == " ":
         return character
+    if 0xDC80 <= ord(character) <= 0xDCFF:  # a byte of a name that is not UTF-8
+        return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def counted(count: int, noun: str) -> str:
+    """Give a number with its noun, in the plural but for one."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def escaped_field(value: object) -> str:

@@ -138,10 +138,11 @@ def load_cascade(path: Path) -> cv2.CascadeClassifier:
     Raises:
         FacesearchError: It is not a cascade.
     """
+    classifier = cv2.CascadeClassifier()
     try:
-        classifier = cv2.CascadeClassifier(str(path))
+        loaded = classifier.load(str(path))
     except cv2.error:
-        classifier = None
-    if classifier is None or classifier.empty():
+        loaded = False
+    if not loaded:
         raise FacesearchError(f"{path} is not a cascade file.", "Install facesearch again to restore it.")
     return classifier

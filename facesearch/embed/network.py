@@ -59,19 +59,16 @@ def own_size(source: Path) -> tuple[int, int]:
     """
     openvino = load_openvino()
     try:
-        shape = openvino.Core().read_model(source).input().partial_shape
+        model = openvino.Core().read_model(source)
     except RuntimeError as error:
         raise ModelError(f"OpenVINO cannot use {source.name}: {reason(error)}.") from error
-    for layout, axis in _CHANNELS.items():
-        sides = (
-            [shape[side] for side in _SIDES[layout]] if not shape.rank.is_dynamic and len(shape) == 4 else []
-        )
-        if sides and _may_be(shape[axis], 3) and all(side.is_static for side in sides):
-            return sides[0].get_length(), sides[1].get_length()
-    raise ModelError(
-        f"{source.name} does not say which size of picture it takes: its input is {shape}.",
-        "Give its --size.",
-    )
+    layouts = _image_layouts(model, source.name)
+    shape = model.input().partial_shape
+    for layout in layouts:
+        height, width = (shape[axis] for axis in _SIDES[layout])
+        if height.is_static and width.is_static:
+            return int(height.get_length()), int(width.get_length())
+    raise ModelError(f"{source.name} takes pictures of any size: its input is {shape}.", "Give its --size.")
 
 
 def _prepare(openvino: Any, source: Path, card: Card) -> tuple[Model, int]:  # noqa: ANN401
@@ -91,8 +88,8 @@ def _prepare(openvino: Any, source: Path, card: Card) -> tuple[Model, int]:  # n
     return ready, _vector_length(ready, source.name)
 
 
-def _image_layout(model: Model, size: tuple[int, int], name: str) -> str:
-    """Find out how the network holds a picture: "NHWC" or "NCHW"."""
+def _image_layouts(model: Model, name: str) -> list[str]:
+    """Find out how the network may hold a picture: "NHWC", "NCHW", or either."""
     if len(model.inputs) != 1:
         raise ModelError(f"{name} takes {len(model.inputs)} inputs where one picture is wanted.")
     shape = model.input().partial_shape
@@ -101,15 +98,18 @@ def _image_layout(model: Model, size: tuple[int, int], name: str) -> str:
     layouts = [layout for layout, axis in _CHANNELS.items() if _may_be(shape[axis], 3)]
     if not layouts:
         raise ModelError(f"{name} does not take colour pictures: its input is {shape}.")
-    fitting = [
-        layout for layout in layouts
-        if all(_may_be(shape[axis], length) for axis, length in zip(_SIDES[layout], size, strict=True))
-    ]  # fmt: skip
-    if not fitting:
-        raise ModelError(
-            f"{name} takes no pictures of {size[0]}x{size[1]}: its input is {shape}.", "Give its --size."
-        )
-    return fitting[0]
+    return layouts
+
+
+def _image_layout(model: Model, size: tuple[int, int], name: str) -> str:
+    """Choose the layout in which pictures of this size fit."""
+    layouts = _image_layouts(model, name)
+    shape = model.input().partial_shape
+    for layout in layouts:
+        if all(_may_be(shape[axis], side) for axis, side in zip(_SIDES[layout], size, strict=True)):
+            return layout
+    wanted = f"{size[0]}x{size[1]}"
+    raise ModelError(f"{name} takes no pictures of {wanted}: its input is {shape}.", "Give its --size.")
 
 
 def _may_be(dimension: Any, length: int) -> bool:  # noqa: ANN401

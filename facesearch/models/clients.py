@@ -58,9 +58,9 @@ def _npm(folder: Path) -> list[str]:
         return [npm]
     home = folder / "node"
     home.mkdir()
-    call = [*_pip(), "install", "--no-deps", "--only-binary=:all:", "--quiet", *_PIP_PATIENCE]
+    options = ["--no-deps", "--only-binary=:all:", "--quiet", *_PIP_PATIENCE, f"--target={home}"]
     try:
-        _run([*call, f"--target={home}", _NODE_PACKAGE], folder)
+        _run([*_pip(), "install", *options, _NODE_PACKAGE], folder)
     except FetchFailed as error:
         raise FetchFailed(f"There is no npm on this machine, and pip brings none: {error.message}") from error
     found = [home / name for names in (_NODE, _NPM) for name in names if (home / name).is_file()]

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from facesearch.errors import ModelBroken
 
-# In the layout of Keras 3 a layer's variables are numbered, in this order.
-_NUMBERED = {2: ("kernel", "bias"), 4: ("gamma", "beta", "moving_mean", "moving_variance"), 1: ("kernel",)}
+# In the layout of Keras 3 a layer's variables are numbered, in this order; by how many there are.
+_NUMBERED = {1: ("kernel",), 2: ("kernel", "bias"), 4: ("gamma", "beta", "moving_mean", "moving_variance")}
 
 
 def read_h5_tensors(path: Path) -> dict[str, NDArray[np.float32]]:
@@ -24,18 +24,19 @@ def read_h5_tensors(path: Path) -> dict[str, NDArray[np.float32]]:
 
     try:
         with h5py.File(path, "r") as file:
-            layers = (
-                file.get("layers")
-                or file.get("_layer_checkpoint_dependencies")
-                or file.get("model_weights", file)
-            )
+            layers = file.get("layers", file.get("model_weights", file))
             return {
-                f"{layer}/{variable}": value
-                for layer in layers
-                for variable, value in _variables(h5py, layers[layer]).items()
+                f"{_name(layers[key], key)}/{variable}": value
+                for key in layers
+                for variable, value in _variables(h5py, layers[key]).items()
             }
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise ModelBroken(f"{path.name} is not a whole HDF5 file: {error}.") from error
+
+
+def _name(layer: Any, key: str) -> str:  # noqa: ANN401 - h5py has no types
+    """Give a layer's name: since Keras 3 the key is its class, and the name stands beside the variables."""
+    return str(layer["vars"].attrs.get("name", key)) if "vars" in layer else key
 
 
 def _variables(h5py: Any, layer: Any) -> dict[str, NDArray[np.float32]]:  # noqa: ANN401 - h5py has no types

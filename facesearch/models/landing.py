@@ -16,7 +16,7 @@ from facesearch.errors import StorageError
 from facesearch.models.card import SLASH
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_CLOSED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST})
+_CLOSED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ENOENT})
 _HINT = "Free some space, or set FACESEARCH_MODELS to another folder."
 
 _WORK = ".unfinished"

@@ -44,7 +44,7 @@ def load_tensors(path: Path) -> dict[str, NDArray[np.float32]]:
         ModelBroken: The file is missing, damaged or holds something else.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return {name: np.asarray(archive[name], np.float32) for name in archive.files}
     except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise ModelBroken(f"{path.name} does not hold tensors: {error}.") from error

@@ -90,10 +90,15 @@ def parse():
         description=summary, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     for kind in ("portraits", "chips", "no-face"):
-        parser.add_argument(f"--{kind}", nargs="+", default=[], metavar="DIR", help=f"folders of {kind} photos")
+        parser.add_argument(
+            f"--{kind}", nargs="+", default=[], metavar="DIR", help=f"folders of {kind} photos"
+        )
     parser.add_argument("--limit", type=int, default=0, metavar="N", help="at most N photos of a folder")
     parser.add_argument(
-        "--part", type=int, choices=(0, 1), help="every second person or photo only: 0 to tune on, 1 to report"
+        "--part",
+        type=int,
+        choices=(0, 1),
+        help="every second person or photo only: 0 to tune on, 1 to report",
     )
     parser.add_argument("--min-face", type=int, default=None, metavar="PX", help="the detector's min_face")
     parser.add_argument("--rotations", action="store_true", help="also search turned photos")

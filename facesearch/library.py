@@ -296,6 +296,8 @@ def _chosen(face: FaceWanted) -> Choice:
 
 
 def _problem(photo: PhotoFaces, face: FaceWanted) -> PhotoError:
+    if os.path.isdir(photo.path):
+        return UnreadablePhoto(f"{photo.path}: It is a folder.", "Name the photos in it.")
     if photo.status is Status.UNREADABLE:
         return UnreadablePhoto(f"{photo.path}: {photo.reason}")
     if isinstance(face, int) and face > 1:

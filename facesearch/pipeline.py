@@ -109,7 +109,7 @@ class Pipeline:
         except UnreadablePhoto as error:
             return _Look(replace(photo, status=Status.UNREADABLE, reason=error.message), [])
         except (cv2.error, MemoryError) as error:
-            reason = f"It cannot be worked on ({str(error).strip().splitlines()[-1:] or 'no memory'})."
+            reason = f"It cannot be worked on ({(str(error).strip() or 'no memory').splitlines()[-1]})."
             return _Look(replace(photo, status=Status.UNREADABLE, reason=reason), [])
         return _Look(replace(photo, faces=tuple(faces), status=Status.OK if faces else Status.NO_FACE), crops)
 

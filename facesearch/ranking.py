@@ -22,6 +22,8 @@ BLOCK_BYTES = 64 << 20
 # Float32 dot products of unit vectors err by less than sqrt(D) * 2^-24 in practice; this is 30 times as
 # much at D = 2048, and costs nothing but a few more rows in the second look.
 SLACK = 1e-4
+# Below this, float32 products lose digits: added to the bound, it leaves them to the exact look.
+TINY = 1e-30
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,8 @@ def nearest(
     if searches:
         for start, block in _blocks(vectors):
             stop = start + len(block)
-            products = queries @ block.T
+            with np.errstate(all="ignore"):  # what is too large or not finite is left to the exact look
+                products = queries @ block.T
             members = None if groups is None else groups[start:stop]
             for row, search in enumerate(searches):
                 search.look(start, block, norms[start:stop], products[row], members)
@@ -170,7 +173,7 @@ class _Search:
             if self._metric == "cosine":
                 scale = norms * np.float32(self._length)
                 # 1 - p/s <= limit, without dividing; where a length is 0 the exact look decides.
-                bound = (1.0 - self._limit - SLACK) * scale
+                bound = np.float32(1.0 - self._limit - SLACK) * scale - np.float32(TINY)
                 return ~(products < bound) if np.isfinite(self._limit) else np.ones(len(norms), bool)
             squares = norms.astype(np.float64) ** 2 + self._length**2
             slack = SLACK * squares

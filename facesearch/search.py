@@ -104,11 +104,19 @@ def _fused(references: Sequence[Reference], metric: Metric) -> NDArray[np.float3
 
 
 def _own_photos(layout: Layout, references: Sequence[Reference], question: Question) -> frozenset[int]:
-    """Give the photos of the index that are the references' own files."""
+    """Give the photos of the index that are the references' own files, or copies that count as them."""
     if question.include_self:
         return frozenset()
-    rows = (layout.find(name) for one in references for name in {one.path, os.path.realpath(one.path)})
-    return frozenset(row for row in rows if row is not None)
+    found = (layout.find(name) for one in references for name in {one.path, os.path.realpath(one.path)})
+    rows = {row for row in found if row is not None}
+    if question.unique:
+        rows.update(*(_copies(layout, row) for row in tuple(rows)))
+    return frozenset(rows)
+
+
+def _copies(layout: Layout, photo: int) -> list[int]:
+    same: list[int] = np.flatnonzero((layout.digest == layout.digest[photo]).all(axis=1)).tolist()
+    return same
 
 
 def _places(layout: Layout, photos: frozenset[int], question: Question) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from facesearch.faces import PhotoFaces, Status
 from facesearch.index.layout import Layout, Meta
-from facesearch.index.roots import is_within, root_of
+from facesearch.index.roots import is_within
 from facesearch.index.store import IndexWriter, check_same_making
 from facesearch.photos.find import FoundPhoto, Scan, find_photos, is_photo_name
 from facesearch.pipeline import Pipeline
@@ -202,21 +202,22 @@ class _Run:
         self.report = Report(
             unchanged=plan.unchanged, problems=dict(plan.problems), recovered=writer.recovered
         )
-        # Content that need not be looked at: the photo of the index that has it, or -1 where forgotten.
-        self.known = {digest: -1 for digest in self._forgotten}
+        # Content that need not be looked at: the photos of the index that have it, none where forgotten.
+        self.known: dict[bytes, list[int]] = {}
         for row in range(layout.photo_count):
             digest = layout.digest[row].tobytes()
             if any(digest):
-                self.known[digest] = row
+                self.known.setdefault(digest, []).append(row)
+        self.known.update((digest, []) for digest in self._forgotten)
 
     def take(self, photo: PhotoFaces) -> None:
         """Put one photo into the index."""
-        report, row = self.report, self.known.get(photo.digest)
-        if row == -1:
+        report, rows = self.report, self.known.get(photo.digest)
+        if rows is not None and not rows:
             report.forgotten += 1
             self._writer.drop(photo.path)
-        elif row is not None:
-            self._take_known(photo, row)
+        elif rows is not None:
+            self._take_known(photo, rows)
         elif photo.status is Status.UNREADABLE and not os.path.lexists(photo.path):
             pass  # vanished since it was found: the next run sees that it is gone
         elif photo.status is Status.UNREADABLE:
@@ -236,16 +237,20 @@ class _Run:
             self._writer.remember([photo.digest])
         self._writer.add(photo)
 
-    def _take_known(self, photo: PhotoFaces, row: int) -> None:
-        before = self._layout.path(row)
+    def _take_known(self, photo: PhotoFaces, rows: Sequence[int]) -> None:
+        own = self._layout.rows.get(photo.path)
+        row = own if own is not None and own in rows else rows[0]
         self._writer.take(photo.path, row, photo.size, photo.mtime_ns)
-        if before == photo.path:
+        if row == own:
             self.report.unchanged += 1
-        elif before in self._gone and before not in self._moved:
-            self._moved.add(before)
+        elif left := next((path for path in map(self._layout.path, rows) if self._left(path)), None):
+            self._moved.add(left)
             self.report.moved += 1
         else:
             self.report.copied += 1
+
+    def _left(self, path: str) -> bool:
+        return path in self._gone and path not in self._moved
 
     def drop_gone(self) -> None:
         """Remove what is gone, but for roots that lost so much that they are rather out of reach."""
@@ -256,7 +261,7 @@ class _Run:
         roots = self._layout.meta.roots
         gone: dict[int, list[str]] = {}
         for name in sorted(self._gone - self._moved):
-            gone.setdefault(root_of(os.fsencode(name), roots), []).append(name)
+            gone.setdefault(int(self._layout.root[self._layout.rows[name]]), []).append(name)
         for root, names in gone.items():
             if self._wanted.prune or not self._lost_most(root, names):
                 self.report.removed += len(names)

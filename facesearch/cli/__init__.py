@@ -56,9 +56,10 @@ class LazyGroup(click.Group):
         except click.UsageError as error:
             from difflib import get_close_matches
 
-            if near := get_close_matches(args[0], COMMANDS, n=1):
-                error.message += f" Did you mean {near[0]!r}?"
-            raise
+            near = get_close_matches(args[0], COMMANDS, n=1)
+            if not near:
+                raise
+            raise click.UsageError(f"{error.format_message()} Did you mean {near[0]!r}?", ctx) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands from the table."""
@@ -158,7 +159,7 @@ def _fill_closed_streams() -> None:
             if sink != number:
                 os.dup2(sink, number)
                 os.close(sink)
-            setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False, encoding="utf-8"))
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", closefd=False))
 
 
 def _end(status: int) -> NoReturn:

@@ -7,7 +7,7 @@ import sys
 import click
 
 from facesearch.cli.options import AnyPath, index_option, model_option, open_library, quiet_option
-from facesearch.cli.text import escaped
+from facesearch.cli.text import counted, escaped
 
 
 @click.command("forget", short_help="Remove photos from an index for good.")
@@ -35,5 +35,6 @@ def command(
         for path in removed:
             click.echo(escaped(path), err=True)
     if not quiet:
-        click.echo(f"{len(removed)} photos forgotten", err=True)
+        said = f"{counted(len(removed), 'photo')} forgotten" if removed else "The index holds none of them."
+        click.echo(said, err=True)
     sys.exit(0 if removed else 1)

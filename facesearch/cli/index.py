@@ -19,9 +19,11 @@ from facesearch.cli.options import (
     runtime_options,
 )
 from facesearch.cli.progress import Progress
-from facesearch.cli.text import escaped, escaped_field, write_json
+from facesearch.cli.text import counted, escaped, escaped_field, with_path_bytes, write_json
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from facesearch.update import Plan, Report
 
 
@@ -48,8 +50,18 @@ if TYPE_CHECKING:
 @click.option("--prune", is_flag=True, help="Drop photos that are gone, even most of a folder.")
 @click.option("--again", is_flag=True, help="Take in photos that were forgotten.")
 @click.option("--dry-run", is_flag=True, help="Only say what there is to do.")
-@click.option("--strict", is_flag=True, help="End with 2 when a photo is unreadable or a folder was spared.")
-@click.option("--errors", "errors_file", metavar="FILE", type=AnyPath(), help="List unreadable photos there.")
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="End with 2 when this run could not read a photo, or found most of a folder gone.",
+)
+@click.option(
+    "--errors",
+    "errors_file",
+    metavar="FILE",
+    type=AnyPath(),
+    help="List there the photos that this run could not read: path, tab, reason.",
+)
 @json_option
 @quiet_option
 def command(paths: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 (click's options by name)
@@ -79,8 +91,9 @@ def command(paths: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 (cl
         options["index_file"], options["model"], quiet=quiet, runtime=make_runtime(options, options["batch"])
     )
     if options["dry_run"]:
-        _say_plan(library.plan(wanted, looking), as_json=as_json)
-        return
+        plan = library.plan(wanted, looking)
+        _say_plan(plan, verbose=verbose, as_json=as_json)
+        sys.exit(2 if plan.problems else 0)
     with Progress(quiet=quiet) as progress:
         report = library.index(
             wanted,
@@ -101,15 +114,32 @@ def _status(report: Report, *, strict: bool) -> int:
     return 2 if report.problems or (strict and (report.unreadable or report.kept)) else 0
 
 
-def _say_plan(plan: Plan, *, as_json: bool) -> None:
+def _say_plan(plan: Plan, *, verbose: bool, as_json: bool) -> None:
+    _say_problems(plan.problems)
     if as_json:
-        write_json(
-            {"new": [photo.path for photo in plan.new], "unchanged": plan.unchanged, "gone": plan.gone}
-        )
+        new = [with_path_bytes({"path": photo.path}) for photo in plan.new]
+        gone = [with_path_bytes({"path": path}) for path in plan.gone]
+        problems = _listed(plan.problems)
+        write_json({"new": new, "unchanged": plan.unchanged, "gone": gone, "problems": problems})
         return
-    click.echo(f"{len(plan.new)} new or changed, {plan.unchanged} unchanged, {len(plan.gone)} gone")
-    for path, reason in plan.problems.items():
-        click.echo(f"{escaped(path)}: {reason}", err=True)
+    if verbose:
+        for photo in plan.new:
+            click.echo(f"new   {escaped(photo.path)}", err=True)
+        for path in plan.gone:
+            click.echo(f"gone  {escaped(path)}", err=True)
+    click.echo(f"{len(plan.new):,} new or changed, {plan.unchanged:,} unchanged, {len(plan.gone):,} gone")
+
+
+def _say_problems(problems: Mapping[str, str]) -> None:
+    for path, reason in problems.items():
+        click.echo(
+            f"facesearch: {escaped(path)} cannot be read: {reason}. What the index has of it was kept.",
+            err=True,
+        )
+
+
+def _listed(reasons: Mapping[str, str]) -> list[dict[str, Any]]:
+    return [with_path_bytes({"path": path, "reason": reason}) for path, reason in reasons.items()]
 
 
 def _write_errors(path: str, report: Report) -> None:
@@ -124,14 +154,11 @@ def _write_errors(path: str, report: Report) -> None:
 
 
 def _say(report: Report, index_file: str, *, quiet: bool, verbose: bool, as_json: bool) -> None:
-    for path, reason in report.problems.items():
-        click.echo(
-            f"facesearch: {escaped(path)} cannot be read: {reason}. Its photos stay as they were.", err=True
-        )
+    _say_problems(report.problems)
     for path, count in report.kept.items():
         click.echo(
-            f"facesearch: {count} photos below {escaped(path)} are gone, most of it: they were kept. "
-            "If they are to go, run this again with --prune.",
+            f"facesearch: {counted(count, 'photo')} below {escaped(path)} cannot be found any more, most of "
+            "that folder; the index keeps them. If they are gone for good, run this again with --prune.",
             err=True,
         )
     shown = sorted(report.unreadable.items())
@@ -140,9 +167,23 @@ def _say(report: Report, index_file: str, *, quiet: bool, verbose: bool, as_json
     if len(shown) > 10 and not verbose:
         click.echo(f"... and {len(shown) - 10} more: `facesearch info --list unreadable`.", err=True)
     if as_json:
-        write_json({**asdict(report), "index": index_file})
+        write_json(_as_json(report, index_file))
     elif not quiet:
         click.echo(_tally(report, index_file), err=True)
+
+
+def _as_json(report: Report, index_file: str) -> dict[str, Any]:
+    kept = [with_path_bytes({"path": path, "photos": count}) for path, count in report.kept.items()]
+    return with_path_bytes(
+        {
+            **asdict(report),
+            "unreadable": _listed(report.unreadable),
+            "kept": kept,
+            "problems": _listed(report.problems),
+            "index": index_file,
+        },
+        "index",
+    )
 
 
 def _tally(report: Report, index_file: str) -> str:
@@ -151,17 +192,18 @@ def _tally(report: Report, index_file: str) -> str:
         (report.indexed, "indexed"),
         (report.unchanged, "unchanged"),
         (report.moved, "moved"),
-        (report.copied, "copies of known photos"),
+        (report.copied, "copied from known photos"),
         (report.forgotten, "forgotten"),
         (report.removed, "removed"),
         (report.no_face, "without a face"),
         (len(report.unreadable), "unreadable"),
         (report.recovered, "recovered from an interrupted run"),
     ]
-    counted = [f"{count} {name}" for count, name in parts if count] or ["nothing to do"]
+    numbers = [f"{count:,} {name}" for count, name in parts if count]
     speed = f" in {report.seconds:.1f} s ({looked / report.seconds:.1f} photos/s)" if looked else ""
-    ended = "Interrupted; what was done is kept: " if report.interrupted else ""
-    return (
-        f"{ended}{', '.join(counted)}{speed}\n"
-        f"{report.faces} faces of {report.photos} photos in {escaped(index_file)}"
-    )
+    tally = f"{', '.join(numbers) or 'nothing to do'}{speed}"
+    if report.interrupted:
+        done = f"{tally}; all of it is kept" if looked else "before the first photos were done"
+        tally = f"Interrupted: {done}. The same command again goes on from there."
+    faces, photos = counted(report.faces, "face"), counted(report.photos, "photo")
+    return f"{tally}\n{faces} of {photos} in {escaped(index_file)}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facesearch.cli.options import index_option, json_option, model_option, open_library
-from facesearch.cli.text import escaped, write, write_json
+from facesearch.cli.text import counted, escaped, with_path_bytes, write, write_json
 
 if TYPE_CHECKING:
     from facesearch.index.layout import Layout
@@ -33,12 +33,12 @@ def command(index_file: str | None, model: str | None, status: str | None, null:
 
     Exit status: 0 done, 2 when there is no index or it cannot be used.
     """  # noqa: D301
+    if null and (status is None or as_json):
+        raise click.UsageError("-0 goes with --list, and not with --json.")
     library = open_library(index_file, model)
     layout = library.opened()
     if status is not None:
-        end = "\0" if null else "\n"
-        for row in (layout.status == STATUSES.index(status)).nonzero()[0].tolist():
-            write(layout.path(row) + end)
+        _write_list(layout, status, end="\0" if null else "\n", as_json=as_json)
         return
     facts = _facts(layout, str(library.index_path))
     if as_json:
@@ -47,17 +47,25 @@ def command(index_file: str | None, model: str | None, status: str | None, null:
         write(_shown(facts))
 
 
+def _write_list(layout: Layout, status: str, *, end: str, as_json: bool) -> None:
+    paths = [layout.path(row) for row in (layout.status == STATUSES.index(status)).nonzero()[0].tolist()]
+    if as_json:
+        write_json({"status": status, "photos": [with_path_bytes({"path": path}) for path in paths]})
+    else:
+        write("".join(path + end for path in paths))
+
+
 def _facts(layout: Layout, path: str) -> dict[str, Any]:
     meta = layout.meta
     counts = {name: int((layout.status == number).sum()) for number, name in enumerate(STATUSES)}
-    return {
+    facts: dict[str, Any] = {
         "index": path,
         "model": meta.model,
         "model_digest": meta.model_digest,
         "dim": meta.dim,
         "detector": meta.detector,
         "settings": dict(meta.settings),
-        "roots": list(meta.roots),
+        "roots": [with_path_bytes({"path": root}) for root in meta.roots],
         "created": meta.created,
         "updated": meta.updated,
         "facesearch": meta.facesearch,
@@ -67,6 +75,7 @@ def _facts(layout: Layout, path: str) -> dict[str, Any]:
         "forgotten": len(layout.forgotten),
         "bytes": layout.vectors.nbytes,
     }
+    return with_path_bytes(facts, "index")
 
 
 def _shown(facts: dict[str, Any]) -> str:
@@ -76,14 +85,14 @@ def _shown(facts: dict[str, Any]) -> str:
         ("index", facts["index"]),
         (
             "photos",
-            f"{facts['photos']}: {status['ok']} with a face, {status['no-face']} without, "
-            f"{status['unreadable']} unreadable",
+            f"{facts['photos']:,}: {status['ok']:,} with a face, {status['no-face']:,} without, "
+            f"{status['unreadable']:,} unreadable",
         ),
-        ("faces", f"{facts['faces']}, {facts['dim']} numbers each, {facts['bytes'] / 1e6:.1f} MB"),
+        ("faces", f"{facts['faces']:,}, {facts['dim']} numbers each, {facts['bytes'] / 1e6:.1f} MB"),
         ("model", f"{facts['model']} ({facts['model_digest'][:19]}...)"),
         ("detector", f"{facts['detector']} ({settings})"),
-        *(("root", root) for root in facts["roots"]),
-        ("forgotten", str(facts["forgotten"])),
+        *(("root", root["path"]) for root in facts["roots"]),
+        ("forgotten", counted(facts["forgotten"], "photo")),
         ("created", facts["created"]),
         ("updated", f"{facts['updated']} by facesearch {facts['facesearch']}"),
     ]

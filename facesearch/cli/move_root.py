@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from facesearch.cli.options import AnyPath, index_option, model_option, open_library, quiet_option
-from facesearch.cli.text import escaped
+from facesearch.cli.text import counted, escaped
 
 
 @click.command("move-root", short_help="Tell an index that its photos lie elsewhere now.")
@@ -27,4 +29,5 @@ def command(
     """  # noqa: D301
     count = open_library(index_file, model).move_root(old, new)
     if not quiet:
-        click.echo(f"{count} photos lie below {escaped(new)} now", err=True)
+        where = escaped(os.path.abspath(new))
+        click.echo(f"{counted(count, 'photo')} {'lies' if count == 1 else 'lie'} below {where} now", err=True)

@@ -29,19 +29,11 @@ if TYPE_CHECKING:
     from facesearch.search import Question
 
 
-class Distance(click.FloatRange):
-    """A distance; not "nan", to which nothing compares."""
-
-    name = "distance"
-
-    def convert(
-        self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Give the number."""
-        number: float = super().convert(value, param, ctx)
-        if number != number:
-            self.fail(f"{value!r} is no distance.", param, ctx)
-        return number
+def _a_number(_context: click.Context, _option: click.Parameter, number: float | None) -> float | None:
+    """Refuse "nan", to which nothing compares."""
+    if number is not None and number != number:
+        raise click.BadParameter("'nan' is no distance.")
+    return number
 
 
 @click.command("query", short_help="Find the photos whose faces are nearest to a reference.")
@@ -59,7 +51,9 @@ class Distance(click.FloatRange):
 @click.option(
     "--metric", type=click.Choice(["cosine", "euclidean"]), help="Which distance.  [default: the model's]"
 )
-@click.option("--threshold", type=Distance(), metavar="D", help="Leave out matches farther than this.")
+@click.option(
+    "--threshold", type=float, callback=_a_number, metavar="D", help="Leave out matches farther than this."
+)
 @click.option(
     "--by",
     type=click.Choice(["photo", "face"]),

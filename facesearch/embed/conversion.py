@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-import facesearch
 from facesearch.errors import ModelError
 
 _LONGEST = 1800
@@ -19,6 +19,7 @@ def run_keras(module: str, *arguments: str | Path) -> None:
 
     Raises:
         ModelError: It failed; the sentence ends with its last line.
+        OSError: It met a full disk.
     """
     environment = {
         **os.environ,
@@ -37,12 +38,14 @@ def run_keras(module: str, *arguments: str | Path) -> None:
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
             raise ModelError("Keras did not end the conversion in half an hour.") from error
+    if done.returncode and "No space left" in done.stderr:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if done.returncode:
         raise ModelError(f"Keras failed: {_last_words(done.stderr, done.returncode)}.")
 
 
 def _package_home() -> str:
-    return str(Path(str(facesearch.__path__[0])).resolve().parent)
+    return str(Path(__file__).resolve().parents[2])
 
 
 def _last_words(log: str, status: int) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 
 import keras
 
+from facesearch.embed.vino import save_network
+
 
 def export_network(model: Any, path: Path) -> None:  # noqa: ANN401 - Keras has no types
     """Write a Keras model as an OpenVINO .xml and .bin, without preprocessing."""
@@ -17,4 +19,4 @@ def export_network(model: Any, path: Path) -> None:  # noqa: ANN401 - Keras has 
 
     # OpenVINO converts a functional model; a Sequential one is the same graph once it is written as one.
     functional = keras.Model(model.inputs, model.outputs)
-    openvino.save_model(openvino.convert_model(functional), path, compress_to_fp16=False)
+    save_network(openvino, openvino.convert_model(functional), path)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
-from facesearch.embed.vino import load_openvino, reason
-from facesearch.errors import ModelError, StorageError
-from facesearch.models.card import NETWORK, WEIGHTS, Card
+from facesearch.embed.vino import load_openvino, reason, save_network
+from facesearch.errors import ModelError
+from facesearch.models.card import NETWORK, Card
 
 # OpenVINO's classes have no types of their own.
 Model = Any
@@ -30,24 +29,14 @@ def store_network(source: Path, card: Card, folder: Path) -> int:
 
     Raises:
         ModelError: The network cannot be read, or makes no vectors of pictures.
-        StorageError: The disk is full.
+        OSError: The disk is full.
     """
     openvino = load_openvino()
     try:
         model, dim = _prepare(openvino, source, card)
     except RuntimeError as error:
         raise ModelError(f"OpenVINO cannot use {source.name}: {reason(error)}.") from error
-    try:
-        openvino.save_model(model, folder / NETWORK, compress_to_fp16=False)
-        # A full disk is no error to OpenVINO's writer; what is cut off shows when it is read again.
-        openvino.Core().read_model(folder / NETWORK)
-    except RuntimeError as error:
-        if shutil.disk_usage(folder).free < 1 << 20:
-            raise StorageError(
-                f"There is no room left to store the model in {folder.parent}.",
-                "Free some space, or set FACESEARCH_MODELS to another folder.",
-            ) from error
-        raise StorageError(f"{folder / WEIGHTS} could not be written whole: {reason(error)}.") from error
+    save_network(openvino, model, folder / NETWORK)
     return dim
 
 

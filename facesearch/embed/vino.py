@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 _CONVERSION = "openvino.tools.ovc"
@@ -31,6 +34,20 @@ def load_openvino() -> Any:  # noqa: ANN401 - OpenVINO has no types
 def _convert_model(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - OpenVINO's own signature
     """Do what `openvino.convert_model` does."""
     return import_module(_CONVERSION).convert_model(*arguments, **options)
+
+
+def save_network(openvino: Any, model: Any, path: Path) -> None:  # noqa: ANN401
+    """Write a network as .xml and .bin, and see that it can be read again.
+
+    Raises:
+        OSError: It could not be written whole. OpenVINO says of a full disk no more than "iostream error",
+            or nothing; there is no other known cause, so it is called a full disk.
+    """
+    try:
+        openvino.save_model(model, path, compress_to_fp16=False)
+        openvino.Core().read_model(path)
+    except RuntimeError as error:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
 
 
 def reason(error: BaseException) -> str:

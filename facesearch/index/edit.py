@@ -38,6 +38,7 @@ def forget(path: Path, folders: Sequence[str]) -> list[str]:
         for name in removed:
             writer.drop(name)
         writer.forget(forgotten)
+        writer.uncover(folders)
         writer.commit()
     return removed
 

@@ -61,9 +61,8 @@ def write_index(
     beside = path.with_name(path.name + ".new")
     try:
         with beside.open("wb") as file:
-            writer = NpzWriter(file)
-            _Fold(old, photos).write(writer, roots, forgotten)
-            writer.close()
+            with NpzWriter(file) as writer:
+                _Fold(old, photos).write(writer, roots, forgotten)
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
@@ -113,7 +112,9 @@ class _Fold:
         digests = b"".join(photo.digest(self._old) for photo in photos)
         writer.write("paths", np.frombuffer(b"".join(photo.path for photo in photos), np.uint8))
         writer.write("path_ends", np.cumsum(lengths, dtype=np.int64))
-        writer.write("root", np.array([root_of(photo.path, roots) for photo in photos], np.int32))
+        under = [root_of(photo.path, roots) for photo in photos]
+        assert None not in under, "an index covers all its photos"
+        writer.write("root", np.array(under, np.int32))
         writer.write("size", np.array([photo.size for photo in photos], np.int64))
         writer.write("mtime_ns", np.array([photo.mtime_ns for photo in photos], np.int64))
         writer.write("digest", np.frombuffer(digests, np.uint8).reshape(-1, 16))
@@ -153,7 +154,9 @@ def _noting_norms(
     blocks: Iterator[NDArray[np.float32]], norms: list[NDArray[np.float32]]
 ) -> Iterator[NDArray[np.float32]]:
     for block in blocks:
-        norms.append(norms_of(block))
+        lengths = norms_of(block)
+        # A vector that a network spoiled: its photo stays known, and the ranking leaves it out.
+        norms.append(np.where(np.isfinite(lengths), lengths, np.float32(0)))
         yield block
 
 
@@ -167,6 +170,7 @@ def _sync_folder(folder: Path) -> None:
     if os.name == "posix":  # elsewhere a folder cannot be opened
         handle = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(handle)
+            with suppress(OSError):  # some network file systems refuse it; the file is in its place
+                os.fsync(handle)
         finally:
             os.close(handle)

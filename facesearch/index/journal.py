@@ -61,10 +61,11 @@ class Journal:
 
     def __init__(self, path: Path, meta: Meta) -> None:
         self.path = path
-        self._file = path.open("ab")
+        # Unbuffered: what a full disk refused is not tried again when the file is closed.
+        self._file = path.open("ab", buffering=0)
         self._synced = time.monotonic()
         if self._file.tell() == 0:
-            self._file.write(MAGIC)
+            self._write(MAGIC)
             self._append(meta.to_json().encode())
 
     def add(self, photo: PhotoFaces) -> None:
@@ -75,8 +76,12 @@ class Journal:
             self._synced = time.monotonic()
 
     def _append(self, payload: bytes) -> None:
-        self._file.write(_RECORD.pack(len(payload), zlib.crc32(payload)) + payload)
-        self._file.flush()
+        self._write(_RECORD.pack(len(payload), zlib.crc32(payload)) + payload)
+
+    def _write(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._file.write(rest) :]
 
     def close(self) -> None:
         """Close the file; it stays."""
@@ -155,7 +160,7 @@ def read_journal(path: Path) -> ReadJournal:
                 meta = Meta.from_json(mapped[start:stop].decode())
             else:
                 entries.append(_unpack(mapped, start, stop, meta.dim))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise IndexBroken(
                 f"The journal {path} holds a record that cannot be read ({error}).",
                 "Move it away and index again: what it held is embedded anew.",
@@ -200,4 +205,6 @@ def _unpack(mapped: mmap.mmap, start: int, stop: int, dim: int) -> JournalEntry:
     scores = take("<f4", count)
     landmarks = take("<f4", count, LANDMARKS, 2)
     path = mapped[offset:stop]
+    if not path or b"\0" in path or np.any(boxes[:, 2:] < 1):
+        raise ValueError("its path or a box is none")
     return JournalEntry(path, size, mtime_ns, digest, Status(status), vectors, boxes, scores, landmarks)

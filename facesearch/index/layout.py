@@ -82,8 +82,10 @@ class Meta:
         for name, kind in _META_TYPES.items():
             if not isinstance(raw.get(name), kind) or isinstance(raw[name], bool):
                 raise ValueError(f"{name!r} is missing from the meta data or of the wrong type")
-        if not all(isinstance(root, str) for root in raw["roots"]):
-            raise ValueError("a root is not text")
+        if not all(isinstance(root, str) and b"\0" not in os.fsencode(root) for root in raw["roots"]):
+            raise ValueError("a root is not a path")
+        if raw["dim"] < 1:
+            raise ValueError("it has no dimensions")
         if not all(isinstance(value, JsonScalar) for value in raw["settings"].values()):
             raise ValueError("a setting is not a plain value")
         known = {name: raw[name] for name in _META_TYPES}
@@ -253,7 +255,6 @@ def _out_of_range(layout: Layout) -> str:
     photos, ends, blob = layout.photo_count, layout.path_ends, len(layout.paths)
     starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]]) if photos else ends
     checks: tuple[tuple[str, bool], ...] = (
-        ("it has no dimensions", layout.meta.dim < 1),
         (
             "its paths end out of order",
             bool(np.any(ends <= starts)) or (int(ends[-1]) if photos else 0) != blob,

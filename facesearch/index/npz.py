@@ -10,10 +10,12 @@ from __future__ import annotations
 import io
 import mmap
 import os
+import re
 import struct
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
@@ -25,6 +27,10 @@ _LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 _ZIP64_EXTRA = 20  # bytes that zipfile adds to the local header of a member that may exceed 4 GiB
 _PADDING_ID = 0xD935  # the extra field that Android's zipalign uses for the same purpose
 _MAX_HEADER = 10_000
+# Every .npy header that numpy writes for a plain dtype. What a stranger wrote is matched, not evaluated.
+_HEADER = re.compile(
+    rb"\{'descr': '([<>|=]?[biufU]\d{1,9})', 'fortran_order': (True|False), 'shape': \(([\d, ]*)\), \}\s*"
+)
 
 
 class NpzError(ValueError):
@@ -62,9 +68,17 @@ class NpzWriter:
             for block in blocks:
                 member.write(np.ascontiguousarray(block, dtype).reshape(-1).view(np.uint8).data)
 
-    def close(self) -> None:
-        """Write the zip's directory; without it the file is no zip."""
-        self._zip.close()
+    def __enter__(self) -> NpzWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Write the zip's directory, without which the file is no zip; after an error, nothing."""
+        if kind is None:
+            self._zip.close()
+        else:
+            self._zip.fp = None  # or it would be tried again, on a closed file, when the object is removed
 
 
 def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
@@ -94,7 +108,7 @@ def _map_member(mapped: mmap.mmap, member: zipfile.ZipInfo) -> tuple[str, NDArra
     if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
         raise NpzError(f"{name} is compressed or encrypted")
     start = member.header_offset
-    local = mapped[start : start + _LOCAL_HEADER.size]
+    local = mapped[start : start + _LOCAL_HEADER.size] if start >= 0 else b""
     if len(local) < _LOCAL_HEADER.size or not local.startswith(b"PK\x03\x04"):
         raise NpzError(f"{name} has no local header")
     name_length, extra_length = _LOCAL_HEADER.unpack(local)[-2:]
@@ -106,30 +120,39 @@ def _map_member(mapped: mmap.mmap, member: zipfile.ZipInfo) -> tuple[str, NDArra
     count = _count(shape)
     if count * dtype.itemsize != member.file_size - offset:
         raise NpzError(f"{name} claims {shape} {dtype}, and holds {member.file_size - offset} bytes")
-    if count == 0:
-        return name, np.empty(shape, dtype)
-    return name, np.frombuffer(mapped, dtype, count, start + offset).reshape(shape)
+    try:
+        flat = np.frombuffer(mapped, dtype, count, start + offset) if count else np.empty(0, dtype)
+        return name, flat.reshape(shape)
+    except (ValueError, OverflowError) as error:  # more axes, or longer ones, than numpy has
+        raise NpzError(f"{name} has no usable shape ({error})") from error
 
 
 def _read_header(name: str, head: bytes) -> tuple[tuple[int, ...], np.dtype[Any], int]:
-    stream = io.BytesIO(head)
+    major, fixed, length = head[6:7], 10, head[8:10]
+    if major in (b"\x02", b"\x03"):
+        fixed, length = 12, head[8:12]
+    end = fixed + int.from_bytes(length, "little")
+    header = _HEADER.fullmatch(head, fixed, end)
+    if not head.startswith(npy.MAGIC_PREFIX) or end > len(head) or header is None:
+        raise NpzError(f"{name} has no plain .npy header; pickled objects and records are never loaded")
     try:
-        version = npy.read_magic(stream)
-        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, fortran, dtype = read(stream, max_header_size=_MAX_HEADER)
-    except (ValueError, EOFError, SyntaxError, TypeError) as error:
-        raise NpzError(f"{name} has no readable header ({error})") from error
-    if dtype.hasobject:
-        raise NpzError(f"{name} holds pickled objects, which are never loaded")
-    if fortran and len(shape) > 1:
-        raise NpzError(f"{name} is stored column by column")
-    return shape, dtype, stream.tell()
+        shape = tuple(int(number) for number in header[3].replace(b" ", b"").split(b",") if number)
+        return shape, _plain_dtype(header[1].decode(), header[2] == b"True" and len(shape) > 1), end
+    except (ValueError, TypeError, OverflowError) as error:
+        raise NpzError(f"{name} has no usable header ({error})") from error
+
+
+def _plain_dtype(text: str, by_columns: bool) -> np.dtype[Any]:
+    dtype: np.dtype[Any] = np.dtype(text)
+    if not dtype.itemsize:
+        raise ValueError("its items are empty")
+    if by_columns:
+        raise ValueError("it is stored column by column")
+    return dtype
 
 
 def _count(shape: tuple[int, ...]) -> int:
     count = 1
     for length in shape:
-        if length < 0:
-            raise NpzError(f"a length of {length}")
         count *= length  # Python's integers: a huge shape does not wrap round
     return count

@@ -22,14 +22,14 @@ def joined_roots(roots: Iterable[str], more: Iterable[str]) -> tuple[str, ...]:
     return tuple(joined)
 
 
-def root_of(path: bytes, roots: Sequence[str]) -> int:
-    """Give the number of the root that a path lies under."""
-    for number, root in enumerate(roots):
-        if is_within(path, os.fsencode(root)):
-            return number
-    raise ValueError(f"{os.fsdecode(path)!r} lies under none of {roots}")
+def root_of(path: bytes, roots: Sequence[str]) -> int | None:
+    """Give the number of the root that a path lies under; None where it lies under none."""
+    return next((number for number, root in enumerate(roots) if is_within(path, os.fsencode(root))), None)
 
 
 def moved_path(path: bytes, old: bytes, new: bytes) -> bytes:
     """Give a path with the folder `old` at its beginning replaced by `new`; others as they are."""
-    return new + path[len(old) :] if is_within(path, old) else path
+    if not is_within(path, old):
+        return path
+    rest = path[len(old.rstrip(b"/")) :]
+    return new.rstrip(b"/") + rest if rest.strip(b"/") else new

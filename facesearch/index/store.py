@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
-import filelock
-
 from facesearch.errors import (
     IndexBroken,
-    IndexBusy,
     IndexConflict,
     IndexMissing,
     StorageError,
@@ -22,13 +21,22 @@ from facesearch.faces import PhotoFaces
 from facesearch.index.fold import KeptPhoto, write_index
 from facesearch.index.journal import Journal, JournalEntry, read_journal
 from facesearch.index.layout import Layout, Meta, check_layout, empty_layout
+from facesearch.index.lock import alone
 from facesearch.index.npz import NpzError, map_arrays
-from facesearch.index.roots import joined_roots, moved_path
+from facesearch.index.roots import is_within, joined_roots, moved_path, root_of
 
 
 def journal_path(path: Path) -> Path:
     """Give where an index's journal lies."""
     return path.with_name(path.name + ".journal")
+
+
+def broken(path: Path, clause: str) -> IndexBroken:
+    """Make the error for a file that cannot be used, from a clause that says why."""
+    return IndexBroken(
+        f"{os.fspath(path)!r} cannot be used as an index: {clause}.",
+        "It was left as it is. Put back a copy, or build it anew with `facesearch index --rebuild`.",
+    )
 
 
 def open_index(path: Path) -> Layout:
@@ -39,24 +47,17 @@ def open_index(path: Path) -> Layout:
         IndexBroken: It is truncated, inconsistent, or not an index.
         IndexFormat: A newer facesearch wrote it.
     """
-
-    def complain(clause: str) -> IndexBroken:
-        return IndexBroken(
-            f"{os.fspath(path)!r} cannot be used as an index: {clause}.",
-            "It was left as it is. Put back a copy, or build it anew with `facesearch index --rebuild`.",
-        )
-
     try:
-        return check_layout(map_arrays(path), complain)
+        return check_layout(map_arrays(path), partial(broken, path))
     except FileNotFoundError as error:
         hint = "Make one with `facesearch index FOLDER`."
         if journal_path(path).exists():
             hint = "One is being made, or was interrupted: `facesearch index FOLDER` completes it."
         raise IndexMissing(f"There is no index at {os.fspath(path)!r}.", hint) from error
     except NpzError as error:
-        raise complain(str(error)) from error
+        raise broken(path, str(error)) from error
     except OSError as error:
-        raise complain(f"it cannot be read ({error.strerror or error})") from error
+        raise broken(path, f"it cannot be read ({error.strerror or error})") from error
 
 
 def index_meta(path: Path) -> Meta | None:
@@ -99,7 +100,7 @@ class IndexWriter:
         self.recovered = 0
         self.torn = 0
         self._new_meta = meta
-        self._lock = filelock.FileLock(path.with_name(path.name + ".lock"))
+        self._alone = ExitStack()
         self._journal: Journal | None = None
         self._taken: dict[bytes, KeptPhoto] = {}
         self._dropped: set[bytes] = set()
@@ -108,32 +109,18 @@ class IndexWriter:
         self._roots: tuple[str, ...] = ()
 
     def __enter__(self) -> IndexWriter:
-        self._acquire()
-        try:
+        with ExitStack() as stack:
+            stack.enter_context(alone(self.path))
             self._open()
-        except BaseException:
-            self._lock.release()
-            raise
+            self._alone = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._journal is not None:
-            self._journal.close()
-        self._lock.release()
-
-    def _acquire(self) -> None:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire(timeout=0)
-        except filelock.Timeout as error:
-            raise IndexBusy(
-                f"Another facesearch is writing {os.fspath(self.path)!r}.",
-                "Run this again when it has ended; queries need not wait.",
-            ) from error
-        except OSError as error:
-            raise storage_error(self.path.parent, error) from error
+        with self._alone:
+            if self._journal is not None:
+                self._journal.close()
 
     def _open(self) -> None:
         left = journal_path(self.path)
@@ -146,13 +133,23 @@ class IndexWriter:
                 raise
             layout = empty_layout(meta)
         self._set(layout)
+        self._check_roots(layout)
         if journal is None:
             return
         if journal.meta is not None:
             check_same_making(layout.meta, journal.meta, what=f"The journal {os.fspath(left)!r}")
             self._roots = joined_roots(self._roots, journal.meta.roots)
+        if any(root_of(entry.path, self._roots) is None for entry in journal.entries):
+            raise broken(left, "a photo lies under no root")
         self.recovered, self.torn = len(journal.entries), journal.torn
         self.commit()
+
+    def _check_roots(self, layout: Layout) -> None:
+        """See that each photo lies under its root, which a reader need not care for, and a writer must."""
+        roots = [os.fsencode(root) for root in layout.meta.roots]
+        for photo, root in enumerate(layout.root.tolist()):
+            if not is_within(layout.path_bytes(photo), roots[root]):
+                raise broken(self.path, "a photo does not lie under its root")
 
     def _set(self, layout: Layout) -> None:
         self.layout = layout
@@ -200,6 +197,15 @@ class IndexWriter:
         self._moved = os.fsencode(old), os.fsencode(new)
         moved = [os.fsdecode(moved_path(os.fsencode(root), *self._moved)) for root in self._roots]
         self._roots = joined_roots((), moved)
+        if any(is_within(self._moved[0], os.fsencode(root)) for root in self.layout.meta.roots):
+            self.cover([new])  # what lay inside a root may lie outside of it now
+
+    def uncover(self, folders: Iterable[str]) -> None:
+        """Take from what the index covers all that is or lies below some folders; they hold no photo."""
+        names = [os.fsencode(folder) for folder in folders]
+        self._roots = tuple(
+            root for root in self._roots if not any(is_within(os.fsencode(root), name) for name in names)
+        )
 
     def commit(self) -> None:
         """Fold all changes into the file; does nothing where there are none."""

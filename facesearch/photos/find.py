@@ -76,7 +76,7 @@ def find_photos(
     """
     root_stat = os.stat(root)
     if not stat.S_ISDIR(root_stat.st_mode):
-        scan.photos[root] = FoundPhoto(root, root_stat.st_size, root_stat.st_mtime_ns)
+        scan.photos[root] = FoundPhoto(root, root_stat.st_size, modified(root_stat))
         return
     with os.scandir(root):
         pass  # cannot be listed: the caller hears of it
@@ -98,7 +98,8 @@ class _Walk:
     def __init__(self, root: str, scan: Scan, exclude: Sequence[str], hidden: bool, follow: bool) -> None:
         self.pending = [root]
         self.seen: set[tuple[int, int]] = set()
-        self._root, self._scan, self._exclude = root, scan, exclude
+        self._root, self._scan = root, scan
+        self._exclude = [pattern.rstrip("/") for pattern in exclude]
         self._hidden, self._follow = hidden, follow
 
     def take(self, entry: os.DirEntry[str]) -> None:
@@ -112,14 +113,14 @@ class _Walk:
                 self.pending.append(entry.path)
         elif entry.is_file(follow_symlinks=self._follow) and is_photo_name(entry.name):
             about = entry.stat(follow_symlinks=self._follow)
-            self._scan.photos[entry.path] = FoundPhoto(entry.path, about.st_size, about.st_mtime_ns)
+            self._scan.photos[entry.path] = FoundPhoto(entry.path, about.st_size, modified(about))
 
     def _wanted(self, entry: os.DirEntry[str]) -> bool:
         if entry.name.startswith(".") and not self._hidden:
             return False
         relative = os.path.relpath(entry.path, self._root) if self._exclude else ""
         return not any(
-            fnmatch.fnmatch(entry.name, pattern) or fnmatch.fnmatch(relative, pattern.rstrip("/"))
+            fnmatch.fnmatch(entry.name, pattern) or fnmatch.fnmatch(relative, pattern)
             for pattern in self._exclude
         )
 
@@ -132,6 +133,11 @@ def _entries(folder: str, scan: Scan) -> Iterator[os.DirEntry[str]]:
         scan.unreadable[folder] = error.strerror or str(error)
         return
     yield from entries
+
+
+def modified(about: os.stat_result) -> int:
+    """Give when a file was last changed, in nanoseconds, kept to what 64 bits hold (the year 2262)."""
+    return max(-(1 << 63), min(about.st_mtime_ns, (1 << 63) - 1))
 
 
 def is_photo_name(name: str) -> bool:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import os
+import re
 import stat
+import warnings
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
@@ -16,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.errors import UnreadablePhoto
+from facesearch.photos.find import modified
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -24,8 +28,13 @@ if TYPE_CHECKING:
 MAX_PIXELS = 256_000_000
 MAX_BYTES = 1 << 30
 DIGEST_BYTES = 16
+# All that Pillow is let near, the commonest first. Its other readers are no photographs', and some of them
+# start programs (Ghostscript for EPS) on what may be anyone's file.
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "HEIF", "AVIF", "DIB")
 
 _EXIF_ORIENTATION = 0x0112
+# What Pillow warns of it has put right already: neither the terminal nor `python -W error` need hear of it.
+_PILLOWS_WARNINGS = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 _JPEG_MAGIC = b"\xff\xd8\xff"
 
 
@@ -78,11 +87,11 @@ def read_content(path: str) -> Content:
                 raise UnreadablePhoto("It is not an ordinary file.")
             if before.st_size > MAX_BYTES:
                 raise UnreadablePhoto(f"It is larger than {MAX_BYTES >> 30} GiB.")
-            data = file.read(MAX_BYTES + 1)
+            data = file.read(before.st_size + 1)
             after = os.fstat(file.fileno())
         # A camera or a sync client may still be writing: what was read has to be one state of the file.
         if before.st_mtime_ns == after.st_mtime_ns and before.st_size == after.st_size == len(data):
-            return Content(data, after.st_size, after.st_mtime_ns, fingerprint(data))
+            return Content(data, after.st_size, modified(after), fingerprint(data))
     raise UnreadablePhoto("It changes while it is read.", "Index again when it is at rest.")
 
 
@@ -116,21 +125,25 @@ def decode(data: bytes, *, side: int | None = None) -> Picture:
 
 def _decode(data: bytes, side: int | None) -> Picture:
     pillow = _pillow()
+    if _PILLOWS_WARNINGS not in warnings.filters:
+        warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
-        image = pillow.open(io.BytesIO(data))
+        image = pillow.open(io.BytesIO(data), formats=FORMATS)
     except pillow.UnidentifiedImageError as error:
         raise UnreadablePhoto("It is not a picture in a format that is known here.") from error
+    except pillow.DecompressionBombError as error:
+        raise UnreadablePhoto(f"It claims more than {MAX_PIXELS} pixels.") from error
     with image:
         width, height = image.size
-        if width * height > MAX_PIXELS:
-            raise UnreadablePhoto(f"It claims {width} x {height} pixels; {MAX_PIXELS} are the limit.")
-        orientation = _orientation(image)
         pixels = None
         if data.startswith(_JPEG_MAGIC) and image.mode in ("L", "RGB"):
             pixels = _decode_jpeg(data, max(width, height), side)
         if pixels is None:
             # Not a JPEG, or one that cv2 refuses: Pillow reads it or says what is wrong.
             pixels = _bgr(image)
+            # TIFFs and HEICs come upright from Pillow, and say so only when they are loaded.
+            width, height = image.size
+        orientation = _orientation(image)
     if orientation >= 5:
         width, height = height, width
     return Picture(_upright(pixels, orientation), width, height)
@@ -143,7 +156,8 @@ def _pillow() -> ModuleType:
     import pillow_heif
 
     pillow_heif.register_heif_opener()
-    PIL.Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # ours is checked before anything is decoded
+    PIL.Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow refuses what is larger than twice this
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
     return PIL.Image
 
 
@@ -185,13 +199,17 @@ def _bgr(image: Image) -> NDArray[np.uint8]:
 
 
 def _eight_bits(grey: NDArray[Any]) -> NDArray[np.uint8]:
-    """Scale 16-bit, 32-bit and float grey to 0..255 by the smallest usual range that holds it."""
-    values = np.nan_to_num(grey.astype(np.float32))
+    """Scale grey of more than 8 bits, or in floats, to 0..255 by the smallest usual range that holds it.
+
+    What lies in 16 bits often has the 10, 12 or 14 that a sensor or scanner gives.
+    """
+    values = np.nan_to_num(grey.astype(np.float32), posinf=0.0, neginf=0.0)
     largest = float(values.max(initial=0.0))
-    full = next((top for top in (1.0, 255.0, 65535.0) if largest <= top), largest)
-    if np.issubdtype(grey.dtype, np.integer):
-        full = max(full, 65535.0 if grey.dtype.itemsize == 2 else 255.0)
-    scaled: NDArray[np.uint8] = np.clip(values * (255.0 / full), 0, 255).astype(np.uint8)
+    tops = [float((1 << bits) - 1) for bits in (8, 10, 12, 14, 15, 16)]
+    if np.issubdtype(grey.dtype, np.floating):
+        tops = [1.0, 255.0, 65535.0]
+    full = next((top for top in tops if largest <= top), largest)
+    scaled: NDArray[np.uint8] = np.clip(values * (255.0 / full) + 0.5, 0, 255).astype(np.uint8)
     return scaled
 
 

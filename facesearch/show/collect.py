@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import filecmp
 import os
+import secrets
 import shutil
 from collections.abc import Iterable
 from itertools import count
 
-from facesearch.errors import StorageError, storage_error
+from facesearch.errors import StorageError, UnreadablePhoto, storage_error
 
 
 def collect(paths: Iterable[str], folder: str, *, link: bool) -> int:
@@ -21,25 +22,37 @@ def collect(paths: Iterable[str], folder: str, *, link: bool) -> int:
         How many of the photos are in the folder now, each counted once.
 
     Raises:
-        StorageError: The folder cannot be made or written; or a photo cannot be read any more.
+        StorageError: The folder cannot be made or written.
+        UnreadablePhoto: Photos that cannot be read any more; all others are in the folder.
     """
     try:
         os.makedirs(folder, exist_ok=True)
+    except FileExistsError as error:
+        raise StorageError(f"{folder!r} is a file, not a folder.", "Name another folder.") from error
     except OSError as error:
         raise storage_error(folder, error) from error
-    done = 0
-    for path in dict.fromkeys(paths):
+    wanted = list(dict.fromkeys(paths))
+    lost: list[tuple[str, str]] = []
+    for path in wanted:
+        try:
+            with open(path, "rb"):
+                pass
+        except OSError as error:
+            lost.append((path, error.strerror or str(error)))
+            continue
         try:
             _put(path, folder, link=link)
-        except FileNotFoundError as error:
-            raise StorageError(
-                f"{path!r} is not there any more, and cannot be copied.",
-                "Bring the index up to date with `facesearch index`.",
-            ) from error
         except OSError as error:
             raise storage_error(folder, error) from error
-        done += 1
-    return done
+    if lost:
+        path, reason = lost[0]
+        others = f", and {len(lost) - 1} more," if len(lost) > 1 else ""
+        raise UnreadablePhoto(
+            f"{path!r}{others} cannot be read any more ({reason}); the other {len(wanted) - len(lost)} "
+            f"of {len(wanted)} photos are in {folder!r}.",
+            "Bring the index up to date with `facesearch index`.",
+        )
+    return len(wanted)
 
 
 def _put(path: str, folder: str, *, link: bool) -> None:
@@ -55,7 +68,7 @@ def _put(path: str, folder: str, *, link: bool) -> None:
         os.symlink(path, target)
         return
     # Under a name of its own first: a copy that is cut short must not pass for the photo.
-    partial = f"{target}.part"
+    partial = os.path.join(folder, f".facesearch-{secrets.token_hex(8)}.tmp")
     try:
         shutil.copy2(path, partial)
         os.replace(partial, target)

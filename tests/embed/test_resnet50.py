@@ -1,11 +1,17 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from facesearch.embed import open_embedder
 from facesearch.embed.resnet50 import CARD, RECIPE, read_tensors
 from facesearch.errors import ModelBroken
-from facesearch.models.card import TENSORS
+from facesearch.models.card import NETWORK, TENSORS
 from facesearch.models.sources import NpmPackage
+from facesearch.models.store import ModelStore
 from facesearch.models.tensors import load_tensors, save_tensors, tensors_digest
 
 
@@ -121,3 +127,41 @@ def test_tensors_of_another_network_are_no_resnet(tmp_path):
 
     with pytest.raises(ModelBroken, match="lack a usable conv1_conv/kernel"):
         build_model(load_tensors(tmp_path / "t.npz"))
+
+
+BUILD_ON_A_SMALL_DISK = """
+import resource, sys
+from pathlib import Path
+from facesearch.embed.foreign import import_model
+from facesearch.errors import FacesearchError
+from facesearch.models.card import Card
+from facesearch.models.store import ModelStore
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)
+card = Card(name=sys.argv[4], dim=1, size=(224, 224), margin=0, detector="haar")
+try:
+    import_model(Path(sys.argv[1]), card, ModelStore(Path(sys.argv[2])))
+except FacesearchError as error:
+    sys.exit(f"{type(error).__name__}: {error}")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "megabytes"), [("mine", 50), ("resnet50", 50)])
+def test_a_disk_that_fills_while_it_is_built_is_said(name, megabytes, model_store, tmp_path):
+    """A file that may not grow is what the writers see of a full disk."""
+    import h5py
+
+    file = model_store.path("resnet50") / NETWORK
+    if name == "resnet50":
+        file = tmp_path / "notop.h5"
+        with h5py.File(file, "w") as weights:
+            for key, value in load_tensors(model_store.path("resnet50") / TENSORS).items():
+                weights[f"{key.partition('/')[0]}/{key}:0"] = value
+    call = [sys.executable, "-c", BUILD_ON_A_SMALL_DISK, file, tmp_path / "models", megabytes << 20, name]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+
+    done = subprocess.run(list(map(str, call)), capture_output=True, text=True, check=False, env=environment)
+
+    assert done.stderr.startswith("StorageError: There is no room left to store the model in")
+    assert ModelStore(tmp_path / "models").names() == []
+    assert list((tmp_path / "models" / ".unfinished").iterdir()) == []

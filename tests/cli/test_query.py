@@ -1,0 +1,339 @@
+"""`facesearch query`: which photos, in which order, by which options."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+from command import CURIE, LIBRARY, OBAMA
+from PIL import Image, ImageChops
+
+HIS = ["obama_2009.jpg", "obama_2010.jpg"]
+SOLVAY = LIBRARY / "solvay_1927.jpg"
+
+
+@pytest.fixture
+def query(ask, sample_index):
+    return lambda *args: ask("query", "--index", sample_index, *args)
+
+
+def distances(done):
+    return [float(row[2]) for row in done.rows]
+
+
+def test_the_promise_of_the_readme(tool):
+    index = tool.run("index", LIBRARY)
+    assert index.status == 0
+    assert index.out == b""
+    done = tool.run("query", OBAMA, "--top", 4)
+    assert done.status == 0
+    assert done.names[:2] == HIS
+    assert len(done.names) == 4
+    assert done.err == ""
+
+
+def test_euclidean_too_finds_his_photographs_first(query):
+    done = query(OBAMA, "--metric", "euclidean")
+    assert done.names[:2] == HIS
+    assert distances(done) == sorted(distances(done))
+    assert distances(done)[0] > 1  # cosine distances of these photos lie far below
+
+
+def test_each_ref_is_answered_in_its_order(query):
+    done = query(CURIE, OBAMA, "--top", 2)
+    assert [row[0] for row in done.rows] == [str(CURIE)] * 2 + [str(OBAMA)] * 2
+    assert [row[1] for row in done.rows] == ["1", "2", "1", "2"]
+
+
+@pytest.mark.parametrize("top", [1, 3, 9, 50])
+def test_top(query, top):
+    done = query(OBAMA, "--top", top)
+    assert len(done.rows) == min(top, 9)  # 9 of the 12 samples show a face
+
+
+def test_threshold_keeps_what_lies_within(query):
+    every = query(OBAMA, "--top", 9)
+    limit = (distances(every)[1] + distances(every)[2]) / 2
+    done = query(OBAMA, "--top", 9, "--threshold", limit)
+    assert done.status == 0
+    assert done.names == every.names[:2]
+
+
+def test_no_match_within_the_threshold_is_status_1(query):
+    done = query(OBAMA, "--threshold", 0.001)
+    assert (done.status, done.out) == (1, b"")
+    assert done.err == "No face lies within a distance of 0.001.\n"
+    assert query(OBAMA, "--threshold", 0.001, "-q").err == ""
+
+
+def test_by_photo_names_each_photo_once_by_face_each_face(query):
+    photos, faces = query(CURIE, "--top", 50), query(CURIE, "--top", 50, "--by", "face")
+    assert len(set(photos.names)) == len(photos.names)
+    assert faces.names.count("solvay_1927.jpg") > 20
+    assert distances(faces) == sorted(distances(faces))
+    best = min(row[2] for row in faces.rows if row[4] == str(SOLVAY))
+    assert [row[2] for row in photos.rows if row[4] == str(SOLVAY)] == [best]
+
+
+def test_every_face_of_ref_or_the_one_that_is_named(query):
+    every = json.loads(query(SOLVAY, "--all-faces", "--top", 1, "--json").out)["results"]
+    numbers = [result["references"][0]["face"] for result in every]
+    assert len(every) > 20
+    assert numbers == list(range(1, len(every) + 1))
+    areas = [result["references"][0]["box"]["w"] * result["references"][0]["box"]["h"] for result in every]
+    assert areas == sorted(areas, reverse=True)
+
+    (third,) = json.loads(query(SOLVAY, "--face", 3, "--top", 1, "--json").out)["results"]
+    assert third["references"] == every[2]["references"]
+    assert third["matches"][0]["path"] == every[2]["matches"][0]["path"]
+    assert third["matches"][0]["distance"] == pytest.approx(every[2]["matches"][0]["distance"], abs=1e-5)
+
+    (largest,) = json.loads(query(SOLVAY, "--top", 1, "--json").out)["results"]
+    assert largest["references"] == every[0]["references"]
+
+
+def test_a_face_that_ref_has_not(query):
+    done = query(OBAMA, "--face", 7)
+    assert done.status == 1
+    assert "There is no face number 7." in done.err
+    assert "--face" in done.err.splitlines()[0].partition("7.")[2]
+
+
+def test_together_fuses_the_refs_into_one_question(query):
+    one, other = LIBRARY / "obama_2009.jpg", LIBRARY / "obama_2010.jpg"
+    done = query(one, other, "--together", "--include-self", "--top", 3)
+    assert len(done.rows) == 3
+    assert set(done.names[:2]) == set(HIS)
+    assert {row[0] for row in done.rows} == {f"{one} + {other}"}
+    # Nearer to both of them than they are to each other.
+    assert distances(done)[1] < distances(query(one, "--top", 1))[0]
+
+
+def test_refs_own_file_is_left_out_unless_it_is_wanted(query):
+    photo = LIBRARY / "biden.jpg"
+    assert "biden.jpg" not in query(photo, "--top", 50).names
+    done = query(photo, "--include-self", "--top", 1)
+    assert done.names == ["biden.jpg"]
+    assert distances(done)[0] == pytest.approx(0, abs=1e-5)
+
+
+def test_own_file_is_known_through_a_link(query, tmp_path):
+    os.symlink(LIBRARY / "biden.jpg", tmp_path / "link.jpg")
+    assert "biden.jpg" not in query(tmp_path / "link.jpg", "--top", 50).names
+
+
+def test_whole_takes_ref_for_the_face(query, tmp_path):
+    crop = tmp_path / "crop.png"
+    Image.open(LIBRARY / "astronaut.png").convert("RGB").crop((180, 60, 290, 190)).save(crop)
+    (result,) = json.loads(query(crop, "--whole", "--top", 1, "--json").out)["results"]
+    assert result["references"][0]["box"] == {"x": 0, "y": 0, "w": 110, "h": 130}
+
+
+def test_a_ref_that_lies_on_its_side(query, tmp_path):
+    turned = tmp_path / "turned.png"
+    Image.open(OBAMA).convert("RGB").rotate(90, expand=True).save(turned)
+    without = query(turned)
+    assert without.status == 1
+    assert "--rotations" in without.err
+    done = query(turned, "--rotations", "--top", 2)
+    assert done.status == 0
+    assert done.names == HIS
+
+
+def test_unique_lists_copies_once(ask, tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        shutil.copy(LIBRARY / "henry_moseley.jpg", photos / name)
+    shutil.copy(LIBRARY / "grace_hopper.jpg", photos / "d.jpg")
+    assert ask("index", photos, "--index", "i.npz").status == 0
+    done = ask("query", OBAMA, "--index", "i.npz")
+    assert sorted(done.names) == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
+    assert [name for name in done.names if name < "d"] == ["a.jpg", "b.jpg", "c.jpg"]  # ties by path
+    done = ask("query", OBAMA, "--index", "i.npz", "--unique")
+    assert sorted(done.names) == ["a.jpg", "d.jpg"]
+
+
+def test_f32_and_the_keras_free_default_agree(query):
+    fast, exact = query(OBAMA, "--top", 9), query(OBAMA, "--top", 9, "--precision", "f32")
+    assert exact.names[:2] == HIS
+    nearby = dict(zip(fast.names, distances(fast), strict=True))
+    for name, distance in zip(exact.names, distances(exact), strict=True):
+        assert nearby[name] == pytest.approx(distance, abs=0.005)  # bf16 keeps 8 bits of each number
+
+
+def test_lists_of_refs(query, tmp_path):
+    lines = tmp_path / "list.txt"
+    lines.write_text(f"{CURIE}\r\n\n{OBAMA}")
+    done = query("--files-from", lines, "--top", 1)
+    assert [row[0] for row in done.rows] == [str(CURIE), str(OBAMA)]
+    zeros = tmp_path / "list0"
+    zeros.write_bytes(b"%s\0%s\0" % (os.fsencode(OBAMA), os.fsencode(CURIE)))
+    done = query("--files0-from", zeros, "--top", 1)
+    assert [row[0] for row in done.rows] == [str(OBAMA), str(CURIE)]
+    done = query(LIBRARY / "biden.jpg", "--files0-from", zeros, "--top", 1)
+    assert [row[0] for row in done.rows] == [str(LIBRARY / "biden.jpg"), str(OBAMA), str(CURIE)]
+
+
+@pytest.mark.parametrize(("option", "end"), [("--files-from", b"\n"), ("--files0-from", b"\0")])
+def test_a_list_on_stdin(tool, sample_index, option, end):
+    refs = end.join([os.fsencode(OBAMA), os.fsencode(CURIE)]) + end
+    done = tool.run("query", "--index", sample_index, option, "-", "--top", 1, input=refs)
+    assert [row[0] for row in done.rows] == [str(OBAMA), str(CURIE)]
+
+
+def test_an_empty_list_finds_nothing_and_a_missing_one_is_an_error(query, tmp_path):
+    assert query("--files-from", os.devnull).status == 1
+    done = query("--files-from", "nowhere.txt")
+    assert done.status == 2
+    assert "'nowhere.txt' cannot be read: No such file" in done.err
+
+
+def test_a_batch_goes_on_past_bad_refs_and_ends_in_2(query, tmp_path):
+    (tmp_path / "text.jpg").write_text("no picture")
+    done = query("missing.jpg", LIBRARY / "coffee.png", "text.jpg", tmp_path, OBAMA, "--top", 1)
+    assert done.status == 2
+    assert done.names == HIS[:1]
+    said = done.err.splitlines()
+    assert len(said) == 4
+    assert "missing.jpg" in said[0]
+    assert "No such file" in said[0]
+    assert "No face was found" in said[1]
+    assert "--whole" in said[1]
+    assert "not a picture" in said[2]
+    assert "folder" in said[3]
+
+
+def test_a_ref_without_a_face_is_no_error_as_long_as_another_is_found(query):
+    done = query(LIBRARY / "coffee.png", OBAMA)
+    assert done.status == 0
+    assert "coffee.png: No face was found." in done.err
+    alone = query(LIBRARY / "coffee.png")
+    assert (alone.status, alone.out) == (1, b"")
+
+
+def test_no_ref_at_all_is_a_usage_error(query):
+    done = query()
+    assert done.status == 2
+    assert "Name at least one REF" in done.err
+
+
+def test_an_index_without_a_face_says_so(ask, tmp_path):
+    shutil.copy(LIBRARY / "rocket.jpg", tmp_path)
+    assert ask("index", "rocket.jpg", "--index", "i.npz").status == 0
+    done = ask("query", OBAMA, "--index", "i.npz")
+    assert (done.status, done.out) == (1, b"")
+    assert "facesearch index FOLDER" in done.err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["-0", "--format", "tsv"], "-0 writes paths alone"),
+        (["-0", "--json"], "-0 writes paths alone"),
+        (["--json", "--format", "csv"], "choose one"),
+        (["--face", "2", "--all-faces"], "--face or --all-faces: choose one"),
+        (["--whole", "--all-faces"], "choose one"),
+        (["--threshold", "nan"], "no distance"),
+        (["--threshold", "near"], "--threshold"),
+        (["--top", "0"], "--top"),
+        (["--face", "0"], "--face"),
+        (["--metric", "manhattan"], "'cosine', 'euclidean'"),
+        (["--sheet", "out.gif"], ".jpg, .png or .webp"),
+        (["--sheet", ""], "empty name"),
+        (["--tpo", "3"], "--top"),
+    ],
+)
+def test_options_that_make_no_sense(query, options, said):
+    done = query(OBAMA, *options)
+    assert (done.status, done.out) == (2, b"")
+    assert said in done.err
+
+
+def test_the_sheet_is_a_picture_of_the_answer(query, tmp_path):
+    done = query(OBAMA, CURIE, "--top", 3, "--sheet", "sheet.jpg")
+    assert done.status == 0
+    assert len(done.rows) == 6
+    with Image.open(tmp_path / "sheet.jpg") as sheet:
+        assert sheet.format == "JPEG"
+        pixels = np.asarray(sheet.convert("RGB")).astype(int)
+        width, height = sheet.size
+    assert width > height / 2
+    # The frames around the faces: one for each of 2 references and 6 matches, in the accent colour.
+    framed = (np.abs(pixels - (226, 62, 87)).sum(axis=2) < 60).sum()
+    assert framed > 8 * 100
+    assert pixels.std() > 40  # photos, not an empty page
+
+
+def test_the_sheet_differs_by_what_was_found(query, tmp_path):
+    query(OBAMA, "--top", 1, "--sheet", "a.png")
+    query(OBAMA, "--top", 1, "--sheet", "b.png", "--metric", "euclidean")
+    query(OBAMA, "--top", 1, "--sheet", "c.png", "--metric", "cosine")
+    a, b, c = (Image.open(tmp_path / name) for name in ("a.png", "b.png", "c.png"))
+    assert ImageChops.difference(a, c).getbbox() is None
+    assert ImageChops.difference(a, b).getbbox() is not None  # its distances are other numbers
+
+
+def test_a_sheet_that_cannot_be_written_still_leaves_the_answer(query):
+    done = query(OBAMA, "--top", 1, "--sheet", "/nowhere/sheet.jpg")
+    assert done.status == 2
+    assert done.names == HIS[:1]
+    assert "'/nowhere/sheet.jpg' cannot be written" in done.err or "/nowhere/sheet.jpg cannot" in done.err
+
+
+@pytest.mark.parametrize("option", ["--copy-to", "--link-to"])
+def test_matches_put_together_in_a_folder(query, tmp_path, option):
+    done = query(OBAMA, CURIE, "--top", 2, option, "found")
+    assert done.status == 0
+    found = {path.name: path for path in (tmp_path / "found").iterdir()}
+    assert set(found) == set(done.names)
+    assert f"{len(found)} photos {'copied' if option == '--copy-to' else 'linked'} to found" in done.err
+    for name, path in found.items():
+        assert path.is_symlink() == (option == "--link-to")
+        assert path.read_bytes() == (LIBRARY / name).read_bytes()
+    assert query(OBAMA, "--top", 2, option, "found", "-q").err == ""
+    assert {path.name for path in (tmp_path / "found").iterdir()} == set(found)  # once is enough
+
+
+@pytest.mark.parametrize("option", ["--copy-to", "--link-to"])
+def test_nothing_in_the_folder_is_overwritten(query, tmp_path, option):
+    found = tmp_path / "found"
+    found.mkdir()
+    (found / "obama_2009.jpg").write_text("mine")
+    (found / "obama_2009.jpg.part").write_text("mine too")
+    os.symlink("nowhere", found / "obama_2010.jpg")
+    done = query(OBAMA, "--top", 2, option, "found")
+    assert done.status == 0
+    assert (found / "obama_2009.jpg").read_text() == "mine"
+    assert (found / "obama_2009.jpg.part").read_text() == "mine too"
+    assert os.readlink(found / "obama_2010.jpg") == "nowhere"
+    for name in HIS:
+        beside = found / name.replace(".jpg", " (2).jpg")
+        assert beside.read_bytes() == (LIBRARY / name).read_bytes()
+    assert len(list(found.iterdir())) == 5
+
+
+@pytest.mark.parametrize("option", ["--copy-to", "--link-to"])
+def test_a_match_that_has_vanished(ask, tmp_path, option):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("grace_hopper.jpg", "henry_moseley.jpg"):
+        shutil.copy(LIBRARY / name, photos)
+    ask("index", photos, "--index", "i.npz")
+    (photos / "grace_hopper.jpg").unlink()
+    done = ask("query", OBAMA, "--index", "i.npz", option, "found", "--sheet", "sheet.png")
+    assert done.status == 2
+    assert len(done.rows) == 2
+    assert "grace_hopper.jpg' cannot be read any more" in done.err
+    assert "facesearch index" in done.err
+    assert os.listdir(tmp_path / "found") == ["henry_moseley.jpg"]
+    assert Image.open(tmp_path / "sheet.png").size[0] > 100
+
+
+def test_the_folder_to_copy_to_is_a_file(query, tmp_path):
+    (tmp_path / "found").write_text("mine")
+    done = query(OBAMA, "--copy-to", "found")
+    assert done.status == 2
+    assert "'found' is a file, not a folder." in done.err
+    assert (tmp_path / "found").read_text() == "mine"

@@ -1,0 +1,168 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facesearch.embed import MODELS, card_of, fetch_model, open_embedder
+from facesearch.embed.foreign import OWN_SIZE, import_model
+from facesearch.errors import ModelBroken, ModelError, UnknownModel
+from facesearch.models.card import NETWORK, WEIGHTS, Card
+from facesearch.models.store import ModelStore
+
+PICTURES = np.random.default_rng(7).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def store(tmp_path, mean_network, monkeypatch):
+    """A store with a small network in it, and an empty cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    store = ModelStore(tmp_path / "models")
+    card = Card(name="mine", dim=1, size=OWN_SIZE, margin=0.2, detector="haar")
+    import_model(mean_network(tmp_path / "n.xml", [-1, 3, 8, 8]), card, store)
+    return store
+
+
+def embed(store, **settings):
+    return open_embedder("mine", store=store, **settings).embed(PICTURES)
+
+
+def cached(tmp_path):
+    return sorted((tmp_path / "cache").rglob("*.blob"))
+
+
+WANTED = PICTURES.astype(np.float64).mean(axis=(1, 2))
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated"])
+def test_weights_that_are_not_whole_are_a_broken_model(damage, store):
+    path = store.path("mine") / WEIGHTS
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-1])
+
+    with pytest.raises(ModelBroken, match=r"The model mine is broken: network\.bin") as raised:
+        open_embedder("mine", store=store)
+    assert "models fetch mine" in raised.value.hint
+
+
+def test_a_changed_graph_is_a_broken_model(store):
+    path = store.path("mine") / NETWORK
+    path.write_bytes(path.read_bytes().replace(b"Multiply", b"multiply"))
+
+    with pytest.raises(ModelBroken, match=r"network\.xml has been changed or damaged"):
+        open_embedder("mine", store=store)
+
+
+def test_the_compiled_network_is_kept_and_used_again(store, tmp_path):
+    first = embed(store, precision="f32")
+    [kept] = cached(tmp_path)
+    written = kept.stat().st_mtime_ns
+
+    again = embed(store, precision="f32")
+
+    np.testing.assert_array_equal(again, first)
+    assert [path.stat().st_mtime_ns for path in cached(tmp_path)] == [written]
+
+
+def test_one_cache_serves_each_precision_with_its_own_result(model_store, crops, tmp_path, monkeypatch):
+    results = {}
+    for order in (("auto", "f32"), ("f32", "auto")):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / order[0]))
+        for precision in order:
+            embedder = open_embedder("resnet50", store=model_store, precision=precision)
+            results[order[0], precision] = embedder.embed(crops[:1])
+
+    for precision in ("f32", "auto"):
+        np.testing.assert_array_equal(results["f32", precision], results["auto", precision])
+
+
+@pytest.mark.parametrize("content", [b"", b"no blob", None])
+def test_a_damaged_cache_is_no_error(content, store, tmp_path):
+    embed(store, precision="f32")
+    [kept] = cached(tmp_path)
+    whole = kept.read_bytes()
+    kept.chmod(0o600)
+    kept.write_bytes(whole[: len(whole) // 2] if content is None else content)
+
+    np.testing.assert_allclose(embed(store, precision="f32"), WANTED, rtol=1e-5)
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(store, tmp_path):
+    (tmp_path / "cache").write_text("a file where the folder would be")
+
+    np.testing.assert_allclose(embed(store, precision="f32"), WANTED, rtol=1e-5)
+
+
+def test_another_network_of_the_same_name_is_not_served_from_the_cache(store, mean_network, tmp_path):
+    embed(store, precision="f32")
+    store.remove("mine")
+    card = Card(name="mine", dim=1, size=OWN_SIZE, margin=0.2, detector="haar", scale=(2.0, 2.0, 2.0))
+    import_model(mean_network(tmp_path / "n.xml", [-1, 3, 8, 8]), card, store)
+
+    np.testing.assert_allclose(embed(store, precision="f32"), WANTED / 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"precision": "f8"}, "There is no precision 'f8'"),
+        ({"device": "TOASTER"}, "OpenVINO has no device TOASTER here"),
+        ({"runtime": "steam"}, "There is no runtime 'steam'"),
+        ({"runtime": "tensorflow"}, "mine is no Keras model here"),
+    ],
+)
+def test_a_setting_that_is_not_there_is_said_in_a_sentence(settings, said, store):
+    with pytest.raises(ModelError, match=said):
+        open_embedder("mine", store=store, **settings)
+
+
+@pytest.mark.slow
+def test_tensorflow_says_which_precision_it_has(model_store):
+    with pytest.raises(ModelError, match="TensorFlow does not run resnet50 in bf16"):
+        open_embedder("resnet50", store=model_store, runtime="tensorflow", precision="bf16")
+
+
+OPEN_IN_TENSORFLOW = """
+import sys
+from pathlib import Path
+import numpy as np
+from facesearch.embed import open_embedder
+from facesearch.models.store import ModelStore
+embedder = open_embedder("resnet50", store=ModelStore(Path(sys.argv[1])), runtime="tensorflow")
+embedder.embed(np.zeros((1, 224, 224, 3), np.uint8))
+"""
+
+
+@pytest.mark.slow
+def test_tensorflow_writes_nothing_to_the_terminal(model_store):
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    call = [sys.executable, "-c", OPEN_IN_TENSORFLOW, str(model_store.root)]
+    done = subprocess.run(call, capture_output=True, text=True, check=False, env=environment)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("name", ["resnet5", "keras/MobilNet"])
+def test_an_unknown_name_is_answered_with_those_near_to_it(name, store):
+    near = {"resnet5": "resnet50", "keras/MobilNet": "keras/MobileNet"}[name]
+    for ask in (
+        lambda: open_embedder(name, store=store),
+        lambda: card_of(name, store),
+        lambda: fetch_model(name, store),
+    ):
+        with pytest.raises(UnknownModel, match=near) as raised:
+            ask()
+        assert "facesearch models" in raised.value.hint
+
+
+def test_the_card_of_a_known_model_needs_no_fetch(tmp_path):
+    store = ModelStore(tmp_path / "empty")
+
+    assert [card_of(name, store).name for name in MODELS] == list(MODELS)
+    with pytest.raises(UnknownModel, match="not here yet"):
+        card_of("keras/MobileNet", store)
+    assert not store.root.exists()

@@ -1,0 +1,82 @@
+"""A detector and an embedder so simple that a test can say what they must give, and the photos for them."""
+
+import threading
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from facesearch.faces import Box, Face
+from facesearch.index.layout import Meta
+from facesearch.models.card import Card
+from facesearch.pipeline import Pipeline
+
+GROUND = 20
+CARD = Card(
+    name="colours", dim=3, size=(16, 16), margin=0.0, detector="squares", digest="fake:0123456789abcdef"
+)
+META = Meta(CARD.name, CARD.digest, CARD.dim, CARD.detector, {"margin": CARD.margin})
+
+RED, GREEN, BLUE, YELLOW = (20, 20, 250), (20, 250, 20), (250, 20, 20), (20, 250, 250)
+
+
+class SquareDetector:
+    """Takes every bright square on a dark ground for a face."""
+
+    def __init__(self, working_side: int = 1280) -> None:
+        self.working_side = working_side
+
+    def detect(self, image):
+        bright = (image.max(axis=2) > 120).astype(np.uint8)
+        _, _, stats, _ = cv2.connectedComponentsWithStats(bright)
+        boxes = [Box(*(int(value) for value in row[:4])) for row in stats[1:] if row[4] >= 4]
+        boxes.sort(key=lambda box: (-box.area, box.x, box.y))
+        return [Face(box, 1.0) for box in boxes]
+
+
+class ColourEmbedder:
+    """Gives each crop's mean colour, blue, green and red in 0..1; notes how many it was given at once."""
+
+    def __init__(self, card: Card = CARD) -> None:
+        self.card = card
+        self.calls: list[int] = []
+        self.crops: list[np.ndarray] = []
+        self._lock = threading.Lock()
+
+    def embed(self, crops):
+        with self._lock:
+            self.calls.append(len(crops))
+            self.crops.extend(crops)
+        return (crops.reshape(len(crops), -1, 3).mean(axis=1) / 255).astype(np.float32)
+
+
+def picture(*squares, width=120, height=90):
+    """Draw squares (x, y, side, colour) on a dark ground: (height, width, 3) BGR uint8."""
+    image = np.full((height, width, 3), GROUND, np.uint8)
+    for x, y, side, colour in squares:
+        image[y : y + side, x : x + side] = colour
+    return image
+
+
+def encoded(image, suffix=".png"):
+    done, data = cv2.imencode(suffix, image)
+    assert done
+    return data.tobytes()
+
+
+def photo(path, *squares, **size):
+    """Write a drawn photo; without squares it is one without faces."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encoded(picture(*squares, **size)))
+    return path
+
+
+def coloured(path, number):
+    """Write a photo with one face whose colour tells its number, 0 to 999."""
+    colour = (130 + number % 10, 130 + number // 10 % 10, 130 + number // 100)
+    return photo(path, (10, 12, 30, colour), width=64, height=60)
+
+
+def pipeline(embedder=None, **options):
+    return Pipeline(SquareDetector(), embedder or ColourEmbedder(), **{"jobs": 2, "batch": 4, **options})

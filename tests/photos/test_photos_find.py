@@ -1,0 +1,213 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from facesearch.photos.find import Scan, find_photos, is_photo_name
+
+
+def write(folder, *names):
+    for name in names:
+        path = os.path.join(os.fsencode(folder), os.fsencode(name))
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(b"photo")
+
+
+def found(folder, **options):
+    """Give the photos below a folder, relative to it."""
+    scan = Scan()
+    find_photos(str(folder), scan, **options)
+    assert scan.unreadable == {}
+    return {os.path.relpath(path, folder) for path in scan.photos}
+
+
+def test_photos_are_told_by_their_suffix(tmp_path):
+    photos = {"a.jpg", "b.JPEG", "c.Png", "d.webp", "e.tiff", "f.bmp", "g.pgm", "h.gif", "i.HEIC", "j.avif"}
+    write(tmp_path, *photos, "notes.txt", "film.mp4", "jpg", "photo.jpg.xmp", "raw.jpg~")
+    assert found(tmp_path) == photos
+    assert is_photo_name("x.PPM")
+    assert not is_photo_name("x.pdf")
+
+
+def test_size_and_time_are_those_of_the_file(tmp_path):
+    write(tmp_path, "a.jpg")
+    os.utime(tmp_path / "a.jpg", ns=(1, 1_700_000_000_123_456_789))
+    scan = Scan()
+    find_photos(str(tmp_path), scan)
+    photo = scan.photos[str(tmp_path / "a.jpg")]
+    assert (photo.size, photo.mtime_ns) == (5, 1_700_000_000_123_456_789)
+
+
+def test_folders_are_searched_to_the_bottom(tmp_path):
+    write(tmp_path, "a.jpg", "x/b.jpg", "x/y/z/c.jpg", "folder.jpg/d.jpg")
+    assert found(tmp_path) == {"a.jpg", "x/b.jpg", "x/y/z/c.jpg", "folder.jpg/d.jpg"}
+
+
+def test_thumbnails_of_network_storage_are_left_alone(tmp_path):
+    write(tmp_path, "a.jpg", "@eaDir/a.jpg", "x/node_modules/b.png", "$RECYCLE.BIN/c.jpg")
+    assert found(tmp_path) == {"a.jpg"}
+
+
+def test_hidden_names_are_left_alone_unless_wanted(tmp_path):
+    write(tmp_path, "a.jpg", ".b.jpg", ".trash/c.jpg")
+    assert found(tmp_path) == {"a.jpg"}
+    assert found(tmp_path, hidden=True) == {"a.jpg", ".b.jpg", ".trash/c.jpg"}
+
+
+def test_a_hidden_folder_that_is_named_is_searched(tmp_path):
+    write(tmp_path, ".photos/a.jpg")
+    assert found(tmp_path / ".photos") == {"a.jpg"}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "gone"),
+    [
+        ("*_small.jpg", {"a_small.jpg", "x/b_small.jpg"}),
+        ("x", {"x/b.jpg", "x/b_small.jpg", "x/x/c.jpg"}),
+        ("x/", {"x/b.jpg", "x/b_small.jpg", "x/x/c.jpg"}),
+        ("x/x", {"x/x/c.jpg"}),
+        ("x/*.jpg", {"x/b.jpg", "x/b_small.jpg", "x/x/c.jpg"}),
+        ("x/b*", {"x/b.jpg", "x/b_small.jpg"}),
+        ("y/", {"y/d.jpg", "z/y/e.jpg"}),
+        ("z/y", {"z/y/e.jpg"}),
+        ("[ab]*.jpg", {"a.jpg", "a_small.jpg", "x/b.jpg", "x/b_small.jpg"}),
+        ("nothing", set()),
+    ],
+)
+def test_patterns_leave_out_names_paths_and_folders(tmp_path, pattern, gone):
+    every = {"a.jpg", "a_small.jpg", "x/b.jpg", "x/b_small.jpg", "x/x/c.jpg", "y/d.jpg", "z/y/e.jpg"}
+    write(tmp_path, *every)
+    assert found(tmp_path, exclude=[pattern]) == every - gone
+
+
+def test_several_patterns_add_up(tmp_path):
+    write(tmp_path, "a.jpg", "b.jpg", "c.jpg")
+    assert found(tmp_path, exclude=["a*", "b*"]) == {"c.jpg"}
+
+
+def test_the_folders_above_are_not_matched(tmp_path):
+    write(tmp_path, "private/a.jpg")
+    assert found(tmp_path / "private", exclude=["private"]) == {"a.jpg"}
+
+
+def test_a_file_that_is_named_is_taken_whatever_its_name(tmp_path):
+    write(tmp_path, ".scan0001")
+    path = str(tmp_path / ".scan0001")
+    scan = Scan()
+    find_photos(path, scan, exclude=["*scan*"])
+    assert list(scan.photos) == [path]
+
+
+def test_links_are_followed_only_when_wanted(tmp_path):
+    write(tmp_path, "real/a.jpg", "real/sub/b.jpg", "library/c.jpg")
+    library = tmp_path / "library"
+    (library / "folder").symlink_to(tmp_path / "real")
+    (library / "one.jpg").symlink_to(tmp_path / "real" / "a.jpg")
+    (library / "broken.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    assert found(library) == {"c.jpg"}
+    assert found(library, follow=True) == {"c.jpg", "one.jpg", "folder/a.jpg", "folder/sub/b.jpg"}
+
+
+def test_a_root_that_is_a_link_is_searched(tmp_path):
+    write(tmp_path, "real/a.jpg")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    assert found(tmp_path / "link") == {"a.jpg"}
+
+
+def test_loops_of_links_end(tmp_path):
+    write(tmp_path, "a.jpg", "x/b.jpg")
+    (tmp_path / "x" / "up").symlink_to(tmp_path)
+    (tmp_path / "x" / "self").symlink_to(tmp_path / "x")
+    (tmp_path / "y").symlink_to(tmp_path / "x")
+    # Each folder once, by whichever of its names was met first.
+    assert len(found(tmp_path, follow=True)) == 2
+
+
+def test_a_link_to_itself_is_reported_and_no_more(tmp_path):
+    write(tmp_path, "a.jpg")
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+    scan = Scan()
+    find_photos(str(tmp_path), scan, follow=True)
+    assert list(scan.photos) == [str(tmp_path / "a.jpg")]
+    assert list(scan.unreadable) == [str(tmp_path / "loop.jpg")]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "with space.jpg",
+        "new\nline.jpg",
+        "quote'\".jpg",
+        "tab\t.jpg",
+        "näme 日本.jpg",
+        b"\xff\xfe\x80.jpg",
+        "-q.jpg",
+    ],
+)
+def test_every_name_a_file_can_have(tmp_path, name):
+    write(tmp_path, name)
+    scan = Scan()
+    find_photos(str(tmp_path), scan, exclude=["other*"])
+    assert [os.fsencode(os.path.basename(path)) for path in scan.photos] == [os.fsencode(name)]
+
+
+def test_two_roots_that_overlap_give_each_photo_once(tmp_path):
+    write(tmp_path, "a.jpg", "x/b.jpg")
+    scan = Scan()
+    find_photos(str(tmp_path), scan)
+    find_photos(str(tmp_path / "x"), scan)
+    assert set(scan.photos) == {str(tmp_path / "a.jpg"), str(tmp_path / "x" / "b.jpg")}
+
+
+def test_a_root_that_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        find_photos(str(tmp_path / "nowhere"), Scan())
+
+
+def test_pipes_in_a_folder_are_no_photos(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert found(tmp_path) == set()
+
+
+def test_a_folder_that_cannot_be_read_is_reported_and_the_rest_found(tmp_path):
+    write(tmp_path, "a.jpg", "locked/b.jpg", "open/c.jpg")
+    (tmp_path / "locked").chmod(0)
+    # Root may read everything, so a process without its rights looks.
+    code = (
+        "import os, sys\n"
+        "from facesearch.photos.find import Scan, find_photos\n"
+        "if os.geteuid() == 0:\n    os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "scan = Scan()\n"
+        "find_photos(sys.argv[1], scan)\n"
+        "print(sorted(map(os.path.basename, scan.photos)), sorted(scan.unreadable.items()))\n"
+        "try:\n    find_photos(sys.argv[1] + '/locked', scan)\n"
+        "except PermissionError:\n    print('refused')\n"
+    )
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(folder.stat().st_mode | 0o055)
+    try:
+        ran = subprocess.run(
+            [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, timeout=60
+        )
+    finally:
+        (tmp_path / "locked").chmod(0o700)
+    expected = [(str(tmp_path / "locked"), "Permission denied")]
+    assert ran.stdout == f"['a.jpg', 'c.jpg'] {expected}\nrefused\n", ran.stderr
+
+
+def test_a_folder_that_vanishes_on_the_way_is_reported(tmp_path, monkeypatch):
+    write(tmp_path, "a.jpg", "x/b.jpg")
+    real = os.scandir
+
+    def scandir(folder):
+        if os.fspath(folder) == str(tmp_path / "x"):
+            os.rename(folder, f"{folder} gone")
+        return real(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    scan = Scan()
+    find_photos(str(tmp_path), scan)
+    assert list(scan.photos) == [str(tmp_path / "a.jpg")]
+    assert list(scan.unreadable) == [str(tmp_path / "x")]

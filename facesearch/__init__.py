@@ -26,6 +26,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from facesearch.version import __version__
+
 if TYPE_CHECKING:
     from facesearch.errors import FacesearchError
     from facesearch.faces import Box, Face, Match
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
     from facesearch.search import Answer, Question
     from facesearch.settings import Looking, Runtime
     from facesearch.update import Report, Wanted
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Answer",
@@ -49,6 +49,7 @@ __all__ = [
     "Report",
     "Runtime",
     "Wanted",
+    "__version__",
 ]
 
 _HOMES = {

@@ -13,7 +13,7 @@ from platformdirs import user_data_dir
 
 from facesearch.embed import Embedder, card_of, open_embedder
 from facesearch.embed.background import BackgroundEmbedder
-from facesearch.errors import IndexMissing, ModelMismatch, NoFace, PhotoError, UnreadablePhoto
+from facesearch.errors import IndexFileError, IndexMissing, ModelMismatch, NoFace, PhotoError, UnreadablePhoto
 from facesearch.faces import Face, PhotoFaces, Status
 from facesearch.index import edit
 from facesearch.index.layout import Layout, Meta, empty_layout
@@ -75,6 +75,7 @@ class Library:
         self._store = store or ModelStore()
         self._runtime = runtime or Runtime()
         self._notify = notify
+        self._embedders: dict[int, Embedder] = {}
         named = os.fspath(index) if index else os.environ.get("FACESEARCH_INDEX")
         fallback = model or os.environ.get("FACESEARCH_MODEL") or DEFAULT_MODEL
         self.index_path = Path(os.path.abspath(named)) if named else default_index(fallback)
@@ -154,6 +155,8 @@ class Library:
         wanted = paths if isinstance(paths, Wanted) else Wanted(absolute(paths))
         looking = looking or Looking()
         target = rebuild_path(self.index_path) if rebuild else self.index_path
+        if rebuild:
+            self._pass_over_broken()
         meta = make_meta(self.card, looking, None if rebuild else index_meta(target))
         if rebuild:
             wanted = begin_rebuild(self.index_path, meta, wanted)
@@ -164,6 +167,13 @@ class Library:
             end_rebuild(self.index_path)
         self.__dict__.pop("layout", None)
         return report
+
+    def _pass_over_broken(self) -> None:
+        """Take the model that is asked for where the file cannot say its own: a rebuild replaces it."""
+        try:
+            self.model  # noqa: B018 (another model than the one asked for is an error even so)
+        except IndexFileError:
+            self.__dict__["model"] = self._fallback
 
     def plan(self, paths: Iterable[str | os.PathLike[str]] | Wanted, looking: Looking | None = None) -> Plan:
         """Say what `index` would do; opens no photo and writes nothing."""
@@ -203,7 +213,10 @@ class Library:
         meta = layout.meta
         if rotations is not None:
             meta = replace(meta, settings={**meta.settings, "rotations": rotations})
-        pipeline = replace(self._pipeline(meta, whole=whole), choose=_chosen(face))
+        pipeline = replace(
+            self._pipeline(meta, few=len(references) <= self._runtime.batch, whole=whole),
+            choose=_chosen(face),
+        )
         found: list[Reference] = []
         problems: list[tuple[str, PhotoError]] = []
         for photo in pipeline.run(absolute(references)):
@@ -250,26 +263,30 @@ class Library:
         self.__dict__.pop("layout", None)
         return count
 
-    def _pipeline(self, meta: Meta, *, whole: bool = False) -> Pipeline:
-        return make_pipeline(meta, self._embedder, self._runtime, whole=whole)
+    def _pipeline(self, meta: Meta, *, few: bool = False, whole: bool = False) -> Pipeline:
+        """Build the pipeline; for a few photos a single inference answers soonest, else several do most."""
+        streams = 1 if few else self._runtime.jobs or os.cpu_count() or 1
+        return make_pipeline(meta, self._embedder(streams), self._runtime, whole=whole)
 
-    @cached_property
-    def _embedder(self) -> Embedder:
-        if not self._store.installed(self.model):
-            # Fetched here and now, so that its progress and its errors are not lost in a thread.
-            return self._open_embedder()
-        return BackgroundEmbedder(self.card, self._open_embedder)
+    def _embedder(self, streams: int) -> Embedder:
+        if streams not in self._embedders:
+            how = self._runtime
 
-    def _open_embedder(self) -> Embedder:
-        how = self._runtime
-        return open_embedder(
-            self.model,
-            store=self._store,
-            runtime=how.runtime,
-            precision=how.precision,
-            device=how.device,
-            notify=self._notify,
-        )
+            def opening() -> Embedder:
+                return open_embedder(
+                    self.model,
+                    store=self._store,
+                    runtime=how.runtime,
+                    precision=how.precision,
+                    device=how.device,
+                    streams=streams,
+                    notify=self._notify,
+                )
+
+            # A model that has to be fetched is opened here and now: its messages come before the work.
+            here = self._store.installed(self.model)
+            self._embedders[streams] = BackgroundEmbedder(self.card, opening) if here else opening()
+        return self._embedders[streams]
 
 
 def default_index(model: str) -> Path:

@@ -1,8 +1,8 @@
 """Photo -> faces -> crops -> vectors, the stages overlapped and memory bounded; holds no state of an index.
 
-Threads read, decode, detect and crop, some photos ahead; the caller's thread fills batches with the
-crops of many photos and embeds them meanwhile. Only crops wait, never decoded photos, so that memory does
-not grow with the photos' number or size.
+Threads read, decode, detect and crop, some photos ahead; batches are filled with the crops of many photos
+and embedded by other threads meanwhile, so that no core waits for a stage. Only crops wait, never decoded
+photos, so that memory does not grow with the photos' number or size.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Pipeline:
         detector: Finds the faces; None where each photo as a whole is a face.
         embedder: Gives the vectors.
         choose: Which of a photo's faces, largest first, are wanted.
-        jobs: Threads that decode and detect.
+        jobs: Threads that decode and detect, and as many that embed; 0 takes one of each for each core.
         batch: Faces in one call of the network.
     """
 
@@ -78,19 +78,24 @@ class Pipeline:
         # Where there are fewer photos than threads, cv2 is left to spread one photo over the cores.
         share = _single_threaded_cv2() if len(first) == threads else nullcontext()
         waiting = chain(first, waiting)
-        with share, _Pool(threads) as pool:
+        with share, _Pool(threads) as lookers, _Pool(threads) as embedders:
             looks: deque[Future[_Look]] = deque()
+            batches: deque[Future[list[PhotoFaces]]] = deque()
             batch: list[_Look] = []
             while True:
                 looks.extend(
-                    pool.submit(self._look, path, known) for path in islice(waiting, ahead - len(looks))
+                    lookers.submit(self._look, path, known) for path in islice(waiting, ahead - len(looks))
                 )
                 if not looks:
                     break
                 batch.append(looks.popleft().result())
                 if sum(len(look.crops) for look in batch) >= self.batch or len(batch) >= ahead:
-                    yield from self._embed(batch)
+                    batches.append(embedders.submit(self._embed, batch))
                     batch = []
+                while batches and (batches[0].done() or len(batches) > threads):
+                    yield from batches.popleft().result()
+            for future in batches:
+                yield from future.result()
             yield from self._embed(batch)
 
     def _look(self, path: str, known: Container[bytes]) -> _Look:
@@ -140,17 +145,16 @@ class Pipeline:
         wanted = min(longer, round(longer * max(card.size) / smallest))
         return decode(content.data, side=wanted) if max(picture.pixels.shape) < wanted else picture
 
-    def _embed(self, looks: Sequence[_Look]) -> Iterator[PhotoFaces]:
+    def _embed(self, looks: Sequence[_Look]) -> list[PhotoFaces]:
         crops = [crop for look in looks for crop in look.crops]
         vectors = self.embedder.embed(np.stack(crops)) if crops else np.empty((0, 0), np.float32)
+        photos: list[PhotoFaces] = []
         start = 0
         for look in looks:
-            count = len(look.crops)
-            if count:
-                yield replace(look.photo, vectors=vectors[start : start + count])
-            else:
-                yield look.photo
-            start += count
+            stop = start + len(look.crops)
+            photos.append(replace(look.photo, vectors=vectors[start:stop]) if look.crops else look.photo)
+            start = stop
+        return photos
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,7 +176,7 @@ class _Search:
                 bound = np.float32(1.0 - self._limit - SLACK) * scale - np.float32(TINY)
                 return ~(products < bound) if np.isfinite(self._limit) else np.ones(len(norms), bool)
             squares = norms.astype(np.float64) ** 2 + self._length**2
-            slack = SLACK * squares
+            slack = SLACK * squares + TINY
             return ~(squares - 2.0 * products - slack > self._limit**2)
 
     def _keep_nearest(self) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from facesearch.faces import Box, Face
+from facesearch.faces import Box, Face, PhotoFaces, Status
 from facesearch.index.layout import Meta
+from facesearch.index.store import IndexWriter
 from facesearch.models.card import Card
 from facesearch.pipeline import Pipeline
 
@@ -80,3 +81,27 @@ def coloured(path, number):
 
 def pipeline(embedder=None, **options):
     return Pipeline(SquareDetector(), embedder or ColourEmbedder(), **{"jobs": 2, "batch": 4, **options})
+
+
+def looked_at(path, faces=1, *, seed=0, digest=None, size=10, mtime_ns=20, dim=META.dim):
+    """Give a photo as a pipeline would: its faces' vectors are drawn from its path and the seed."""
+    rng = np.random.default_rng([seed, *path.encode("utf-8", "surrogateescape")])
+    return PhotoFaces(
+        path,
+        size,
+        mtime_ns,
+        rng.bytes(16) if digest is None else digest,
+        Status.OK if faces else Status.NO_FACE,
+        tuple(Face(Box(number, 2, 30 - number, 40), 0.5) for number in range(faces)),
+        rng.normal(size=(faces, dim)).astype(np.float32) if faces else None,
+    )
+
+
+def write_index(path, photos, meta=META, roots=("/",)):
+    """Write an index of photos that were looked at."""
+    with IndexWriter(path, meta) as writer:
+        writer.cover(roots)
+        for one in photos:
+            writer.add(one)
+        writer.commit()
+    return path

@@ -22,7 +22,7 @@ def arrays(draw):
     """Give rows and queries, with duplicates, zeros and all magnitudes among them."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     n, dim, q = draw(st.integers(0, 90)), draw(st.integers(1, 19)), draw(st.integers(1, 4))
-    scale = 10.0 ** draw(st.sampled_from([-18, -6, 0, 0, 0, 3, 15]))
+    scale = 10.0 ** draw(st.sampled_from([-30, -21, -18, -6, 0, 0, 0, 3, 15]))
     rows = rng.normal(size=(n, dim)) * scale
     if n and draw(st.booleans()):
         rows *= 10.0 ** rng.uniform(-3, 3, (n, 1))
@@ -192,6 +192,18 @@ def test_unit_vectors_rank_the_same_by_both_metrics(data):
         # The same order, but for what float32 cannot tell apart.
         order = np.array([far[row] for row in other.rows.tolist()])
         assert np.all(np.diff(order) > -1e-6)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("size", [1e-21, 3e-22, 1e-22])
+def test_vectors_so_small_that_float32_products_lose_digits(metric, size):
+    rng = np.random.default_rng(12)
+    rows = (rng.normal(size=(600, 8)) * size).astype(np.float32)
+    queries = (rng.normal(size=(4, 8)) * size).astype(np.float32)
+    for one, wanted in zip(
+        nearest(rows, norms_of(rows), queries, 5, metric), expected(rows, queries, metric), strict=True
+    ):
+        assert one.rows.tolist() == np.argsort(wanted)[:5].tolist()
 
 
 def test_queries_do_not_disturb_each_other():

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
-from typing import NoReturn, cast
+from typing import Any, NoReturn, cast
 
 import click
 
-from facesearch import __version__
 from facesearch.cli.text import escaped
 from facesearch.errors import FacesearchError
+from facesearch.version import __version__
 
 # name -> "module:command" and the first line of its help, so that `--help` need not import any of them.
 COMMANDS = {
@@ -33,8 +35,27 @@ COMMANDS = {
 INTERRUPTED = 130
 
 
+@contextmanager
+def _ended_by_a_closed_pipe() -> Iterator[None]:
+    """End with 0 when the reader has what it wants; click would end with 1, which here is "nothing found"."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise click.exceptions.Exit(0) from None
+
+
 class LazyGroup(click.Group):
     """Imports a command when it is asked for."""
+
+    def make_context(self, *args: Any, **more: Any) -> click.Context:  # noqa: ANN401 (click's own)
+        """Parse the command line; `--help` is written here."""
+        with _ended_by_a_closed_pipe():
+            return super().make_context(*args, **more)
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 (what the command returns)
+        """Run the command."""
+        with _ended_by_a_closed_pipe():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Give the commands' names in the order in which they are met."""

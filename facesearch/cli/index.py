@@ -197,11 +197,11 @@ def _tally(report: Report, index_file: str) -> str:
         (report.removed, "removed"),
         (report.no_face, "without a face"),
         (len(report.unreadable), "unreadable"),
-        (report.recovered, "recovered from an interrupted run"),
     ]
     numbers = [f"{count:,} {name}" for count, name in parts if count]
     speed = f" in {report.seconds:.1f} s ({looked / report.seconds:.1f} photos/s)" if looked else ""
-    tally = f"{', '.join(numbers) or 'nothing to do'}{speed}"
+    recovered = f"; {report.recovered:,} recovered from an interrupted run" if report.recovered else ""
+    tally = f"{', '.join(numbers) or 'nothing to do'}{recovered}{speed}"
     if report.interrupted:
         done = f"{tally}; all of it is kept" if looked else "before the first photos were done"
         tally = f"Interrupted: {done}. The same command again goes on from there."

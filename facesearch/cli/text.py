@@ -50,8 +50,9 @@ def tsv_line(fields: Iterable[object]) -> str:
 def csv_line(fields: Iterable[object]) -> str:
     """Give one record of CSV as RFC 4180 has it, but with a newline alone at its end."""
     stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerow(list(fields))
-    return stream.getvalue()
+    # The writer quotes a field for the characters of its own line end: with "\n" it would leave "\r" bare.
+    csv.writer(stream, lineterminator="\r\n").writerow(list(fields))
+    return stream.getvalue().removesuffix("\r\n") + "\n"
 
 
 def with_path_bytes(fields: Mapping[str, Any], name: str = "path") -> dict[str, Any]:

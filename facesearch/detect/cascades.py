@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,11 @@ class Cascade:
     def __init__(self, name: str) -> None:
         self.path = find_cascade(name)
         self._of_thread = threading.local()
-        self.window = int(self._classifier().getOriginalWindowSize()[0])
+
+    @cached_property
+    def window(self) -> int:
+        """Give the side of the smallest window, in pixels; the first look at it reads the file."""
+        return int(self._classifier().getOriginalWindowSize()[0])
 
     def _classifier(self) -> cv2.CascadeClassifier:
         if not hasattr(self._of_thread, "classifier"):

@@ -87,6 +87,7 @@ def open_embedder(
     runtime: str = "openvino",
     precision: str = "auto",
     device: str = "CPU",
+    streams: int = 1,
     notify: Callable[[str], None] = silent,
 ) -> Embedder:
     """Open a model, fetching it when it is missing.
@@ -97,6 +98,9 @@ def open_embedder(
         runtime: "openvino"; or "tensorflow", which runs the Keras model itself where there is one.
         precision: "auto" (bf16 where the processor has it), "f32" or "bf16".
         device: The OpenVINO device.
+        streams: How many calls of `embed` are worked on at once on a CPU, each on its share of the cores.
+            One answers soonest; one a core does most where calls come from several threads and the cores
+            are busy otherwise, as threads of one call wait for each other at every layer.
         notify: Is told of a fetch, in sentences.
 
     Raises:
@@ -115,7 +119,7 @@ def open_embedder(
         raise ModelError(f"There is no runtime {runtime!r}.", "Use openvino or tensorflow.")
     from facesearch.embed.runtime import OpenVinoEmbedder
 
-    return OpenVinoEmbedder(card, store.path(name), precision=precision, device=device)
+    return OpenVinoEmbedder(card, store.path(name), precision=precision, device=device, streams=streams)
 
 
 def _open_keras(card: Card, store: ModelStore, precision: str) -> Embedder:

@@ -31,19 +31,24 @@ class OpenVinoEmbedder:
         folder: The model's folder.
         precision: "auto" (bf16 where the processor has it), "f32" or "bf16".
         device: An OpenVINO device, such as "CPU".
+        streams: How many calls are worked on at once on a CPU, each on its share of the cores.
 
     Raises:
         ModelBroken: The network's files are not what the card says.
         ModelError: The device or the precision is not there.
     """
 
-    def __init__(self, card: Card, folder: Path, *, precision: str = "auto", device: str = "CPU") -> None:
+    def __init__(
+        self, card: Card, folder: Path, *, precision: str = "auto", device: str = "CPU", streams: int = 1
+    ) -> None:
         self.card = card
         _check_xml(card, folder)
         openvino = load_openvino()
         core = openvino.Core()
         _check_device(core, device)
         hints = _hints(core, device, precision)
+        if streams > 1 and device == "CPU":
+            hints["NUM_STREAMS"] = str(streams)
         self._network = _compile(core, card, folder, device, hints)
         batch = self._network.input().partial_shape[0]
         self._batch = _BATCH if batch.is_dynamic else int(batch.get_length())

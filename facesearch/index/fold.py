@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import facesearch
 from facesearch.index.journal import JournalEntry
 from facesearch.index.layout import ARRAYS, FORMAT, Layout
 from facesearch.index.npz import NpzWriter
 from facesearch.index.roots import root_of
 from facesearch.ranking import norms_of
+from facesearch.version import __version__
 
 # Vectors are copied from the old file and the journal in blocks of at least this many rows.
 _BLOCK_ROWS = 2048
@@ -89,7 +89,7 @@ class _Fold:
             roots=tuple(roots),
             created=old.meta.created or now,
             updated=now,
-            facesearch=facesearch.__version__,
+            facesearch=__version__,
         )
         counts = np.array([self._face_count(photo) for photo in photos], np.int64)
         faces = int(counts.sum())

@@ -64,9 +64,13 @@ class Journal:
         # Unbuffered: what a full disk refused is not tried again when the file is closed.
         self._file = path.open("ab", buffering=0)
         self._synced = time.monotonic()
-        if self._file.tell() == 0:
-            self._write(MAGIC)
-            self._append(meta.to_json().encode())
+        try:
+            if self._file.tell() == 0:
+                self._write(MAGIC)
+                self._append(meta.to_json().encode())
+        except BaseException:
+            self.close()
+            raise
 
     def add(self, photo: PhotoFaces) -> None:
         """Append a photo; once this returns, killing the process does not lose it."""

@@ -240,7 +240,7 @@ def _check_format(arrays: Mapping[str, NDArray[Any]], complain: Callable[[str], 
         found = int(number.reshape(-1)[0])
         raise IndexFormat(
             f"The index has format {found}, and this facesearch knows format {FORMAT}.",
-            "Use the facesearch that wrote it, or build the index anew with `facesearch index --rebuild`.",
+            "Use the facesearch that wrote it, or build it anew with `facesearch index FOLDER --rebuild`.",
         )
 
 

@@ -13,6 +13,7 @@ from types import TracebackType
 from facesearch.errors import (
     IndexBroken,
     IndexConflict,
+    IndexFormat,
     IndexMissing,
     StorageError,
     storage_error,
@@ -35,7 +36,7 @@ def broken(path: Path, clause: str) -> IndexBroken:
     """Make the error for a file that cannot be used, from a clause that says why."""
     return IndexBroken(
         f"{os.fspath(path)!r} cannot be used as an index: {clause}.",
-        "It was left as it is. Put back a copy, or build it anew with `facesearch index --rebuild`.",
+        "It was left as it is. Put back a copy, or build it anew with `facesearch index FOLDER --rebuild`.",
     )
 
 
@@ -54,6 +55,8 @@ def open_index(path: Path) -> Layout:
         if journal_path(path).exists():
             hint = "One is being made, or was interrupted: `facesearch index FOLDER` completes it."
         raise IndexMissing(f"There is no index at {os.fspath(path)!r}.", hint) from error
+    except IndexFormat as error:
+        raise IndexFormat(f"{os.fspath(path)!r} cannot be used: {error.message}", error.hint) from error
     except NpzError as error:
         raise broken(path, str(error)) from error
     except OSError as error:
@@ -261,7 +264,7 @@ def check_same_making(meta: Meta, other: Meta, *, what: str) -> None:
         ("weights of the model", meta.model_digest, other.model_digest),
         ("numbers in a vector", meta.dim, other.dim),
         ("detector", meta.detector, other.detector),
-        ("settings", _listed(meta), _listed(other)),
+        ("settings", _differing(meta, other), _differing(other, meta)),
     )
     for name, mine, theirs in pairs:
         if mine != theirs:
@@ -271,8 +274,13 @@ def check_same_making(meta: Meta, other: Meta, *, what: str) -> None:
             )
 
 
-def _listed(meta: Meta) -> str:
-    return ", ".join(f"{name}={value}" for name, value in sorted(meta.settings.items()))
+def _differing(meta: Meta, other: Meta) -> str:
+    """List the settings that another making has otherwise."""
+    return ", ".join(
+        f"{name}={value}"
+        for name, value in sorted(meta.settings.items())
+        if name not in other.settings or other.settings[name] != value
+    )
 
 
 def discard(path: Path) -> None:

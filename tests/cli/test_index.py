@@ -269,7 +269,7 @@ def test_other_settings_are_refused_until_rebuild(index, photos, listed, ask):
     index(photos)
     done = index(photos, "--min-face", 150)
     assert done.status == 2
-    assert "min_face" in done.err
+    assert "settings 'min_face=150', and the index has 'min_face=0'." in done.err
     assert "--rebuild" in done.err
     done = index(photos, "--detector", "nothing-like-it", "--rebuild")
     assert done.status == 2

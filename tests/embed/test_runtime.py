@@ -80,6 +80,15 @@ def test_one_cache_serves_each_precision_with_its_own_result(model_store, crops,
         np.testing.assert_array_equal(results["f32", precision], results["auto", precision])
 
 
+def test_the_number_of_streams_does_not_change_the_result(model_store, crops):
+    one, two = (
+        open_embedder("resnet50", store=model_store, precision="f32", streams=streams).embed(crops[:2])
+        for streams in (1, 2)
+    )
+
+    np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-4 * np.abs(one).max())
+
+
 @pytest.mark.parametrize("content", [b"", b"no blob", None])
 def test_a_damaged_cache_is_no_error(content, store, tmp_path):
     embed(store, precision="f32")

@@ -1,0 +1,393 @@
+import errno
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import META, looked_at, write_index
+
+from facesearch.errors import IndexBusy, IndexFileError, StorageError, storage_error
+from facesearch.index import fold, journal
+from facesearch.index.edit import forget, move_root
+from facesearch.index.roots import is_within, joined_roots, moved_path, root_of
+from facesearch.index.store import IndexWriter, discard, journal_path, open_index
+
+TESTS = Path(__file__).parents[1]
+
+
+def paths_of(layout):
+    return [layout.path(photo) for photo in range(layout.photo_count)]
+
+
+def state(folder):
+    """Give the content of all files of a folder but the locks."""
+    return {file.name: file.read_bytes() for file in folder.iterdir() if file.suffix != ".lock"}
+
+
+def in_a_child(code, *arguments):
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])},
+        cwd=TESTS.parent,
+    )
+
+
+def test_the_second_writer_hears_that_it_is_busy(tmp_path):
+    path = write_index(tmp_path / "i.npz", [looked_at("/p/a.jpg")])
+    before = path.read_bytes()
+    with IndexWriter(path) as writer:
+        with pytest.raises(IndexBusy, match=r"i\.npz"), IndexWriter(path, META):
+            pass
+        code = (
+            "import sys, pathlib\nfrom facesearch.index.store import IndexWriter\n"
+            "from facesearch.errors import IndexBusy\n"
+            "try:\n    IndexWriter(pathlib.Path(sys.argv[1])).__enter__()\n"
+            "except IndexBusy as error:\n    print(error)\n"
+        )
+        ran = in_a_child(code, str(path))
+        assert "Another facesearch is writing" in ran.stdout, ran.stderr
+        writer.add(looked_at("/p/b.jpg"))
+        assert path.read_bytes() == before
+    with IndexWriter(path) as writer:  # free again
+        assert writer.recovered == 1
+
+
+def test_a_writer_that_was_killed_leaves_no_lock(tmp_path):
+    path = write_index(tmp_path / "i.npz", [looked_at("/p/a.jpg")])
+    code = (
+        "import os, sys, pathlib\nfrom facesearch.index.store import IndexWriter\n"
+        "from fakes import looked_at\n"
+        "writer = IndexWriter(pathlib.Path(sys.argv[1])).__enter__()\n"
+        "writer.add(looked_at('/p/b.jpg'))\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    assert in_a_child(code, str(path)).returncode == -9
+    with IndexWriter(path) as writer:
+        assert writer.recovered == 1
+        assert not writer.torn
+    assert paths_of(open_index(path)) == ["/p/a.jpg", "/p/b.jpg"]
+
+
+def test_a_failure_at_the_opening_frees_the_lock(tmp_path):
+    path = tmp_path / "i.npz"
+    path.write_bytes(b"broken")
+    for _ in range(2):
+        with pytest.raises(IndexFileError) as caught, IndexWriter(path, META):
+            pass
+        assert not isinstance(caught.value, IndexBusy)
+
+
+def test_a_reader_keeps_what_it_opened(tmp_path):
+    path = write_index(tmp_path / "i.npz", [looked_at(f"/p/{n}.jpg", 2) for n in range(50)])
+    reader = open_index(path)
+    vectors = reader.vectors.copy()
+    write_index(path, [looked_at(f"/p/{n}.jpg", 3, seed=1) for n in range(20, 90)])
+    forget(path, ["/p/3.jpg"])
+    assert reader.photo_count == 50
+    np.testing.assert_array_equal(reader.vectors, vectors)
+    assert reader.find("/p/3.jpg") is not None
+    assert open_index(path).photo_count == 89
+
+
+def test_readers_see_whole_files_while_it_is_written(tmp_path):
+    path = write_index(tmp_path / "i.npz", [looked_at("/p/0.jpg")])
+    code = (
+        "import sys, pathlib\nfrom fakes import looked_at, write_index\n"
+        "for n in range(1, 60):\n"
+        "    write_index(pathlib.Path(sys.argv[1]), [looked_at(f'/p/{n}.jpg', 2)])\n"
+    )
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]),
+    }
+    with subprocess.Popen([sys.executable, "-c", code, path], env=environment, cwd=TESTS.parent) as writer:
+        seen = set()
+        while writer.poll() is None:
+            seen.add(open_index(path).photo_count)
+            time.sleep(0.001)
+    assert writer.returncode == 0
+    assert len(seen) > 5
+    assert open_index(path).photo_count == 60
+
+
+FULL_DISK = """
+import pathlib, resource, signal, sys
+from fakes import META, looked_at
+from facesearch.errors import StorageError
+from facesearch.index.store import IndexWriter
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+path, room = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+try:
+    with IndexWriter(path, META) as writer:
+        writer.cover(["/"])
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+        for number in range(100):
+            writer.add(looked_at(f"/p/{number:03}.jpg", 4))
+        writer.commit()
+except StorageError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("room", [0, 10, 700, 5_000, 21_000, 30_000, 50_000, 60_000])
+@pytest.mark.parametrize("known", [0, 30])
+def test_a_full_disk_loses_nothing(tmp_path, room, known):
+    path = tmp_path / "i.npz"
+    if known:
+        write_index(path, [looked_at(f"/q/{number}.jpg") for number in range(known)])
+    before = path.read_bytes() if known else None
+    ran = in_a_child(FULL_DISK, str(path), str(room))
+    assert ran.stderr == ""
+    assert "cannot be written: File too large. Free some space" in ran.stdout
+    assert (path.read_bytes() if path.exists() else None) == before
+    assert set(state(tmp_path)) <= {"i.npz", "i.npz.journal"}
+    # With room again, all that was told to be kept is there.
+    with IndexWriter(path, META) as writer:
+        recovered = writer.recovered
+    assert open_index(path).photo_count == known + recovered if recovered or known else True
+    if room >= 50_000:
+        assert recovered == 100  # the journal was whole: only folding it in failed
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS])
+def test_a_failing_disk_while_folding_leaves_the_index(tmp_path, monkeypatch, number):
+    path = write_index(tmp_path / "i.npz", [looked_at("/p/a.jpg")])
+    before = state(tmp_path)
+
+    def failing(*arguments):
+        raise OSError(number, os.strerror(number))
+
+    for name in ("replace", "fsync"):
+        with monkeypatch.context() as patch:
+            patch.setattr(fold.os, name, failing)
+            with pytest.raises(StorageError) as caught:
+                forget(path, ["/p/a.jpg"])
+        assert os.strerror(number) in caught.value.message
+        assert state(tmp_path) == before
+    assert forget(path, ["/p/a.jpg"]) == ["/p/a.jpg"]
+
+
+def test_ctrl_c_while_folding_leaves_the_index(tmp_path, monkeypatch):
+    path = write_index(tmp_path / "i.npz", [looked_at("/p/a.jpg")])
+    before = path.read_bytes()
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fold, "norms_of", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            write_index(path, [looked_at("/p/b.jpg")])
+    assert path.read_bytes() == before
+    assert set(state(tmp_path)) == {"i.npz", "i.npz.journal"}
+    with IndexWriter(path) as writer:
+        assert writer.recovered == 1
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with (
+        pytest.raises(StorageError, match="cannot be written"),
+        IndexWriter(tmp_path / "file" / "i.npz", META),
+    ):
+        pass
+
+
+def test_a_read_only_folder_leaves_the_index(tmp_path):
+    folder = tmp_path / "locked"
+    path = write_index(folder / "i.npz", [looked_at("/p/a.jpg")])
+    path.chmod(0o644)
+    before = state(folder)
+    code = (
+        "import os, pathlib, sys\nfrom facesearch.index.edit import forget\n"
+        "from facesearch.index.store import open_index\nfrom facesearch.errors import StorageError\n"
+        "path = pathlib.Path(sys.argv[1])\n"
+        "open_index(path)\n"  # imports what may lie where only root reads
+        "if os.geteuid() == 0:\n    os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "print(open_index(path).photo_count)\n"
+        "try:\n    forget(path, ['/p/a.jpg'])\nexcept StorageError as error:\n    print(error)\n"
+    )
+    for above in (tmp_path, *tmp_path.parents[:2]):
+        above.chmod(above.stat().st_mode | 0o055)
+    folder.chmod(0o555)
+    try:
+        ran = in_a_child(code, str(path))
+    finally:
+        folder.chmod(0o755)
+    assert ran.stdout.startswith("1\n"), ran.stderr
+    assert "cannot be written: Permission denied. Choose a place that you may write to." in ran.stdout
+    assert state(folder) == before
+
+
+def test_what_a_failing_folder_means():
+    assert "Free some space" in storage_error("x", OSError(errno.ENOSPC, "full")).hint
+    assert "may write" in storage_error("x", OSError(errno.EROFS, "read-only")).hint
+    assert storage_error("x", OSError(errno.EIO, "broken")).hint
+
+
+def test_the_journal_reaches_the_disk_from_time_to_time(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(journal, "SYNC_SECONDS", 0.0)
+    monkeypatch.setattr(journal.os, "fsync", synced.append)
+    with IndexWriter(tmp_path / "i.npz", META) as writer:
+        writer.cover(["/"])
+        writer.add(looked_at("/p/a.jpg"))
+    assert synced
+
+
+def test_no_change_writes_nothing(tmp_path):
+    path = write_index(tmp_path / "i.npz", [looked_at("/p/a.jpg")])
+    before = path.stat()
+    write_index(path, [])
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_a_photo_has_the_faces_that_were_found_last(tmp_path):
+    path = write_index(tmp_path / "i.npz", [looked_at("/p/a.jpg", 3), looked_at("/p/b.jpg", 1)])
+    write_index(path, [looked_at("/p/a.jpg", 1, seed=1), looked_at("/p/a.jpg", 2, seed=2)])
+    layout = open_index(path)
+    assert layout.photo.tolist() == [0, 0, 1]
+    np.testing.assert_array_equal(layout.vectors[:2], looked_at("/p/a.jpg", 2, seed=2).vectors)
+
+
+SECRET = "/library/secret place/ex-husband \udcfe.jpg"
+
+
+def test_forgotten_photos_leave_no_trace(tmp_path):
+    secret, copy = looked_at(SECRET, 2), looked_at("/library/zz copy of it.jpg", 2)
+    copy = looked_at(copy.path, 2, digest=secret.digest)
+    kept = [looked_at(f"/library/{n}.jpg", 2) for n in range(20)]
+    path = write_index(tmp_path / "i.npz", [*kept, secret, copy], roots=["/library"])
+    # An interrupted run left it in the journal, too.
+    with IndexWriter(path) as writer:
+        writer.add(looked_at(SECRET, 2, digest=secret.digest))
+    assert b"ex-husband" in journal_path(path).read_bytes()
+    assert forget(path, ["/library/secret place"]) == [secret.path, copy.path]
+    everything = b"".join(state(tmp_path).values())
+    for trace in (b"ex-husband", b"secret place", b"copy of it"):
+        assert trace not in everything
+    for photo in (secret, copy):
+        for vector in photo.vectors:
+            assert vector.tobytes() not in everything
+    layout = open_index(path)
+    assert paths_of(layout) == sorted(photo.path for photo in kept)
+    assert [row.tobytes() for row in layout.forgotten] == [secret.digest]
+    for row, photo in zip(range(0, 40, 2), sorted(kept, key=lambda photo: photo.path), strict=True):
+        np.testing.assert_array_equal(layout.vectors[row : row + 2], photo.vectors)
+
+
+def test_a_forgotten_root_is_no_root_any_more(tmp_path):
+    path = write_index(
+        tmp_path / "i.npz", [looked_at("/a/x.jpg"), looked_at("/secret/y.jpg")], roots=["/a", "/secret"]
+    )
+    assert forget(path, ["/secret"]) == ["/secret/y.jpg"]
+    assert open_index(path).meta.roots == ("/a",)
+    assert b"secret" not in path.read_bytes()
+
+
+def test_forgetting_what_is_not_there_changes_nothing(tmp_path):
+    path = write_index(tmp_path / "i.npz", [looked_at("/p/a.jpg")], roots=["/p"])
+    before = state(tmp_path)
+    assert forget(path, ["/p/a", "/p/a.jp", "/q"]) == []
+    assert state(tmp_path) == before
+
+
+def test_unreadable_photos_can_be_forgotten_one_by_one(tmp_path):
+    path = write_index(tmp_path / "i.npz", [looked_at(f"/p/{n}.jpg", 0, digest=b"") for n in range(3)])
+    assert forget(path, ["/p/1.jpg"]) == ["/p/1.jpg"]
+    assert paths_of(open_index(path)) == ["/p/0.jpg", "/p/2.jpg"]
+    assert len(open_index(path).forgotten) == 0
+
+
+def test_a_forgotten_content_is_not_taken_in_until_it_is_remembered(tmp_path):
+    photo = looked_at("/p/a.jpg")
+    path = write_index(tmp_path / "i.npz", [photo])
+    forget(path, ["/p/a.jpg"])
+    write_index(path, [photo])
+    assert open_index(path).photo_count == 0
+    with IndexWriter(path) as writer:
+        assert writer.forgotten == {photo.digest}
+        writer.remember([photo.digest])
+        writer.add(photo)
+        writer.commit()
+    assert open_index(path).photo_count == 1
+    assert len(open_index(path).forgotten) == 0
+
+
+@pytest.mark.parametrize(
+    ("roots", "old", "new", "wanted", "after"),
+    [
+        (["/p"], "/p", "/q", ["/q/a.jpg", "/q/s/b.jpg", "/q/s/c.jpg"], ("/q",)),
+        (["/p"], "/p/s", "/q", ["/p/a.jpg", "/q/b.jpg", "/q/c.jpg"], ("/p", "/q")),
+        (["/p"], "/p/s", "/p/t", ["/p/a.jpg", "/p/t/b.jpg", "/p/t/c.jpg"], ("/p",)),
+        (["/p"], "/p", "/p/deep", ["/p/deep/a.jpg", "/p/deep/s/b.jpg", "/p/deep/s/c.jpg"], ("/p/deep",)),
+        (["/p/s", "/p"], "/p", "/", ["/a.jpg", "/s/b.jpg", "/s/c.jpg"], ("/",)),
+        (["/"], "/", "/x", ["/x/p/a.jpg", "/x/p/s/b.jpg", "/x/p/s/c.jpg"], ("/x",)),
+        (["/p"], "/", "/x", ["/x/p/a.jpg", "/x/p/s/b.jpg", "/x/p/s/c.jpg"], ("/x/p",)),
+    ],
+)
+def test_a_root_moves_with_its_faces(tmp_path, roots, old, new, wanted, after):
+    photos = [looked_at(name, 2) for name in ("/p/a.jpg", "/p/s/b.jpg", "/p/s/c.jpg")]
+    path = write_index(tmp_path / "i.npz", photos, roots=roots)
+    before = open_index(path)
+    assert move_root(path, old, new) == sum(is_within(p.path.encode(), old.encode()) for p in photos)
+    layout = open_index(path)
+    assert paths_of(layout) == wanted
+    assert layout.meta.roots == after
+    np.testing.assert_array_equal(layout.vectors, before.vectors)
+    np.testing.assert_array_equal(layout.mtime_ns, before.mtime_ns)
+    for photo, root in enumerate(layout.root):
+        assert is_within(layout.path_bytes(photo), layout.meta.roots[root].encode())
+
+
+def test_moving_a_root_that_is_none(tmp_path):
+    path = write_index(tmp_path / "i.npz", [looked_at("/p/a.jpg")])
+    before = state(tmp_path)
+    with pytest.raises(IndexFileError, match="no photo below '/pp'"):
+        move_root(path, "/pp", "/q")
+    assert state(tmp_path) == before
+
+
+def test_moving_keeps_the_order_of_paths(tmp_path):
+    path = write_index(tmp_path / "i.npz", [looked_at("/a/1.jpg"), looked_at("/b/2.jpg")], roots=["/a", "/b"])
+    move_root(path, "/a", "/c")
+    layout = open_index(path)
+    assert paths_of(layout) == ["/b/2.jpg", "/c/1.jpg"]
+    np.testing.assert_array_equal(layout.vectors[1:], looked_at("/a/1.jpg").vectors)
+    assert layout.find("/c/1.jpg") == 1
+
+
+def test_roots_are_joined():
+    assert joined_roots([], ["/a", "/b", "/a"]) == ("/a", "/b")
+    assert joined_roots(["/a"], ["/a/b"]) == ("/a",)
+    assert joined_roots(["/a/b", "/c", "/a/d"], ["/a"]) == ("/c", "/a")
+    assert joined_roots(["/a"], ["/ab"]) == ("/a", "/ab")
+    assert joined_roots(["/a"], ["/"]) == ("/",)
+
+
+def test_what_lies_within_a_folder():
+    assert is_within(b"/a/b", b"/a")
+    assert is_within(b"/a", b"/a")
+    assert is_within(b"/a", b"/")
+    assert not is_within(b"/ab", b"/a")
+    assert not is_within(b"/", b"/a")
+    assert root_of(b"/b/x", ["/a", "/b"]) == 1
+    assert root_of(b"/c/x", ["/a", "/b"]) is None
+    assert moved_path(b"/ab/x", b"/a", b"/q") == b"/ab/x"
+
+
+def test_an_index_is_discarded_with_its_journal(tmp_path):
+    path = write_index(tmp_path / "i.npz", [looked_at("/p/a.jpg")])
+    journal_path(path).write_bytes(b"x")
+    discard(path)
+    assert state(tmp_path) == {}
+    discard(path)  # nothing is there: nothing to do
+    path.mkdir()
+    with pytest.raises(StorageError, match="cannot be removed"):
+        discard(path)

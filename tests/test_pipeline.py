@@ -1,0 +1,299 @@
+import gc
+import io
+import os
+import threading
+import time
+import weakref
+
+import cv2
+import numpy as np
+import pytest
+from fakes import (
+    BLUE,
+    CARD,
+    GREEN,
+    RED,
+    YELLOW,
+    ColourEmbedder,
+    SquareDetector,
+    coloured,
+    encoded,
+    photo,
+    picture,
+    pipeline,
+)
+from PIL import Image
+
+from facesearch.faces import Box, Face, Status
+from facesearch.photos.read import fingerprint
+from facesearch.pipeline import Pipeline, largest_face
+
+
+def run(paths, **options):
+    return list(pipeline(**options).run([str(path) for path in paths]))
+
+
+def colour(bgr):
+    return np.float32(bgr) / 255
+
+
+def test_a_photo_becomes_faces_and_vectors(tmp_path):
+    path = photo(tmp_path / "a.png", (5, 5, 20, RED), (50, 30, 40, BLUE))
+    (found,) = run([path])
+    assert (found.path, found.status, found.reason) == (str(path), Status.OK, "")
+    assert (found.size, found.mtime_ns) == (path.stat().st_size, path.stat().st_mtime_ns)
+    assert found.digest == fingerprint(path.read_bytes())
+    assert [face.box for face in found.faces] == [Box(50, 30, 40, 40), Box(5, 5, 20, 20)]
+    np.testing.assert_allclose(found.vectors, [colour(BLUE), colour(RED)], atol=1e-6)
+
+
+def test_a_photo_without_a_face(tmp_path):
+    (found,) = run([photo(tmp_path / "a.png")])
+    assert found.status is Status.NO_FACE
+    assert found.faces == ()
+    assert found.vectors is None
+    assert found.digest
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 5])
+@pytest.mark.parametrize("batch", [1, 3, 16])
+def test_results_come_in_the_order_of_the_paths(tmp_path, jobs, batch):
+    class Dawdling(SquareDetector):
+        def detect(self, image):
+            faces = super().detect(image)
+            time.sleep(0.004 * (int(image[15, 15, 0]) % 3))
+            return faces
+
+    paths = []
+    for number in range(30):
+        if number % 7 == 3:
+            paths.append(photo(tmp_path / f"{number}.png"))
+        elif number % 7 == 5:
+            paths.append(tmp_path / f"{number}.png")
+            paths[-1].write_bytes(b"broken")
+        else:
+            paths.append(coloured(tmp_path / f"{number}.png", number))
+    found = list(Pipeline(Dawdling(), ColourEmbedder(), jobs=jobs, batch=batch).run(map(str, paths)))
+    assert [one.path for one in found] == [str(path) for path in paths]
+    for number, one in enumerate(found):
+        if one.status is Status.OK:
+            wanted = [130 + number % 10, 130 + number // 10 % 10, 130]
+            np.testing.assert_allclose(one.vectors, [colour(wanted)], atol=1e-6)
+
+
+def test_batches_are_filled_across_photos(tmp_path):
+    paths = [coloured(tmp_path / f"{number:02}.png", number) for number in range(20)]
+    paths[3:3] = [photo(tmp_path / f"none{number}.png") for number in range(5)]
+    embedder = ColourEmbedder()
+    found = run(paths, embedder=embedder, batch=8)
+    assert embedder.calls == [8, 8, 4]
+    assert [one.status for one in found].count(Status.OK) == 20
+
+
+def test_a_photo_of_many_faces_is_one_batch(tmp_path):
+    squares = [(x * 12 + 2, y * 12 + 2, 8, GREEN) for x in range(9) for y in range(7)]
+    embedder = ColourEmbedder()
+    (found,) = run([photo(tmp_path / "a.png", *squares)], embedder=embedder, batch=8)
+    assert len(found.faces) == len(found.vectors) == 63
+    assert sum(embedder.calls) == 63
+
+
+def test_nothing_to_look_at_embeds_nothing(tmp_path):
+    embedder = ColourEmbedder()
+    assert run([], embedder=embedder) == []
+    run([photo(tmp_path / "a.png")], embedder=embedder)
+    assert embedder.calls == []
+
+
+def test_known_content_is_not_looked_at(tmp_path):
+    class Refusing(SquareDetector):
+        def detect(self, image):
+            raise AssertionError("it was looked at")
+
+    path = photo(tmp_path / "a.png", (5, 5, 20, RED))
+    known = {fingerprint(path.read_bytes())}
+    (found,) = Pipeline(Refusing(), ColourEmbedder()).run([str(path)], known=known)
+    assert found.digest in known
+    assert (found.faces, found.vectors, found.status) == ((), None, Status.OK)
+
+
+def test_a_bad_photo_never_ends_a_run(tmp_path):
+    class Failing(SquareDetector):
+        def detect(self, image):
+            if image.shape[1] == 77:
+                raise cv2.error("OpenCV(4.x) a.cpp:1:\n error: it is too strange\n")
+            if image.shape[1] == 78:
+                raise MemoryError
+            return super().detect(image)
+
+    good = photo(tmp_path / "good.png", (5, 5, 20, RED))
+    bad = {
+        "text.jpg": b"Dear diary",
+        "empty.jpg": b"",
+        "half.png": good.read_bytes()[:60],
+        "strange.png": encoded(picture(width=77)),
+        "huge.png": encoded(picture(width=78)),
+    }
+    for name, data in bad.items():
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "folder.jpg").mkdir()
+    os.mkfifo(tmp_path / "pipe.jpg")
+    names = [*bad, "folder.jpg", "pipe.jpg", "gone.jpg"]
+    paths = [str(path) for name in names for path in (tmp_path / name, good)]
+    found = list(Pipeline(Failing(), ColourEmbedder(), batch=3).run(paths))
+    assert [one.path for one in found] == paths
+    for one in found[1::2]:
+        assert one.status is Status.OK
+        np.testing.assert_allclose(one.vectors, [colour(RED)], atol=1e-6)
+    for one, name in zip(found[::2], names, strict=True):
+        assert one.status is Status.UNREADABLE
+        assert one.reason.endswith(".")
+        assert "\n" not in one.reason
+        assert "[" not in one.reason
+        assert (one.faces, one.vectors) == ((), None)
+        # What could not even be read is tried again; what is no picture is known by its content.
+        assert (one.mtime_ns == -1) == (name in ("folder.jpg", "pipe.jpg", "gone.jpg"))
+        assert bool(one.digest) == (one.mtime_ns != -1)
+    assert "too strange" in found[6].reason
+
+
+def test_only_the_chosen_faces_are_embedded(tmp_path):
+    path = photo(tmp_path / "a.png", (5, 5, 20, RED), (50, 30, 40, BLUE))
+    (found,) = run([path], choose=largest_face)
+    assert [face.box for face in found.faces] == [Box(50, 30, 40, 40)]
+    np.testing.assert_allclose(found.vectors, [colour(BLUE)], atol=1e-6)
+    (found,) = run([path], choose=lambda faces: [])
+    assert found.status is Status.NO_FACE
+
+
+def test_without_a_detector_the_photo_is_the_face(tmp_path):
+    image = picture((0, 0, 90, RED), (60, 0, 90, RED))
+    (tmp_path / "a.png").write_bytes(encoded(image))
+    (found,) = Pipeline(None, ColourEmbedder()).run([str(tmp_path / "a.png")])
+    assert [face.box for face in found.faces] == [Box(0, 0, 120, 90)]
+    np.testing.assert_allclose(found.vectors, [colour(RED)], atol=1e-6)
+
+
+def jpeg(image, orientation=1):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    Image.fromarray(image[:, :, ::-1]).save(file, "JPEG", quality=95, exif=exif)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_small_face_in_a_large_photo_is_cut_from_the_full_pixels(tmp_path, orientation):
+    # Stripes two pixels wide: at an eighth of the size they are one even grey.
+    image = picture(width=2400, height=1600)
+    image[800:864, 1600:1664] = 255
+    image[800:864, 1602:1664:4] = 130
+    image[800:864, 1603:1664:4] = 130
+    (tmp_path / "a.jpg").write_bytes(jpeg(image, orientation))
+    card = CARD.__class__(name="c", dim=3, size=(64, 64), margin=0.0, detector="squares")
+    embedder = ColourEmbedder(card)
+    (found,) = Pipeline(SquareDetector(working_side=300), embedder).run([str(tmp_path / "a.jpg")])
+    box = found.faces[0].box
+    wanted = Box(1600, 800, 64, 64) if orientation == 1 else Box(1600 - 864, 1600, 64, 64)
+    assert box.overlap(wanted) > 0.8
+    assert embedder.crops[0].std() > 40
+
+
+def test_a_large_face_needs_no_second_look(tmp_path, monkeypatch):
+    from facesearch import pipeline as module
+
+    sides = []
+    real = module.decode
+    monkeypatch.setattr(
+        module, "decode", lambda data, side=None: (sides.append(side), real(data, side=side))[1]
+    )
+    (tmp_path / "a.jpg").write_bytes(jpeg(picture((400, 200, 1200, RED), width=2400, height=1600)))
+    (found,) = Pipeline(SquareDetector(working_side=300), ColourEmbedder()).run([str(tmp_path / "a.jpg")])
+    assert sides == [300]
+    assert found.faces[0].box.overlap(Box(400, 200, 1200, 1200)) > 0.97
+    np.testing.assert_allclose(found.vectors, [colour(RED)], atol=0.02)
+
+
+def test_boxes_stay_inside_the_photo(tmp_path):
+    image = picture((0, 0, 800, YELLOW), width=800, height=533)
+    (tmp_path / "a.jpg").write_bytes(jpeg(image))
+    (found,) = Pipeline(SquareDetector(working_side=90), ColourEmbedder()).run([str(tmp_path / "a.jpg")])
+    assert found.faces[0].box == Box(0, 0, 800, 533)
+
+
+def test_landmarks_are_in_pixels_of_the_photo(tmp_path):
+    marks = tuple((10.0 * n, 5.0 * n) for n in range(1, 6))
+
+    class Marking(SquareDetector):
+        def detect(self, image):
+            return [Face(face.box, 1.0, marks, turns=1) for face in super().detect(image)]
+
+    (tmp_path / "a.jpg").write_bytes(jpeg(picture((400, 200, 1200, RED), width=2400, height=1600)))
+    (found,) = Pipeline(Marking(working_side=300), ColourEmbedder()).run([str(tmp_path / "a.jpg")])
+    np.testing.assert_allclose(found.faces[0].landmarks, [(8 * x, 8 * y) for x, y in marks])
+    assert found.faces[0].turns == 1
+
+
+def test_decoded_photos_are_not_kept(tmp_path):
+    """However many photos wait for the network, only those in the threads' hands are decoded."""
+    held, most, lock = [], [0], threading.Lock()
+
+    class Counting(SquareDetector):
+        def detect(self, image):
+            pixels = image if image.base is None else image.base
+            with lock:
+                held.append(weakref.ref(pixels))
+                most[0] = max(most[0], sum(ref() is not None for ref in held))
+            return super().detect(image)
+
+    class Slow(ColourEmbedder):
+        def embed(self, crops):
+            time.sleep(0.02)  # the threads run ahead as far as they may
+            return super().embed(crops)
+
+    paths = [str(coloured(tmp_path / f"{number}.png", number)) for number in range(60)]
+    found = list(Pipeline(Counting(), Slow(), jobs=2, batch=8).run(paths))
+    assert len(found) == len(held) == 60
+    assert most[0] <= 3
+    gc.collect()
+    assert not any(ref() is not None for ref in held)
+
+
+def test_photos_are_read_only_some_way_ahead(tmp_path):
+    read = []
+
+    def paths():
+        for number in range(200):
+            read.append(number)
+            yield str(coloured(tmp_path / f"{number}.png", number))
+
+    results = pipeline(batch=4, jobs=2).run(paths())
+    for _ in range(8):
+        next(results)
+    assert len(read) < 60
+    results.close()
+
+
+def test_a_run_that_is_given_up_stops(tmp_path):
+    looked = []
+
+    class Noting(SquareDetector):
+        def detect(self, image):
+            looked.append(1)
+            time.sleep(0.002)
+            return super().detect(image)
+
+    paths = [str(coloured(tmp_path / f"{number}.png", number)) for number in range(200)]
+    results = Pipeline(Noting(), ColourEmbedder(), jobs=2, batch=40).run(paths)
+    next(results)
+    before = threading.active_count()
+    done = len(looked)
+    results.close()
+    assert len(looked) <= done + 10  # what waits is dropped
+    assert threading.active_count() < before
+
+
+def test_cv2_keeps_its_threads():
+    before = cv2.getNumThreads()
+    run([])
+    assert cv2.getNumThreads() == before

@@ -1,0 +1,214 @@
+import dataclasses
+import os
+
+import numpy as np
+import pytest
+from fakes import looked_at, write_index
+from scipy.spatial.distance import cdist
+
+from facesearch.faces import Box
+from facesearch.index.store import open_index
+from facesearch.search import Question, Reference, search
+
+
+def holding(path, *vectors, digest=None):
+    """Give a photo whose faces have these vectors."""
+    photo = looked_at(path, len(vectors), digest=digest)
+    return dataclasses.replace(photo, vectors=np.float32(vectors).reshape(-1, 3) if vectors else None)
+
+
+def reference(*vector, path="/elsewhere/ref.jpg", face=1):
+    return Reference(path, face, Box(1, 2, 3, 4), np.float32(vector))
+
+
+def on_circle(degrees):
+    angle = np.deg2rad(degrees)
+    return (np.cos(angle), np.sin(angle), 0.0)
+
+
+EAST = on_circle(0)
+
+
+@pytest.fixture
+def make(tmp_path):
+    def make(*photos):
+        return open_index(write_index(tmp_path / "i.npz", photos))
+
+    return make
+
+
+def names(answer):
+    return [os.path.basename(match.path).removesuffix(".jpg") for match in answer.matches]
+
+
+def test_photos_come_nearest_first(make):
+    layout = make(*(holding(f"/p/{degrees}.jpg", on_circle(degrees)) for degrees in (90, 10, 50, 30, 70)))
+    (answer,) = search(layout, [reference(*EAST)], Question(top=3))
+    assert names(answer) == ["10", "30", "50"]
+    assert [match.rank for match in answer.matches] == [1, 2, 3]
+    wanted = [1 - np.cos(np.deg2rad(degrees)) for degrees in (10, 30, 50)]
+    np.testing.assert_allclose([match.distance for match in answer.matches], wanted, atol=1e-6)
+    assert answer.references[0].path == "/elsewhere/ref.jpg"
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_both_metrics_are_scipys(make, metric):
+    rng = np.random.default_rng(2)
+    vectors = np.float32(rng.normal(size=(40, 3)))
+    layout = make(*(holding(f"/p/{number:02}.jpg", vector) for number, vector in enumerate(vectors)))
+    queries = np.float32(rng.normal(size=(3, 3)))
+    answers = search(layout, [reference(*query) for query in queries], Question(top=40, metric=metric))
+    for answer, far in zip(answers, cdist(queries, vectors, metric), strict=True):
+        assert names(answer) == [f"{number:02}" for number in np.argsort(far)]
+        np.testing.assert_allclose([match.distance for match in answer.matches], np.sort(far), rtol=1e-5)
+
+
+def test_a_photo_counts_once_with_its_best_face(make):
+    layout = make(
+        holding("/p/group.jpg", on_circle(80), on_circle(20), on_circle(40)),
+        holding("/p/alone.jpg", on_circle(30)),
+        holding("/p/nobody.jpg"),
+    )
+    (answer,) = search(layout, [reference(*EAST)], Question())
+    assert [(os.path.basename(match.path), match.face) for match in answer.matches] == [
+        ("group.jpg", 2),
+        ("alone.jpg", 1),
+    ]
+    assert answer.matches[0].box == Box(1, 2, 29, 40)
+
+
+def test_each_face_counts_by_itself(make):
+    layout = make(
+        holding("/p/group.jpg", on_circle(80), on_circle(20), on_circle(40)),
+        holding("/p/alone.jpg", on_circle(30)),
+    )
+    (answer,) = search(layout, [reference(*EAST)], Question(by="face"))
+    assert [(name, match.face) for name, match in zip(names(answer), answer.matches, strict=True)] == [
+        ("group", 2),
+        ("alone", 1),
+        ("group", 3),
+        ("group", 1),
+    ]
+    (answer,) = search(layout, [reference(*EAST)], Question(by="face", top=2))
+    assert names(answer) == ["group", "alone"]
+
+
+def test_what_is_beyond_the_threshold_is_left_out(make):
+    layout = make(*(holding(f"/p/{degrees}.jpg", on_circle(degrees)) for degrees in (10, 60, 61, 120)))
+    near = Question(threshold=1 - np.cos(np.deg2rad(60.5)), top=9)
+    assert names(search(layout, [reference(*EAST)], near)[0]) == ["10", "60"]
+    none = Question(threshold=0.001, top=9)
+    assert search(layout, [reference(*EAST)], none)[0].matches == ()
+
+
+def test_ties_are_in_the_order_of_paths_and_faces(make):
+    # Names whose order as text differs from that of their bytes, too.
+    order = ["/p/B.jpg", "/p/a.jpg", "/p/b.jpg", "/p/é.jpg", "/p/\udcff.jpg"]
+    layout = make(*(holding(path, EAST, EAST) for path in reversed(order)))
+    (answer,) = search(layout, [reference(*EAST)], Question(top=9))
+    assert [match.path for match in answer.matches] == order
+    assert [match.face for match in answer.matches] == [1] * 5
+    (answer,) = search(layout, [reference(*EAST)], Question(top=9, by="face"))
+    assert [(match.path, match.face) for match in answer.matches] == [
+        (path, face) for path in order for face in (1, 2)
+    ][:9]
+
+
+def test_the_references_own_file_is_left_out(make):
+    layout = make(
+        *(holding(f"/p/{degrees}.jpg", on_circle(degrees), on_circle(degrees)) for degrees in (0, 5, 9))
+    )
+    own = reference(*EAST, path="/p/0.jpg")
+    assert names(search(layout, [own], Question(top=2))[0]) == ["5", "9"]
+    assert names(search(layout, [own], Question(top=3, by="face"))[0]) == ["5", "5", "9"]
+    kept = search(layout, [own], Question(top=2, include_self=True))[0]
+    assert names(kept) == ["0", "5"]
+    assert kept.matches[0].distance == pytest.approx(0, abs=1e-7)
+
+
+def test_a_link_to_the_own_file_is_the_own_file(make, tmp_path):
+    real = tmp_path / "real.jpg"
+    real.write_bytes(b"x")
+    (tmp_path / "link.jpg").symlink_to(real)
+    layout = make(holding(str(real), EAST), holding("/p/5.jpg", on_circle(5)))
+    own = reference(*EAST, path=str(tmp_path / "link.jpg"))
+    assert names(search(layout, [own], Question())[0]) == ["5"]
+
+
+def test_copies_count_once_when_that_is_wanted(make):
+    same = b"s" * 16
+    layout = make(
+        holding("/p/b copy.jpg", on_circle(5), on_circle(50), digest=same),
+        holding("/p/a original.jpg", on_circle(5), on_circle(50), digest=same),
+        holding("/p/other.jpg", on_circle(9)),
+    )
+    asked = [reference(*EAST)]
+    assert names(search(layout, asked, Question())[0]) == ["a original", "b copy", "other"]
+    assert names(search(layout, asked, Question(unique=True))[0]) == ["a original", "other"]
+    by_face = search(layout, asked, Question(unique=True, by="face"))[0]
+    assert [(name, match.face) for name, match in zip(names(by_face), by_face.matches, strict=True)] == [
+        ("a original", 1),
+        ("other", 1),
+        ("a original", 2),
+    ]
+
+
+@pytest.mark.parametrize("path", ["/p/a.jpg", "/p/z.jpg"])
+@pytest.mark.parametrize("by", ["photo", "face"])
+def test_copies_of_the_reference_are_the_reference_when_copies_count_once(make, path, by):
+    same = b"s" * 16
+    layout = make(
+        holding("/p/a.jpg", EAST, on_circle(3), digest=same),
+        holding("/p/z.jpg", EAST, on_circle(3), digest=same),
+        holding("/p/other.jpg", on_circle(9)),
+    )
+    own = [reference(*EAST, path=path)]
+    assert names(search(layout, own, Question(unique=True, by=by, top=1))[0]) == ["other"]
+    copy = "a" if path.startswith("/p/z") else "z"
+    assert names(search(layout, own, Question(top=1, by=by))[0]) == [copy]
+
+
+def test_references_are_answered_one_by_one(make):
+    layout = make(*(holding(f"/p/{degrees}.jpg", on_circle(degrees)) for degrees in (0, 90, 180)))
+    asked = [reference(*on_circle(degrees), path=f"/p/{degrees}.jpg") for degrees in (0, 90, 180)]
+    answers = search(layout, asked, Question(top=1, include_self=True))
+    assert [names(answer) for answer in answers] == [["0"], ["90"], ["180"]]
+    assert [answer.references for answer in answers] == [(one,) for one in asked]
+    without = search(layout, asked, Question(top=1))
+    assert [names(answer) for answer in without] == [["90"], ["0"], ["90"]]
+
+
+def test_references_of_one_person_are_fused(make):
+    layout = make(*(holding(f"/p/{degrees}.jpg", on_circle(degrees)) for degrees in (0, 45, 90)))
+    # Of very different lengths: by cosine each counts the same.
+    asked = [reference(100, 0, 0, path="/r/1.jpg"), reference(0, 1, 0, path="/r/2.jpg")]
+    (answer,) = search(layout, asked, Question(together=True))
+    assert answer.references == tuple(asked)
+    assert names(answer) == ["45", "0", "90"]
+    assert answer.matches[0].distance == pytest.approx(0, abs=1e-6)
+    (answer,) = search(layout, asked, Question(together=True, metric="euclidean"))
+    assert names(answer)[0] == "0"  # the mean is (50, 0.5, 0)
+
+
+def test_fused_references_leave_out_all_their_files(make):
+    layout = make(*(holding(f"/p/{degrees}.jpg", on_circle(degrees)) for degrees in (0, 10, 20, 30)))
+    asked = [reference(*on_circle(degrees), path=f"/p/{degrees}.jpg") for degrees in (0, 10, 20)]
+    (answer,) = search(layout, asked, Question(together=True, top=1))
+    assert names(answer) == ["30"]
+
+
+def test_a_reference_without_length_is_as_far_from_all(make):
+    layout = make(holding("/p/a.jpg", EAST), holding("/p/b.jpg", (0, 0, 0)))
+    (answer,) = search(layout, [reference(0, 0, 0)], Question())
+    assert [(name, match.distance) for name, match in zip(names(answer), answer.matches, strict=True)] == [
+        ("a", 1.0),
+        ("b", 1.0),
+    ]
+
+
+def test_nothing_asked_and_nothing_there(make):
+    layout = make(holding("/p/nobody.jpg"))
+    assert search(layout, [], Question()) == []
+    assert search(layout, [], Question(together=True)) == []
+    for question in (Question(), Question(unique=True), Question(unique=True, by="face")):
+        assert search(layout, [reference(*EAST)], question)[0].matches == ()

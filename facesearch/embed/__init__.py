@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
@@ -64,11 +65,19 @@ def card_of(name: str, store: ModelStore | None = None) -> Card:
     """
     store = store or ModelStore()
     if store.installed(name):
-        return store.card(name)
+        return _current(store.card(name))
     recipe = _recipe(name, store)
     if name not in MODELS:
         raise UnknownModel(f"The model {name} is not here yet.", f"Run 'facesearch models fetch {name}'.")
     return recipe.card
+
+
+def _current(stored: Card) -> Card:
+    """Give this version's card for a model of its own: the stored one may be older."""
+    if stored.name not in MODELS:
+        return stored
+    card = cast("Recipe", recipe_of(stored.name)).card
+    return replace(card, files=stored.files) if card.digest == stored.digest else stored
 
 
 def fetch_model(name: str, store: ModelStore, *, notify: Callable[[str], None] = silent) -> Card:
@@ -112,7 +121,7 @@ def open_embedder(
     store = store or ModelStore()
     if not store.installed(name):
         store.fetch(_recipe(name, store), notify=notify)
-    card = store.card(name)
+    card = _current(store.card(name))
     if runtime == "tensorflow":
         return _open_keras(card, store, precision)
     if runtime != "openvino":

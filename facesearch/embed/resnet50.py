@@ -21,8 +21,10 @@ CARD = Card(
     name="resnet50",
     dim=2048,
     size=(224, 224),
-    margin=0.4,
+    margin=0.3,
     detector="haar",
+    # Verification by cosine at margins of 0.25, 0.3, 0.35 and 0.4: tests/benchmarks/lfw_verification.py.
+    measured_on="margin: 3,000 pairs of Labeled Faces in the Wild, November 2026",
     licence="MIT",
     source="keras.applications.ResNet50, ImageNet weights, no top, average pooling",
     # The same for the publisher's file and both mirrors.

@@ -1,6 +1,6 @@
 """Peak memory of `facesearch index` over some photos and over four times as many.
 
-    python tests/benchmarks/index_memory.py PHOTOS --limit 1000
+python tests/benchmarks/index_memory.py PHOTOS --limit 1000
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from measuring import FACESEARCH, run, show, tensors_file
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("photos", type=Path)
     parser.add_argument("--limit", type=int, default=1000)
     options = parser.parse_args()

@@ -15,7 +15,9 @@ from synthetic import write_index
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("reference", type=Path)
     parser.add_argument("--faces", type=int, default=1_000_000)
     parser.add_argument("--scratch", type=Path, required=True)

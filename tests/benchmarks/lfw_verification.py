@@ -23,7 +23,7 @@ from facesearch.pipeline import Pipeline
 
 
 def read_pairs(path: Path) -> list[tuple[int, str, str, bool]]:
-    """Give (fold, first photo, second photo, same person) for each pair; photos as PERSON/PERSON_0001.jpg."""
+    """Give (fold, first photo, second photo, same person) for each pair."""
     lines = path.read_text(encoding="utf-8").splitlines()
     folds, each = (int(number) for number in lines[0].split())
 
@@ -39,7 +39,9 @@ def read_pairs(path: Path) -> list[tuple[int, str, str, bool]]:
     return pairs
 
 
-def vectors_of(paths: list[str], model: str, precision: str, margin: float | None) -> dict[str, np.ndarray | None]:
+def vectors_of(
+    paths: list[str], model: str, precision: str, margin: float | None
+) -> dict[str, np.ndarray | None]:
     """Give the vector of the most central face of each photo; None where none was found."""
     from dataclasses import replace
 
@@ -82,7 +84,9 @@ def best_threshold(distance: np.ndarray, same: np.ndarray) -> float:
     return float(distance[order][best : best + 2].mean())
 
 
-def accuracy(distance: np.ndarray, same: np.ndarray, fold: np.ndarray, *, missed_wrong: bool) -> tuple[float, float]:
+def accuracy(
+    distance: np.ndarray, same: np.ndarray, fold: np.ndarray, *, missed_wrong: bool
+) -> tuple[float, float]:
     """Give the mean and the standard deviation over the folds."""
     found = np.isfinite(distance)
     figures = []
@@ -95,7 +99,9 @@ def accuracy(distance: np.ndarray, same: np.ndarray, fold: np.ndarray, *, missed
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("pairs", type=Path)
     parser.add_argument("--model", default="resnet50")
@@ -110,7 +116,12 @@ def main() -> None:
         vectors = vectors_of(paths, options.model, options.precision, margin)
         missing = np.full_like(next(vector for vector in vectors.values() if vector is not None), np.nan)
         sides = [
-            np.stack([m if (m := vectors[str(options.folder / pair[side])]) is not None else missing for pair in pairs])
+            np.stack(
+                [
+                    m if (m := vectors[str(options.folder / pair[side])]) is not None else missing
+                    for pair in pairs
+                ]
+            )
             for side in (1, 2)
         ]
         result: dict[str, object] = {"model": options.model, "margin": margin, "pairs": len(pairs)}
@@ -118,7 +129,9 @@ def main() -> None:
         result["photos_without_a_face"] = sum(vector is None for vector in vectors.values())
         for metric in ("cosine", "euclidean"):
             distance = distances(*sides, metric)
-            result[metric] = [round(figure, 4) for figure in accuracy(distance, same, fold, missed_wrong=True)]
+            result[metric] = [
+                round(figure, 4) for figure in accuracy(distance, same, fold, missed_wrong=True)
+            ]
             left_out = accuracy(distance, same, fold, missed_wrong=False)
             result[f"{metric}_misses_left_out"] = [round(figure, 4) for figure in left_out]
         print(json.dumps(result))

@@ -1,4 +1,4 @@
-"""Seconds of a cold `facesearch query` (a new process) against the notebook's way; of 100 references; of --help.
+"""Seconds of a cold `facesearch query` against the notebook's way; of 100 references; of --help.
 
     python tests/benchmarks/query_speed.py PHOTOS --faces 10000
 
@@ -22,7 +22,9 @@ from facesearch.index.store import open_index
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("photos", type=Path)
     parser.add_argument("--faces", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=5)

@@ -1,4 +1,6 @@
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -6,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facesearch.embed import open_embedder
+from facesearch.embed import card_of, open_embedder
 from facesearch.embed.resnet50 import CARD, RECIPE, read_tensors
 from facesearch.errors import ModelBroken
 from facesearch.models.card import NETWORK, TENSORS
@@ -22,7 +24,7 @@ def cosines(a, b):
 def test_the_stored_model_says_what_it_is(model_store):
     card = model_store.card("resnet50")
 
-    assert (card.dim, card.size, card.margin, card.detector) == (2048, (224, 224), 0.4, "haar")
+    assert (card.dim, card.size, card.detector) == (2048, (224, 224), "haar")
     assert card.digest == CARD.digest
 
 
@@ -165,3 +167,15 @@ def test_a_disk_that_fills_while_it_is_built_is_said(name, megabytes, model_stor
     assert done.stderr.startswith("StorageError: There is no room left to store the model in")
     assert ModelStore(tmp_path / "models").names() == []
     assert list((tmp_path / "models" / ".unfinished").iterdir()) == []
+
+
+def test_a_card_that_was_stored_by_another_version_gives_way_to_this_one(model_store, tmp_path):
+    store = ModelStore(tmp_path)
+    folder = store.path("resnet50")
+    shutil.copytree(model_store.path("resnet50"), folder, copy_function=os.link)
+    stored = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").unlink()
+    (folder / "card.json").write_text(json.dumps({**stored, "margin": 2.5}))
+
+    assert card_of("resnet50", store).margin == CARD.margin
+    assert open_embedder("resnet50", store=store).card.margin == CARD.margin

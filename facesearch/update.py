@@ -226,11 +226,11 @@ class _Run:
             if photo.digest or photo.path not in self._layout.rows:
                 self._writer.add(photo)
         else:
+            self._add(photo)  # before it is counted: Ctrl-C may come in between
             if photo.status is Status.OK:
                 report.indexed += 1
             else:
                 report.no_face += 1
-            self._add(photo)
 
     def _add(self, photo: PhotoFaces) -> None:
         if self._wanted.again and photo.digest in self._writer.forgotten:

@@ -108,27 +108,34 @@ def main() -> None:
 def run() -> NoReturn:
     """Run the command line and exit: the console script."""
     _prepare_streams()
+    with _muted_c_libraries():
+        status = _status()
+    _end(status if isinstance(status, int) else 0)
+
+
+def _status() -> object:
+    """Run the command line, say what went wrong, and give the exit status."""
     try:
         # In standalone mode click itself would end both an interrupt and a closed pipe with 1.
         status = main.main(prog_name="facesearch", standalone_mode=False)
         sys.stdout.flush()
+        return status
     except FacesearchError as error:
-        status = _complain(error.message, error.hint)
+        return _complain(error.message, error.hint)
     except click.exceptions.Exit as error:
-        status = error.exit_code
+        return error.exit_code
     except click.ClickException as error:
         error.show()
-        status = error.exit_code
+        return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("Interrupted.", err=True)
-        status = INTERRUPTED
+        return INTERRUPTED
     except BrokenPipeError:
-        status = 0
+        return 0
     except OSError as error:
-        status = _complain(_about(error), "Mend that and run the same command again.")
+        return _complain(_about(error), "Mend that and run the same command again.")
     except Exception as error:  # by itself Python would end with 1, which here means "nothing found"
-        status = _confess(error)
-    _end(status if isinstance(status, int) else 0)
+        return _confess(error)
 
 
 def _complain(message: str, hint: str) -> int:
@@ -170,6 +177,26 @@ def _prepare_streams() -> None:
 
         warnings.simplefilter("ignore")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+
+
+@contextmanager
+def _muted_c_libraries() -> Iterator[None]:
+    """Keep what libjpeg and libtiff print of damaged photos off the terminal.
+
+    They write to file 2 itself. Our own words, which name the photo, go there through a copy of it.
+    """
+    before = sys.stderr
+    before.flush()
+    with open(
+        os.dup(2), "w", buffering=1, encoding=before.encoding, errors="surrogateescape"
+    ) as copy, open(os.devnull, "wb") as null:  # fmt: skip
+        sys.stderr = copy
+        os.dup2(null.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(copy.fileno(), 2)
+            sys.stderr = before
 
 
 def _fill_closed_streams() -> None:

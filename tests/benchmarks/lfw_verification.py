@@ -18,7 +18,6 @@ import numpy as np
 
 from facesearch.detect import open_detector
 from facesearch.embed import open_embedder
-from facesearch.photos.read import decode
 from facesearch.pipeline import Pipeline
 
 

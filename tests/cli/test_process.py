@@ -166,7 +166,8 @@ def test_ctrl_c_in_every_phase_of_indexing(tool, ask, photos, at):
     done = tool.run("index", photos, "--index", "i.npz", env=spy)
     assert done.status in (130, -signal.SIGINT), done  # a shell shows both as 130
     assert "Interrupted" in done.err
-    assert ask("index", photos, "--index", "i.npz").status == 0
+    again = ask("index", photos, "--index", "i.npz")
+    assert again.status == 0, again
     assert ask("query", OBAMA, "--index", "i.npz", "--top", 50).names[0] == "biden.jpg"
     assert ask("info", "--index", "i.npz").text.splitlines()[1].startswith("photos     4: 3 with")
     left = {name for name in os.listdir(tool.folder) if name.startswith("i.npz")} - {"i.npz.lock"}
@@ -202,7 +203,9 @@ def test_ctrl_c_while_photos_are_embedded_keeps_what_was_done(tool, tmp_path):
     kept = int(err.split("Interrupted: ")[1].split(" indexed")[0])
     assert 4 <= kept < 40
     done = tool.run("index", photos, "--index", "i.npz")
-    assert done.err.startswith(f"{40 - kept} indexed, {kept} unchanged in ")
+    unchanged = int(done.err.split(" indexed, ")[1].split(" unchanged")[0])
+    assert unchanged in (kept, kept + 1)  # one may be kept that was not yet counted
+    assert done.err.startswith(f"{40 - unchanged} indexed, ")
 
 
 def wait_for_bytes(path, size, process):

@@ -7,7 +7,10 @@ by row, so that equal rows have equal distances wherever they stand, and the ord
 
 from __future__ import annotations
 
+import os
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -97,20 +100,40 @@ def nearest(
     """
     searches = [_Search(query, metric, k, threshold) for query in queries]
     if searches:
-        for start, block in _blocks(vectors):
+        for start, block, products in _products(vectors, queries):
             stop = start + len(block)
-            with np.errstate(all="ignore"):  # what is too large or not finite is left to the exact look
-                products = queries @ block.T
             members = None if groups is None else groups[start:stop]
             for row, search in enumerate(searches):
                 search.look(start, block, norms[start:stop], products[row], members)
     return [search.result() for search in searches]
 
 
-def _blocks(vectors: NDArray[np.float32]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+def _products(
+    vectors: NDArray[np.float32], queries: NDArray[np.float32]
+) -> Iterator[tuple[int, NDArray[np.float32], NDArray[np.float32]]]:
+    """Give each block's first row, its rows, and their products with the queries, (q, rows).
+
+    Each core multiplies blocks of its own, which holds up better on busy machines than a BLAS whose
+    threads wait for each other at every block.
+    """
     rows = max(1, BLOCK_BYTES // max(1, vectors.shape[1] * 4))
-    for start in range(0, len(vectors), rows):
-        yield start, vectors[start : start + rows]
+    cores = os.cpu_count() or 1
+    with ThreadPoolExecutor(cores) as threads:
+        ahead: deque[tuple[int, NDArray[np.float32], Future[NDArray[np.float32]]]] = deque()
+        for start in range(0, len(vectors), rows):
+            block = vectors[start : start + rows]
+            ahead.append((start, block, threads.submit(_multiply, queries, block)))
+            if len(ahead) > 2 * cores:
+                first, oldest, products = ahead.popleft()
+                yield first, oldest, products.result()
+        for first, oldest, products in ahead:
+            yield first, oldest, products.result()
+
+
+def _multiply(queries: NDArray[np.float32], block: NDArray[np.float32]) -> NDArray[np.float32]:
+    with np.errstate(all="ignore"):  # what is too large or not finite is left to the exact look
+        products: NDArray[np.float32] = queries @ block.T
+    return products
 
 
 class _Search:

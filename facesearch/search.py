@@ -123,7 +123,7 @@ def _places(layout: Layout, photos: frozenset[int], question: Question) -> int:
     """Give how many places these photos can take among the nearest."""
     if question.by == "photo":
         return len(photos)
-    return sum(int(layout.first_face[photo + 1] - layout.first_face[photo]) for photo in photos)
+    return sum(len(layout.faces_of(photo)) for photo in photos)
 
 
 def _groups(layout: Layout, question: Question) -> NDArray[np.int64] | NDArray[np.int32] | None:
@@ -143,6 +143,6 @@ def _matches(layout: Layout, neighbours: Neighbours, own: frozenset[int], top: i
     for row, distance in zip(neighbours.rows.tolist(), neighbours.distances.tolist(), strict=True):
         photo = int(layout.photo[row])
         if photo not in own and len(matches) < top:
-            number = row - int(layout.first_face[photo]) + 1
+            number = row - layout.faces_of(photo).start + 1
             matches.append(Match(len(matches) + 1, layout.path(photo), number, layout.box(row), distance))
     return tuple(matches)

@@ -15,6 +15,7 @@ from typing import Any, NoReturn, cast
 
 import click
 
+from facesearch.cli.interrupts import take_interrupts
 from facesearch.cli.text import escaped
 from facesearch.errors import FacesearchError
 from facesearch.version import __version__
@@ -107,6 +108,7 @@ def main() -> None:
 
 def run() -> NoReturn:
     """Run the command line and exit: the console script."""
+    take_interrupts()
     _prepare_streams()
     with _muted_c_libraries():
         status = _status()
@@ -177,6 +179,8 @@ def _prepare_streams() -> None:
 
         warnings.simplefilter("ignore")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    # The ranking gives each core blocks of its own; OpenBLAS' threads would only wait for each other.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 @contextmanager

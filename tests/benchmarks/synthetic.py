@@ -39,8 +39,7 @@ def write_index(path: Path, faces: int, *, real: np.ndarray | None = None, model
 
     names = [b"/photos/%08d.jpg" % number for number in range(faces)]
     number = np.arange(faces)
-    with path.open("wb") as file:
-        writer = NpzWriter(file)
+    with path.open("wb") as file, NpzWriter(file) as writer:
         writer.write("format", np.array(FORMAT))
         writer.write("meta", np.array(meta.to_json()))
         writer.write_blocks("vectors", (faces, card.dim), np.dtype("<f4"), blocks())
@@ -57,4 +56,3 @@ def write_index(path: Path, faces: int, *, real: np.ndarray | None = None, model
         writer.write("digest", number.astype("<u8").repeat(2).view(np.uint8).reshape(faces, 16))
         writer.write("status", np.zeros(faces, np.uint8))
         writer.write("forgotten", np.empty((0, 16), np.uint8))
-        writer.close()

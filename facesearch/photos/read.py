@@ -30,12 +30,14 @@ MAX_BYTES = 1 << 30
 DIGEST_BYTES = 16
 # All that Pillow is let near, the commonest first. Its other readers are no photographs', and some of them
 # start programs (Ghostscript for EPS) on what may be anyone's file.
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "HEIF", "AVIF", "DIB")
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "DIB")
+ISO_FORMATS = ("HEIF", "AVIF")
 
 _EXIF_ORIENTATION = 0x0112
 # What Pillow warns of it has put right already: neither the terminal nor `python -W error` need hear of it.
 _PILLOWS_WARNINGS = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 _JPEG_MAGIC = b"\xff\xd8\xff"
+_ISO_MAGIC = b"ftyp"  # from byte 4 on
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +127,14 @@ def decode(data: bytes, *, side: int | None = None) -> Picture:
 
 def _decode(data: bytes, side: int | None) -> Picture:
     pillow = _pillow()
+    formats = FORMATS
+    if data[4:8] == _ISO_MAGIC:
+        _register_heif()
+        formats = ISO_FORMATS
     if _PILLOWS_WARNINGS not in warnings.filters:
         warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
-        image = pillow.open(io.BytesIO(data), formats=FORMATS)
+        image = pillow.open(io.BytesIO(data), formats=formats)
     except pillow.UnidentifiedImageError as error:
         raise UnreadablePhoto("It is not a picture in a format that is known here.") from error
     except pillow.DecompressionBombError as error:
@@ -151,14 +157,20 @@ def _decode(data: bytes, side: int | None) -> Picture:
 
 @cache
 def _pillow() -> ModuleType:
-    """Import Pillow with HEIC; only decoding needs it, and `--help` has no time for it."""
+    """Import Pillow; only decoding needs it, and `--help` has no time for it."""
     import PIL.Image
-    import pillow_heif
 
-    pillow_heif.register_heif_opener()
     PIL.Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow refuses what is larger than twice this
     logging.getLogger("PIL").addHandler(logging.NullHandler())
     return PIL.Image
+
+
+@cache
+def _register_heif() -> None:
+    """Teach Pillow HEIC; as long to import as all the rest, and few photos need it."""
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
 
 
 def _orientation(image: Image) -> int:

@@ -3,6 +3,7 @@
     cli          one short file a command; parse, call, print
     library      an index, its photos and its model: what the commands do, for Python
     rebuild      embed a library anew beside the index that serves until then
+    references   photos of whom to look for -> the faces that are looked for
     update       plan -> pipeline -> index, and the report
     search       a question: references -> nearest faces -> matches
     settings     how faces are looked for and how the network is run

@@ -7,21 +7,22 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from platformdirs import user_data_dir
 
 from facesearch.embed import Embedder, card_of, open_embedder
 from facesearch.embed.background import BackgroundEmbedder
-from facesearch.errors import IndexFileError, IndexMissing, ModelMismatch, NoFace, PhotoError, UnreadablePhoto
-from facesearch.faces import Face, PhotoFaces, Status
+from facesearch.errors import IndexFileError, IndexMissing, ModelMismatch, PhotoError
+from facesearch.faces import PhotoFaces
 from facesearch.index import edit
 from facesearch.index.layout import Layout, Meta, empty_layout
 from facesearch.index.store import discard, index_meta, open_index
 from facesearch.models.store import ModelStore, silent
-from facesearch.pipeline import Choice, Pipeline, all_faces, largest_face
+from facesearch.pipeline import Pipeline
 from facesearch.rebuild import begin_rebuild, end_rebuild, rebuild_path
-from facesearch.search import Answer, Question, Reference, search
+from facesearch.references import FaceWanted, find_references
+from facesearch.search import Answer, Question, search
 from facesearch.settings import Looking, Runtime, make_meta, make_pipeline
 from facesearch.update import Plan, Report, Wanted, make_plan, update_index
 
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from facesearch.models.card import Card
 
 DEFAULT_MODEL = "resnet50"
-
-FaceWanted = int | Literal["largest", "all"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +154,8 @@ class Library:
         wanted = paths if isinstance(paths, Wanted) else Wanted(absolute(paths))
         looking = looking or Looking()
         target = rebuild_path(self.index_path) if rebuild else self.index_path
-        if rebuild:
-            self._pass_over_broken()
-        meta = make_meta(self.card, looking, None if rebuild else index_meta(target))
+        held = self._held_if_whole() if rebuild else index_meta(target)
+        meta = make_meta(self.card, looking, held)
         if rebuild:
             wanted = begin_rebuild(self.index_path, meta, wanted)
         report = update_index(
@@ -168,12 +166,14 @@ class Library:
         self.__dict__.pop("layout", None)
         return report
 
-    def _pass_over_broken(self) -> None:
-        """Take the model that is asked for where the file cannot say its own: a rebuild replaces it."""
+    def _held_if_whole(self) -> Meta | None:
+        """Give what makes the index, None for one that a rebuild is to replace because it cannot be used."""
         try:
             self.model  # noqa: B018 (another model than the one asked for is an error even so)
+            return index_meta(self.index_path)
         except IndexFileError:
             self.__dict__["model"] = self._fallback
+            return None
 
     def plan(self, paths: Iterable[str | os.PathLike[str]] | Wanted, looking: Looking | None = None) -> Plan:
         """Say what `index` would do; opens no photo and writes nothing."""
@@ -213,22 +213,8 @@ class Library:
         meta = layout.meta
         if rotations is not None:
             meta = replace(meta, settings={**meta.settings, "rotations": rotations})
-        pipeline = replace(
-            self._pipeline(meta, few=len(references) <= self._runtime.batch, whole=whole),
-            choose=_chosen(face),
-        )
-        found: list[Reference] = []
-        problems: list[tuple[str, PhotoError]] = []
-        for photo in pipeline.run(absolute(references)):
-            on_photo(photo)
-            if photo.status is Status.OK and photo.vectors is not None:
-                first = face if isinstance(face, int) else 1
-                found.extend(
-                    Reference(photo.path, first + number, one.box, photo.vectors[number])
-                    for number, one in enumerate(photo.faces)
-                )
-            else:
-                problems.append((photo.path, _problem(photo, face)))
+        pipeline = self._pipeline(meta, few=len(references) <= self._runtime.batch, whole=whole)
+        found, problems = find_references(pipeline, absolute(references), face, on_photo)
         return Answers(tuple(search(layout, found, question)), tuple(problems))
 
     def forget(self, paths: Iterable[str | os.PathLike[str]]) -> list[str]:
@@ -297,29 +283,3 @@ def default_index(model: str) -> Path:
 def absolute(paths: Iterable[str | os.PathLike[str]]) -> tuple[str, ...]:
     """Give paths absolute, links kept, each once and in order."""
     return tuple(dict.fromkeys(os.path.abspath(path) for path in paths))
-
-
-def _chosen(face: FaceWanted) -> Choice:
-    if face == "all":
-        return all_faces
-    if face == "largest":
-        return largest_face
-    number = face
-
-    def numbered(faces: Sequence[Face]) -> Sequence[Face]:
-        return faces[number - 1 : number]
-
-    return numbered
-
-
-def _problem(photo: PhotoFaces, face: FaceWanted) -> PhotoError:
-    if os.path.isdir(photo.path):
-        return UnreadablePhoto(f"{photo.path}: It is a folder.", "Name the photos in it.")
-    if photo.status is Status.UNREADABLE:
-        return UnreadablePhoto(f"{photo.path}: {photo.reason}")
-    if isinstance(face, int) and face > 1:
-        return NoFace(f"{photo.path}: There is no face number {face}.", "Leave out --face for the largest.")
-    return NoFace(
-        f"{photo.path}: No face was found.",
-        "Try --rotations, or --whole when the photo is nothing but the face.",
-    )

@@ -52,6 +52,7 @@ class Pipeline:
         choose: Which of a photo's faces, largest first, are wanted.
         jobs: Threads that decode and detect, and as many that embed; 0 takes one of each for each core.
         batch: Faces in one call of the network.
+        margin: What is added to a face's box on each side, in its widths; None as the model's card says.
     """
 
     detector: Detector | None
@@ -59,6 +60,7 @@ class Pipeline:
     choose: Choice = all_faces
     jobs: int = 0
     batch: int = DEFAULT_BATCH
+    margin: float | None = None
 
     def run(self, paths: Iterable[str], *, known: Container[bytes] = frozenset()) -> Iterator[PhotoFaces]:
         """Look at photos.
@@ -133,14 +135,18 @@ class Pipeline:
         faces = [_scaled(face, scale, picture.width, picture.height) for face in faces]
         picture = self._with_detail(content, picture, faces)
         return faces, [
-            crop_face(picture.pixels, _scaled(face, 1 / picture.scale), size=card.size, margin=card.margin)
+            crop_face(picture.pixels, _scaled(face, 1 / picture.scale), size=card.size, margin=self._margin)
             for face in faces
         ]
+
+    @property
+    def _margin(self) -> float:
+        return self.embedder.card.margin if self.margin is None else self.margin
 
     def _with_detail(self, content: Content, picture: Picture, faces: Sequence[Face]) -> Picture:
         """Decode once more where the smallest crop would otherwise have to be enlarged."""
         card = self.embedder.card
-        smallest = min(max(face.box.width, face.box.height) for face in faces) * (1 + 2 * card.margin)
+        smallest = min(max(face.box.width, face.box.height) for face in faces) * (1 + 2 * self._margin)
         longer = max(picture.width, picture.height)
         wanted = min(longer, round(longer * max(card.size) / smallest))
         return decode(content.data, side=wanted) if max(picture.pixels.shape) < wanted else picture

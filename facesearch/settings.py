@@ -89,4 +89,13 @@ def make_pipeline(meta: Meta, embedder: Embedder, runtime: Runtime, *, whole: bo
             settings["min_face"] = meta.settings["min_face"]
         detector = open_detector(meta.detector, **settings)
     choose: Choice = largest_face if meta.settings.get("faces") == "largest" else all_faces
-    return Pipeline(detector, embedder, choose, jobs=runtime.jobs, batch=runtime.batch)
+    # A reference is cropped as the index's faces were, also where a newer card says otherwise.
+    margin = meta.settings.get("margin")
+    return Pipeline(
+        detector,
+        embedder,
+        choose,
+        jobs=runtime.jobs,
+        batch=runtime.batch,
+        margin=float(margin) if isinstance(margin, int | float) else None,
+    )

@@ -53,7 +53,11 @@ def _say(message: str) -> None:
     click.echo(message, err=True)
 
 
-@click.group("models", short_help="Fetch, check, import and export the networks.")
+@click.group(
+    "models",
+    short_help="Fetch, check, import and export the networks.",
+    epilog=_examples("facesearch models list", "facesearch models fetch resnet50"),
+)
 def models() -> None:
     """Manage the networks that turn faces into vectors.
 
@@ -62,7 +66,11 @@ def models() -> None:
     """
 
 
-@models.command("list", epilog=_examples("facesearch models list", "facesearch models list --json"))
+@models.command(
+    "list",
+    short_help="List the models, here or to be fetched.",
+    epilog=_examples("facesearch models list", "facesearch models list --json"),
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_models(as_json: bool) -> None:
     """List the models that are here, and those that 'models fetch' brings.
@@ -97,7 +105,11 @@ def fetch_model(name: str, quiet: bool) -> None:
     click.echo(store.path(name))
 
 
-@models.command("verify", epilog=_examples("facesearch models verify", "facesearch models verify resnet50"))
+@models.command(
+    "verify",
+    short_help="Check models' files against their cards.",
+    epilog=_examples("facesearch models verify", "facesearch models verify resnet50"),
+)
 @click.argument("names", nargs=-1)
 def verify_models(names: tuple[str, ...]) -> None:
     """Compare every file of the models NAMES, or of all that are here, with their cards."""
@@ -133,7 +145,13 @@ def verify_models(names: tuple[str, ...]) -> None:
 @click.option(
     "--margin", type=float, default=0.4, show_default=True, help="Added to a face's box on each side."
 )
-@click.option("--detector", type=click.Choice(sorted(DETECTORS)), default="haar", show_default=True)
+@click.option(
+    "--detector",
+    type=click.Choice(sorted(DETECTORS)),
+    default="haar",
+    show_default=True,
+    help="What finds the faces for it.",
+)
 @click.option("--align", "landmarks", is_flag=True, help="Crops are aligned by the detector's landmarks.")
 def import_model(file: Path, name: str | None, size: tuple[int, int] | None, **known: Any) -> None:  # noqa: ANN401
     """Take a network from FILE as a model like any other.
@@ -151,7 +169,11 @@ def import_model(file: Path, name: str | None, size: tuple[int, int] | None, **k
     click.echo(store.path(card.name))
 
 
-@models.command("export", epilog=_examples("facesearch models export resnet50 /media/stick"))
+@models.command(
+    "export",
+    short_help="Write a model as one archive.",
+    epilog=_examples("facesearch models export resnet50 /media/stick"),
+)
 @click.argument("name")
 @click.argument("destination", type=_FILE, default=Path())
 def export_model(name: str, destination: Path) -> None:

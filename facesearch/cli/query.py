@@ -25,7 +25,8 @@ from facesearch.cli.text import escaped, write
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from facesearch.library import Answers, FaceWanted, Library
+    from facesearch.library import Answers, Library
+    from facesearch.references import FaceWanted
     from facesearch.search import Question
 
 

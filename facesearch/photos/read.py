@@ -127,7 +127,7 @@ def decode(data: bytes, *, side: int | None = None) -> Picture:
 
 def _decode(data: bytes, side: int | None) -> Picture:
     pillow = _pillow()
-    formats = FORMATS
+    formats: tuple[str, ...] = FORMATS
     if data[4:8] == _ISO_MAGIC:
         _register_heif()
         formats = ISO_FORMATS

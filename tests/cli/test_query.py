@@ -298,17 +298,18 @@ def test_matches_put_together_in_a_folder(query, tmp_path, option):
 
 @pytest.mark.parametrize("option", ["--copy-to", "--link-to"])
 def test_nothing_in_the_folder_is_overwritten(query, tmp_path, option):
+    one, other = query(OBAMA, "--top", 2).names
     found = tmp_path / "found"
     found.mkdir()
-    (found / "obama_2009.jpg").write_text("mine")
-    (found / "obama_2009.jpg.part").write_text("mine too")
-    os.symlink("nowhere", found / "obama_2010.jpg")
+    (found / one).write_text("mine")
+    (found / f"{one}.part").write_text("mine too")
+    os.symlink("nowhere", found / other)
     done = query(OBAMA, "--top", 2, option, "found")
     assert done.status == 0
-    assert (found / "obama_2009.jpg").read_text() == "mine"
-    assert (found / "obama_2009.jpg.part").read_text() == "mine too"
-    assert os.readlink(found / "obama_2010.jpg") == "nowhere"
-    for name in HIS:
+    assert (found / one).read_text() == "mine"
+    assert (found / f"{one}.part").read_text() == "mine too"
+    assert os.readlink(found / other) == "nowhere"
+    for name in (one, other):
         beside = found / name.replace(".jpg", " (2).jpg")
         assert beside.read_bytes() == (LIBRARY / name).read_bytes()
     assert len(list(found.iterdir())) == 5

@@ -1,0 +1,70 @@
+"""Photos that show whom to look for -> the faces that are looked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Literal
+
+from facesearch.errors import NoFace, PhotoError, UnreadablePhoto
+from facesearch.faces import Face, PhotoFaces, Status
+from facesearch.pipeline import Choice, Pipeline, all_faces, largest_face
+from facesearch.search import Reference
+
+FaceWanted = int | Literal["largest", "all"]
+
+
+def find_references(
+    pipeline: Pipeline, paths: Sequence[str], face: FaceWanted, on_photo: Callable[[PhotoFaces], None]
+) -> tuple[list[Reference], list[tuple[str, PhotoError]]]:
+    """Look at photos and take the faces that are meant.
+
+    Args:
+        pipeline: As it made the index; which faces it takes is set here.
+        paths: Absolute.
+        face: Which face of each photo: a number (1 for the largest), "largest" or "all".
+        on_photo: Told of each photo that was looked at.
+
+    Returns:
+        The faces in the order of the photos; the photos that gave none, with the reason.
+    """
+    found: list[Reference] = []
+    problems: list[tuple[str, PhotoError]] = []
+    for photo in replace(pipeline, choose=_chosen(face)).run(paths):
+        on_photo(photo)
+        if photo.status is Status.OK and photo.vectors is not None:
+            first = face if isinstance(face, int) else 1
+            found.extend(
+                Reference(photo.path, first + number, one.box, photo.vectors[number])
+                for number, one in enumerate(photo.faces)
+            )
+        else:
+            problems.append((photo.path, _problem(photo, face)))
+    return found, problems
+
+
+def _chosen(face: FaceWanted) -> Choice:
+    if face == "all":
+        return all_faces
+    if face == "largest":
+        return largest_face
+    number = face
+
+    def numbered(faces: Sequence[Face]) -> Sequence[Face]:
+        return faces[number - 1 : number]
+
+    return numbered
+
+
+def _problem(photo: PhotoFaces, face: FaceWanted) -> PhotoError:
+    if os.path.isdir(photo.path):
+        return UnreadablePhoto(f"{photo.path}: It is a folder.", "Name the photos in it.")
+    if photo.status is Status.UNREADABLE:
+        return UnreadablePhoto(f"{photo.path}: {photo.reason}")
+    if isinstance(face, int) and face > 1:
+        return NoFace(f"{photo.path}: There is no face number {face}.", "Leave out --face for the largest.")
+    return NoFace(
+        f"{photo.path}: No face was found.",
+        "Try --rotations, or --whole when the photo is nothing but the face.",
+    )

@@ -17,10 +17,10 @@ from facesearch.errors import IndexFileError, IndexMissing, ModelMismatch, Photo
 from facesearch.faces import PhotoFaces
 from facesearch.index import edit
 from facesearch.index.layout import Layout, Meta, empty_layout
-from facesearch.index.store import discard, index_meta, open_index
+from facesearch.index.store import check_same_making, index_meta, open_index
 from facesearch.models.store import ModelStore, silent
 from facesearch.pipeline import Pipeline
-from facesearch.rebuild import begin_rebuild, end_rebuild, rebuild_path
+from facesearch.rebuild import rebuild_index, with_known
 from facesearch.references import FaceWanted, find_references
 from facesearch.search import Answer, Question, search
 from facesearch.settings import Looking, Runtime, make_meta, make_pipeline
@@ -77,7 +77,7 @@ class Library:
         self._embedders: dict[int, Embedder] = {}
         named = os.fspath(index) if index else os.environ.get("FACESEARCH_INDEX")
         fallback = model or os.environ.get("FACESEARCH_MODEL") or DEFAULT_MODEL
-        self.index_path = Path(os.path.abspath(named)) if named else default_index(fallback)
+        self.index_path = Path(os.path.realpath(named)) if named else default_index(fallback)
         self._asked, self._fallback = model, fallback
 
     @cached_property
@@ -153,16 +153,12 @@ class Library:
         """
         wanted = paths if isinstance(paths, Wanted) else Wanted(absolute(paths))
         looking = looking or Looking()
-        target = rebuild_path(self.index_path) if rebuild else self.index_path
-        held = self._held_if_whole() if rebuild else index_meta(target)
+        held = self._held_if_whole() if rebuild else index_meta(self.index_path)
         meta = make_meta(self.card, looking, held)
-        if rebuild:
-            wanted = begin_rebuild(self.index_path, meta, wanted)
-        report = update_index(
-            target, meta, wanted, lambda: self._pipeline(meta), on_plan=on_plan, on_photo=on_photo
+        bring = rebuild_index if rebuild else update_index
+        report = bring(
+            self.index_path, meta, wanted, lambda: self._pipeline(meta), on_plan=on_plan, on_photo=on_photo
         )
-        if rebuild and not report.interrupted:
-            end_rebuild(self.index_path)
         self.__dict__.pop("layout", None)
         return report
 
@@ -175,14 +171,28 @@ class Library:
             self.__dict__["model"] = self._fallback
             return None
 
-    def plan(self, paths: Iterable[str | os.PathLike[str]] | Wanted, looking: Looking | None = None) -> Plan:
-        """Say what `index` would do; opens no photo and writes nothing."""
+    def plan(
+        self,
+        paths: Iterable[str | os.PathLike[str]] | Wanted,
+        looking: Looking | None = None,
+        *,
+        rebuild: bool = False,
+    ) -> Plan:
+        """Say what `index` would do; opens no photo and writes nothing.
+
+        Raises:
+            FacesearchError: What `index` itself would raise of the index and the settings.
+        """
         wanted = paths if isinstance(paths, Wanted) else Wanted(absolute(paths))
-        meta = make_meta(self.card, looking or Looking(), index_meta(self.index_path))
+        held = self._held_if_whole() if rebuild else index_meta(self.index_path)
+        meta = make_meta(self.card, looking or Looking(), held)
         try:
-            layout = open_index(self.index_path)
+            layout = open_index(self.index_path) if held is not None else empty_layout(meta)
         except IndexMissing:
             layout = empty_layout(meta)
+        if rebuild:
+            return make_plan(empty_layout(meta), with_known(layout, wanted))[1]
+        check_same_making(layout.meta, meta, what="What is asked for")
         return make_plan(layout, wanted)[1]
 
     def query(
@@ -209,7 +219,9 @@ class Library:
             FacesearchError: The index or the model is not as it has to be.
         """
         layout = self.layout
-        question = question or Question(metric=self.card.metric)
+        question = question or Question()
+        if question.metric is None:
+            question = replace(question, metric=self.card.metric)
         meta = layout.meta
         if rotations is not None:
             meta = replace(meta, settings={**meta.settings, "rotations": rotations})
@@ -231,7 +243,6 @@ class Library:
             StorageError: The file cannot be rewritten.
         """
         removed = edit.forget(self.index_path, absolute(paths))
-        discard(rebuild_path(self.index_path))  # what an interrupted rebuild left may hold them too
         self.__dict__.pop("layout", None)
         return removed
 

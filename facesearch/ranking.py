@@ -22,6 +22,11 @@ Metric = Literal["cosine", "euclidean"]
 # 8,192 rows of 2048 float32: few enough calls that BLAS works at the speed of memory also when the
 # cores are busy otherwise, and 100 queries' products stay at a few MB.
 BLOCK_BYTES = 64 << 20
+# Each core has two blocks' products waiting. Queries beyond this many are a pass of their own over the
+# vectors: with smaller blocks instead, most of the time would go into each query's look at each block.
+QUERIES_AT_ONCE = 256
+# Of one block, queries by rows: where vectors are short, this is what bounds the rows.
+PRODUCT_BYTES = 16 << 20
 # Float32 dot products of unit vectors err by less than sqrt(D) * 2^-24 in practice; this is 30 times as
 # much at D = 2048, and costs nothing but a few more rows in the second look.
 SLACK = 1e-4
@@ -87,7 +92,7 @@ def nearest(
     """Find the k nearest rows for each query; fewer when there are fewer.
 
     Args:
-        vectors: (n, dim) float32; may be memory-mapped, it is read once, in blocks.
+        vectors: (n, dim) float32; may be memory-mapped, it is read in blocks, once for every 256 queries.
         norms: (n,) float32, the rows' lengths.
         queries: (q, dim) float32.
         k: How many; 1 or more.
@@ -99,11 +104,12 @@ def nearest(
         One for each query.
     """
     searches = [_Search(query, metric, k, threshold) for query in queries]
-    if searches:
-        for start, block, products in _products(vectors, queries):
+    for first in range(0, len(searches), QUERIES_AT_ONCE):
+        some = slice(first, first + QUERIES_AT_ONCE)
+        for start, block, products in _products(vectors, queries[some]):
             stop = start + len(block)
             members = None if groups is None else groups[start:stop]
-            for row, search in enumerate(searches):
+            for row, search in enumerate(searches[some]):
                 search.look(start, block, norms[start:stop], products[row], members)
     return [search.result() for search in searches]
 
@@ -116,7 +122,7 @@ def _products(
     Each core multiplies blocks of its own, which holds up better on busy machines than a BLAS whose
     threads wait for each other at every block.
     """
-    rows = max(1, BLOCK_BYTES // max(1, vectors.shape[1] * 4))
+    rows = max(1, min(BLOCK_BYTES // max(1, vectors.shape[1] * 4), PRODUCT_BYTES // (len(queries) * 4)))
     cores = os.cpu_count() or 1
     with ThreadPoolExecutor(cores) as threads:
         ahead: deque[tuple[int, NDArray[np.float32], Future[NDArray[np.float32]]]] = deque()

@@ -38,7 +38,7 @@ class Question:
 
     Attributes:
         top: How many matches for each reference, at most.
-        metric: Which distance.
+        metric: Which distance; None for the model's own in `Library.query`, for cosine in `search`.
         threshold: Matches farther than this are left out.
         by: "photo": each photo once, with its best face; "face": each face.
         include_self: Whether the reference's own file may be among its matches.
@@ -47,7 +47,7 @@ class Question:
     """
 
     top: int = 4
-    metric: Metric = "cosine"
+    metric: Metric | None = None
     threshold: float = np.inf
     by: Literal["photo", "face"] = "photo"
     include_self: bool = False
@@ -74,15 +74,16 @@ def search(layout: Layout, references: Sequence[Reference], question: Question) 
     asked = [tuple(references)] if question.together and references else [(one,) for one in references]
     if not asked:
         return []
+    metric = question.metric or "cosine"
     own = [_own_photos(layout, group, question) for group in asked]
-    queries = np.stack([_fused(group, question.metric) for group in asked])
+    queries = np.stack([_fused(group, metric) for group in asked])
     found = nearest(
         layout.vectors,
         layout.norms,
         queries,
         # Matches in the reference's own photo are taken out afterwards.
         question.top + max(_places(layout, photos, question) for photos in own),
-        question.metric,
+        metric,
         groups=_groups(layout, question),
         threshold=question.threshold,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from facesearch.faces import PhotoFaces, Status
 from facesearch.index.layout import Layout, Meta
 from facesearch.index.roots import is_within
 from facesearch.index.store import IndexWriter, check_same_making
-from facesearch.photos.find import FoundPhoto, Scan, find_photos, is_photo_name
+from facesearch.photos.find import FoundPhoto, Scan, find_photos
 from facesearch.pipeline import Pipeline
 
 
@@ -22,6 +23,8 @@ class Wanted:
 
     Attributes:
         paths: Folders and files, absolute.
+        files: Photos besides, which nothing below leaves out.
+        roots: Folders that the index covers besides; `files` lie below them.
         exclude: Glob patterns over names and over paths relative to a folder of `paths`.
         hidden: Whether names that begin with a dot are taken.
         follow: Whether links are followed.
@@ -30,6 +33,8 @@ class Wanted:
     """
 
     paths: tuple[str, ...]
+    files: tuple[str, ...] = ()
+    roots: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     hidden: bool = False
     follow: bool = False
@@ -72,6 +77,7 @@ class Report:
         kept: Gone, but kept because their root lost most of its photos, by root.
         problems: Paths that are missing or cannot be looked into, with the reason.
         recovered: Photos that an interrupted run had embedded already.
+        torn: Bytes that were being written when that run died; the photo is looked at again.
         faces: In the whole index now.
         photos: In the whole index now.
         seconds: For looking at the new photos.
@@ -89,6 +95,7 @@ class Report:
     kept: dict[str, int] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
     recovered: int = 0
+    torn: int = 0
     faces: int = 0
     photos: int = 0
     seconds: float = 0.0
@@ -127,18 +134,9 @@ def update_index(
         scan, plan = make_plan(writer.layout, wanted)
         plan.recovered = writer.recovered
         on_plan(plan)
-        writer.cover(_covered(wanted.paths, plan.problems))
+        writer.cover([*wanted.roots, *_covered(wanted.paths, plan.problems)])
         run = _Run(writer, scan, plan, wanted)
-        began = time.monotonic()
-        try:
-            if plan.new:
-                paths = [photo.path for photo in plan.new]
-                for photo in pipeline().run(paths, known=run.known):
-                    run.take(photo)
-                    on_photo(photo)
-        except KeyboardInterrupt:
-            run.report.interrupted = True
-        run.report.seconds = time.monotonic() - began
+        run.look_at_new(pipeline, on_photo)
         run.drop_gone()
         writer.commit()
         run.report.faces, run.report.photos = writer.layout.face_count, writer.layout.photo_count
@@ -148,6 +146,9 @@ def update_index(
 def make_plan(layout: Layout, wanted: Wanted) -> tuple[Scan, Plan]:
     """Compare what is on disk with what an index knows."""
     scan, plan = Scan(), Plan()
+    for path in wanted.files:
+        with suppress(OSError):  # gone since it was listed
+            find_photos(path, scan)
     for path in wanted.paths:
         try:
             find_photos(path, scan, exclude=wanted.exclude, hidden=wanted.hidden, follow=wanted.follow)
@@ -173,14 +174,14 @@ def make_plan(layout: Layout, wanted: Wanted) -> tuple[Scan, Plan]:
 
 
 def _is_gone(name: str, folders: Iterable[bytes], unknown: Iterable[bytes]) -> bool:
-    """Say whether a known photo that was not found is gone, and not just out of sight."""
+    """Say whether a known photo that was not found is gone, and not just left out this time."""
     path = os.fsencode(name)
     if not any(is_within(path, folder) for folder in folders):
         return False
     if any(is_within(path, folder) for folder in unknown):
         return False
-    # A file that was once named outright is not found by its suffix.
-    return is_photo_name(os.path.basename(name)) or not os.path.lexists(name)
+    # One that --exclude leaves out now, or that --hidden took in once, stays: `forget` removes it.
+    return not os.path.exists(name)
 
 
 def _covered(paths: Iterable[str], problems: Iterable[str]) -> list[str]:
@@ -196,11 +197,15 @@ class _Run:
         layout = writer.layout
         self._writer, self._layout, self._wanted = writer, layout, wanted
         self._scan = scan
+        self._new = [photo.path for photo in plan.new]
         self._gone = set(plan.gone)
         self._moved: set[str] = set()
         self._forgotten = frozenset() if wanted.again else writer.forgotten
         self.report = Report(
-            unchanged=plan.unchanged, problems=dict(plan.problems), recovered=writer.recovered
+            unchanged=plan.unchanged,
+            problems=dict(plan.problems),
+            recovered=writer.recovered,
+            torn=writer.torn,
         )
         # Content that need not be looked at: the photos of the index that have it, none where forgotten.
         self.known: dict[bytes, list[int]] = {}
@@ -209,6 +214,18 @@ class _Run:
             if any(digest):
                 self.known.setdefault(digest, []).append(row)
         self.known.update((digest, []) for digest in self._forgotten)
+
+    def look_at_new(self, pipeline: Callable[[], Pipeline], on_photo: Callable[[PhotoFaces], None]) -> None:
+        """Send what is new through the pipeline; Ctrl-C ends this, and what was done is kept."""
+        began = time.monotonic()
+        try:
+            if self._new:
+                for photo in pipeline().run(self._new, known=self.known):
+                    self.take(photo)
+                    on_photo(photo)
+        except KeyboardInterrupt:
+            self.report.interrupted = True
+        self.report.seconds = time.monotonic() - began
 
     def take(self, photo: PhotoFaces) -> None:
         """Put one photo into the index."""

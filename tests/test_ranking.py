@@ -227,6 +227,37 @@ def test_the_size_of_blocks_changes_nothing(monkeypatch):
     assert answers == [answers[0]] * 4
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_many_queries_take_bounded_memory_and_change_nothing(monkeypatch, metric):
+    rng = np.random.default_rng(10)
+    rows, queries = (rng.normal(size=(count, 6)).astype(np.float32) for count in (90, 700))
+    monkeypatch.setattr(ranking, "BLOCK_BYTES", 1000)
+    wanted = [nearest(rows, norms_of(rows), query[None], 5, metric)[0] for query in queries]
+    sizes, real = [], ranking._multiply
+
+    def watched(some, block):
+        sizes.append(4 * len(some) * len(block))
+        return real(some, block)
+
+    monkeypatch.setattr(ranking, "_multiply", watched)
+    monkeypatch.setattr(ranking, "PRODUCT_BYTES", 8192)
+    found = nearest(rows, norms_of(rows), queries, 5, metric)
+    assert max(sizes) <= 8192
+    assert [one.rows.tolist() for one in found] == [one.rows.tolist() for one in wanted]
+    assert [one.distances.tolist() for one in found] == [one.distances.tolist() for one in wanted]
+
+
+def test_a_hundred_queries_are_one_pass(monkeypatch):
+    """At 2048 dimensions the blocks stay as large as for one query."""
+    monkeypatch.undo()
+    passes, real = [], ranking._products
+    monkeypatch.setattr(ranking, "_products", lambda *arrays: passes.append(1) or real(*arrays))
+    rows = np.eye(3, 2048, dtype=np.float32)
+    nearest(rows, norms_of(rows), np.ones((100, 2048), np.float32), 1)
+    assert len(passes) == 1
+    assert ranking.PRODUCT_BYTES // (100 * 4) >= ranking.BLOCK_BYTES // (2048 * 4)
+
+
 def test_nothing_in_nothing_out():
     rows = np.empty((0, 4), np.float32)
     (found,) = nearest(rows, norms_of(rows), np.ones((1, 4), np.float32), 3)

@@ -6,9 +6,10 @@ import pytest
 from fakes import META, ColourEmbedder, coloured, looked_at, pipeline, write_index
 
 from facesearch.errors import FacesearchError, IndexBusy
+from facesearch.index.beside import journal_path, rebuild_path
 from facesearch.index.edit import forget
-from facesearch.index.store import IndexWriter, journal_path, open_index
-from facesearch.rebuild import begin_rebuild, end_rebuild, rebuild_path
+from facesearch.index.store import IndexWriter, open_index
+from facesearch.rebuild import rebuild_index
 from facesearch.update import Wanted, update_index
 
 OTHER = dataclasses.replace(META, settings={"margin": 0.0, "min_face": 3})
@@ -37,13 +38,8 @@ def rebuild(index, *paths, meta=OTHER, stop=None, embedder=None, **wanted):
         if len(seen) == stop:
             raise KeyboardInterrupt
 
-    wanted = begin_rebuild(index, meta, Wanted(tuple(map(str, paths)), **wanted))
-    report = update_index(
-        rebuild_path(index), meta, wanted, lambda: pipeline(embedder, batch=1), on_photo=on_photo
-    )
-    if not report.interrupted:
-        end_rebuild(index)
-    return report
+    wanted = Wanted(tuple(map(str, paths)), **wanted)
+    return rebuild_index(index, meta, wanted, lambda: pipeline(embedder, batch=1), on_photo=on_photo)
 
 
 def names(folder):
@@ -152,10 +148,10 @@ def test_what_was_forgotten_stays_so(index, root):
 def test_what_an_interrupted_run_had_left_goes_with_the_old_index(index, root, tmp_path):
     with IndexWriter(index) as writer:
         writer.cover([str(tmp_path / "later")])
-        writer.add(looked_at(str(tmp_path / "later" / "x.png")))
+        writer.add(looked_at(str(tmp_path / "later" / "200.png")))
     assert journal_path(index).exists()
     coloured(tmp_path / "later" / "200.png", 200)
-    assert rebuild(index).indexed == 7  # the root that the journal names is taken in
+    assert rebuild(index).indexed == 7  # the photo that the journal names is taken in
     assert not journal_path(index).exists()
     with IndexWriter(index) as writer:  # or its making would differ from the journal's
         assert writer.layout.photo_count == 7
@@ -180,3 +176,35 @@ def test_where_it_is_rebuilt(tmp_path):
     assert rebuild_path(tmp_path / "a.b.npz") == tmp_path / "a.b.rebuild.npz"
     write_index(tmp_path / "plain", [])
     assert rebuild_path(tmp_path / "plain").parent == tmp_path
+
+
+def test_just_what_the_index_covers_is_rebuilt(tmp_path):
+    for name in ("asked.png", "odd.dat", "not-asked.png", ".hidden.png"):
+        coloured(tmp_path / "d" / "p.png", len(name))
+        (tmp_path / "d" / "p.png").rename(tmp_path / "d" / name)
+    index = tmp_path / "i.npz"
+    named = tuple(str(tmp_path / "d" / name) for name in ("asked.png", "odd.dat", ".hidden.png"))
+    update_index(index, META, Wanted(named), pipeline)
+    assert rebuild(index, named[0]).indexed == 3
+    assert set(open_index(index).rows) == set(named)
+
+
+def test_nobody_writes_the_index_meanwhile(index, root):
+    def on_photo(_photo):
+        with pytest.raises(IndexBusy):
+            forget(index, ["/nowhere"])
+        with pytest.raises(IndexBusy):
+            update_index(index, META, Wanted((str(root),)), pipeline)
+        with pytest.raises(IndexBusy):
+            rebuild_index(index, META, Wanted(()), pipeline)
+
+    report = rebuild_index(index, OTHER, Wanted(()), pipeline, on_photo=on_photo)
+    assert (report.indexed, report.photos) == (6, 6)
+    assert open_index(index).photo_count == 6
+
+
+def test_forgotten_photos_come_back_with_again(index, root):
+    forget(index, [str(root / "3.png")])
+    report = rebuild(index, root, again=True)
+    assert (report.indexed, report.photos) == (6, 6)
+    assert len(open_index(index).forgotten) == 0

@@ -3,11 +3,12 @@ import os
 
 import numpy as np
 import pytest
-from fakes import looked_at, write_index
+from fakes import CARD, looked_at, write_index
 from scipy.spatial.distance import cdist
 
 from facesearch.faces import Box
 from facesearch.index.store import open_index
+from facesearch.library import Library
 from facesearch.search import Question, Reference, search
 
 
@@ -49,6 +50,35 @@ def test_photos_come_nearest_first(make):
     wanted = [1 - np.cos(np.deg2rad(degrees)) for degrees in (10, 30, 50)]
     np.testing.assert_allclose([match.distance for match in answer.matches], wanted, atol=1e-6)
     assert answer.references[0].path == "/elsewhere/ref.jpg"
+
+
+def test_no_metric_is_cosine(make):
+    layout = make(holding("/p/far.jpg", (9.0, 0.0, 0.0)), holding("/p/near.jpg", (1.0, 0.5, 0.0)))
+    assert Question().metric is None
+    asked = [reference(*EAST)]
+    assert search(layout, asked, Question()) == search(layout, asked, Question(metric="cosine"))
+    assert names(search(layout, asked, Question())[0]) == ["far", "near"]
+    assert names(search(layout, asked, Question(metric="euclidean"))[0]) == ["near", "far"]
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("chosen", [None, "euclidean", "cosine"])
+def test_a_library_asks_by_the_models_own_metric_unless_another_is_chosen(
+    make, monkeypatch, tmp_path, metric, chosen
+):
+    make(holding("/p/a.jpg", EAST))
+    asked = []
+    monkeypatch.setattr("facesearch.library.card_of", lambda *_: dataclasses.replace(CARD, metric=metric))
+    monkeypatch.setattr("facesearch.library.find_references", lambda *_: ([], []))
+    monkeypatch.setattr(
+        "facesearch.library.search", lambda layout, found, question: asked.append(question) or []
+    )
+    monkeypatch.setattr(Library, "_pipeline", lambda *_, **__: None)
+
+    Library(tmp_path / "i.npz").query([], Question(top=7, metric=chosen))
+    Library(tmp_path / "i.npz").query([])
+
+    assert asked == [Question(top=7, metric=chosen or metric), Question(metric=metric)]
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])

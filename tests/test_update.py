@@ -10,9 +10,10 @@ import pytest
 from fakes import GREEN, META, RED, ColourEmbedder, SquareDetector, coloured, photo, pipeline
 
 from facesearch.errors import IndexConflict
+from facesearch.index.beside import journal_path
 from facesearch.index.edit import forget
 from facesearch.index.layout import ARRAYS, empty_layout
-from facesearch.index.store import journal_path, open_index
+from facesearch.index.store import open_index
 from facesearch.pipeline import Pipeline
 from facesearch.update import Report, Wanted, make_plan, update_index
 
@@ -477,10 +478,11 @@ def test_every_name_a_file_can_have(library, name):
     library.check()
 
 
-def test_what_is_excluded_later_goes(library):
+def test_what_is_there_but_excluded_later_stays(library):
     library.add(*range(10))
     library.update()
-    assert tally(library.update(exclude=("000.png",))) == {"unchanged": 9, "removed": 1}
+    assert tally(library.update(exclude=("00*",))) == {}
+    assert library.layout.photo_count == 10
 
 
 def test_a_time_that_no_64_bits_hold(library):
@@ -584,7 +586,9 @@ def test_an_error_of_the_network_loses_nothing(library):
         library.update()
     library.embedder = ColourEmbedder()
     report = library.update()
-    assert (report.recovered, report.indexed) == (4, 2)
+    # The batches run side by side: one before the failing one is kept, the second may have come after it.
+    assert report.recovered in (2, 4)
+    assert report.recovered + report.indexed == 6
     library.check()
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from facesearch.cli.text import SCHEMA, csv_line, escaped, tsv_line, with_path_bytes
+from facesearch.cli.text import SCHEMA, csv_line, escaped, shown, tsv_line, with_path_bytes
 
 if TYPE_CHECKING:
     from facesearch.faces import Match
@@ -54,10 +54,11 @@ def as_csv(answers: Answers) -> Iterator[str]:
 
 
 def as_paths(answers: Answers, end: str = "\n") -> Iterator[str]:
-    """Give the matches' paths as they are, each ended by a newline or by `end`."""
+    """Give the matches' paths, each ended by a newline or by `end`; as they are but on a terminal."""
     for answer in answers:
         for match in answer.matches:
-            yield match.path + end
+            # A zero byte at the end says that a program reads it.
+            yield (match.path if end == "\0" else shown(match.path)) + end
 
 
 def as_table(answers: Answers) -> Iterator[str]:

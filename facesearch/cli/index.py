@@ -41,7 +41,12 @@ if TYPE_CHECKING:
 @click.option(
     "--rotations/--no-rotations", default=None, help="Look at photos without a face in all four orientations."
 )
-@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out names or paths; may be repeated.")
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="GLOB",
+    help="Leave out names or paths; may be repeated. What was taken in before stays: see forget.",
+)
 @click.option("--hidden", is_flag=True, help="Take in names that begin with a dot.")
 @click.option("--follow", is_flag=True, help="Follow links to folders and files.")
 @click.option("--batch", type=click.IntRange(1, 1024), metavar="N", help="Faces in one call of the network.")
@@ -91,7 +96,7 @@ def command(paths: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 (cl
         options["index_file"], options["model"], quiet=quiet, runtime=make_runtime(options, options["batch"])
     )
     if options["dry_run"]:
-        plan = library.plan(wanted, looking)
+        plan = library.plan(wanted, looking, rebuild=options["rebuild"])
         _say_plan(plan, verbose=verbose, as_json=as_json)
         sys.exit(2 if plan.problems else 0)
     with Progress(quiet=quiet) as progress:
@@ -201,6 +206,8 @@ def _tally(report: Report, index_file: str) -> str:
     numbers = [f"{count:,} {name}" for count, name in parts if count]
     speed = f" in {report.seconds:.1f} s ({looked / report.seconds:.1f} photos/s)" if looked else ""
     recovered = f"; {report.recovered:,} recovered from an interrupted run" if report.recovered else ""
+    if report.torn:
+        recovered += "; a photo that it was writing when it died was dropped, and looked at again"
     tally = f"{', '.join(numbers) or 'nothing to do'}{recovered}{speed}"
     if report.interrupted:
         done = f"{tally}; all of it is kept" if looked else "before the first photos were done"

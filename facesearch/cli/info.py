@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facesearch.cli.options import index_option, json_option, model_option, open_library
-from facesearch.cli.text import counted, escaped, with_path_bytes, write, write_json
+from facesearch.cli.text import counted, escaped, shown, with_path_bytes, write, write_json
 
 if TYPE_CHECKING:
     from facesearch.index.layout import Layout
@@ -52,7 +52,8 @@ def _write_list(layout: Layout, status: str, *, end: str, as_json: bool) -> None
     if as_json:
         write_json({"status": status, "photos": [with_path_bytes({"path": path}) for path in paths]})
     else:
-        write("".join(path + end for path in paths))
+        # A zero byte at the end says that a program reads it.
+        write("".join((path if end == "\0" else shown(path)) + end for path in paths))
 
 
 def _facts(layout: Layout, path: str) -> dict[str, Any]:

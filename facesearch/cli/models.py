@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facesearch.detect import DETECTORS
+from facesearch.detect import DETECTORS, gives_landmarks
 
 if TYPE_CHECKING:
     from facesearch.models.store import ModelStore
@@ -165,7 +165,7 @@ def import_model(file: Path, name: str | None, size: tuple[int, int] | None, **k
 
     store = _open_store()
     wished = Card(name=name or file.stem.replace("=", "/"), dim=1, size=size or OWN_SIZE, **known)
-    card = import_model(file, wished, store, notify=_say)
+    card = import_model(file, wished, store, gives_landmarks=gives_landmarks, notify=_say)
     click.echo(store.path(card.name))
 
 

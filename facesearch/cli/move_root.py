@@ -27,7 +27,10 @@ def command(
 
     Exit status: 0 done, 2 when the index holds nothing below OLD or any error.
     """  # noqa: D301
-    count = open_library(index_file, model).move_root(old, new)
+    library = open_library(index_file, model)
+    count = library.move_root(old, new)
+    if verbose and not quiet:
+        click.echo(f"index {escaped(str(library.index_path))}", err=True)
     if not quiet:
         where = escaped(os.path.abspath(new))
         click.echo(f"{counted(count, 'photo')} {'lies' if count == 1 else 'lie'} below {where} now", err=True)

@@ -20,11 +20,12 @@ from facesearch.cli.options import (
     runtime_options,
 )
 from facesearch.cli.progress import Progress
-from facesearch.cli.text import escaped, write
+from facesearch.cli.text import counted, escaped, write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from facesearch.faces import Box
     from facesearch.library import Answers, Library
     from facesearch.references import FaceWanted
     from facesearch.search import Question
@@ -108,30 +109,46 @@ def command(refs: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 (cli
     Exit status: 0 found, 1 nothing found, 2 any error, 130 interrupted.
     """  # noqa: D301
     _refuse_contradictions(options)
-    references = _references(refs, options)
+    sys.exit(_answer(_references(refs, options), options))
+
+
+def _answer(references: list[str], options: dict[str, Any]) -> int:
+    """Ask, write and keep the answers; give the exit status."""
     quiet = options["quiet"]
     library = open_library(
         options["index_file"], options["model"], quiet=quiet, runtime=make_runtime(options)
     )
-    question = _question(library, options)
     face: FaceWanted = "all" if options["all_faces"] else options["face"] or "largest"
     with Progress(quiet=quiet or len(references) < 20) as progress:
         progress.start(len(references))
         answers = library.query(
             references,
-            question,
+            _question(options),
             face=face,
             whole=options["whole"],
             rotations=options["rotations"],
             on_photo=progress.photo,
         )
+    if options["verbose"] and not quiet:
+        _say_faces(answers)
     for _, error in answers.problems:
         click.echo(f"facesearch: {escaped(error.message)} {error.hint}".rstrip(), err=True)
     if not quiet and answers.answers and not any(answer.matches for answer in answers.answers):
         click.echo(_why_nothing(options, library), err=True)
     _write(answers, options)
     _keep(answers, options, library, quiet=quiet)
-    sys.exit(_status(answers))
+    return _status(answers)
+
+
+def _say_faces(answers: Answers) -> None:
+    """Say what was looked for: for each reference the number of faces, and where the first one is."""
+    boxes: dict[str, list[Box]] = {}
+    for reference in (one for answer in answers.answers for one in answer.references):
+        boxes.setdefault(reference.path, []).append(reference.box)
+    for path, (box, *others) in boxes.items():
+        faces = counted(1 + len(others), "face")
+        where = f"{'the largest ' if others else ''}at {box.x},{box.y} of {box.width}x{box.height} pixels"
+        click.echo(f"{escaped(path)}: {faces} looked for, {where}", err=True)
 
 
 def _refuse_contradictions(options: dict[str, Any]) -> None:
@@ -171,14 +188,14 @@ def _references(refs: Sequence[str], options: dict[str, Any]) -> list[str]:
     return references
 
 
-def _question(library: Library, options: dict[str, Any]) -> Question:
+def _question(options: dict[str, Any]) -> Question:
     from facesearch.search import Question
 
     names = ("top", "by", "include_self", "unique", "together")
     chosen = {name: options[name] for name in names}
     if options["threshold"] is not None:
         chosen["threshold"] = options["threshold"]
-    return Question(metric=options["metric"] or library.card.metric, **chosen)
+    return Question(metric=options["metric"], **chosen)
 
 
 def _write(answers: Answers, options: dict[str, Any]) -> None:

@@ -29,6 +29,11 @@ def _shown(character: str) -> str:
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
+def shown(text: str) -> str:
+    """Give text as stdout is to have it: escaped on a terminal, which would obey it; else as it is."""
+    return escaped(text) if sys.stdout.isatty() else text
+
+
 def counted(count: int, noun: str) -> str:
     """Give a number with its noun, in the plural but for one."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
@@ -44,14 +49,14 @@ def escaped_field(value: object) -> str:
 
 def tsv_line(fields: Iterable[object]) -> str:
     """Give one line of TSV, with its newline."""
-    return "\t".join(escaped_field(field) for field in fields) + "\n"
+    return "\t".join(shown(escaped_field(field)) for field in fields) + "\n"
 
 
 def csv_line(fields: Iterable[object]) -> str:
     """Give one record of CSV as RFC 4180 has it, but with a newline alone at its end."""
     stream = io.StringIO()
     # The writer quotes a field for the characters of its own line end: with "\n" it would leave "\r" bare.
-    csv.writer(stream, lineterminator="\r\n").writerow(list(fields))
+    csv.writer(stream, lineterminator="\r\n").writerow([shown(str(field)) for field in fields])
     return stream.getvalue().removesuffix("\r\n") + "\n"
 
 

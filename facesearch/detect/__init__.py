@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -29,9 +29,11 @@ class Detector(Protocol):
     Attributes:
         working_side: The longer side, in pixels, at which photos are looked at: a larger photo is
             scaled down to it, so it need not be decoded at more than that.
+        landmarks: Whether its faces come with landmarks, by which crops can be aligned.
     """
 
     working_side: int = 1280
+    landmarks: bool = False
 
     def detect(self, image: NDArray[np.uint8]) -> list[Face]:
         """Find all faces of an upright photo.
@@ -51,9 +53,22 @@ def open_detector(name: str, **settings: object) -> Detector:
     Raises:
         FacesearchError: There is no detector of this name.
     """
+    return _detector_class(name)(**settings)
+
+
+def gives_landmarks(name: str) -> bool:
+    """Tell whether the faces of the detector of this name come with landmarks; builds no detector.
+
+    Raises:
+        FacesearchError: There is no detector of this name.
+    """
+    return bool(getattr(_detector_class(name), "landmarks", False))
+
+
+def _detector_class(name: str) -> Callable[..., Detector]:
     if name not in DETECTORS:
         raise FacesearchError(
             f"There is no detector named {name!r}.", f"Known detectors: {', '.join(sorted(DETECTORS))}."
         )
     module, _, attribute = DETECTORS[name].partition(":")
-    return cast("Detector", getattr(import_module(module), attribute)(**settings))
+    return cast("Callable[..., Detector]", getattr(import_module(module), attribute))

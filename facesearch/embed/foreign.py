@@ -20,7 +20,7 @@ from facesearch.models.digest import file_digest
 from facesearch.models.exchange import is_exported, unpack_model
 from facesearch.models.recipe import Recipe
 from facesearch.models.store import ModelStore, Notify, silent
-from facesearch.models.tensors import load_tensors, tensors_digest
+from facesearch.models.tensors import load_tensors, save_tensors, tensors_digest
 
 # What OpenVINO reads as it is; Keras' own format goes through Keras.
 _READ_AS_IS = (".xml", ".onnx", ".tflite")
@@ -30,7 +30,14 @@ _KERAS = ".keras"
 OWN_SIZE = (0, 0)
 
 
-def import_model(file: Path, card: Card, store: ModelStore, *, notify: Notify = silent) -> Card:
+def import_model(
+    file: Path,
+    card: Card,
+    store: ModelStore,
+    *,
+    gives_landmarks: Callable[[str], bool] = lambda detector: False,
+    notify: Notify = silent,
+) -> Card:
     """Put a network into the store.
 
     Args:
@@ -39,14 +46,15 @@ def import_model(file: Path, card: Card, store: ModelStore, *, notify: Notify = 
         card: What the file does not say: name, size (OWN_SIZE for the network's own), color, mean, scale,
             margin, detector, landmarks. An archive and a weight file bring a card of their own.
         store: Where it goes.
+        gives_landmarks: Tells of a detector's name whether it gives landmarks to align crops by.
         notify: Is told what happens, in sentences.
 
     Returns:
         The card as it was stored.
 
     Raises:
-        ModelError: The file is of no kind that can be imported, the network makes no vectors of pictures,
-            or there is a model of this name already.
+        ModelError: The file is of no kind that can be imported, the network makes no vectors of pictures
+            or wants crops aligned by a detector without landmarks, or there is a model of this name already.
         ModelBroken: The file is damaged, holds other weights than its name says, or the card is unusable.
         StorageError: The disk is full or the folder cannot be written.
     """
@@ -54,7 +62,24 @@ def import_model(file: Path, card: Card, store: ModelStore, *, notify: Notify = 
     # What the caller wishes is checked as strictly as what a file says.
     Card.from_json(replace(card, size=(224, 224) if card.size == OWN_SIZE else card.size).to_json())
     recipe = recipe_of(card.name) if card.name in MODELS else None
-    return store.install(card.name, _builder_for(file, card, recipe), notify=notify)
+    build = _builder_for(file, card, recipe)
+
+    def build_checked(folder: Path) -> Card:
+        # An archive's card says only now what it wants.
+        return _alignable(build(folder), gives_landmarks)
+
+    _alignable(card, gives_landmarks)
+    return store.install(card.name, build_checked, notify=notify)
+
+
+def _alignable(card: Card, gives_landmarks: Callable[[str], bool]) -> Card:
+    # It would be given crops as they are, and its distances would mean nothing.
+    if card.landmarks and not gives_landmarks(card.detector):
+        raise ModelError(
+            f"{card.name} wants aligned crops, and the detector {card.detector} gives no landmarks for that.",
+            "Import a network that takes crops as they are, without --align.",
+        )
+    return card
 
 
 def _builder_for(file: Path, card: Card, recipe: Recipe | None) -> Callable[[Path], Card]:
@@ -74,15 +99,22 @@ def _builder_for(file: Path, card: Card, recipe: Recipe | None) -> Callable[[Pat
 
 
 def _unpack(file: Path, recipe: Recipe | None, folder: Path) -> Card:
-    card = unpack_model(file, folder)
     if recipe is None:
-        return card
-    # A name that everyone knows must mean the same weights everywhere.
-    if tensors_digest(load_tensors(folder / TENSORS)) != recipe.card.digest:
-        raise ModelBroken(
-            f"{file.name} does not hold the weights of {recipe.card.name}.", "Give it another --name."
-        )
-    return replace(card, digest=recipe.card.digest)
+        return unpack_model(file, folder)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as work:
+        unpack_model(file, Path(work))
+        tensors = load_tensors(Path(work) / TENSORS)
+        # A name that everyone knows must mean the same weights everywhere.
+        if tensors_digest(tensors) != recipe.card.digest:
+            raise ModelBroken(
+                f"{file.name} does not hold the weights of {recipe.card.name}.", "Give it another --name."
+            )
+        # The archive's network may hold other weights than its tensors: it is made anew of these.
+        save_tensors(tensors, folder / TENSORS)
+        plain = Path(work) / "plain.xml"
+        run_keras(recipe.keras.rpartition(".")[2], folder / TENSORS, plain)
+        store_network(plain, recipe.card, folder)
+    return recipe.card
 
 
 def _convert(file: Path, card: Card, folder: Path) -> Card:

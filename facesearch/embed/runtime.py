@@ -19,8 +19,8 @@ from facesearch.models.digest import check_digest
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Crops in one inference. A crop costs the same at 8 as at 32, and more only holds more memory.
-_BATCH = 16
+# The most crops in one inference, so that a call with thousands does not hold all their features at once.
+_LARGEST = 64
 
 
 class OpenVinoEmbedder:
@@ -51,7 +51,7 @@ class OpenVinoEmbedder:
             hints["NUM_STREAMS"] = str(streams)
         self._network = _compile(core, card, folder, device, hints)
         batch = self._network.input().partial_shape[0]
-        self._batch = _BATCH if batch.is_dynamic else int(batch.get_length())
+        self._batch = _LARGEST if batch.is_dynamic else int(batch.get_length())
         self._own = threading.local()
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:

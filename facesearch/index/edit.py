@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from facesearch.errors import IndexFileError
+from facesearch.index.beside import discard, rebuild_path
 from facesearch.index.layout import Layout
 from facesearch.index.roots import is_within
 from facesearch.index.store import IndexWriter
@@ -40,6 +41,7 @@ def forget(path: Path, folders: Sequence[str]) -> list[str]:
         writer.forget(forgotten)
         writer.uncover(folders)
         writer.commit()
+        discard(rebuild_path(path))  # what an interrupted rebuild left may hold them too
     return removed
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -13,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facesearch.index.journal import JournalEntry
+from facesearch.index.beside import unfinished_path
+from facesearch.index.journal import JournalEntry, open_private
 from facesearch.index.layout import ARRAYS, FORMAT, Layout
 from facesearch.index.npz import NpzWriter
 from facesearch.index.roots import root_of
@@ -58,13 +60,15 @@ def write_index(
     Raises:
         OSError: The disk is full or the folder cannot be written; the file is as it was.
     """
-    beside = path.with_name(path.name + ".new")
+    beside = unfinished_path(path)
     try:
-        with beside.open("wb") as file:
+        beside.unlink(missing_ok=True)  # left by a process that died, with any mode
+        with open(beside, "xb", opener=open_private) as file:
             with NpzWriter(file) as writer:
                 _Fold(old, photos).write(writer, roots, forgotten)
             file.flush()
             os.fsync(file.fileno())
+        _take_mode(beside, path)
         os.replace(beside, path)
         _sync_folder(path.parent)
     except BaseException:
@@ -164,6 +168,12 @@ def _joined(name: str, blocks: Iterable[NDArray[Any]], dim: int) -> NDArray[Any]
     dtype, inner, _ = ARRAYS[name]
     none = np.empty((0, *(dim if length < 0 else length for length in inner)), dtype)
     return np.concatenate([none, *blocks])
+
+
+def _take_mode(beside: Path, path: Path) -> None:
+    """Let a new file be read by whom the old one was; where there is none, by its owner."""
+    with suppress(OSError):  # no old file, or a file system without modes
+        beside.chmod(stat.S_IMODE(path.stat().st_mode) & 0o777)
 
 
 def _sync_folder(folder: Path) -> None:

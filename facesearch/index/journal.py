@@ -52,6 +52,11 @@ class JournalEntry:
     landmarks: NDArray[np.float32]
 
 
+def open_private(path: str, flags: int) -> int:
+    """Open a file for `open`; one that is made by it is its owner's alone: vectors tell of people."""
+    return os.open(path, flags, 0o600)
+
+
 class Journal:
     """Appends to a journal; a new one begins with the meta data.
 
@@ -62,7 +67,7 @@ class Journal:
     def __init__(self, path: Path, meta: Meta) -> None:
         self.path = path
         # Unbuffered: what a full disk refused is not tried again when the file is closed.
-        self._file = path.open("ab", buffering=0)
+        self._file = open(path, "ab", buffering=0, opener=open_private)  # noqa: SIM115 (see close)
         self._synced = time.monotonic()
         try:
             if self._file.tell() == 0:

@@ -86,8 +86,9 @@ class Meta:
             raise ValueError("a root is not a path")
         if raw["dim"] < 1:
             raise ValueError("it has no dimensions")
-        if not all(isinstance(value, JsonScalar) for value in raw["settings"].values()):
-            raise ValueError("a setting is not a plain value")
+        for name, value in raw["settings"].items():
+            if name not in _SETTINGS or not _SETTINGS[name](value):
+                raise ValueError(f"the setting {name!r} is unknown or out of range")
         known = {name: raw[name] for name in _META_TYPES}
         return cls(**{**known, "roots": tuple(raw["roots"])})
 
@@ -102,6 +103,14 @@ _META_TYPES: Mapping[str, type] = {
     "created": str,
     "updated": str,
     "facesearch": str,
+}
+
+# What a detector and the pipeline can be given; a setting that is absent is left to them.
+_SETTINGS: Mapping[str, Callable[[Any], bool]] = {
+    "min_face": lambda value: type(value) is int and 0 <= value < 2**31,
+    "faces": lambda value: value in ("all", "largest"),
+    "rotations": lambda value: type(value) is bool,
+    "margin": lambda value: type(value) in (int, float) and 0 <= value <= 10,  # NaN is not
 }
 
 

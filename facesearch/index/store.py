@@ -15,21 +15,16 @@ from facesearch.errors import (
     IndexConflict,
     IndexFormat,
     IndexMissing,
-    StorageError,
     storage_error,
 )
 from facesearch.faces import PhotoFaces
+from facesearch.index.beside import journal_path, unfinished_path
 from facesearch.index.fold import KeptPhoto, write_index
 from facesearch.index.journal import Journal, JournalEntry, read_journal
 from facesearch.index.layout import Layout, Meta, check_layout, empty_layout
 from facesearch.index.lock import alone
 from facesearch.index.npz import NpzError, map_arrays
 from facesearch.index.roots import is_within, joined_roots, moved_path, root_of
-
-
-def journal_path(path: Path) -> Path:
-    """Give where an index's journal lies."""
-    return path.with_name(path.name + ".journal")
 
 
 def broken(path: Path, clause: str) -> IndexBroken:
@@ -126,6 +121,7 @@ class IndexWriter:
                 self._journal.close()
 
     def _open(self) -> None:
+        unfinished_path(self.path).unlink(missing_ok=True)  # of a process that was killed while it wrote
         left = journal_path(self.path)
         journal = read_journal(left) if left.exists() else None
         try:
@@ -281,16 +277,3 @@ def _differing(meta: Meta, other: Meta) -> str:
         for name, value in sorted(meta.settings.items())
         if name not in other.settings or other.settings[name] != value
     )
-
-
-def discard(path: Path) -> None:
-    """Remove an index and its journal.
-
-    Raises:
-        StorageError: They cannot be removed.
-    """
-    try:
-        path.unlink(missing_ok=True)
-        journal_path(path).unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError(f"{os.fspath(path)!r} cannot be removed: {error.strerror}.") from error

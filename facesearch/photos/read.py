@@ -8,11 +8,14 @@ import logging
 import os
 import re
 import stat
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
 # Phones make photographs of 200 megapixels; what claims more than this is taken for a decompression bomb.
 MAX_PIXELS = 256_000_000
 MAX_BYTES = 1 << 30
+# More than most cameras make. A small file can claim so many pixels, and every core decodes a photo: what is
+# larger is decoded alone, and made smaller on the way where `side` allows it.
+LARGE_PIXELS = 40_000_000
 DIGEST_BYTES = 16
 # All that Pillow is let near, the commonest first. Its other readers are no photographs', and some of them
 # start programs (Ghostscript for EPS) on what may be anyone's file.
@@ -38,6 +44,9 @@ _EXIF_ORIENTATION = 0x0112
 _PILLOWS_WARNINGS = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 _JPEG_MAGIC = b"\xff\xd8\xff"
 _ISO_MAGIC = b"ftyp"  # from byte 4 on
+# Pixels are converted in squares of this side, for a copy of the whole is what a large photo cannot afford.
+_TILE = 1024
+_ONE_LARGE = threading.RLock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +92,7 @@ def read_content(path: str) -> Content:
         UnreadablePhoto: It is no ordinary file, empty, too large, or changes while it is read.
     """
     for _ in range(3):
-        with open(path, "rb", opener=_open_without_waiting) as file:
+        with open(path, "rb", opener=open_without_waiting) as file:
             before = os.fstat(file.fileno())
             if not stat.S_ISREG(before.st_mode):
                 raise UnreadablePhoto("It is not an ordinary file.")
@@ -97,8 +106,8 @@ def read_content(path: str) -> Content:
     raise UnreadablePhoto("It changes while it is read.", "Index again when it is at rest.")
 
 
-def _open_without_waiting(path: str, flags: int) -> int:
-    # A named pipe would block for ever on open.
+def open_without_waiting(path: str, flags: int) -> int:
+    """Open a file for `open`; a named pipe, too, which would block for ever otherwise."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
@@ -108,7 +117,8 @@ def decode(data: bytes, *, side: int | None = None) -> Picture:
     Args:
         data: The file's bytes, in any format of `SUFFIXES` whatever its name.
         side: The longer side that is needed, in pixels. A JPEG that is larger is decoded at a half, a
-            quarter or an eighth where that leaves at least so much, for a fraction of the time.
+            quarter or an eighth where that leaves at least so much, for a fraction of the time; so is any
+            photo of more than `LARGE_PIXELS`, for a fraction of the memory.
 
     Raises:
         UnreadablePhoto: It is no picture, truncated, or too large.
@@ -126,6 +136,31 @@ def decode(data: bytes, *, side: int | None = None) -> Picture:
 
 
 def _decode(data: bytes, side: int | None) -> Picture:
+    with closing(_open(data)) as image:
+        width, height = image.size
+        pixels = None
+        divisor = _divisor(max(width, height), side)
+        jpeg = data.startswith(_JPEG_MAGIC) and image.mode in ("L", "RGB")
+        # Reduced, a JPEG never is in memory whole, unless it is progressive.
+        light = jpeg and divisor > 1 and not image.info.get("progressive")
+        with nullcontext() if light else _turn(width * height):
+            if jpeg:
+                pixels = _decode_jpeg(data, divisor)
+            if pixels is None:
+                # Not a JPEG, or one that cv2 refuses: Pillow reads it or says what is wrong.
+                with _turn(width * height):
+                    pixels = _bgr(image, divisor if width * height > LARGE_PIXELS else 1)
+                # TIFFs and HEICs come upright from Pillow, and say so only when they are loaded.
+                width, height = image.size
+            orientation = _orientation(image)
+            image.close()  # gives its memory back before the turn takes more
+            pixels = _upright(pixels, orientation)
+    if orientation >= 5:
+        width, height = height, width
+    return Picture(pixels, width, height)
+
+
+def _open(data: bytes) -> Image:
     pillow = _pillow()
     formats: tuple[str, ...] = FORMATS
     if data[4:8] == _ISO_MAGIC:
@@ -134,25 +169,22 @@ def _decode(data: bytes, side: int | None) -> Picture:
     if _PILLOWS_WARNINGS not in warnings.filters:
         warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
-        image = pillow.open(io.BytesIO(data), formats=formats)
+        image: Image = pillow.open(io.BytesIO(data), formats=formats)
     except pillow.UnidentifiedImageError as error:
         raise UnreadablePhoto("It is not a picture in a format that is known here.") from error
     except pillow.DecompressionBombError as error:
         raise UnreadablePhoto(f"It claims more than {MAX_PIXELS} pixels.") from error
-    with image:
-        width, height = image.size
-        pixels = None
-        if data.startswith(_JPEG_MAGIC) and image.mode in ("L", "RGB"):
-            pixels = _decode_jpeg(data, max(width, height), side)
-        if pixels is None:
-            # Not a JPEG, or one that cv2 refuses: Pillow reads it or says what is wrong.
-            pixels = _bgr(image)
-            # TIFFs and HEICs come upright from Pillow, and say so only when they are loaded.
-            width, height = image.size
-        orientation = _orientation(image)
-    if orientation >= 5:
-        width, height = height, width
-    return Picture(_upright(pixels, orientation), width, height)
+    return image
+
+
+def _turn(pixels: int) -> AbstractContextManager[object]:
+    """Wait until no other large photo is being decoded, if one of so many pixels is large."""
+    return _ONE_LARGE if pixels > LARGE_PIXELS else nullcontext()
+
+
+def _divisor(longer: int, side: int | None) -> int:
+    """Give by how much a photo can be made smaller when `side` pixels of its longer side are needed."""
+    return next((by for by in (8, 4, 2) if side is not None and longer >= side * by), 1)
 
 
 @cache
@@ -181,56 +213,81 @@ def _orientation(image: Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _decode_jpeg(data: bytes, longer: int, side: int | None) -> NDArray[np.uint8] | None:
-    flags = cv2.IMREAD_COLOR
-    for divisor, reduced in (
-        (8, cv2.IMREAD_REDUCED_COLOR_8),
-        (4, cv2.IMREAD_REDUCED_COLOR_4),
-        (2, cv2.IMREAD_REDUCED_COLOR_2),
-    ):
-        if side is not None and longer >= side * divisor:
-            flags = reduced
-            break
+def _decode_jpeg(data: bytes, divisor: int) -> NDArray[np.uint8] | None:
+    flags = {
+        1: cv2.IMREAD_COLOR,
+        2: cv2.IMREAD_REDUCED_COLOR_2,
+        4: cv2.IMREAD_REDUCED_COLOR_4,
+        8: cv2.IMREAD_REDUCED_COLOR_8,
+    }[divisor]
     buffer = np.frombuffer(data, np.uint8)
     pixels: NDArray[np.uint8] | None = cv2.imdecode(buffer, flags | cv2.IMREAD_IGNORE_ORIENTATION)
     return pixels
 
 
-def _bgr(image: Image) -> NDArray[np.uint8]:
-    """Convert any of Pillow's modes to (height, width, 3) BGR uint8; the first frame of several."""
+def _bgr(image: Image, divisor: int) -> NDArray[np.uint8]:
+    """Convert any of Pillow's modes to (height, width, 3) BGR uint8; the first frame of several.
+
+    Args:
+        image: Loaded here, and not changed otherwise.
+        divisor: Squares of so many pixels become one, their mean.
+    """
     image.load()
-    if image.mode.startswith(("I", "F")):
-        return np.repeat(_eight_bits(np.asarray(image))[:, :, None], 3, axis=2)
+    width, height = (-(-length // divisor) for length in image.size)
+    pixels = np.empty((height, width, 3), np.uint8)
+    top = _top(image) if image.mode.startswith(("I", "F")) else None
+    for x, y, tile in _tiles(image):
+        rgb = _rgb(tile) if top is None else _eight_bits(tile, top)
+        square = np.asarray(rgb.reduce(divisor) if divisor > 1 else rgb)
+        x, y = x // divisor, y // divisor
+        pixels[y : y + square.shape[0], x : x + square.shape[1]] = cv2.cvtColor(square, cv2.COLOR_RGB2BGR)
+    return pixels
+
+
+def _tiles(image: Image) -> Iterator[tuple[int, int, Image]]:
+    """Give an image in squares, each with its left and upper edge."""
+    width, height = image.size
+    for y in range(0, height, _TILE):
+        for x in range(0, width, _TILE):
+            yield x, y, image.crop((x, y, min(x + _TILE, width), min(y + _TILE, height)))
+
+
+def _rgb(image: Image) -> Image:
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         ground = _pillow().new("RGBA", image.size, "white")
         image = _pillow().alpha_composite(ground, image)
-    rgb = np.asarray(image.convert("RGB"))
-    pixels: NDArray[np.uint8] = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
-    return pixels
+    return image.convert("RGB")
 
 
-def _eight_bits(grey: NDArray[Any]) -> NDArray[np.uint8]:
-    """Scale grey of more than 8 bits, or in floats, to 0..255 by the smallest usual range that holds it.
+def _top(image: Image) -> float:
+    """Give what is white in grey of more than 8 bits, or in floats: the smallest usual one that holds it.
 
     What lies in 16 bits often has the 10, 12 or 14 that a sensor or scanner gives.
     """
-    values = np.nan_to_num(grey.astype(np.float32), posinf=0.0, neginf=0.0)
-    largest = float(values.max(initial=0.0))
+    largest = max(float(_levels(tile).max(initial=0.0)) for _, _, tile in _tiles(image))
     tops = [float((1 << bits) - 1) for bits in (8, 10, 12, 14, 15, 16)]
-    if np.issubdtype(grey.dtype, np.floating):
+    if image.mode.startswith("F"):
         tops = [1.0, 255.0, 65535.0]
-    full = next((top for top in tops if largest <= top), largest)
-    scaled: NDArray[np.uint8] = np.clip(values * (255.0 / full) + 0.5, 0, 255).astype(np.uint8)
-    return scaled
+    return next((top for top in tops if largest <= top), largest)
+
+
+def _levels(image: Image) -> NDArray[np.float32]:
+    return np.nan_to_num(np.asarray(image).astype(np.float32), posinf=0.0, neginf=0.0)
+
+
+def _eight_bits(image: Image, top: float) -> Image:
+    scaled = np.clip(_levels(image) * (255.0 / top) + 0.5, 0, 255).astype(np.uint8)
+    grey: Image = _pillow().fromarray(scaled)
+    return grey.convert("RGB")
 
 
 def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Undo the camera's turn as EXIF's orientation 1 to 8 tells it."""
+    """Undo the camera's turn as EXIF's orientation 1 to 8 tells it, in place where that is possible."""
     if orientation in (5, 6, 7, 8):
         pixels = cv2.transpose(pixels)
     flip = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}.get(orientation)
-    return pixels if flip is None else np.asarray(cv2.flip(pixels, flip), np.uint8)
+    return pixels if flip is None else np.asarray(cv2.flip(pixels, flip, pixels), np.uint8)
 
 
 def _first_line(error: Exception) -> str:

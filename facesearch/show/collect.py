@@ -6,10 +6,13 @@ import filecmp
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterable
 from itertools import count
 
 from facesearch.errors import StorageError, UnreadablePhoto, storage_error
+from facesearch.photos.find import is_photo_name
+from facesearch.photos.read import decode, open_without_waiting, read_content
 
 
 def collect(paths: Iterable[str], folder: str, *, link: bool) -> int:
@@ -23,7 +26,7 @@ def collect(paths: Iterable[str], folder: str, *, link: bool) -> int:
 
     Raises:
         StorageError: The folder cannot be made or written.
-        UnreadablePhoto: Photos that cannot be read any more; all others are in the folder.
+        UnreadablePhoto: Files that cannot be read any more, or are no photos; all others are in the folder.
     """
     try:
         os.makedirs(folder, exist_ok=True)
@@ -35,10 +38,12 @@ def collect(paths: Iterable[str], folder: str, *, link: bool) -> int:
     lost: list[tuple[str, str]] = []
     for path in wanted:
         try:
-            with open(path, "rb"):
-                pass
+            _check(path)
         except OSError as error:
             lost.append((path, error.strerror or str(error)))
+            continue
+        except UnreadablePhoto:
+            lost.append((path, "it is not a photo"))
             continue
         try:
             _put(path, folder, link=link)
@@ -53,6 +58,21 @@ def collect(paths: Iterable[str], folder: str, *, link: bool) -> int:
             "Bring the index up to date with `facesearch index`.",
         )
     return len(wanted)
+
+
+def _check(path: str) -> None:
+    """See that a photo can be read and is one: an index may be a stranger's, and name any file.
+
+    Raises:
+        OSError: It cannot be read.
+        UnreadablePhoto: It is no ordinary file, or neither its name nor its content is a photo's.
+    """
+    if not is_photo_name(path):
+        decode(read_content(path).data, side=64)
+        return
+    with open(path, "rb", opener=open_without_waiting) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise UnreadablePhoto("It is not an ordinary file.")
 
 
 def _put(path: str, folder: str, *, link: bool) -> None:

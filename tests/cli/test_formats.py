@@ -193,7 +193,9 @@ def test_forget_and_move_root_take_names_of_any_bytes(ask, odd, expected, tmp_pa
     shutil.copy(odd, copy)
     moved = ask("move-root", odd.parent / "photos", b"/new \xff\n", "--index", copy)
     assert moved.status == 0
-    assert "7 photos lie below /new \\xff\\n now" in moved.err
+    assert moved.err == "7 photos lie below /new \\xff\\n now\n"
+    again = ask("move-root", b"/new \xff\n", b"/new \xff\n", "--index", copy, "-v")
+    assert again.err == f"index {copy}\n{moved.err}"
     listed = ask("info", "--index", copy, "--list", "ok", "-0")
     assert listed.out == b"".join(b"/new \xff\n/%s\0" % name for name in sorted(NAMES))
     done = ask("forget", b"/new \xff\n/" + NAMES[3], "--index", copy, "-v")

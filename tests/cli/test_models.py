@@ -6,7 +6,7 @@ from click.testing import CliRunner
 
 from facesearch.cli.models import models
 from facesearch.embed.vino import load_openvino
-from facesearch.errors import FacesearchError, FetchFailed, UnknownModel
+from facesearch.errors import FacesearchError, FetchFailed, ModelError, UnknownModel
 from facesearch.models.store import ModelStore
 
 
@@ -85,6 +85,13 @@ def test_an_option_that_cannot_be_read_is_told(option, text, run, network):
 
     assert run.status == 2
     assert option in run.stderr
+
+
+def test_align_is_refused_as_the_detector_gives_no_landmarks(run, network):
+    with pytest.raises(ModelError, match="wants aligned crops, and the detector haar gives no") as raised:
+        run("import", network, "--name", "mine", "--align")
+    assert "without --align" in raised.value.hint
+    assert ModelStore().names() == []
 
 
 def test_a_size_of_two_numbers_is_height_and_width(run, tmp_path):

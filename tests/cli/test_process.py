@@ -16,6 +16,10 @@ import time
 import psutil
 import pytest
 from command import COMMAND, CURIE, LIBRARY, OBAMA
+from fakes import looked_at, write_index
+
+from facesearch.embed.resnet50 import CARD
+from facesearch.index.layout import Meta
 
 
 @pytest.fixture
@@ -63,6 +67,40 @@ def test_a_terminal_gets_a_bar_and_a_table(tool, photos):
 
     status, shown = on_a_terminal(tool, "index", photos, "--index", "j.npz", "-q")
     assert (status, shown) == (0, "")
+
+
+ODD = b"\x1b[31mred\x07\n.jpg"
+
+
+@pytest.mark.parametrize(
+    ("args", "ended"),
+    [
+        (["info", "--list", "ok"], b"\n"),
+        (["query", OBAMA, "--format", "paths"], b"\n"),
+        (["query", OBAMA, "--format", "tsv"], b"\t"),
+        (["query", OBAMA, "--format", "csv"], b","),
+        (["info", "--list", "ok", "-0"], b"\0"),
+        (["query", OBAMA, "-0"], b"\0"),
+    ],
+)
+def test_a_terminal_gets_no_control_character_of_a_name(tool, tmp_path, args, ended):
+    path = os.path.join(os.fsencode(tmp_path), ODD)
+    name = os.fsdecode(path)
+    write_index(
+        tmp_path / "i.npz",
+        [looked_at(name, dim=2048)],
+        Meta("resnet50", CARD.digest, 2048, "haar", {"margin": 0.3}),
+        [str(tmp_path)],
+    )
+    status, shown = on_a_terminal(tool, *args, "--index", "i.npz")
+    assert status == 0
+    if ended == b"\0":
+        assert shown == name + "\0"
+    else:
+        assert "\\x1b[31mred\\x07\\n.jpg" + ended.decode() in shown
+        assert not any(character in shown for character in "\x1b\x07")
+    if args[-1] not in ("tsv", "csv"):  # which have escapes of their own for a newline
+        assert tool.run(*args, "--index", "i.npz").out == path + ended
 
 
 def test_without_a_terminal_there_is_no_bar(tool, photos):

@@ -93,6 +93,21 @@ def test_every_face_of_ref_or_the_one_that_is_named(query):
     assert largest["references"] == every[0]["references"]
 
 
+def test_verbose_says_what_was_looked_for(query):
+    done = query(OBAMA, SOLVAY, "-v", "--json")
+    boxes = [result["references"][0]["box"] for result in json.loads(done.out)["results"]]
+    where = ["{x},{y} of {w}x{h} pixels".format(**box) for box in boxes]
+    assert done.err == (
+        f"{OBAMA}: 1 face looked for, at {where[0]}\n{SOLVAY}: 1 face looked for, at {where[1]}\n"
+    )
+    every = query(SOLVAY, "-v", "--all-faces", "--json")
+    count = len(json.loads(every.out)["results"])
+    assert every.err == f"{SOLVAY}: {count} faces looked for, the largest at {where[1]}\n"
+    together = query(OBAMA, SOLVAY, "-v", "--together")
+    assert together.err == done.err
+    assert query(OBAMA).err == query(OBAMA, "-v", "-q").err == ""
+
+
 def test_a_face_that_ref_has_not(query):
     done = query(OBAMA, "--face", 7)
     assert done.status == 1

@@ -1,18 +1,23 @@
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from onnx_bytes import weighted_mean_onnx
 
-from facesearch.embed import card_of, open_embedder
+from facesearch.embed import card_of, foreign, open_embedder
 from facesearch.embed.foreign import OWN_SIZE, import_model
+from facesearch.embed.network import store_network
+from facesearch.embed.runtime import OpenVinoEmbedder
 from facesearch.errors import ModelBroken, ModelError
-from facesearch.models.card import Card
+from facesearch.models.card import NETWORK, TENSORS, WEIGHTS, Card
 from facesearch.models.exchange import export_model
+from facesearch.models.recipe import Recipe
 from facesearch.models.store import ModelStore
+from facesearch.models.tensors import load_tensors, save_tensors, tensors_digest
 
 WISHED = Card(
-    name="mine", dim=1, size=OWN_SIZE, margin=0.2, detector="haar", landmarks=True,
+    name="mine", dim=1, size=OWN_SIZE, margin=0.2, detector="haar",
     color="rgb", mean=(10.0, 20.0, 30.0), scale=(2.0, 4.0, 8.0),
 )  # fmt: skip
 
@@ -49,7 +54,7 @@ def test_an_openvino_network_gives_vectors_told_by_hand(
     card = import_model(mean_network(tmp_path / "n.xml", shape, ending), wished, store)
 
     np.testing.assert_allclose(embed(store, pictures), means_by_hand(pictures, wished), rtol=1e-5, atol=1e-5)
-    assert (card.dim, card.size, card.margin, card.landmarks) == (3, (8, 8), 0.2, True)
+    assert (card.dim, card.size, card.margin, card.detector) == (3, (8, 8), 0.2, "haar")
     assert card_of("mine", store) == store.verify("mine") == card
 
 
@@ -98,6 +103,100 @@ def test_an_archive_does_not_pass_for_a_model_that_it_is_not(store, mean_network
     with pytest.raises(ModelBroken, match=r"tensors\.npz does not hold tensors"):
         import_model(archive, replace(WISHED, name="resnet50"), store)
     assert store.names() == ["mine"]
+
+
+@pytest.fixture
+def known_weights(monkeypatch, mean_network):
+    """A recipe for resnet50 with small weights, and a conversion of any tensors to a network of means."""
+    tensors = {"scale/kernel": np.ones(3, np.float32)}
+    card = replace(WISHED, name="resnet50", dim=3, size=(8, 8), digest=tensors_digest(tensors))
+    recipe = Recipe(card, (), None, by_hand="", keras="facesearch.embed.keras_means")
+    converted = []
+
+    def convert(module, source, plain):
+        converted.append((module, tensors_digest(load_tensors(source))))
+        mean_network(plain, [-1, 3, 8, 8])
+
+    monkeypatch.setattr(foreign, "recipe_of", {"resnet50": recipe}.get)
+    monkeypatch.setattr(foreign, "run_keras", convert)
+    return recipe, tensors, converted
+
+
+def test_a_known_names_network_is_made_of_its_tensors_not_taken_from_the_archive(
+    known_weights, store, mean_network, tmp_path, pictures
+):
+    recipe, tensors, converted = known_weights
+
+    def forge(folder):
+        save_tensors(tensors, folder / TENSORS)
+        false = replace(recipe.card, scale=(1e9, 1e9, 1e9), margin=5.0)
+        store_network(mean_network(tmp_path / "false.xml", [-1, 3, 8, 8]), false, folder)
+        return false
+
+    store.install("resnet50", forge)
+    other = ModelStore(tmp_path / "other")
+
+    card = import_model(export_model(store, "resnet50", tmp_path), replace(WISHED, name="resnet50"), other)
+
+    assert converted == [("keras_means", recipe.card.digest)]
+    assert replace(card, files={}) == recipe.card
+    assert other.verify("resnet50") == card
+    vectors = OpenVinoEmbedder(card, other.path("resnet50"), precision="f32").embed(pictures)
+    np.testing.assert_allclose(vectors, means_by_hand(pictures, WISHED), rtol=1e-5, atol=1e-5)
+
+
+def test_a_known_names_archive_with_other_weights_is_refused(known_weights, store, mean_network, tmp_path):
+    recipe, tensors, converted = known_weights
+
+    def forge(folder):
+        save_tensors({name: 0 * value for name, value in tensors.items()}, folder / TENSORS)
+        store_network(mean_network(tmp_path / "false.xml", [-1, 3, 8, 8]), recipe.card, folder)
+        return recipe.card
+
+    store.install("resnet50", forge)
+    archive = export_model(store, "resnet50", tmp_path)
+
+    with pytest.raises(ModelBroken, match="does not hold the weights of resnet50"):
+        import_model(archive, replace(WISHED, name="resnet50"), ModelStore(tmp_path / "other"))
+    assert converted == []
+
+
+@pytest.mark.slow
+def test_zeroed_weights_in_an_archive_do_not_pass_for_resnet50(model_store, store, crops, tmp_path):
+    def forge(folder):
+        for file in (NETWORK, WEIGHTS, TENSORS):
+            shutil.copyfile(model_store.path("resnet50") / file, folder / file)
+        (folder / WEIGHTS).write_bytes(bytes((folder / WEIGHTS).stat().st_size))
+        return replace(model_store.card("resnet50"), files={})
+
+    store.install("resnet50", forge)
+    other = ModelStore(tmp_path / "other")
+
+    import_model(export_model(store, "resnet50", tmp_path), replace(WISHED, name="resnet50"), other)
+
+    given, wanted = (
+        open_embedder("resnet50", store=one, precision="f32").embed(crops[:2]) for one in (other, model_store)
+    )
+    np.testing.assert_allclose(given, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
+
+
+def test_aligned_crops_want_a_detector_that_gives_landmarks(store, mean_network, tmp_path):
+    file = mean_network(tmp_path / "n.xml", [-1, 3, 8, 8])
+    aligned = replace(WISHED, landmarks=True)
+
+    with pytest.raises(
+        ModelError, match="mine wants aligned crops, and the detector haar gives no"
+    ) as raised:
+        import_model(file, aligned, store)
+    assert raised.value.hint
+    assert store.names() == []
+
+    assert import_model(file, aligned, store, gives_landmarks=lambda name: name == "haar").landmarks
+    archive = export_model(store, "mine", tmp_path)
+    other = ModelStore(tmp_path / "other")
+    with pytest.raises(ModelError, match="wants aligned crops"):
+        import_model(archive, WISHED, other)
+    assert other.names() == []
 
 
 @pytest.mark.parametrize(
@@ -218,9 +317,6 @@ def test_the_publishers_file_can_be_given_by_hand(model_store, store, tmp_path):
     """In the layout of Keras' own file, which lies where a machine may not reach."""
     import h5py
 
-    from facesearch.models.card import TENSORS
-    from facesearch.models.tensors import load_tensors
-
     with h5py.File(tmp_path / "notop.h5", "w") as file:
         for name, value in load_tensors(model_store.path("resnet50") / TENSORS).items():
             file[f"{name.partition('/')[0]}/{name}:0"] = value
@@ -228,5 +324,5 @@ def test_the_publishers_file_can_be_given_by_hand(model_store, store, tmp_path):
     card = import_model(tmp_path / "notop.h5", replace(WISHED, name="resnet50"), store)
 
     assert card.digest == card_of("resnet50", model_store).digest
-    assert (card.mean, card.margin, card.landmarks) == ((103.939, 116.779, 123.68), 0.4, False)
+    assert replace(card, files={}) == replace(card_of("resnet50", model_store), files={})
     store.verify("resnet50")

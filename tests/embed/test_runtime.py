@@ -89,6 +89,43 @@ def test_the_number_of_streams_does_not_change_the_result(model_store, crops):
     np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-4 * np.abs(one).max())
 
 
+class Counted:
+    """A request that notes how many crops each inference had."""
+
+    def __init__(self, request):
+        self._request, self.sizes = request, []
+
+    def infer(self, inputs, **how):
+        self.sizes.append(len(inputs[0]))
+        return self._request.infer(inputs, **how)
+
+    def get_output_tensor(self):
+        return self._request.get_output_tensor()
+
+
+@pytest.mark.parametrize(
+    ("ending", "count", "sizes"),
+    [("map", 1, [1]), ("map", 16, [16]), ("map", 40, [40]), ("map", 150, [64, 64, 22]),
+     ("fixed batch", 3, [1, 1, 1])],
+)  # fmt: skip
+def test_a_call_is_one_inference_unless_it_is_very_large(
+    ending, count, sizes, tmp_path, mean_network, monkeypatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    store = ModelStore(tmp_path / "models")
+    card = Card(name="mine", dim=1, size=OWN_SIZE, margin=0.2, detector="haar")
+    import_model(
+        mean_network(tmp_path / "n.xml", [1 if ending != "map" else -1, 3, 8, 8], ending), card, store
+    )
+    embedder = open_embedder("mine", store=store, precision="f32")
+    request = Counted(embedder._request())
+    monkeypatch.setattr(embedder, "_request", lambda: request)
+    pictures = np.random.default_rng(8).integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
+
+    np.testing.assert_allclose(embedder.embed(pictures), pictures.mean(axis=(1, 2)), rtol=1e-5)
+    assert request.sizes == sizes
+
+
 @pytest.mark.parametrize("content", [b"", b"no blob", None])
 def test_a_damaged_cache_is_no_error(content, store, tmp_path):
     embed(store, precision="f32")

@@ -308,6 +308,11 @@ def meta_with(**changes):
         meta_with(dim=4),
         meta_with(settings=[]),
         meta_with(settings={"margin": {}}),
+        *(meta_with(settings={"margin": value}) for value in (True, "0.3", None, -0.1, 11, np.nan, np.inf)),
+        *(meta_with(settings={"min_face": value}) for value in (True, "x", None, -1, 2**31, 30.0, [])),
+        *(meta_with(settings={"faces": value}) for value in (True, "some", None, ["all"])),
+        *(meta_with(settings={"rotations": value}) for value in (0, "no", None, {})),
+        meta_with(settings={"margin": 0.3, "unknown": 1}),
         meta_with(roots="/p"),
         meta_with(roots=[1]),
         meta_with(roots=["\0"]),
@@ -319,6 +324,20 @@ def meta_with(**changes):
 def test_meta_data_that_are_none(path, meta):
     np.savez(path, **{**arrays_of(path), "meta": np.array(meta)})
     assert_refused(path)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"margin": 10},
+        {"min_face": 0, "faces": "all", "rotations": False, "margin": 0.0},
+        {"min_face": 2**31 - 1, "faces": "largest", "rotations": True},
+    ],
+)
+def test_settings_that_can_be_used_are_read(path, settings):
+    np.savez(path, **{**arrays_of(path), "meta": np.array(meta_with(settings=settings))})
+    assert open_index(path).meta.settings == settings
 
 
 def test_meta_data_of_another_type(path):

@@ -7,9 +7,10 @@ import pytest
 from fakes import META, looked_at, write_index
 
 from facesearch.errors import IndexBroken, IndexConflict
+from facesearch.index.beside import journal_path
 from facesearch.index.journal import MAGIC, Journal, read_journal
 from facesearch.index.layout import Meta
-from facesearch.index.store import IndexWriter, index_meta, journal_path, open_index
+from facesearch.index.store import IndexWriter, index_meta, open_index
 
 META_ROOTED = dataclasses.replace(META, roots=("/p",))
 PHOTOS = [looked_at("/p/a.jpg", 2), looked_at("/p/b\udcff.jpg", 0), looked_at("/p/c.jpg", 1)]

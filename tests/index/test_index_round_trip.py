@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from facesearch.errors import IndexConflict, IndexMissing
 from facesearch.faces import Box, Face, PhotoFaces, Status
+from facesearch.index.beside import journal_path
 from facesearch.index.layout import ARRAYS, Meta
 from facesearch.index.npz import BOUNDARY
-from facesearch.index.store import IndexWriter, check_same_making, index_meta, journal_path, open_index
+from facesearch.index.store import IndexWriter, check_same_making, index_meta, open_index
 
 names = st.binary(min_size=1, max_size=12).filter(
     lambda name: not set(name) & {0, ord("/")} and name not in (b".", b"..")
@@ -114,7 +115,7 @@ def test_arrays_lie_on_pages_and_are_mapped(tmp_path, count):
 
 
 def test_meta_is_kept_and_told(tmp_path):
-    meta = dataclasses.replace(META, settings={"min_face": 20, "faces": "all", "rotations": True, "x": None})
+    meta = dataclasses.replace(META, settings={"min_face": 20, "faces": "all", "rotations": True})
     write_index(tmp_path / "i.npz", [], meta, roots=["/b", "/a\udcff"])
     kept = index_meta(tmp_path / "i.npz")
     assert dataclasses.replace(kept, roots=(), created="", updated="", facesearch="") == meta

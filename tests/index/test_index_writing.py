@@ -11,9 +11,10 @@ from fakes import META, looked_at, write_index
 
 from facesearch.errors import IndexBusy, IndexFileError, StorageError, storage_error
 from facesearch.index import fold, journal
+from facesearch.index.beside import discard, journal_path
 from facesearch.index.edit import forget, move_root
 from facesearch.index.roots import is_within, joined_roots, moved_path, root_of
-from facesearch.index.store import IndexWriter, discard, journal_path, open_index
+from facesearch.index.store import IndexWriter, open_index
 
 TESTS = Path(__file__).parents[1]
 

@@ -4,6 +4,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import zlib
 
 import cv2
@@ -206,6 +207,108 @@ def test_a_large_jpeg_keeps_the_side_that_is_needed(side, orientation):
 def test_other_formats_come_whole_whatever_the_side():
     photo = decode(saved(quadrants(), "PNG"), side=8)
     assert photo.pixels.shape == (HEIGHT, WIDTH, 3)
+
+
+@pytest.fixture
+def _all_large(monkeypatch):
+    monkeypatch.setattr(read, "LARGE_PIXELS", 1)
+    monkeypatch.setattr(read, "_TILE", 16)
+
+
+@pytest.mark.usefixtures("_all_large")
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "BMP", "GIF", "HEIF"])
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+@pytest.mark.parametrize(("side", "longer"), [(None, 95), (96, 95), (95, 95), (47, 48), (23, 24), (11, 12)])
+def test_a_large_photo_of_any_format_keeps_the_side_that_is_needed(kind, orientation, side, longer):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"exif": exif} if kind not in ("BMP", "GIF") else {}
+    data = saved(quadrants().resize((95, 63), Image.Resampling.NEAREST), kind, **options)
+    photo, whole = decode(data, side=side), decode(data)
+    assert (photo.width, photo.height) == (whole.width, whole.height)
+    assert {photo.width, photo.height} == {95, 63}
+    assert max(photo.pixels.shape) == longer
+    assert_colours(photo.pixels, seen(whole.pixels), 6)
+
+
+@pytest.mark.usefixtures("_all_large")
+@pytest.mark.parametrize("mode", ["L", "1", "P", "LA", "RGBA"])
+def test_a_large_photo_of_any_mode_is_made_smaller(mode):
+    data = saved(quadrants().convert(mode), "PNG")
+    small = decode(data, side=12).pixels
+    assert small.shape == (HEIGHT // 8, WIDTH // 8, 3)
+    wanted = cv2.resize(decode(data).pixels, (WIDTH // 8, HEIGHT // 8), interpolation=cv2.INTER_AREA)
+    assert np.abs(small.astype(int) - wanted).max() <= 2
+
+
+@pytest.mark.usefixtures("_all_large")
+@pytest.mark.parametrize("dtype", [np.uint16, ">u2", np.int32])
+def test_large_grey_of_many_bits_has_one_white(dtype):
+    """The range is that of the whole photo, not that of each square."""
+    data = saved(Image.fromarray(grey_levels(4095, dtype)), "TIFF")
+    assert_colours(decode(data, side=12).pixels, [(grey,) * 3 for grey in GREYS], 3)
+
+
+@pytest.mark.parametrize(("large", "at_once"), [(1, 1), (1 << 30, 4)])
+def test_large_photos_are_decoded_one_at_a_time(monkeypatch, large, at_once):
+    monkeypatch.setattr(read, "LARGE_PIXELS", large)
+    real, inside, most = read._bgr, [], []
+    all_here = threading.Barrier(at_once)
+
+    def watched(image, divisor):
+        inside.append(1)
+        most.append(len(inside))
+        if at_once > 1:
+            all_here.wait(20)
+        else:
+            time.sleep(0.02)
+        inside.pop()
+        return real(image, divisor)
+
+    monkeypatch.setattr(read, "_bgr", watched)
+    data = saved(quadrants(), "PNG")
+    threads = [threading.Thread(target=decode, args=(data,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert max(most) == at_once
+    assert len(most) == 4
+
+
+@pytest.mark.usefixtures("_all_large")
+@pytest.mark.parametrize(
+    ("options", "side", "waits"),
+    [
+        ({}, 12, False),
+        ({}, None, True),
+        ({"progressive": True}, 12, True),
+    ],
+)
+def test_a_large_jpeg_waits_when_it_is_in_memory_whole(options, side, waits):
+    data = saved(quadrants(), "JPEG", **options)
+    done = threading.Event()
+    thread = threading.Thread(target=lambda: (decode(data, side=side), done.set()))
+    with read._ONE_LARGE:
+        thread.start()
+        assert done.wait(0.3 if waits else 20) != waits
+    thread.join()
+    assert done.is_set()
+
+
+def test_decoding_takes_little_more_than_the_pixels():
+    """A process of its own, for its peak is measured; 22 bytes a pixel is what copies of the whole took."""
+    code = (
+        "import io, resource\nfrom PIL import Image\nfrom facesearch.photos.read import decode\n"
+        "def png(side):\n    file = io.BytesIO()\n"
+        "    Image.new('RGBA', (side, side)).save(file, 'PNG', compress_level=1)\n"
+        "    return file.getvalue()\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "large, small = png(4000), png(2000)\ndecode(small)\n"
+        "before = peak()\ndecode(large)\nprint((peak() - before) * 1024 / 4000**2)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert float(ran.stdout) < 9, ran.stderr
 
 
 def sentence(data):

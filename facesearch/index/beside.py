@@ -1,0 +1,36 @@
+"""The files that belong to an index and lie beside it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from facesearch.errors import StorageError
+
+
+def journal_path(path: Path) -> Path:
+    """Give where an index's journal lies."""
+    return path.with_name(path.name + ".journal")
+
+
+def unfinished_path(path: Path) -> Path:
+    """Give where an index is written before it takes the old one's place."""
+    return path.with_name(path.name + ".new")
+
+
+def rebuild_path(path: Path) -> Path:
+    """Give where an index is rebuilt."""
+    return path.with_name(f"{path.stem}.rebuild{path.suffix}")
+
+
+def discard(path: Path) -> None:
+    """Remove an index with its journal and what a killed process left of it.
+
+    Raises:
+        StorageError: They cannot be removed.
+    """
+    try:
+        for file in (path, journal_path(path), unfinished_path(path)):
+            file.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"{os.fspath(path)!r} cannot be removed: {error.strerror}.") from error

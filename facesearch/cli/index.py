@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @model_option
 @click.option("--detector", metavar="NAME", help="What finds the faces.  [default: the model's]")
 @click.option(
-    "--min-face", type=click.IntRange(0), metavar="PX", help="The smallest face that is looked for."
+    "--min-face", type=click.IntRange(0, 65_535), metavar="PX", help="The smallest face that is looked for."
 )
 @click.option(
     "--faces", type=click.Choice(["all", "largest"]), help="Which faces of a photo.  [default: all]"
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     "--exclude",
     multiple=True,
     metavar="GLOB",
-    help="Leave out names or paths; may be repeated. What was taken in before stays: see forget.",
+    help="Leave out names or paths; may be repeated. What is in the index stays.",
 )
 @click.option("--hidden", is_flag=True, help="Take in names that begin with a dot.")
 @click.option("--follow", is_flag=True, help="Follow links to folders and files.")

@@ -22,8 +22,9 @@ from facesearch.index.roots import root_of
 from facesearch.ranking import norms_of
 from facesearch.version import __version__
 
-# Vectors are copied from the old file and the journal in blocks of at least this many rows.
-_BLOCK_ROWS = 2048
+# Vectors are copied from the old file and the journal in blocks of at least this many rows, 2 MB of 2048
+# numbers: memory stays as it was while the photos were looked at.
+_BLOCK_ROWS = 256
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,6 +175,8 @@ def read_journal(path: Path) -> ReadJournal:
                 "Move it away and index again: what it held is embedded anew.",
             ) from error
         end = stop
+    if hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)  # the checksums have touched every page
     return ReadJournal(meta, entries, len(mapped) - end)
 
 

@@ -220,7 +220,9 @@ class _Run:
         began = time.monotonic()
         try:
             if self._new:
-                for photo in pipeline().run(self._new, known=self.known):
+                ready = pipeline()
+                began = time.monotonic()  # a model that had to be fetched is not the photos' time
+                for photo in ready.run(self._new, known=self.known):
                     self.take(photo)
                     on_photo(photo)
         except KeyboardInterrupt:

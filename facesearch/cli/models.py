@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from facesearch.cli.text import write_json
 from facesearch.detect import DETECTORS, gives_landmarks
 
 if TYPE_CHECKING:
     from facesearch.models.store import ModelStore
 
-_SCHEMA = 1
 _FILE = click.Path(path_type=Path)
 
 
@@ -81,7 +80,7 @@ def list_models(as_json: bool) -> None:
 
     listed = list_all(_open_store())
     if as_json:
-        click.echo(json.dumps({"schema": _SCHEMA, "models": [item.as_dict() for item in listed]}, indent=2))
+        write_json({"models": [item.as_dict() for item in listed]})
         return
     for item in listed:
         click.echo(f"{item.name:24} {item.state:10} {item.facts}")

@@ -15,6 +15,7 @@
     |  |- IndexFormat        written by a newer facesearch
     |  |- IndexConflict      made with another model or other settings
     |  `- IndexBusy          another process is writing it
+    |- DatasetError          labelled photos that cannot be measured on
     `- StorageError          a disk that is full, a folder that cannot be written
 
 Each error is a sentence and, as its hint, the next step. The command line prints both;
@@ -97,6 +98,10 @@ class IndexConflict(IndexFileError):
 
 class IndexBusy(IndexFileError):
     """Another process is writing this index."""
+
+
+class DatasetError(FacesearchError):
+    """Labelled photos, or a list of pairs, that cannot be measured on."""
 
 
 class StorageError(FacesearchError):

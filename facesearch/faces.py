@@ -112,7 +112,11 @@ class Match:
         face: The face's number in its photo, 1 for the largest.
         box: Where it is in the upright photo.
         distance: Cosine or euclidean distance to the reference; smaller is nearer.
-        probability: That both are one person; None where the model is not calibrated for it.
+        probability: That both are one person, where that is as likely beforehand as not; None where the model
+            is not calibrated for it.
+        same: Whether the model calls both one person's; None where it is not calibrated.
+        strangers: How many faces of strangers as near as this are to be expected in an index of this size;
+            None where the model is not calibrated.
     """
 
     rank: int
@@ -121,3 +125,5 @@ class Match:
     box: Box
     distance: float
     probability: float | None = None
+    same: bool | None = None
+    strangers: float | None = None

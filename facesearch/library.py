@@ -11,19 +11,17 @@ from typing import TYPE_CHECKING
 
 from platformdirs import user_data_dir
 
-from facesearch.embed import Embedder, card_of, open_embedder
-from facesearch.embed.background import BackgroundEmbedder
 from facesearch.errors import IndexFileError, IndexMissing, ModelMismatch, PhotoError
 from facesearch.faces import PhotoFaces
 from facesearch.index import edit
 from facesearch.index.layout import Layout, Meta, empty_layout
 from facesearch.index.store import check_same_making, index_meta, open_index
+from facesearch.model import Model
 from facesearch.models.store import ModelStore, silent
-from facesearch.pipeline import Pipeline
 from facesearch.rebuild import rebuild_index, with_known
 from facesearch.references import FaceWanted, find_references
 from facesearch.search import Answer, Question, search
-from facesearch.settings import Looking, Runtime, make_meta, make_pipeline
+from facesearch.settings import Looking, Runtime, make_meta
 from facesearch.update import Plan, Report, Wanted, make_plan, update_index
 
 if TYPE_CHECKING:
@@ -74,7 +72,6 @@ class Library:
         self._store = store or ModelStore()
         self._runtime = runtime or Runtime()
         self._notify = notify
-        self._embedders: dict[int, Embedder] = {}
         named = os.fspath(index) if index else os.environ.get("FACESEARCH_INDEX")
         fallback = model or os.environ.get("FACESEARCH_MODEL") or DEFAULT_MODEL
         self.index_path = Path(os.path.realpath(named)) if named else default_index(fallback)
@@ -97,9 +94,14 @@ class Library:
         return meta.model if meta is not None else self._fallback
 
     @cached_property
+    def used(self) -> Model:
+        """Give the model in use."""
+        return Model(self.model, self._store, self._runtime, self._notify)
+
+    @property
     def card(self) -> Card:
         """Give the model's card."""
-        return card_of(self.model, self._store)
+        return self.used.card
 
     @cached_property
     def layout(self) -> Layout:
@@ -157,7 +159,12 @@ class Library:
         meta = make_meta(self.card, looking, held)
         bring = rebuild_index if rebuild else update_index
         report = bring(
-            self.index_path, meta, wanted, lambda: self._pipeline(meta), on_plan=on_plan, on_photo=on_photo
+            self.index_path,
+            meta,
+            wanted,
+            lambda: self.used.pipeline(meta),
+            on_plan=on_plan,
+            on_photo=on_photo,
         )
         self.__dict__.pop("layout", None)
         return report
@@ -225,9 +232,10 @@ class Library:
         meta = layout.meta
         if rotations is not None:
             meta = replace(meta, settings={**meta.settings, "rotations": rotations})
-        pipeline = self._pipeline(meta, few=len(references) <= self._runtime.batch, whole=whole)
+        pipeline = self.used.pipeline(meta, few=len(references) <= self._runtime.batch, whole=whole)
         found, problems = find_references(pipeline, absolute(references), face, on_photo)
-        return Answers(tuple(search(layout, found, question)), tuple(problems))
+        calibration = self.card.calibration.get(str(question.metric))
+        return Answers(tuple(search(layout, found, question, calibration)), tuple(problems))
 
     def forget(self, paths: Iterable[str | os.PathLike[str]]) -> list[str]:
         """Remove photos for good, their copies too, and keep only digests, so as not to take them in again.
@@ -259,31 +267,6 @@ class Library:
         count = edit.move_root(self.index_path, absolute([old])[0], absolute([new])[0])
         self.__dict__.pop("layout", None)
         return count
-
-    def _pipeline(self, meta: Meta, *, few: bool = False, whole: bool = False) -> Pipeline:
-        """Build the pipeline; for a few photos a single inference answers soonest, else several do most."""
-        streams = 1 if few else self._runtime.jobs or os.cpu_count() or 1
-        return make_pipeline(meta, self._embedder(streams), self._runtime, whole=whole)
-
-    def _embedder(self, streams: int) -> Embedder:
-        if streams not in self._embedders:
-            how = self._runtime
-
-            def opening() -> Embedder:
-                return open_embedder(
-                    self.model,
-                    store=self._store,
-                    runtime=how.runtime,
-                    precision=how.precision,
-                    device=how.device,
-                    streams=streams,
-                    notify=self._notify,
-                )
-
-            # A model that has to be fetched is opened here and now: its messages come before the work.
-            here = self._store.installed(self.model)
-            self._embedders[streams] = BackgroundEmbedder(self.card, opening) if here else opening()
-        return self._embedders[streams]
 
 
 def default_index(model: str) -> Path:

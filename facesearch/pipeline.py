@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.detect import Detector
+from facesearch.detect.align import align_face
 from facesearch.detect.crop import crop_face
 from facesearch.embed import Embedder
 from facesearch.errors import UnreadablePhoto
@@ -134,10 +135,13 @@ class Pipeline:
         scale = picture.scale
         faces = [_scaled(face, scale, picture.width, picture.height) for face in faces]
         picture = self._with_detail(content, picture, faces)
-        return faces, [
-            crop_face(picture.pixels, _scaled(face, 1 / picture.scale), size=card.size, margin=self._margin)
-            for face in faces
-        ]
+        return faces, [self._crop(picture.pixels, _scaled(face, 1 / picture.scale)) for face in faces]
+
+    def _crop(self, pixels: NDArray[np.uint8], face: Face) -> NDArray[np.uint8]:
+        card = self.embedder.card
+        if card.landmarks and face.landmarks is not None:
+            return align_face(pixels, face.landmarks, size=card.size, margin=self._margin)
+        return crop_face(pixels, face, size=card.size, margin=self._margin)
 
     @property
     def _margin(self) -> float:

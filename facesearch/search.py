@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.faces import Box, Match
+from facesearch.errors import ModelError
 from facesearch.index.layout import Layout
+from facesearch.models.calibration import Calibration
 from facesearch.ranking import Metric, Neighbours, nearest
 
 
@@ -40,6 +43,7 @@ class Question:
         top: How many matches for each reference, at most.
         metric: Which distance; None for the model's own in `Library.query`, for cosine in `search`.
         threshold: Matches farther than this are left out.
+        min_probability: Matches that are less likely one person's are left out.
         by: "photo": each photo once, with its best face; "face": each face.
         include_self: Whether the reference's own file may be among its matches.
         unique: Whether copies of one photo count once.
@@ -48,7 +52,8 @@ class Question:
 
     top: int = 4
     metric: Metric | None = None
-    threshold: float = np.inf
+    threshold: float = math.inf
+    min_probability: float = 0.0
     by: Literal["photo", "face"] = "photo"
     include_self: bool = False
     unique: bool = False
@@ -63,45 +68,116 @@ class Answer:
     matches: tuple[Match, ...]
 
 
-def search(layout: Layout, references: Sequence[Reference], question: Question) -> list[Answer]:
+def search(
+    layout: Layout,
+    references: Sequence[Reference],
+    question: Question,
+    calibration: Calibration | None = None,
+) -> list[Answer]:
     """Rank an index by distance to references; ties by path, then by face.
 
-    Fused references are one: the mean of their vectors, each of unit length where the metric is cosine.
+    The distance to fused references is the mean of the distances to each, by euclidean distance their root
+    mean square.
+
+    Args:
+        layout: The index.
+        references: The faces that are looked for.
+        question: What is asked of them.
+        calibration: What the metric's distances say about persons; None where that is not known.
 
     Returns:
         One answer for each reference in order; one in all with `together`.
+
+    Raises:
+        ModelError: A probability is asked for, and there is no calibration.
     """
+    limit = _limit(question, calibration)
     asked = [tuple(references)] if question.together and references else [(one,) for one in references]
     if not asked:
         return []
     metric = question.metric or "cosine"
     own = [_own_photos(layout, group, question) for group in asked]
-    queries = np.stack([_fused(group, metric) for group in asked])
+    fused = [_Fused.of(group, metric) for group in asked]
     found = nearest(
         layout.vectors,
         layout.norms,
-        queries,
+        np.stack([one.vector for one in fused]),
         # Matches in the reference's own photo are taken out afterwards.
         question.top + max(_places(layout, photos, question) for photos in own),
         metric,
         groups=_groups(layout, question),
-        threshold=question.threshold,
+        threshold=max((one.to_vector(limit) for one in fused), default=limit),
     )
     return [
-        Answer(group, _matches(layout, neighbours, photos, question.top))
-        for group, neighbours, photos in zip(asked, found, own, strict=True)
+        Answer(group, _matches(layout, one.near(neighbours, limit), photos, question.top, calibration))
+        for group, one, neighbours, photos in zip(asked, fused, found, own, strict=True)
     ]
 
 
-def _fused(references: Sequence[Reference], metric: Metric) -> NDArray[np.float32]:
-    if len(references) == 1:
-        return references[0].vector
-    vectors = np.stack([reference.vector for reference in references]).astype(np.float64)
-    if metric == "cosine":
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        vectors /= np.where(lengths > 0, lengths, 1.0)
-    mean: NDArray[np.float64] = vectors.mean(axis=0)
-    return mean.astype(np.float32)
+def _limit(question: Question, calibration: Calibration | None) -> float:
+    """Give the largest distance that is wanted."""
+    if question.min_probability <= 0:
+        return question.threshold
+    if calibration is None:
+        raise ModelError(
+            "This model's distances are not calibrated for this metric, so they give no probabilities.",
+            "Use --threshold, or measure them on people of your own: `facesearch evaluate DIR --calibrate`.",
+        )
+    return min(question.threshold, calibration.distance(question.min_probability))
+
+
+@dataclass(frozen=True, slots=True)
+class _Fused:
+    """References as one vector that orders faces as the mean of the distances to each does.
+
+    By cosine, with unit vectors u and their mean m, the mean of 1 - u.x is 1 - |m| (m/|m|).x; by euclidean
+    distance the mean of |u - x|^2 is |m - x|^2 plus the references' own spread around m. So a distance from m gives the mean
+    distance, which is what the calibration, made of single faces, knows.
+
+    Attributes:
+        vector: (dim,) float32.
+        metric: Which distance.
+        length: Of the mean of the unit vectors; 1 for a single reference.
+        spread: The mean square distance of the references from their mean; 0 for a single one.
+    """
+
+    vector: NDArray[np.float32]
+    metric: Metric
+    length: float = 1.0
+    spread: float = 0.0
+
+    @classmethod
+    def of(cls, references: Sequence[Reference], metric: Metric) -> _Fused:
+        """Fuse references."""
+        if len(references) == 1:
+            return cls(references[0].vector, metric)
+        vectors = np.stack([reference.vector for reference in references]).astype(np.float64)
+        if metric == "cosine":
+            lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+            vectors /= np.where(lengths > 0, lengths, 1.0)
+        mean = vectors.mean(axis=0)
+        spread = float(((vectors - mean) ** 2).sum(axis=1).mean())
+        return cls(mean.astype(np.float32), metric, float(np.linalg.norm(mean)), spread)
+
+    def to_vector(self, distance: float) -> float:
+        """Give the distance from `vector` of what has this mean distance; below 0 where nothing has."""
+        if self.length == 1.0 and self.spread == 0.0:
+            return distance
+        if self.metric == "cosine":
+            # Rounded up by a little: `near` looks again.
+            return 1.0 - (1.0 - distance) / max(self.length, 1e-12) + 1e-9
+        return math.sqrt(square) if (square := distance**2 - self.spread) >= 0 else -1.0
+
+    def near(self, found: Neighbours, limit: float) -> Neighbours:
+        """Give mean distances in place of those from `vector`, and leave out what lies beyond the limit."""
+        if self.length == 1.0 and self.spread == 0.0:
+            distances = found.distances
+        elif self.metric == "cosine":
+            distances = 1.0 - self.length * (1.0 - found.distances)
+        else:
+            distances = np.sqrt(found.distances**2 + self.spread)
+        keep = distances <= limit
+        return Neighbours(found.rows[keep], distances[keep])
 
 
 def _own_photos(layout: Layout, references: Sequence[Reference], question: Question) -> frozenset[int]:
@@ -139,11 +215,24 @@ def _groups(layout: Layout, question: Question) -> NDArray[np.int64] | NDArray[n
     return groups
 
 
-def _matches(layout: Layout, neighbours: Neighbours, own: frozenset[int], top: int) -> tuple[Match, ...]:
+def _matches(
+    layout: Layout, neighbours: Neighbours, own: frozenset[int], top: int, calibration: Calibration | None
+) -> tuple[Match, ...]:
     matches: list[Match] = []
     for row, distance in zip(neighbours.rows.tolist(), neighbours.distances.tolist(), strict=True):
         photo = int(layout.photo[row])
         if photo not in own and len(matches) < top:
             number = row - layout.faces_of(photo).start + 1
             matches.append(Match(len(matches) + 1, layout.path(photo), number, layout.box(row), distance))
-    return tuple(matches)
+    return tuple(_judged(match, layout.face_count, calibration) for match in matches)
+
+
+def _judged(match: Match, faces: int, calibration: Calibration | None) -> Match:
+    if calibration is None:
+        return match
+    return replace(
+        match,
+        probability=calibration.probability(match.distance),
+        same=match.distance <= calibration.threshold,
+        strangers=faces * calibration.stranger_rate(match.distance),
+    )

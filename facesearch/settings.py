@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from facesearch.detect import Detector, open_detector
+from facesearch.detect import Detector, gives_landmarks, open_detector
+from facesearch.errors import ModelError
 from facesearch.index.layout import Meta
+from facesearch.models.store import ModelStore, Notify, silent
 from facesearch.pipeline import DEFAULT_BATCH, Choice, Pipeline, all_faces, largest_face
 
 if TYPE_CHECKING:
@@ -70,24 +72,37 @@ def make_meta(card: Card, looking: Looking, held: Meta | None) -> Meta:
     return Meta(card.name, card.digest, card.dim, detector, settings)
 
 
-def make_pipeline(meta: Meta, embedder: Embedder, runtime: Runtime, *, whole: bool = False) -> Pipeline:
+def make_pipeline(
+    meta: Meta,
+    embedder: Embedder,
+    runtime: Runtime,
+    *,
+    store: ModelStore | None = None,
+    notify: Notify = silent,
+    whole: bool = False,
+) -> Pipeline:
     """Build the pipeline that makes an index, or that looks at references for it.
 
     Args:
         meta: What makes the index.
         embedder: The model.
         runtime: How it is run.
+        store: Where the detectors' networks lie.
+        notify: Is told of a network that is fetched, in sentences.
         whole: Whether each photo as a whole is a face.
 
     Raises:
         FacesearchError: There is no such detector.
+        ModelError: The detector gives no landmarks, and the model wants aligned faces.
+        FetchFailed: The detector's network is not here and could not be fetched.
     """
     detector: Detector | None = None
     if not whole:
+        _check_landmarks(embedder.card, meta.detector)
         settings: dict[str, object] = {"rotations": meta.settings.get("rotations", False)}
         if meta.settings.get("min_face"):
             settings["min_face"] = meta.settings["min_face"]
-        detector = open_detector(meta.detector, **settings)
+        detector = open_detector(meta.detector, settings, store=store, notify=notify)
     choose: Choice = largest_face if meta.settings.get("faces") == "largest" else all_faces
     # A reference is cropped as the index's faces were, also where a newer card says otherwise.
     margin = meta.settings.get("margin")
@@ -99,3 +114,11 @@ def make_pipeline(meta: Meta, embedder: Embedder, runtime: Runtime, *, whole: bo
         batch=runtime.batch,
         margin=float(margin) if isinstance(margin, int | float) else None,
     )
+
+
+def _check_landmarks(card: Card, detector: str) -> None:
+    if card.landmarks and not gives_landmarks(detector):
+        raise ModelError(
+            f"The model {card.name} wants faces aligned by landmarks, and the detector {detector} gives none.",
+            f"Leave out --detector, for {card.detector}.",
+        )

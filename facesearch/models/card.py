@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from itertools import pairwise
+from typing import Any, ClassVar, Literal, TypeVar
 
 from facesearch.errors import ModelBroken
+from facesearch.models.calibration import Calibration
+from facesearch.models.checked import flag, number, prose, row, rows, table, text, whole
 
 Metric = Literal["cosine", "euclidean"]
 Color = Literal["bgr", "rgb"]
@@ -18,6 +20,7 @@ Channels = tuple[float, float, float]
 NETWORK = "network.xml"
 WEIGHTS = "network.bin"
 TENSORS = "tensors.npz"
+ONNX = "network.onnx"
 
 # A name is also a folder's, so it can hold neither "..", nor a backslash, nor start with a dot.
 NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,62}(/[A-Za-z0-9][\w.+-]{0,62})?", re.ASCII)
@@ -26,6 +29,8 @@ NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,62}(/[A-Za-z0-9][\w.+-]{0,62})?", re.AS
 SLASH = "="
 
 _FORMAT = 1
+
+_AnyCard = TypeVar("_AnyCard", bound="StoredCard")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,60 +41,41 @@ class StoredFile:
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
-class Card:
-    """What a network expects, what it gives, and where it comes from.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredCard:
+    """What the cards of all networks say, whatever they are for.
 
     Attributes:
-        name: The model's name, as `--model` takes it.
-        dim: Numbers in a vector.
-        size: Height and width of a crop in pixels.
-        margin: How much of the face's box is added on each side before cropping (0.4 = 40 %).
-        detector: The detector that the model was measured with.
-        landmarks: Whether crops are aligned by landmarks; the detector has to give them then.
-        metric: The distance that suits the model.
-        thresholds: For each metric, the distance under which two faces are called the same.
-        calibration: For each metric, slope and intercept of the logistic map from distance to probability.
-        measured_on: The data and the date of margin, thresholds and calibration.
+        name: The network's name.
+        measured_on: The data and the date of what was measured of it, calibration excepted.
         licence: The weights' licence.
         source: Where the weights come from.
-        digest: Of the weights, "algorithm:hex"; an index remembers it.
-        color: The order of channels that the network was trained on; crops are BGR whatever it is.
-        mean: Taken from each channel, in the network's order; crops hold 0 to 255.
-        scale: What each channel is divided by then.
-        files: The model's files as they were stored; empty for a card that only stands in the code.
+        digest: Of the weights, "algorithm:hex"; an index remembers that of its model.
+        files: The network's files as they were stored; empty for a card that only stands in the code.
     """
 
+    kind: ClassVar[str]
+    needs: ClassVar[tuple[str, ...]]
+
     name: str
-    dim: int
-    size: tuple[int, int]
-    margin: float
-    detector: str
-    landmarks: bool = False
-    metric: Metric = "cosine"
-    thresholds: dict[str, float] = field(default_factory=dict)
-    calibration: dict[str, tuple[float, float]] = field(default_factory=dict)
     measured_on: str = ""
     licence: str = ""
     source: str = ""
     digest: str = ""
-    color: Color = "bgr"
-    mean: Channels = (0.0, 0.0, 0.0)
-    scale: Channels = (1.0, 1.0, 1.0)
     files: dict[str, StoredFile] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Write the card as indented JSON."""
-        return json.dumps({"format": _FORMAT, **asdict(self)}, indent=2) + "\n"
+        return json.dumps({"format": _FORMAT, "kind": self.kind, **asdict(self)}, indent=2) + "\n"
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> Card:
-        """Read a card that may come from anyone.
+    def from_json(cls: type[_AnyCard], text: str | bytes) -> _AnyCard:
+        """Read a card that may come from anyone; called on `StoredCard`, one of any kind.
 
         A key that this version does not know is refused: it may change what the network wants.
 
         Raises:
-            ModelBroken: What is written is not a card; the sentence names the key.
+            ModelBroken: What is written is no such card; the sentence names the key.
         """
         try:
             data = json.loads(text)
@@ -102,8 +88,55 @@ class Card:
                 "The model's card was written in a format that this version does not know.",
                 "Install a newer facesearch, or fetch the model again.",
             )
-        _check_keys(data)
-        return cls(**{key: _checked(key, value) for key, value in data.items()})
+        kind = data.pop("kind", Card.kind)
+        kinds: tuple[type[StoredCard], ...] = (Card, DetectorCard)
+        found = next((one for one in kinds if one.kind == kind), None)
+        if found is None or not issubclass(found, cls):
+            raise ModelBroken(f"The card is of another kind than is wanted: {str(kind)[:80]!r}.")
+        _check_keys(found, data)
+        return found(**{key: _checked(key, value) for key, value in data.items()})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card(StoredCard):
+    """What a network that gives vectors expects, what it gives, and what its distances mean.
+
+    Attributes:
+        dim: Numbers in a vector.
+        size: Height and width of a crop in pixels.
+        margin: How much of the face's box is added on each side before cropping (0.4 = 40 %).
+        detector: The detector that the model was measured with.
+        landmarks: Whether crops are aligned by landmarks; the detector has to give them then.
+        identity: Whether the network was taught who people are; one that was not measures looks.
+        metric: The distance that suits the model.
+        calibration: For each metric, what a distance says about persons.
+        color: The order of channels that the network was trained on; crops are BGR whatever it is.
+        mean: Taken from each channel, in the network's order; crops hold 0 to 255.
+        scale: What each channel is divided by then.
+    """
+
+    kind: ClassVar[str] = "embedder"
+    needs: ClassVar[tuple[str, ...]] = (NETWORK, WEIGHTS)
+
+    dim: int
+    size: tuple[int, int]
+    margin: float
+    detector: str
+    landmarks: bool = False
+    identity: bool = False
+    metric: Metric = "cosine"
+    calibration: dict[str, Calibration] = field(default_factory=dict)
+    color: Color = "bgr"
+    mean: Channels = (0.0, 0.0, 0.0)
+    scale: Channels = (1.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectorCard(StoredCard):
+    """What is to be known of a detector's network; the rest its code knows."""
+
+    kind: ClassVar[str] = "detector"
+    needs: ClassVar[tuple[str, ...]] = (ONNX,)
 
 
 def check_name(name: str) -> str:
@@ -120,13 +153,13 @@ def check_name(name: str) -> str:
     return name
 
 
-def _check_keys(data: Mapping[str, Any]) -> None:
-    known = {item.name for item in fields(Card)}
+def _check_keys(kind: type[StoredCard], data: Mapping[str, Any]) -> None:
+    known = {item.name: item for item in fields(kind)}
     for key in data:
         if key not in known:
             raise ModelBroken(f"The model's card has a key that this version does not know: {key!r}.")
-    for key in ("name", "dim", "size", "margin", "detector"):
-        if key not in data:
+    for key, item in known.items():
+        if key not in data and item.default is MISSING and item.default_factory is MISSING:
             raise ModelBroken(f"The model's card does not say its {key}.")
 
 
@@ -138,85 +171,56 @@ def _checked(key: str, value: Any) -> Any:  # noqa: ANN401 - JSON
         raise ModelBroken(f"The model's card holds no usable {key}: {str(value)[:80]!r}.") from error
 
 
-def _whole(low: int, high: int) -> Callable[[Any], int]:
-    def read(value: Any) -> int:  # noqa: ANN401 - JSON
-        if type(value) is not int or not low <= value <= high:
-            raise ValueError
-        return value
-
-    return read
-
-
-def _number(low: float, high: float) -> Callable[[Any], float]:
-    def read(value: Any) -> float:  # noqa: ANN401 - JSON
-        if type(value) not in (int, float) or not math.isfinite(value) or not low <= value <= high:
-            raise ValueError
-        return float(value)
-
-    return read
-
-
-def _text(pattern: str) -> Callable[[Any], str]:
-    def read(value: Any) -> str:  # noqa: ANN401 - JSON
-        if not isinstance(value, str) or not re.fullmatch(pattern, value, re.ASCII):
-            raise ValueError
-        return value
-
-    return read
-
-
-def _prose(value: Any) -> str:  # noqa: ANN401 - JSON
-    if not isinstance(value, str) or len(value) > 4000 or not value.isprintable():
-        raise ValueError
-    return value
-
-
-def _flag(value: Any) -> bool:  # noqa: ANN401 - JSON
-    if not isinstance(value, bool):
-        raise ValueError
-    return value
-
-
-def _row(read: Callable[[Any], Any], length: int) -> Callable[[Any], tuple[Any, ...]]:
-    def read_row(value: Any) -> tuple[Any, ...]:  # noqa: ANN401 - JSON
-        if not isinstance(value, list) or len(value) != length:
-            raise ValueError
-        return tuple(read(item) for item in value)
-
-    return read_row
-
-
-def _table(read_key: Callable[[Any], str], read: Callable[[Any], Any]) -> Callable[[Any], dict[str, Any]]:
-    def read_table(value: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
-        return {read_key(key): read(item) for key, item in value.items()}
-
-    return read_table
-
-
 def _stored_file(value: Any) -> StoredFile:  # noqa: ANN401 - JSON
     size, sha256 = value["size"], value["sha256"]
-    return StoredFile(_whole(0, 1 << 40)(size), _text("[0-9a-f]{64}")(sha256))
+    return StoredFile(whole(0, 1 << 40)(size), text("[0-9a-f]{64}")(sha256))
 
 
-_METRIC = _text("cosine|euclidean")
+def _rising(value: Any) -> tuple[tuple[float, float], ...]:  # noqa: ANN401 - JSON
+    """Read pairs of numbers of which both rise from each to the next."""
+    table: tuple[tuple[float, float], ...] = rows(row(number(0, _LARGE), 2), 2, 100)(value)
+    if any(low >= high for before, after in pairwise(table) for low, high in zip(before, after, strict=True)):
+        raise ValueError
+    if not 0 < table[0][0] < table[-1][0] <= 1:
+        raise ValueError
+    return table
+
+
+def _calibration(value: Any) -> Calibration:  # noqa: ANN401 - JSON
+    if set(value) != set(_CALIBRATION):
+        raise ValueError
+    return Calibration(**{key: read(value[key]) for key, read in _CALIBRATION.items()})
+
+
+_METRIC = text("cosine|euclidean")
 _LARGE = 1e9
 
+_CALIBRATION: Mapping[str, Callable[[Any], Any]] = {
+    "threshold": number(0, _LARGE),
+    "slope": number(1e-9, _LARGE),
+    "intercept": number(-_LARGE, _LARGE),
+    "strangers": _rising,
+    "data": prose,
+    "date": text(r"\d{4}-\d\d-\d\d"),
+    "own": flag,
+}
+
 _READERS: Mapping[str, Callable[[Any], Any]] = {
-    "name": _text(NAME.pattern),
-    "dim": _whole(1, 1 << 20),
-    "size": _row(_whole(8, 4096), 2),
-    "margin": _number(0, 10),
-    "detector": _text(r"[a-z][\w-]{0,40}"),
-    "landmarks": _flag,
+    "name": text(NAME.pattern),
+    "dim": whole(1, 1 << 20),
+    "size": row(whole(8, 4096), 2),
+    "margin": number(0, 10),
+    "detector": text(r"[a-z][\w-]{0,40}"),
+    "landmarks": flag,
+    "identity": flag,
     "metric": _METRIC,
-    "thresholds": _table(_METRIC, _number(0, _LARGE)),
-    "calibration": _table(_METRIC, _row(_number(-_LARGE, _LARGE), 2)),
-    "measured_on": _prose,
-    "licence": _prose,
-    "source": _prose,
-    "digest": _text(r"[a-z0-9-]{1,40}:[0-9a-f]{8,128}|"),
-    "color": _text("bgr|rgb"),
-    "mean": _row(_number(-_LARGE, _LARGE), 3),
-    "scale": _row(_number(1e-9, _LARGE), 3),
-    "files": _table(_text(r"network\.xml|network\.bin|tensors\.npz"), _stored_file),
+    "calibration": table(_METRIC, _calibration),
+    "measured_on": prose,
+    "licence": prose,
+    "source": prose,
+    "digest": text(r"[a-z0-9-]{1,40}:[0-9a-f]{8,128}|"),
+    "color": text("bgr|rgb"),
+    "mean": row(number(-_LARGE, _LARGE), 3),
+    "scale": row(number(1e-9, _LARGE), 3),
+    "files": table(text(r"network\.(xml|bin|onnx)|tensors\.npz"), _stored_file),
 }

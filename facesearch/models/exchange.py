@@ -9,7 +9,7 @@ from pathlib import Path
 
 from facesearch.errors import ModelBroken, ModelError
 from facesearch.models.archive import copy_members, read_member
-from facesearch.models.card import SLASH, Card
+from facesearch.models.card import SLASH, StoredCard
 from facesearch.models.digest import check_digest
 from facesearch.models.landing import storage_errors
 from facesearch.models.store import CARD, CARD_LIMIT, ModelStore
@@ -60,13 +60,13 @@ def is_exported(file: Path) -> bool:
         raise ModelBroken(f"{file.name} is not a whole archive: {error}.") from error
 
 
-def unpack_model(archive: Path, folder: Path) -> Card:
+def unpack_model(archive: Path, folder: Path) -> StoredCard:
     """Take a model out of an archive that `export_model` wrote; give its card.
 
     Raises:
         ModelBroken: The archive is damaged, or a file in it is not what its card says.
     """
-    card = Card.from_json(read_member(archive, CARD, CARD_LIMIT))
+    card = StoredCard.from_json(read_member(archive, CARD, CARD_LIMIT))
     copy_members(archive, {file: stored.size for file, stored in card.files.items()}, folder)
     for file, stored in card.files.items():
         check_digest(folder / file, f"sha256:{stored.sha256}")

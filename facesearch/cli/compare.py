@@ -1,0 +1,172 @@
+"""`facesearch compare`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from facesearch.cli.comparison import FORMATS
+from facesearch.cli.options import (
+    AnyPath,
+    json_option,
+    make_runtime,
+    model_option,
+    quiet_option,
+    runtime_options,
+)
+from facesearch.cli.progress import Progress
+from facesearch.cli.text import escaped, write
+
+if TYPE_CHECKING:
+    from facesearch.compare import Comparison
+    from facesearch.model import Model
+
+# With fewer photos than these a bar would be gone before it is read.
+MANY = 20
+
+
+@click.command("compare", short_help="Say how similar faces are, and whether they are one person's.")
+@click.argument("photos", nargs=-1, type=AnyPath(), metavar="A B...")
+@model_option
+@click.option(
+    "--metric", type=click.Choice(["cosine", "euclidean"]), help="Which distance.  [default: the model's]"
+)
+@click.option(
+    "--face", type=click.IntRange(1), metavar="N", help="Take face N of each photo, 1 for the largest."
+)
+@click.option("--whole", is_flag=True, help="The photos are nothing but the faces.")
+@click.option("--rotations/--no-rotations", default=None, help="Look at the photos in all four orientations.")
+@click.option(
+    "--files-from", metavar="FILE", type=AnyPath(), help="Read photos from a file, one a line; - is stdin."
+)
+@click.option("--files0-from", metavar="FILE", type=AnyPath(), help="The same, each ended by a zero byte.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(list(FORMATS)),
+    help="How the figures are written.  [default: text]",
+)
+@json_option
+@click.option("--sheet", metavar="FILE.jpg", type=AnyPath(), help="Draw the pairs, the nearest first.")
+@runtime_options
+@quiet_option
+def command(photos: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 (click's options by name)
+    """Say how similar the faces of two photos are; of more photos, each with each.
+
+    The largest face of each photo is taken. The smaller a distance, the nearer; similarity is 1 - cosine
+    distance. Where the model was measured on labelled pairs of faces, there is a probability that both are
+    one person's, given that this is as likely beforehand as not, and a verdict by the threshold.
+
+    Who a face is, only a model can tell that was taught to: sface was. resnet50 says how alike two
+    pictures of faces look.
+
+    \b
+    Examples:
+      facesearch compare a.jpg b.jpg --model sface
+      facesearch compare a.jpg b.jpg c.jpg --model sface --sheet pairs.jpg
+      facesearch compare group.jpg other.jpg --face 2
+      find photos -name '*.jpg' -print0 | facesearch compare --files0-from - --format csv
+
+    csv: one record a pair, the columns a, b, face_a, face_b, distance, similarity, probability, verdict;
+    empty is what is not known.
+
+    Exit status: 0 whatever the verdict, 1 fewer than two photos show a face, 2 any error, 130 interrupted.
+    """  # noqa: D301
+    _refuse_contradictions(options)
+    sys.exit(_answer(_photos(photos, options), options))
+
+
+def _refuse_contradictions(options: dict[str, Any]) -> None:
+    """Find out before the work, not after it, what cannot be done."""
+    if options["as_json"] and options["form"] not in (None, "json"):
+        raise click.UsageError(f"--json or --format {options['form']}: choose one.")
+    if options["face"] and options["whole"]:
+        raise click.UsageError("--face or --whole: choose one.")
+    if options["sheet"]:
+        from facesearch.show.sheet import sheet_format
+
+        sheet_format(Path(options["sheet"]))
+
+
+def _photos(named: tuple[str, ...], options: dict[str, Any]) -> list[str]:
+    from facesearch.cli.reflist import read_list
+
+    photos = list(named)
+    for name, end in (("files_from", b"\n"), ("files0_from", b"\0")):
+        if options[name]:
+            photos += read_list(options[name], end)
+    if len(photos) < 2 and not (options["files_from"] or options["files0_from"]):
+        raise click.UsageError("Name at least two photos, or --files-from a list of them.")
+    return photos
+
+
+def _answer(photos: list[str], options: dict[str, Any]) -> int:
+    """Compare, write and draw; give the exit status."""
+    from facesearch.compare import compare
+
+    quiet = options["quiet"]
+    model = _model(options)
+    if not quiet and not model.card.identity:
+        click.echo(
+            f"{model.name} measures how alike two pictures of faces look, not who is on them: "
+            "`--model sface` tells people apart.",
+            err=True,
+        )
+    with Progress(quiet=quiet or len(photos) < MANY) as progress:
+        progress.start(len(photos))
+        comparison = compare(
+            photos,
+            model,
+            metric=options["metric"],
+            face=options["face"] or "largest",
+            whole=options["whole"],
+            rotations=options["rotations"],
+            on_photo=progress.photo,
+        )
+    _say(comparison, options)
+    form = "json" if options["as_json"] else options["form"] or "text"
+    for piece in FORMATS[form](comparison, model.name):
+        write(piece)
+    if options["sheet"] and comparison.pair_count:
+        from facesearch.cli.comparison import write_sheet
+
+        write_sheet(comparison, model.name, options["sheet"])
+    return _status(comparison)
+
+
+def _model(options: dict[str, Any]) -> Model:
+    from facesearch.library import DEFAULT_MODEL
+    from facesearch.model import Model
+    from facesearch.models.store import ModelStore, silent
+
+    def notify(message: str) -> None:
+        click.echo(message, err=True)
+
+    name = options["model"] or os.environ.get("FACESEARCH_MODEL") or DEFAULT_MODEL
+    return Model(name, ModelStore(), make_runtime(options), silent if options["quiet"] else notify)
+
+
+def _say(comparison: Comparison, options: dict[str, Any]) -> None:
+    """Say on stderr what was looked at, what gave no face, and whether too little is left."""
+    quiet, found = options["quiet"], comparison.references
+    if options["verbose"] and not quiet:
+        for one in found:
+            box = one.box
+            where = f"at {box.x},{box.y} of {box.width}x{box.height} pixels"
+            click.echo(f"{escaped(one.path)}: face {one.face} compared, {where}", err=True)
+    for _, error in comparison.problems:
+        click.echo(f"facesearch: {escaped(error.message)} {error.hint}".rstrip(), err=True)
+    if not quiet and len(found) < 2:
+        click.echo(f"A comparison takes two faces, and {len(found) or 'none'} was found.", err=True)
+
+
+def _status(comparison: Comparison) -> int:
+    from facesearch.errors import NoFace
+
+    if any(not isinstance(error, NoFace) for _, error in comparison.problems):
+        return 2
+    return 0 if comparison.pair_count else 1

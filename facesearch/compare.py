@@ -1,0 +1,164 @@
+"""Faces of some photos, each compared with each: distances, probabilities, verdicts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facesearch.errors import PhotoError
+from facesearch.faces import PhotoFaces
+from facesearch.model import Model
+from facesearch.models.calibration import Calibration
+from facesearch.ranking import Metric, distances
+from facesearch.references import FaceWanted, find_references
+from facesearch.search import Reference
+from facesearch.settings import Looking, make_meta
+
+SAME, DIFFERENT = "same person", "different people"
+# A model that was not taught who people are can tell no more than this.
+ALIKE, UNLIKE = "look alike", "look different"
+
+
+@dataclass(frozen=True, slots=True)
+class FacePair:
+    """Two of the faces that were compared.
+
+    Attributes:
+        a: The place of the one among the references, from 0.
+        b: That of the other, above a.
+        distance: By the comparison's metric; smaller is nearer.
+        similarity: 1 - cosine distance; None where the metric is another.
+        probability: That both are one person; None where the model is not calibrated for the metric.
+        verdict: What the threshold says of them; None where there is none.
+    """
+
+    a: int
+    b: int
+    distance: float
+    similarity: float | None
+    probability: float | None
+    verdict: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What came of comparing n faces.
+
+    Attributes:
+        references: The faces, in the order of their photos.
+        problems: Photos that gave no face, with the reason.
+        metric: Which distance.
+        distances: (n, n) float64, exact; symmetric, 0 from each face to itself.
+        calibration: What the model's distances say about persons; None where that was not measured.
+        identity: Whether the model was taught who people are; else its verdicts are about looks.
+    """
+
+    references: tuple[Reference, ...]
+    problems: tuple[tuple[str, PhotoError], ...]
+    metric: Metric
+    distances: NDArray[np.float64]
+    calibration: Calibration | None
+    identity: bool
+
+    @property
+    def similarities(self) -> NDArray[np.float64] | None:
+        """Give 1 - cosine distance, (n, n) float64; None where the metric is another."""
+        return 1.0 - self.distances if self.metric == "cosine" else None
+
+    @cached_property
+    def probabilities(self) -> NDArray[np.float64] | None:
+        """Give the probability that two faces are one person's, (n, n) float64; None where not calibrated."""
+        if self.calibration is None:
+            return None
+        told = [self.calibration.probability(distance) for distance in self.distances.ravel().tolist()]
+        return np.array(told, np.float64).reshape(self.distances.shape)
+
+    @property
+    def threshold(self) -> float | None:
+        """Give the distance up to which two faces are called one person's; None where not calibrated."""
+        return None if self.calibration is None else self.calibration.threshold
+
+    def pair(self, a: int, b: int) -> FacePair:
+        """Give what there is to say of two faces, by their places."""
+        distance = float(self.distances[a, b])
+        similarity = 1.0 - distance if self.metric == "cosine" else None
+        if self.calibration is None:
+            return FacePair(a, b, distance, similarity, None, None)
+        near, far = (SAME, DIFFERENT) if self.identity else (ALIKE, UNLIKE)
+        verdict = near if distance <= self.calibration.threshold else far
+        return FacePair(a, b, distance, similarity, self.calibration.probability(distance), verdict)
+
+    @property
+    def pair_count(self) -> int:
+        """Give the number of pairs."""
+        return len(self.references) * (len(self.references) - 1) // 2
+
+    def pairs(self) -> Iterator[FacePair]:
+        """Give every pair, in the order of the references."""
+        count = len(self.references)
+        return (self.pair(a, b) for a in range(count) for b in range(a + 1, count))
+
+    def nearest_pairs(self, most: int) -> list[FacePair]:
+        """Give the nearest pairs, nearest first, ties in the order of the references.
+
+        Args:
+            most: How many at most.
+        """
+        first, second = np.triu_indices(len(self.references), 1)
+        order = np.argsort(self.distances[first, second], kind="stable")[:most]
+        return [self.pair(a, b) for a, b in zip(first[order].tolist(), second[order].tolist(), strict=True)]
+
+
+def compare(
+    photos: Sequence[str | os.PathLike[str]],
+    model: Model,
+    *,
+    metric: Metric | None = None,
+    face: FaceWanted = "largest",
+    whole: bool = False,
+    rotations: bool | None = None,
+    on_photo: Callable[[PhotoFaces], None] = lambda photo: None,
+) -> Comparison:
+    """Compare the faces of some photos, each with each; a photo that is named twice counts twice.
+
+    Args:
+        photos: Photos that show a face each; those that do not are among the problems.
+        model: What turns the faces into vectors.
+        metric: Which distance; None for the model's own.
+        face: Which face of each photo: a number (1 for the largest), "largest" or "all".
+        whole: Whether each photo as a whole is the face, cut out already.
+        rotations: Whether photos without an upright face are looked at in the other three orientations.
+        on_photo: Told of each photo that was looked at.
+
+    Raises:
+        FacesearchError: The model is not as it has to be.
+    """
+    card = model.card
+    metric = metric or card.metric
+    meta = make_meta(card, Looking(rotations=rotations), None)
+    pipeline = model.pipeline(meta, few=len(photos) <= model.runtime.batch, whole=whole)
+    found, problems = find_references(pipeline, [os.path.abspath(one) for one in photos], face, on_photo)
+    return Comparison(
+        tuple(found),
+        tuple(problems),
+        metric,
+        _distances([one.vector for one in found], metric),
+        card.calibration.get(metric),
+        card.identity,
+    )
+
+
+def _distances(vectors: Sequence[NDArray[np.float32]], metric: Metric) -> NDArray[np.float64]:
+    """Give the distances of n vectors to each other, (n, n) float64."""
+    result = np.zeros((len(vectors), len(vectors)), np.float64)
+    # Each pair once: the other way round its last bit may be another.
+    for place in range(len(vectors) - 1):
+        others = slice(place + 1, None)
+        result[place, others] = distances(vectors[place], np.stack(vectors[others]), metric)
+        result[others, place] = result[place, others]
+    return result

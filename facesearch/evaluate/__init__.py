@@ -1,0 +1,1 @@
+"""How well models tell people apart: labelled photos in, figures and plots out."""

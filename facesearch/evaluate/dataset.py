@@ -1,0 +1,189 @@
+"""Photos whose people are known: a folder of people, or the pairs of a list."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facesearch.errors import DatasetError
+from facesearch.photos.find import Scan, find_photos
+
+FOLDS = 10
+# Beyond so many, a seeded draw of the pairs of strangers stands for all of them: they take 60 bytes each.
+MOST_PAIRS = 20_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Trials:
+    """Which photos are compared, and what is true of them.
+
+    Attributes:
+        first: (n,) int32, numbers of photos.
+        second: (n,) int32.
+        same: (n,) bool, whether both show one person.
+        fold: (n, 2) int16, the fold of each side.
+        balanced: Whether pairs of one person and of strangers weigh the same in sum.
+        drawn: Of how many pairs of strangers these were drawn; 0 where all are there.
+    """
+
+    first: NDArray[np.int32]
+    second: NDArray[np.int32]
+    same: NDArray[np.bool_]
+    fold: NDArray[np.int16]
+    balanced: bool
+    drawn: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Labelled photos.
+
+    Attributes:
+        folder: What they lie below, absolute.
+        paths: Absolute, each once.
+        person: (m,) int32, the person of each photo.
+        names: Of the people.
+        trials: Which pairs are compared.
+        remarks: What is odd about the data, in sentences.
+        missing: Photos that are named and are not there.
+        protocol: What the trials are, in a few words.
+    """
+
+    folder: str
+    paths: tuple[str, ...]
+    person: NDArray[np.int32]
+    names: tuple[str, ...]
+    trials: Trials
+    remarks: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+    protocol: str = ""
+
+
+def read_people(folder: str) -> Dataset:
+    """Take a folder in which each folder is a person; links are followed, photos of deeper folders are theirs.
+
+    Args:
+        folder: Absolute.
+
+    Raises:
+        DatasetError: It is not there, or holds fewer than two people.
+    """
+    scan = Scan()
+    try:
+        find_photos(folder, scan, follow=True)
+    except OSError as error:
+        raise DatasetError(
+            f"{folder!r} cannot be read: {error.strerror or error}.", "Name a folder of people."
+        ) from error
+    people: dict[str, list[str]] = {}
+    loose = 0
+    for path in sorted(scan.photos, key=os.fsencode):
+        person, inside, _ = os.path.relpath(path, folder).partition(os.sep)
+        if inside:
+            people.setdefault(person, []).append(path)
+        else:
+            loose += 1
+    _check_people(folder, people, loose)
+    names = tuple(people)
+    paths = tuple(path for name in names for path in people[name])
+    person = np.repeat(np.arange(len(names), dtype=np.int32), [len(people[name]) for name in names])
+    trials = all_pairs(person, fold_people(person))
+    remarks = [*_unreadable(scan), *_about_people(people, loose), *_about_draw(trials)]
+    protocol = f"all pairs, balanced, {int(trials.fold.max()) + 1} folds of people"
+    return Dataset(folder, paths, person, names, trials, tuple(remarks), protocol=protocol)
+
+
+def fold_people(person: NDArray[np.int32]) -> NDArray[np.int16]:
+    """Give each person's fold, (people,): dealt in a seeded order, those with several photos first.
+
+    Args:
+        person: (m,) the person of each photo, numbered from 0.
+    """
+    photos = np.bincount(person)
+    several = int((photos > 1).sum())
+    folds = max(1, min(FOLDS, several))
+    order = np.random.default_rng(0).permutation(len(photos))
+    order = order[np.argsort(photos[order] <= 1, kind="stable")]
+    dealt = np.empty(len(photos), np.int16)
+    dealt[order] = np.arange(len(photos)) % folds
+    return dealt
+
+
+def all_pairs(person: NDArray[np.int32], fold: NDArray[np.int16]) -> Trials:
+    """Compare every photo with every other.
+
+    Args:
+        person: (m,) the person of each photo.
+        fold: (people,) the fold of each person.
+    """
+    m = len(person)
+    drawn = 0
+    if m * (m - 1) // 2 <= MOST_PAIRS:
+        first, second = (side.astype(np.int32) for side in np.triu_indices(m, 1))
+    else:
+        first, second, drawn = _drawn_pairs(person)
+    fold_of = fold[person]
+    same = person[first] == person[second]
+    return Trials(first, second, same, np.stack([fold_of[first], fold_of[second]], axis=1), True, drawn)
+
+
+def _drawn_pairs(person: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32], int]:
+    """Give all pairs of one person, and a draw of those of strangers; and how many of those there are."""
+    m = len(person)
+    order = np.argsort(person, kind="stable")
+    ends = np.cumsum(np.bincount(person))
+    pieces = [np.stack(np.triu_indices(stop - start, 1)) + start for start, stop in zip([0, *ends], ends)]  # noqa: B905
+    own = order[np.concatenate(pieces, axis=1)]
+    strangers = m * (m - 1) // 2 - own.shape[1]
+    rng = np.random.default_rng(0)
+    draw = rng.integers(0, m, (2, min(strangers, max(MOST_PAIRS - own.shape[1], MOST_PAIRS // 2))))
+    draw = draw[:, person[draw[0]] != person[draw[1]]]
+    first, second = np.concatenate([own, draw], axis=1).astype(np.int32)
+    return first, second, strangers
+
+
+def _check_people(folder: str, people: Mapping[str, Sequence[str]], loose: int) -> None:
+    if not people:
+        what = f"{loose} photos and no folder of a person" if loose else "no photos"
+        raise DatasetError(
+            f"{folder!r} holds {what}.",
+            "Give each person a folder of their own in it, with two photos or more.",
+        )
+    if len(people) == 1:
+        raise DatasetError(
+            f"{folder!r} holds the photos of one person only: {next(iter(people))!r}.",
+            "Add people: strangers are needed to see whether they are told apart.",
+        )
+    if all(len(photos) == 1 for photos in people.values()):
+        raise DatasetError(
+            f"{folder!r} holds one photo of each person, so no two show the same one.",
+            "Add second photos of some of them.",
+        )
+
+
+def _unreadable(scan: Scan) -> list[str]:
+    return [f"{path!r} cannot be looked into: {reason}." for path, reason in scan.unreadable.items()]
+
+
+def _about_people(people: Mapping[str, Sequence[str]], loose: int) -> list[str]:
+    remarks = []
+    single = Counter(len(photos) for photos in people.values())[1]
+    if single:
+        remarks.append(
+            f"{single:,} of {len(people):,} people have one photo: they count as strangers to the others only."
+        )
+    if loose:
+        remarks.append(f"{loose:,} photos lie in no person's folder and were left out.")
+    return remarks
+
+
+def _about_draw(trials: Trials) -> list[str]:
+    if not trials.drawn:
+        return []
+    strangers = int((~trials.same).sum())
+    return [f"Of {trials.drawn:,} pairs of strangers {strangers:,} were drawn, always the same."]

@@ -1,0 +1,152 @@
+"""One model on one data set: every figure of it, and the calibration that it gives."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facesearch.errors import DatasetError
+from facesearch.evaluate.dataset import Dataset
+from facesearch.evaluate.faces import LabelledFaces, find_faces, pair_distances
+from facesearch.evaluate.fitting import fit_calibration
+from facesearch.evaluate.resampling import Intervals, intervals
+from facesearch.evaluate.retrieval import Retrieval, retrieve
+from facesearch.evaluate.verification import Pairs, Verification, verify
+from facesearch.faces import PhotoFaces
+from facesearch.model import Model
+from facesearch.models.calibration import Calibration
+from facesearch.models.card import Card
+from facesearch.ranking import Metric
+from facesearch.update import Plan
+
+METRICS: tuple[Metric, ...] = ("cosine", "euclidean")
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What a model did on a data set.
+
+    Attributes:
+        card: The model's.
+        metric: Which distance.
+        verification: Same person or not.
+        retrieval: Finding the other photos of a person; None where no person has two.
+        intervals: Where the figures may lie for other people.
+        faces: What was found in the photos.
+        pairs: The pairs and their distances.
+    """
+
+    card: Card
+    metric: Metric
+    verification: Verification
+    retrieval: Retrieval | None
+    intervals: Intervals
+    faces: LabelledFaces = field(repr=False)
+    pairs: Pairs = field(repr=False)
+
+
+def evaluate(
+    dataset: Dataset,
+    model: Model,
+    metric: Metric | None = None,
+    *,
+    on_plan: Callable[[Plan], None] = lambda plan: None,
+    on_photo: Callable[[PhotoFaces], None] = lambda photo: None,
+) -> Evaluation:
+    """Measure a model.
+
+    Args:
+        dataset: The labelled photos.
+        model: The model.
+        metric: Which distance; None for the model's own.
+        on_plan: Told how many photos have to be embedded.
+        on_photo: Told of each that was.
+
+    Raises:
+        NoFaceFound: No face was found in any photo.
+        FacesearchError: The model or the disk is not as it has to be.
+    """
+    metric = metric or model.card.metric
+    faces = find_faces(dataset, model, on_plan=on_plan, on_photo=on_photo)
+    if all(box is None for box in faces.boxes):
+        raise NoFaceFound(
+            f"{model.card.detector} found no face in any of the {len(dataset.paths):,} photos of {dataset.folder!r}.",
+            "Look at some of them: faces have to be upright, and 30 pixels or more.",
+        )
+    pairs = _pairs(dataset, faces.vectors, metric)
+    verification = verify(pairs, model.card.calibration.get(metric))
+    retrieval = retrieve(faces.vectors, dataset.person, metric)
+    spread = intervals(pairs, verification, retrieval)
+    return Evaluation(model.card, metric, verification, retrieval, spread, faces, pairs)
+
+
+def calibrations(dataset: Dataset, faces: LabelledFaces) -> dict[str, Calibration]:
+    """Fit threshold and probabilities to a data set, for each metric.
+
+    Raises:
+        FacesearchError: The pairs are too few, or the distances tell nothing.
+    """
+    data = f"{dataset.protocol} of {len(dataset.names):,} people in {os.path.basename(dataset.folder)}"
+    return {
+        metric: fit_calibration(
+            _pairs(dataset, faces.vectors, metric),
+            data="".join(one if one.isprintable() else "?" for one in data)[:4000],
+            date=date.today().isoformat(),
+            own=True,
+        )
+        for metric in METRICS
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """A pair on the wrong side of the threshold; `first` and `second` are numbers of photos."""
+
+    first: int
+    second: int
+    distance: float
+    same: bool
+
+
+def worst_mistakes(
+    dataset: Dataset, evaluation: Evaluation, kind: Literal["same", "different"], most: int
+) -> list[Mistake]:
+    """Give the pairs of one person that are farthest apart, or those of strangers that are nearest.
+
+    Only pairs beyond the best threshold are mistakes; of photos that are the same pair twice one is given.
+    """
+    pairs, threshold = evaluation.pairs, evaluation.verification.threshold
+    if threshold is None:
+        return []
+    same = kind == "same"
+    wrong: NDArray[np.bool_] = pairs.distance > threshold if same else pairs.distance <= threshold
+    rows = np.flatnonzero(wrong & (pairs.same == same))
+    rows = rows[np.argsort(pairs.distance[rows] * (-1 if same else 1), kind="stable")]
+    trials, found = dataset.trials, dict[tuple[int, int], Mistake]()
+    for row in rows.tolist():
+        first, second = sorted((int(trials.first[row]), int(trials.second[row])))
+        found.setdefault((first, second), Mistake(first, second, float(pairs.distance[row]), same))
+        if len(found) == most:
+            break
+    return list(found.values())
+
+
+class NoFaceFound(DatasetError):
+    """Labelled photos without a face."""
+
+
+def _pairs(dataset: Dataset, vectors: NDArray[np.float32], metric: Metric) -> Pairs:
+    trials = dataset.trials
+    return Pairs(
+        pair_distances(vectors, trials.first, trials.second, metric),
+        trials.same,
+        np.stack([dataset.person[trials.first], dataset.person[trials.second]], axis=1),
+        trials.fold,
+        trials.balanced,
+    )

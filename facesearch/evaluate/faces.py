@@ -1,0 +1,161 @@
+"""The face of each labelled photo, embedded by the same pipeline as an index's, and kept for the next time."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from platformdirs import user_cache_dir
+
+from facesearch.errors import IndexBusy, IndexFileError, UnreadablePhoto
+from facesearch.evaluate.dataset import Dataset
+from facesearch.faces import Box, PhotoFaces, Status
+from facesearch.index.layout import Layout
+from facesearch.library import Library
+from facesearch.model import Model
+from facesearch.photos.read import decode, read_content
+from facesearch.ranking import Metric
+from facesearch.update import Plan, Wanted
+
+# Pairs of which the vectors are gathered at once: 2 x 64 MB of 2048 float64.
+GATHERED = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledFaces:
+    """One face of each photo of a data set.
+
+    Attributes:
+        vectors: (m, dim) float32; NaN where no face was found.
+        boxes: Where the face is; None where none was found.
+        no_face: How many photos show no face that was found.
+        unreadable: Photos that cannot be read.
+        remarks: What is odd about the photos, in sentences.
+    """
+
+    vectors: NDArray[np.float32]
+    boxes: tuple[Box | None, ...]
+    no_face: int
+    unreadable: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+
+def find_faces(
+    dataset: Dataset,
+    model: Model,
+    *,
+    on_plan: Callable[[Plan], None] = lambda plan: None,
+    on_photo: Callable[[PhotoFaces], None] = lambda photo: None,
+) -> LabelledFaces:
+    """Embed the photos that are not yet in the model's own index of this folder, and take a face of each.
+
+    Of several faces the most central one is taken: a labelled photo shows its person in the middle.
+
+    Raises:
+        FacesearchError: The model, the disk or another process is in the way.
+    """
+    cache = cache_path(dataset.folder, model)
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    wanted = Wanted((), files=dataset.paths, roots=(dataset.folder,))
+    library = Library(cache, model.name, store=model.store, runtime=model.runtime, notify=model.notify)
+    try:
+        library.index(wanted, on_plan=on_plan, on_photo=on_photo)
+    except IndexBusy:
+        raise
+    except IndexFileError:
+        # It holds nothing that cannot be had again.
+        cache.unlink(missing_ok=True)
+        library.index(wanted, on_plan=on_plan, on_photo=on_photo)
+    return _taken(dataset, library.layout)
+
+
+def cache_path(folder: str, model: Model) -> Path:
+    """Give where a model's vectors of a folder are kept."""
+    card = model.card
+    made_by = (os.path.realpath(folder), card.name, card.digest, card.detector, str(card.margin))
+    key = hashlib.blake2b("\0".join(made_by).encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()
+    return Path(user_cache_dir("facesearch", appauthor=False), "evaluate", f"{key}.npz")
+
+
+def _taken(dataset: Dataset, layout: Layout) -> LabelledFaces:
+    vectors = np.full((len(dataset.paths), layout.meta.dim), np.nan, np.float32)
+    boxes: list[Box | None] = [None] * len(dataset.paths)
+    no_face, unreadable = 0, []
+    owners: dict[bytes, dict[int, str]] = {}
+    for place, path in enumerate(dataset.paths):
+        photo = layout.find(path)
+        if photo is None or layout.status[photo] == Status.UNREADABLE:
+            unreadable.append(path)
+            continue
+        owners.setdefault(layout.digest[photo].tobytes(), {}).setdefault(int(dataset.person[place]), path)
+        faces = layout.faces_of(photo)
+        if not faces:
+            no_face += 1
+            continue
+        face = faces[_most_central(path, [layout.box(face) for face in faces])]
+        vectors[place], boxes[place] = layout.vectors[face], layout.box(face)
+    remarks = _about_copies(owners, dataset.names)
+    return LabelledFaces(vectors, tuple(boxes), no_face, tuple(unreadable), remarks)
+
+
+def _most_central(path: str, boxes: list[Box]) -> int:
+    """Give the place of the box whose middle is nearest to the photo's; the photo is opened if there is a choice."""
+    if len(boxes) == 1:
+        return 0
+    width = height = 0
+    with suppress(OSError, UnreadablePhoto):
+        picture = decode(read_content(path).data, side=1)
+        width, height = picture.width, picture.height
+
+    def off(place: int) -> float:
+        x, y = boxes[place].centre
+        return float(np.hypot(x - width / 2, y - height / 2))
+
+    return min(range(len(boxes)), key=off)
+
+
+def _about_copies(owners: dict[bytes, dict[int, str]], names: tuple[str, ...]) -> tuple[str, ...]:
+    shared = [people for people in owners.values() if len(people) > 1]
+    if not shared:
+        return ()
+    (one, first), (other, second) = list(shared[0].items())[:2]
+    return (
+        f"{len(shared):,} photos lie in the folders of two people or more, so that pairs of strangers show one "
+        f"picture; the first is {os.path.basename(first)!r} of {names[one]!r}, {os.path.basename(second)!r} of "
+        f"{names[other]!r}.",
+    )
+
+
+def pair_distances(
+    vectors: NDArray[np.float32], first: NDArray[np.int32], second: NDArray[np.int32], metric: Metric
+) -> NDArray[np.float64]:
+    """Give the distance of each pair of rows, (n,) float64; NaN where a row is.
+
+    Args:
+        vectors: (m, dim) float32.
+        first: (n,) rows.
+        second: (n,) rows.
+        metric: Which distance.
+    """
+    rows = vectors
+    if metric == "cosine":
+        lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+        rows = (vectors / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
+    if len(first) > len(vectors) ** 2 // 4:
+        products = (rows @ rows.T)[first, second].astype(np.float64)
+    else:
+        products = np.empty(len(first))
+        for start in range(0, len(first), GATHERED):
+            part = slice(start, start + GATHERED)
+            one, other = (rows[side[part]].astype(np.float64) for side in (first, second))
+            products[part] = np.einsum("ij,ij->i", one, other)
+    if metric == "cosine":
+        return np.clip(1.0 - products, 0.0, 2.0)
+    squares = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
+    return np.asarray(np.sqrt(np.maximum(squares[first] + squares[second] - 2.0 * products, 0.0)))

@@ -1,0 +1,193 @@
+"""Pairs files in the format of Labeled Faces in the Wild.
+
+The first line holds the number of folds and that of pairs of each kind in a fold (or that number alone, for a
+single fold). Each fold then has its pairs of one person, "name i j", and as many of two, "name i name j"; they
+stand for the files name/name_000i.jpg.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from facesearch.errors import DatasetError
+from facesearch.evaluate.dataset import Dataset, Trials
+from facesearch.photos.find import is_photo_name
+
+Photo = tuple[str, int]  # a person's name and the photo's number
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A pair as it is written."""
+
+    first: Photo
+    second: Photo
+    same: bool
+    fold: int
+
+
+def read_pairs(file: str, folder: str | None) -> Dataset:
+    """Read a pairs file and find its photos.
+
+    Args:
+        file: The pairs file.
+        folder: Holds a folder for each person; None to look for it beside the file.
+
+    Raises:
+        DatasetError: The file cannot be read or is not in LFW's format, or none of its photos is there.
+    """
+    lines = _parse(file)
+    folder = folder or _folder_beside(file, lines)
+    named = list(dict.fromkeys(photo for line in lines for photo in (line.first, line.second)))
+    files = {photo: path for photo in named if (path := _find(folder, photo)) is not None}
+    missing = tuple(os.path.join(folder, _relative(photo)) for photo in named if photo not in files)
+    kept = [line for line in lines if line.first in files and line.second in files]
+    if not kept:
+        raise DatasetError(
+            f"Of the photos that {file!r} names none is there, such as {missing[0]!r}.",
+            "Name the folder that holds a folder for each person before --pairs.",
+        )
+    names = tuple(dict.fromkeys(name for name, _ in files))
+    number = {name: place for place, name in enumerate(names)}
+    place = {photo: index for index, photo in enumerate(files)}
+    trials = Trials(
+        np.array([place[line.first] for line in kept], np.int32),
+        np.array([place[line.second] for line in kept], np.int32),
+        np.array([line.same for line in kept], np.bool_),
+        np.array([(line.fold, line.fold) for line in kept], np.int16),
+        balanced=False,
+    )
+    return Dataset(
+        folder,
+        tuple(files.values()),
+        np.array([number[name] for name, _ in files], np.int32),
+        names,
+        trials,
+        _remarks(lines, kept, missing),
+        missing,
+        protocol=f"{len(kept):,} pairs of {os.path.basename(file)}, {kept[-1].fold + 1} folds",
+    )
+
+
+def _remarks(lines: Sequence[_Line], kept: Sequence[_Line], missing: Sequence[str]) -> tuple[str, ...]:
+    remarks = []
+    if missing:
+        remarks.append(
+            f"{len(missing):,} photos are not there, so {len(lines) - len(kept):,} of {len(lines):,} pairs were "
+            f"left out; the first is {missing[0]!r}."
+        )
+    folds: dict[str, set[int]] = {}
+    for line in kept:
+        for name, _ in (line.first, line.second):
+            folds.setdefault(name, set()).add(line.fold)
+    if several := sum(len(found) > 1 for found in folds.values()):
+        remarks.append(
+            f"{several:,} people stand in more than one fold, so the thresholds have seen them: "
+            "the accuracy may be too good."
+        )
+    return tuple(remarks)
+
+
+def _parse(file: str) -> list[_Line]:
+    rows = _rows(file)
+    header = rows[0][1] if rows else []
+    if not rows or not 1 <= len(header) <= 2 or not all(one.isdecimal() and int(one) for one in header):
+        raise DatasetError(
+            f"{file!r} is not a pairs file: its first line is not the number of folds and of pairs.",
+            "It starts with a line such as '10 300' in the format of Labeled Faces in the Wild.",
+        )
+    folds, each = (int(header[0]), int(header[1])) if len(header) == 2 else (1, int(header[0]))
+    if len(rows) - 1 != 2 * folds * each:
+        raise DatasetError(
+            f"{file!r} says {folds} folds of {each} pairs of each kind, that is {2 * folds * each:,} lines, and "
+            f"holds {len(rows) - 1:,}.",
+            "Mend its first line, or put back a whole copy.",
+        )
+    lines = [_line(file, *row, fold=place // (2 * each)) for place, row in enumerate(rows[1:])]
+    for fold in range(folds):
+        same = sum(line.same for line in lines[2 * each * fold : 2 * each * (fold + 1)])
+        if same != each:
+            raise DatasetError(
+                f"{file!r} has {same} pairs of one person in fold {fold + 1} where its first line says {each}.",
+                "Mend its first line, or put back a whole copy.",
+            )
+    return lines
+
+
+def _rows(file: str) -> list[tuple[int, list[str]]]:
+    """Give the lines that are not empty, in their fields, with their numbers."""
+    try:
+        text = Path(file).read_bytes().decode("utf-8-sig", "surrogateescape")
+    except OSError as error:
+        raise DatasetError(
+            f"The pairs file {file!r} cannot be read: {error.strerror or error}.",
+            "Name another with --pairs.",
+        ) from error
+    rows = []
+    for number, line in enumerate(text.split("\n"), 1):
+        fields = line.strip().split("\t") if "\t" in line.strip() else line.split()
+        if fields and fields != [""]:
+            rows.append((number, [one.strip() for one in fields]))
+    return rows
+
+
+def _line(file: str, number: int, fields: list[str], *, fold: int) -> _Line:
+    name, *rest = fields
+    try:
+        if len(rest) == 2:
+            return _Line(_photo(name, rest[0]), _photo(name, rest[1]), True, fold)
+        if len(rest) == 3:
+            return _Line(_photo(name, rest[0]), _photo(rest[1], rest[2]), name == rest[1], fold)
+    except ValueError:
+        pass
+    raise DatasetError(
+        f"Line {number} of {file!r} is not a pair: {' '.join(fields)[:80]!r}.",
+        "A pair is 'name i j' of one person, or 'name i name j' of two.",
+    )
+
+
+def _photo(name: str, number: str) -> Photo:
+    # A name is one folder's: a list from someone else must not lead anywhere but into `folder`.
+    if not number.isdecimal() or name in ("", ".", "..") or "/" in name or os.sep in name or "\0" in name:
+        raise ValueError(name)
+    return name, int(number)
+
+
+def _relative(photo: Photo, suffix: str = ".jpg") -> str:
+    name, number = photo
+    return os.path.join(name, f"{name}_{number:04d}{suffix}")
+
+
+def _find(folder: str, photo: Photo) -> str | None:
+    """Give a photo's path, whatever its suffix; None where it is not there."""
+    usual = os.path.join(folder, _relative(photo))
+    if os.path.isfile(usual):
+        return usual
+    stem = os.path.splitext(os.path.basename(usual))[0]
+    try:
+        names = sorted(os.listdir(os.path.dirname(usual)))
+    except OSError:
+        return None
+    found = (name for name in names if os.path.splitext(name)[0] == stem and is_photo_name(name))
+    return next((os.path.join(os.path.dirname(usual), name) for name in found), None)
+
+
+def _folder_beside(file: str, lines: Sequence[_Line]) -> str:
+    """Find the folder of people beside a pairs file: its own, or one in that."""
+    own = os.path.dirname(os.path.abspath(file))
+    try:
+        inside = sorted(entry.path for entry in os.scandir(own) if entry.is_dir())
+    except OSError:
+        inside = []
+    for folder in (own, *inside):
+        if _find(folder, lines[0].first) is not None and _find(folder, lines[0].second) is not None:
+            return folder
+    raise DatasetError(
+        f"The photos that {file!r} names do not lie beside it.",
+        "Name their folder: `facesearch evaluate DIR --pairs FILE`.",
+    )

@@ -1,0 +1,309 @@
+"""Same person or not: accuracy by folds, ROC figures and calibration error of a model on labelled pairs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+from sklearn.metrics import auc, roc_curve
+
+from facesearch.evaluate.fitting import ENOUGH, best_threshold, fit_logistic
+from facesearch.models.calibration import Calibration
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+FALSE_ACCEPT_RATES = (1e-1, 1e-2, 1e-3, 1e-4)
+BINS = 10
+# Of a ROC curve of millions of points a plot needs no more than these.
+CURVE_POINTS = 600
+# A rate that is reached exactly counts as reached, also where its division was rounded.
+ROUNDING = 1 + 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Pairs of photos, as one model sees them.
+
+    Attributes:
+        distance: (n,) float64; NaN where no face was found in one of the two photos.
+        same: (n,) bool, whether they show one person.
+        people: (n, 2) int32, the person of each side, numbered from 0.
+        fold: (n, 2) int16, the fold of each side; two different ones where folds are of people.
+        balanced: Whether same and different pairs weigh equally in sum; else every pair weighs the same.
+    """
+
+    distance: Array
+    same: Mask
+    people: NDArray[np.int32]
+    fold: NDArray[np.int16]
+    balanced: bool
+
+    @property
+    def found(self) -> Mask:
+        """Give in which pairs both faces were found, (n,)."""
+        return np.isfinite(self.distance)
+
+    @property
+    def worth(self) -> tuple[int, int]:
+        """Give what a same and a different pair weigh, as whole numbers."""
+        if not self.balanced:
+            return 1, 1
+        same = int(self.same.sum())
+        return max(len(self.same) - same, 1), max(same, 1)
+
+    @property
+    def weight(self) -> Array:
+        """Give each pair's share of the whole, (n,); 1 in sum, or 1/2 for each class where balanced."""
+        return _weight(self.same, self.balanced)
+
+    def take(self, chosen: Mask | NDArray[np.int64]) -> Pairs:
+        """Give some of the pairs."""
+        people, fold = self.people[chosen], self.fold[chosen]
+        return Pairs(self.distance[chosen], self.same[chosen], people, fold, self.balanced)
+
+
+@dataclass(frozen=True, slots=True)
+class Roc:
+    """How false accepts trade against true accepts; figures are None where the pairs do not support them.
+
+    Attributes:
+        auc: The probability that a same pair is nearer than a different one; ties count half.
+        eer: The rate at which false accepts and false rejections are equal.
+        tar: For each false accept rate, the largest share of same pairs accepted at no more false accepts.
+        curve: (k, 2) false and true accept rates, rising.
+    """
+
+    auc: float | None
+    eer: float | None
+    tar: dict[float, float | None]
+    curve: Array = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Bins:
+    """How often pairs of about one probability were truly the same; NaN where a bin is empty.
+
+    Attributes:
+        probability: (10,) the mean probability told.
+        same: (10,) the share of same pairs.
+        weight: (10,) the bin's share of all pairs.
+    """
+
+    probability: Array
+    same: Array
+    weight: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """How well a model tells the same person from another.
+
+    Attributes:
+        accuracy: Share of right decisions over all folds, a missed face being wrong; None where some fold
+            leaves no same or no different pairs to choose a threshold on.
+        accuracy_found: The same without the pairs in which a face was missed.
+        folds: Each fold's accuracy; empty where there is none.
+        threshold: The best one on all pairs in which faces were found; None without any.
+        accepted: The false and the true accept rate at that threshold.
+        figures: A missed face is never accepted.
+        figures_found: Missed faces left out.
+        same, different, missed: How many pairs of one person, of two people, and with a missed face.
+        people: How many people the pairs are of.
+        ece: Expected calibration error of a logistic map fitted on the other folds.
+        ece_card: That of the calibration that the model came with; None without one.
+        bins: What ece is the error of; None where ece is.
+        right: (n,) each pair's share of right decisions; None where accuracy is.
+    """
+
+    accuracy: float | None
+    accuracy_found: float | None
+    folds: tuple[float, ...]
+    threshold: float | None
+    accepted: tuple[float, float] | None
+    figures: Roc
+    figures_found: Roc
+    same: int
+    different: int
+    missed: int
+    people: int
+    ece: float | None
+    ece_card: float | None
+    bins: Bins | None = field(compare=False, repr=False)
+    right: Array | None = field(compare=False, repr=False)
+
+
+def verify(pairs: Pairs, card: Calibration | None = None) -> Verification:
+    """Measure a model on pairs; with the calibration it came with, measure that as well."""
+    order = np.flatnonzero(pairs.found)
+    order = order[np.argsort(pairs.distance[order])]
+    rising, count = pairs.take(order), int(pairs.same.sum())
+    decided = _decide(pairs, order, rising)
+    right, folds = decided if decided is not None else (None, ())
+    ece, bins = _honesty(rising) if decided is not None else (None, None)
+    threshold = best_threshold(rising.distance, rising.same, pairs.worth) if _both(rising.same) else None
+    figures, figures_found = roc_figures(pairs)
+    return Verification(
+        accuracy=None if right is None else _share(right, pairs),
+        accuracy_found=None if right is None else _share(right[order], rising),
+        folds=folds,
+        threshold=threshold,
+        accepted=None if threshold is None else _accepted(pairs, threshold),
+        figures=figures,
+        figures_found=figures_found,
+        same=count,
+        different=len(pairs.same) - count,
+        missed=len(pairs.same) - len(order),
+        people=len(np.unique(pairs.people)),
+        ece=ece,
+        ece_card=_card_error(rising, card),
+        bins=bins,
+        right=right,
+    )
+
+
+def _both(same: Mask) -> bool:
+    return bool(same.any()) and not bool(same.all())
+
+
+def _weight(same: Mask, balanced: bool) -> Array:
+    n, count = len(same), int(same.sum())
+    if not balanced:
+        return np.full(n, 1.0 / max(n, 1))
+    return np.where(same, 0.5 / max(count, 1), 0.5 / max(n - count, 1))
+
+
+def _share(right: Array, pairs: Pairs) -> float:
+    if not pairs.balanced:
+        return float(right.mean())
+    return float(right[pairs.same].mean() + right[~pairs.same].mean()) / 2
+
+
+def _sides(pairs: Pairs, fold: np.int16) -> NDArray[np.int8]:
+    """Give how many sides of each pair, (n,), lie in a fold; each makes half of its decision."""
+    inside = (pairs.fold == fold).view(np.int8)
+    sides: NDArray[np.int8] = inside[:, 0] + inside[:, 1]
+    return sides
+
+
+def _decide(pairs: Pairs, order: NDArray[np.int64], rising: Pairs) -> tuple[Array, tuple[float, ...]] | None:
+    """Give each pair's share of right decisions, (n,), and each fold's accuracy.
+
+    Thresholds are chosen on pairs that touch the fold with neither side, so that it is new to them.
+
+    Args:
+        pairs: All n pairs.
+        order: Which of them were found, the nearest first.
+        rising: Those, in that order.
+    """
+    if not _both(rising.same):
+        return None
+    right, accuracies = np.zeros(len(pairs.same)), []
+    weight = pairs.weight
+    for fold in np.unique(pairs.fold):
+        sides = _sides(rising, fold)
+        train, tested = sides == 0, np.flatnonzero(sides)
+        if not _both(rising.same[train]):
+            return None
+        threshold = best_threshold(rising.distance[train], rising.same[train], pairs.worth)
+        correct = (rising.distance[tested] <= threshold) == rising.same[tested]
+        gained = 0.5 * sides[tested] * correct
+        right[order[tested]] += gained
+        whole = 0.5 * float(weight @ _sides(pairs, fold))
+        accuracies.append(float(weight[order[tested]] @ gained) / whole)
+    return right, tuple(accuracies)
+
+
+def _accepted(pairs: Pairs, threshold: float) -> tuple[float, float]:
+    accepted = pairs.distance <= threshold  # never a missed one
+    return float(accepted[~pairs.same].mean()), float(accepted[pairs.same].mean())
+
+
+def roc_figures(pairs: Pairs) -> tuple[Roc, Roc]:
+    """Give the ROC figures with a missed face as the farthest of all, and those without missed faces."""
+    nothing = Roc(None, None, dict.fromkeys(FALSE_ACCEPT_RATES), np.empty((0, 2)))
+    if not _both(pairs.same):
+        return nothing, nothing
+    found = pairs.found
+    farthest = np.nextafter(pairs.distance[found].max(initial=0.0), np.inf)
+    distance = np.where(found, pairs.distance, farthest)
+    far, tar, _ = roc_curve(pairs.same, -distance, drop_intermediate=False)
+    with_missed = _roc(far, tar, int((~pairs.same).sum()))
+    if found.all():
+        return with_missed, with_missed
+    far, tar = far[:-1], tar[:-1]  # the last step is where the missed ones would be accepted
+    if not far[-1] or not tar[-1]:
+        return with_missed, nothing
+    return with_missed, _roc(far / far[-1], tar / tar[-1], int((found & ~pairs.same).sum()))
+
+
+def _roc(far: Array, tar: Array, different: int) -> Roc:
+    rates = {
+        rate: true_accept_rate(far, tar, rate) if rate * different >= ENOUGH else None
+        for rate in FALSE_ACCEPT_RATES
+    }
+    shown = np.geomspace(1.0 / different, 1.0, CURVE_POINTS)
+    points = np.unique([0, *(np.searchsorted(far, shown * ROUNDING, "right") - 1)])
+    curve = np.stack([far[points], tar[points]], axis=1)
+    return Roc(float(auc(far, tar)), equal_error_rate(far, tar), rates, curve)
+
+
+def true_accept_rate(far: Array, tar: Array, at: float) -> float:
+    """Give the largest true accept rate of a curve, (k,) each and rising, at no more than a false one."""
+    return float(tar[np.searchsorted(far, at * ROUNDING, "right") - 1])
+
+
+def equal_error_rate(far: Array, tar: Array) -> float:
+    """Give where a curve from (0, 0) to (1, 1) has as many false accepts as false rejections."""
+    surplus = far + tar - 1
+    above = int(np.searchsorted(surplus, 0.0))
+    part = -surplus[above - 1] / (surplus[above] - surplus[above - 1])
+    return float(far[above - 1] + part * (far[above] - far[above - 1]))
+
+
+def reliability(probability: Array, same: Mask, weight: Array) -> tuple[float, Bins]:
+    """Give the expected calibration error over ten bins of equal width, and the bins.
+
+    Args:
+        probability: (n,) that a pair is one person's, as a model tells it.
+        same: (n,) whether it is.
+        weight: (n,) what the pair counts.
+    """
+    return _error(_sums(probability, same, weight))
+
+
+def _sums(probability: Array, same: Mask, weight: Array) -> Array:
+    """Give of each bin the weight, the probability and the same pairs in sum: (3, 10)."""
+    place = np.minimum((probability * BINS).astype(np.int64), BINS - 1)
+    return np.stack([np.bincount(place, of, BINS) for of in (weight, weight * probability, weight * same)])
+
+
+def _error(sums: Array) -> tuple[float, Bins]:
+    weight, probability, same = sums
+    full = np.where(weight > 0, weight, np.nan)
+    error = float(np.abs(probability - same).sum() / weight.sum())
+    return error, Bins(probability / full, same / full, weight / weight.sum())
+
+
+def _honesty(rising: Pairs) -> tuple[float, Bins]:
+    """Measure the calibration error of a logistic map, fitted for each fold on the others.
+
+    It tells a probability where both kinds are as likely beforehand, so both weigh the same here.
+    """
+    weight, sums = _weight(rising.same, balanced=True), np.zeros((3, BINS))
+    for fold in np.unique(rising.fold):
+        sides = _sides(rising, fold)
+        train, tested = sides == 0, np.flatnonzero(sides)
+        slope, intercept = fit_logistic(rising.distance[train], rising.same[train])
+        told = expit(intercept - slope * rising.distance[tested])
+        sums += _sums(told, rising.same[tested], weight[tested] * sides[tested])
+    return _error(sums)
+
+
+def _card_error(rising: Pairs, card: Calibration | None) -> float | None:
+    if card is None or not _both(rising.same):
+        return None
+    told = expit(card.intercept - card.slope * rising.distance)
+    return reliability(told, rising.same, _weight(rising.same, balanced=True))[0]

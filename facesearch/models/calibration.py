@@ -1,0 +1,58 @@
+"""What a model's distance says about persons: a threshold, a probability, the share of strangers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+# Of log-odds: beyond this a float knows no probability but 0 and 1.
+_CERTAIN = 700.0
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What was measured of a model and a metric on labelled pairs of faces.
+
+    Attributes:
+        threshold: Up to this distance two faces are called one person's.
+        slope: Of the log-odds that two faces are one person's, per unit of distance; larger distances make it
+            less likely, so it is above 0.
+        intercept: Those log-odds at distance 0.
+        strangers: (rate, distance), rising: this share of all pairs of strangers is at most so far apart.
+        data: What it was measured on.
+        date: When, as YYYY-MM-DD.
+        own: Whether the user measured it on people of their own.
+    """
+
+    threshold: float
+    slope: float
+    intercept: float
+    strangers: tuple[tuple[float, float], ...]
+    data: str
+    date: str
+    own: bool = False
+
+    def probability(self, distance: float) -> float:
+        """Give the probability that two faces are one person's where that is as likely beforehand as not."""
+        odds = self.intercept - self.slope * distance
+        return 1.0 / (1.0 + math.exp(min(max(-odds, -_CERTAIN), _CERTAIN)))
+
+    def distance(self, probability: float) -> float:
+        """Give the distance of a probability: -inf for 1, inf for 0."""
+        if not 0.0 < probability < 1.0:
+            return math.inf if probability <= 0.0 else -math.inf
+        return (self.intercept - math.log(probability / (1.0 - probability))) / self.slope
+
+    def stranger_rate(self, distance: float) -> float:
+        """Give the share of strangers that are as near as this.
+
+        Between what was measured, the rate's logarithm is taken to be linear in the distance; so it is below
+        the smallest rate that was measured, where this is an estimate.
+        """
+        table = self.strangers
+        if distance >= table[-1][1]:
+            return table[-1][0]
+        above = next(place for place, (_, limit) in enumerate(table) if limit > distance)
+        (low_rate, low), (rate, limit) = table[max(above - 1, 0)], table[max(above, 1)]
+        steepness = (math.log(rate) - math.log(low_rate)) / (limit - low)
+        return math.exp(max(math.log(rate) - steepness * (limit - distance), -_CERTAIN))

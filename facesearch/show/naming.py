@@ -1,0 +1,26 @@
+"""Short names for photos that are shown together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import PurePath
+
+
+def short_names(paths: Sequence[str]) -> list[str]:
+    """Give each photo's file name, with as many of its folders as tell it from the other photos.
+
+    A path that stands there twice has the same name twice.
+    """
+    parts = {path: PurePath(path).parts for path in paths}
+    names: dict[str, str] = {}
+    depth = 1
+    while len(names) < len(parts):
+        tails = {path: whole[-depth:] for path, whole in parts.items()}
+        times = Counter(tails.values())
+        for path, tail in tails.items():
+            # A path that is used up is all there is to say, as where two spellings are one path.
+            if path not in names and (times[tail] == 1 or depth >= len(parts[path])):
+                names[path] = str(PurePath(*tail))
+        depth += 1
+    return [names[path] for path in paths]

@@ -16,6 +16,7 @@
     |  |- IndexConflict      made with another model or other settings
     |  `- IndexBusy          another process is writing it
     |- DatasetError          labelled photos that cannot be measured on
+    |  `- NoFaceFound        not one of them shows a face
     `- StorageError          a disk that is full, a folder that cannot be written
 
 Each error is a sentence and, as its hint, the next step. The command line prints both;
@@ -102,6 +103,10 @@ class IndexBusy(IndexFileError):
 
 class DatasetError(FacesearchError):
     """Labelled photos, or a list of pairs, that cannot be measured on."""
+
+
+class NoFaceFound(DatasetError):
+    """Labelled photos of which not one shows a face that was found."""
 
 
 class StorageError(FacesearchError):

@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from facesearch.faces import Box, Match
 from facesearch.errors import ModelError
+from facesearch.faces import Box, Match
 from facesearch.index.layout import Layout
 from facesearch.models.calibration import Calibration
 from facesearch.ranking import Metric, Neighbours, nearest
@@ -131,8 +131,8 @@ class _Fused:
     """References as one vector that orders faces as the mean of the distances to each does.
 
     By cosine, with unit vectors u and their mean m, the mean of 1 - u.x is 1 - |m| (m/|m|).x; by euclidean
-    distance the mean of |u - x|^2 is |m - x|^2 plus the references' own spread around m. So a distance from m gives the mean
-    distance, which is what the calibration, made of single faces, knows.
+    distance the mean of |u - x|^2 is |m - x|^2 plus the references' own spread around m. So a distance from m
+    gives the mean distance, which is what a calibration on single faces can judge.
 
     Attributes:
         vector: (dim,) float32.

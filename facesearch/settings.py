@@ -119,6 +119,6 @@ def make_pipeline(
 def _check_landmarks(card: Card, detector: str) -> None:
     if card.landmarks and not gives_landmarks(detector):
         raise ModelError(
-            f"The model {card.name} wants faces aligned by landmarks, and the detector {detector} gives none.",
+            f"The model {card.name} wants faces aligned by landmarks; the detector {detector} gives none.",
             f"Leave out --detector, for {card.detector}.",
         )

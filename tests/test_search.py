@@ -6,9 +6,12 @@ import pytest
 from fakes import CARD, looked_at, write_index
 from scipy.spatial.distance import cdist
 
+from facesearch.errors import ModelError
 from facesearch.faces import Box
 from facesearch.index.store import open_index
 from facesearch.library import Library
+from facesearch.model import Model
+from facesearch.models.calibration import Calibration
 from facesearch.search import Question, Reference, search
 
 
@@ -68,12 +71,12 @@ def test_a_library_asks_by_the_models_own_metric_unless_another_is_chosen(
 ):
     make(holding("/p/a.jpg", EAST))
     asked = []
-    monkeypatch.setattr("facesearch.library.card_of", lambda *_: dataclasses.replace(CARD, metric=metric))
+    monkeypatch.setattr("facesearch.model.card_of", lambda *_: dataclasses.replace(CARD, metric=metric))
     monkeypatch.setattr("facesearch.library.find_references", lambda *_: ([], []))
     monkeypatch.setattr(
-        "facesearch.library.search", lambda layout, found, question: asked.append(question) or []
+        "facesearch.library.search", lambda _, found, question, calibration: asked.append(question) or []
     )
-    monkeypatch.setattr(Library, "_pipeline", lambda *_, **__: None)
+    monkeypatch.setattr(Model, "pipeline", lambda *_, **__: None)
 
     Library(tmp_path / "i.npz").query([], Question(top=7, metric=chosen))
     Library(tmp_path / "i.npz").query([])
@@ -215,9 +218,78 @@ def test_references_of_one_person_are_fused(make):
     (answer,) = search(layout, asked, Question(together=True))
     assert answer.references == tuple(asked)
     assert names(answer) == ["45", "0", "90"]
-    assert answer.matches[0].distance == pytest.approx(0, abs=1e-6)
     (answer,) = search(layout, asked, Question(together=True, metric="euclidean"))
     assert names(answer)[0] == "0"  # the mean is (50, 0.5, 0)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("seed", range(5))
+def test_the_distance_to_fused_references_is_the_mean_of_the_distances_to_each(make, metric, seed):
+    rng = np.random.default_rng(seed)
+    vectors = rng.normal(size=(20, 3)).astype(np.float32)
+    layout = make(*(holding(f"/p/{number:02}.jpg", vector) for number, vector in enumerate(vectors)))
+    asked = [
+        reference(*vector, path=f"/r/{number}.jpg") for number, vector in enumerate(rng.normal(size=(4, 3)))
+    ]
+
+    single = cdist(np.stack([one.vector for one in asked]), vectors, metric)
+    mean = np.sqrt((single**2).mean(axis=0)) if metric == "euclidean" else single.mean(axis=0)
+    (answer,) = search(layout, asked, Question(top=20, together=True, metric=metric))
+    assert names(answer) == [f"{number:02}" for number in np.argsort(mean)]
+    np.testing.assert_allclose([match.distance for match in answer.matches], np.sort(mean), atol=1e-5)
+
+    limit = float(np.sort(mean)[7:9].mean())
+    (answer,) = search(layout, asked, Question(top=20, together=True, metric=metric, threshold=limit))
+    assert len(answer.matches) == 8
+    (answer,) = search(layout, asked, Question(together=True, metric=metric, threshold=mean.min() / 2))
+    assert answer.matches == ()
+
+
+def test_opposite_references_are_as_far_from_all(make):
+    layout = make(*(holding(f"/p/{degrees}.jpg", on_circle(degrees)) for degrees in (0, 90)))
+    asked = [reference(1, 0, 0, path="/r/1.jpg"), reference(-1, 0, 0, path="/r/2.jpg")]
+    (answer,) = search(layout, asked, Question(together=True))
+    assert [match.distance for match in answer.matches] == pytest.approx([1.0, 1.0])
+    assert search(layout, asked, Question(together=True, threshold=0.9))[0].matches == ()
+
+
+CALIBRATION = Calibration(0.3, 10.0, 3.0, ((0.01, 0.1), (0.1, 0.3), (1.0, 2.0)), "drawn", "2026-11-22")
+
+
+def test_without_a_calibration_nothing_is_said_of_persons(make):
+    (answer,) = search(make(holding("/p/a.jpg", EAST)), [reference(*EAST)], Question())
+    (match,) = answer.matches
+    assert (match.probability, match.same, match.strangers) == (None, None, None)
+
+
+def test_a_calibration_judges_each_match(make):
+    layout = make(*(holding(f"/p/{degrees}.jpg", on_circle(degrees)) for degrees in (0, 60, 90)))
+    (answer,) = search(layout, [reference(*EAST)], Question(), CALIBRATION)
+    near, far, farther = answer.matches
+    assert (near.same, far.same, farther.same) == (True, False, False)
+    assert near.probability == pytest.approx(1 / (1 + np.exp(-3.0)))
+    assert far.probability == pytest.approx(1 / (1 + np.exp(2.0)))
+    assert near.strangers < far.strangers < farther.strangers < 3
+    # Rates rise in proportion between the measured distances: 0.2 lies halfway between 0.1 and 0.3.
+    assert CALIBRATION.stranger_rate(0.2) == pytest.approx(np.sqrt(0.01 * 0.1))
+
+
+def test_matches_below_a_probability_are_left_out(make):
+    layout = make(*(holding(f"/p/{degrees}.jpg", on_circle(degrees)) for degrees in range(0, 180, 5)))
+    (answer,) = search(layout, [reference(*EAST)], Question(top=99, min_probability=0.9), CALIBRATION)
+    assert answer.matches
+    assert all(match.probability >= 0.9 for match in answer.matches)
+    (all_of_them,) = search(layout, [reference(*EAST)], Question(top=99), CALIBRATION)
+    assert all(match.probability < 0.9 for match in all_of_them.matches[len(answer.matches) :])
+    tight = Question(top=99, min_probability=0.9, threshold=0.01)
+    assert len(search(layout, [reference(*EAST)], tight, CALIBRATION)[0].matches) == 2
+
+
+def test_a_probability_cannot_be_asked_of_distances_that_are_not_calibrated(make):
+    layout = make(holding("/p/a.jpg", EAST))
+    with pytest.raises(ModelError, match="not calibrated") as raised:
+        search(layout, [reference(*EAST)], Question(min_probability=0.5))
+    assert "--threshold" in raised.value.hint
 
 
 def test_fused_references_leave_out_all_their_files(make):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facesearch.cli.comparison import FORMATS
+from facesearch.cli.comparison import as_csv, as_text, json_fields
 from facesearch.cli.options import (
     AnyPath,
     json_option,
@@ -19,7 +19,7 @@ from facesearch.cli.options import (
     runtime_options,
 )
 from facesearch.cli.progress import Progress
-from facesearch.cli.text import escaped, write
+from facesearch.cli.text import escaped, say_what_is_measured, write, write_json
 
 if TYPE_CHECKING:
     from facesearch.compare import Comparison
@@ -47,7 +47,7 @@ MANY = 20
 @click.option(
     "--format",
     "form",
-    type=click.Choice(list(FORMATS)),
+    type=click.Choice(["text", "json", "csv"]),
     help="How the figures are written.  [default: text]",
 )
 @json_option
@@ -68,7 +68,7 @@ def command(photos: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 (c
     Examples:
       facesearch compare a.jpg b.jpg --model sface
       facesearch compare a.jpg b.jpg c.jpg --model sface --sheet pairs.jpg
-      facesearch compare group.jpg other.jpg --face 2
+      facesearch compare party.jpg wedding.jpg --face 2 --model sface
       find photos -name '*.jpg' -print0 | facesearch compare --files0-from - --format csv
 
     csv: one record a pair, the columns a, b, face_a, face_b, distance, similarity, probability, verdict;
@@ -110,12 +110,8 @@ def _answer(photos: list[str], options: dict[str, Any]) -> int:
 
     quiet = options["quiet"]
     model = _model(options)
-    if not quiet and not model.card.identity:
-        click.echo(
-            f"{model.name} measures how alike two pictures of faces look, not who is on them: "
-            "`--model sface` tells people apart.",
-            err=True,
-        )
+    if not quiet:
+        say_what_is_measured(model.card)
     with Progress(quiet=quiet or len(photos) < MANY) as progress:
         progress.start(len(photos))
         comparison = compare(
@@ -128,9 +124,7 @@ def _answer(photos: list[str], options: dict[str, Any]) -> int:
             on_photo=progress.photo,
         )
     _say(comparison, options)
-    form = "json" if options["as_json"] else options["form"] or "text"
-    for piece in FORMATS[form](comparison, model.name):
-        write(piece)
+    _write(comparison, model.name, options)
     if options["sheet"] and comparison.pair_count:
         from facesearch.cli.comparison import write_sheet
 
@@ -162,6 +156,15 @@ def _say(comparison: Comparison, options: dict[str, Any]) -> None:
         click.echo(f"facesearch: {escaped(error.message)} {error.hint}".rstrip(), err=True)
     if not quiet and len(found) < 2:
         click.echo(f"A comparison takes two faces, and {len(found) or 'none'} was found.", err=True)
+
+
+def _write(comparison: Comparison, model: str, options: dict[str, Any]) -> None:
+    form = "json" if options["as_json"] else options["form"] or "text"
+    if form == "json":
+        write_json(json_fields(comparison, model))
+        return
+    for piece in as_csv(comparison) if form == "csv" else as_text(comparison, model):
+        write(piece)
 
 
 def _status(comparison: Comparison) -> int:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facesearch.cli.text import SCHEMA, counted, csv_line, escaped, with_path_bytes
+from facesearch.cli.formats import percent
+from facesearch.cli.text import counted, csv_line, escaped, with_path_bytes
 from facesearch.show.naming import short_names
 
 if TYPE_CHECKING:
@@ -29,14 +29,7 @@ GAP = "  "
 # Digits after the point: cosine distances lie between 0 and 2, euclidean ones in the tens.
 DIGITS = {"cosine": 4, "euclidean": 3}
 
-_NOTHING = "-"
-
-
-def percent(probability: float) -> str:
-    """Write a probability in tenths of a per cent, but never as a certainty that no model has."""
-    if probability > 0.999:
-        return ">99.9 %"
-    return "<0.1 %" if probability < 0.001 else f"{probability * 100:.1f} %"
+_ITSELF = "-"  # where a face meets itself
 
 
 def as_text(comparison: Comparison, model: str) -> Iterator[str]:
@@ -100,7 +93,7 @@ def _matrix(comparison: Comparison, names: Sequence[str], width: int) -> Iterato
     count = len(names)
     rows = [[_distance(comparison, value, less=1) for value in row] for row in comparison.distances.tolist()]
     for place in range(count):
-        rows[place][place] = _NOTHING
+        rows[place][place] = _ITSELF
     cell = max(len(text) for row in rows for text in row)
     margin = max(SHORTEST_NAME, min(max(map(_columns, names)), width // 3))
     step = max(1, (width - margin) // (cell + len(GAP)))
@@ -122,10 +115,10 @@ def _nearest(comparison: Comparison, names: Sequence[str], width: int) -> Iterat
         GAP.join(f"{text:{way}{wide}}" for text, way, wide in zip(row, ways, widths, strict=False))
         for row in figures
     ]
-    room = max(SHORTEST_NAME, (width - len(heads[0]) - 2 * len(GAP)) // 2)
-    margin = min(room, max(_columns(names[pair.a]) for pair in pairs))
+    room = max(2 * SHORTEST_NAME, width - len(heads[0]) - 2 * len(GAP))
+    margin = min(room // 2, max(_columns(names[pair.a]) for pair in pairs))
     for head, pair in zip(heads, pairs, strict=True):
-        yield GAP.join((head, _padded(names[pair.a], margin), _fitted(names[pair.b], room))) + "\n"
+        yield GAP.join((head, _padded(names[pair.a], margin), _fitted(names[pair.b], room - margin))) + "\n"
     if left_out := comparison.pair_count - len(pairs):
         yield f"and {counted(left_out, 'more pair')}: --format csv has them all\n"
 
@@ -137,7 +130,7 @@ def _figures(comparison: Comparison, pair: FacePair) -> tuple[str, ...]:
     return distance, percent(pair.probability), pair.verdict
 
 
-def as_csv(comparison: Comparison, _model: str) -> Iterator[str]:
+def as_csv(comparison: Comparison) -> Iterator[str]:
     """Give a heading and one record a pair."""
     yield csv_line(COLUMNS)
     for pair in comparison.pairs():
@@ -149,10 +142,9 @@ def as_csv(comparison: Comparison, _model: str) -> Iterator[str]:
         yield csv_line((a.path, b.path, a.face, b.face, *known, pair.verdict or ""))
 
 
-def as_json(comparison: Comparison, model: str) -> Iterator[str]:
-    """Give one object with the faces, the pairs, the matrix and the photos that gave no face."""
-    value = {
-        "schema": SCHEMA,
+def json_fields(comparison: Comparison, model: str) -> dict[str, Any]:
+    """Give the faces, the pairs, the matrix and the photos that gave no face."""
+    return {
         "model": model,
         "metric": comparison.metric,
         "threshold": comparison.threshold,
@@ -164,7 +156,6 @@ def as_json(comparison: Comparison, model: str) -> Iterator[str]:
             for path, error in comparison.problems
         ],
     }
-    yield json.dumps(value, indent=2) + "\n"
 
 
 def _photo_fields(one: Reference) -> dict[str, Any]:
@@ -186,13 +177,6 @@ def _pair_fields(pair: FacePair) -> dict[str, Any]:
 def _finite(value: float | None) -> float | None:
     """Give what JSON has a word for: a network's vectors may hold no finite numbers."""
     return value if value is not None and math.isfinite(value) else None
-
-
-FORMATS: Mapping[str, Callable[[Comparison, str], Iterator[str]]] = {
-    "text": as_text,
-    "json": as_json,
-    "csv": as_csv,
-}
 
 
 def write_sheet(comparison: Comparison, model: str, destination: str) -> None:

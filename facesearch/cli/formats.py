@@ -16,6 +16,9 @@ COLUMNS = ("query", "rank", "distance", "probability", "path", "x", "y", "w", "h
 
 Answers = Iterable["Answer"]
 
+# Marks a match that is farther than the model's threshold.
+BEYOND = "x"
+
 
 def query_name(answer: Answer) -> str:
     """Give what stands in the column `query`: the reference, or the fused ones joined by ' + '."""
@@ -62,16 +65,40 @@ def as_paths(answers: Answers, end: str = "\n") -> Iterator[str]:
 
 
 def as_table(answers: Answers) -> Iterator[str]:
-    """Give a block for each reference, for a person to read."""
+    """Give a block for each reference, for a person to read; matches beyond the threshold are marked."""
+    answers = list(answers)
+    matches = [match for answer in answers for match in answer.matches]
+    known = any(match.probability is not None for match in matches)
+    yield f"rank  distance  {'probability  strangers    ' if known else ''}photo\n"
     for number, answer in enumerate(answers):
-        yield "rank  distance  photo\n" if number == 0 else "\n"
-        yield f"{escaped(_table_heading(answer))}\n"
+        yield f"{chr(10) if number else ''}{escaped(_table_heading(answer))}\n"
         if not answer.matches:
             yield "   no match\n"
         for match in answer.matches:
-            probability = "" if match.probability is None else f"{match.probability:6.1%}  "
             path = escaped(match.path) + _which(match.face)
-            yield f"{match.rank:4}  {match.distance:8.4f}  {probability}{path}\n"
+            yield f"{match.rank:4}  {match.distance:8.4f}  {_judgement(match)}{path}\n"
+    if any(match.same is False for match in matches):
+        yield f"\n{BEYOND} beyond the model's threshold\n"
+
+
+def _judgement(match: Match) -> str:
+    """Give the columns probability, strangers and mark."""
+    if match.probability is None or match.strangers is None:
+        return ""
+    mark = BEYOND if match.same is False else " "
+    return f"{percent(match.probability):>11}  {_few(match.strangers):>9}  {mark} "
+
+
+def percent(probability: float) -> str:
+    """Give a probability in per cent with one decimal, but never a certainty that no model has."""
+    if probability > 0.999:
+        return ">99.9 %"
+    return "<0.1 %" if probability < 0.001 else f"{100 * probability:.1f} %"
+
+
+def _few(count: float) -> str:
+    """Give a count that is an estimate."""
+    return "<0.01" if count < 0.01 else f"{count:.2g}" if count < 10 else f"{count:,.0f}"
 
 
 def _table_heading(answer: Answer) -> str:
@@ -112,6 +139,8 @@ def _match(match: Match) -> dict[str, Any]:
             "rank": match.rank,
             "distance": match.distance,
             "probability": match.probability,
+            "same_person": match.same,
+            "expected_strangers": match.strangers,
             "path": match.path,
             "face": match.face,
             "box": _box(match.box),

@@ -20,7 +20,7 @@ from facesearch.cli.options import (
     runtime_options,
 )
 from facesearch.cli.progress import Progress
-from facesearch.cli.text import counted, escaped, write
+from facesearch.cli.text import counted, escaped, say_what_is_measured, write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +29,13 @@ if TYPE_CHECKING:
     from facesearch.library import Answers, Library
     from facesearch.references import FaceWanted
     from facesearch.search import Question
+
+
+def _a_probability(_context: click.Context, _option: click.Parameter, number: float | None) -> float | None:
+    """Refuse what no probability can be, and 1, which none reaches."""
+    if number is not None and not 0 <= number < 1:
+        raise click.BadParameter(f"{number:g} is not a probability from 0 up to, but without, 1.")
+    return number
 
 
 def _a_number(_context: click.Context, _option: click.Parameter, number: float | None) -> float | None:
@@ -55,6 +62,13 @@ def _a_number(_context: click.Context, _option: click.Parameter, number: float |
 )
 @click.option(
     "--threshold", type=float, callback=_a_number, metavar="D", help="Leave out matches farther than this."
+)
+@click.option(
+    "--min-probability",
+    type=float,
+    callback=_a_probability,
+    metavar="P",
+    help="Leave out matches less likely one person's than this, 0 to 1.",
 )
 @click.option(
     "--by",
@@ -91,20 +105,22 @@ def command(refs: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 (cli
     """Find the photos whose faces are nearest to the face in a reference photo.
 
     The largest face of each REF is looked for. The smaller a distance, the nearer: 0 is the same picture.
-    With resnet50 it says how alike two pictures of faces look, not whether they show one person; so compare
-    distances with each other, and choose a --threshold only after a look at some results.
+    The probability is that of one person where that is as likely beforehand as not; beside it stands how many
+    faces of strangers as near as this are to be expected in an index of this size. Beyond the model's
+    threshold a match is marked x. To find a person use --model sface: resnet50 measures how alike two
+    pictures of faces look, and not who they are.
 
     \b
     Examples:
       facesearch query reference.jpg --top 10
       facesearch query reference.jpg --sheet result.jpg
-      facesearch query a.jpg b.jpg c.jpg --together --threshold 0.3
+      facesearch query a.jpg b.jpg c.jpg --together --model sface --min-probability 0.9
       find refs -name '*.jpg' -print0 | facesearch query --files0-from - --format tsv
       facesearch query reference.jpg -0 | xargs -0 -I{} cp {} found/
 
     Without a terminal: one line a match, the columns query, rank, distance, probability, path, x, y, w, h
     (tsv). Tab, newline and backslash in a path are written \\t, \\n and \\\\; x, y, w, h are the face in
-    pixels of the upright photo; probability is empty where the model has none.
+    pixels of the upright photo; probability is empty where the model is not calibrated.
 
     Exit status: 0 found, 1 nothing found, 2 any error, 130 interrupted.
     """  # noqa: D301
@@ -135,6 +151,8 @@ def _answer(references: list[str], options: dict[str, Any]) -> int:
         click.echo(f"facesearch: {escaped(error.message)} {error.hint}".rstrip(), err=True)
     if not quiet and answers.answers and not any(answer.matches for answer in answers.answers):
         click.echo(_why_nothing(options, library), err=True)
+    if not quiet and _form(options) == "table":
+        say_what_is_measured(library.card)
     _write(answers, options)
     _keep(answers, options, library, quiet=quiet)
     return _status(answers)
@@ -173,6 +191,8 @@ def _why_nothing(options: dict[str, Any], library: Library) -> str:
         return "The index holds no face yet: take in photos with `facesearch index FOLDER`."
     if options["threshold"] is not None:
         return f"No face lies within a distance of {options['threshold']:g}."
+    if options["min_probability"]:
+        return f"No face shows the same person with a probability of {options['min_probability']:g}."
     return "The index holds no face but those of REF itself: --include-self lists them."
 
 
@@ -193,17 +213,25 @@ def _question(options: dict[str, Any]) -> Question:
 
     names = ("top", "by", "include_self", "unique", "together")
     chosen = {name: options[name] for name in names}
-    if options["threshold"] is not None:
-        chosen["threshold"] = options["threshold"]
+    for name in ("threshold", "min_probability"):
+        if options[name] is not None:
+            chosen[name] = options[name]
     return Question(metric=options["metric"], **chosen)
+
+
+def _form(options: dict[str, Any]) -> str:
+    if options["null"]:
+        return "paths"
+    if options["as_json"]:
+        return "json"
+    return str(options["form"] or ("table" if sys.stdout.isatty() else "tsv"))
 
 
 def _write(answers: Answers, options: dict[str, Any]) -> None:
     if options["null"]:
         pieces = as_paths(answers.answers, "\0")
     else:
-        form = options["form"] or ("table" if sys.stdout.isatty() else "tsv")
-        pieces = FORMATS["json" if options["as_json"] else form](answers.answers)
+        pieces = FORMATS[_form(options)](answers.answers)
     for piece in pieces:
         write(piece)
 

@@ -9,9 +9,12 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from facesearch.models.card import Card
 
 SCHEMA = 1
 
@@ -37,6 +40,16 @@ def shown(text: str) -> str:
 def counted(count: int, noun: str) -> str:
     """Give a number with its noun, in the plural but for one."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def say_what_is_measured(card: Card) -> None:
+    """Say it plainly where a model's distances are not about persons."""
+    if not card.identity:
+        click.echo(
+            f"Note: {card.name} measures how alike pictures of faces look, not who they are; "
+            "`--model sface` finds the person.",
+            err=True,
+        )
 
 
 def escaped_field(value: object) -> str:
@@ -71,9 +84,14 @@ def with_path_bytes(fields: Mapping[str, Any], name: str = "path") -> dict[str, 
     return result
 
 
+def json_text(value: Mapping[str, Any]) -> str:
+    """Give an object with its schema number as JSON in ASCII."""
+    return json.dumps({"schema": SCHEMA, **value}, indent=2) + "\n"
+
+
 def write_json(value: Mapping[str, Any]) -> None:
     """Write an object with its schema number to stdout."""
-    write(json.dumps({"schema": SCHEMA, **value}, indent=2) + "\n")
+    write(json_text(value))
 
 
 def write(text: str) -> None:

@@ -26,9 +26,9 @@ DETECTORS: Mapping[str, str] = {
 class Detector(Protocol):
     """Finds faces.
 
-    A detector is built from its settings, which are its constructor's keyword arguments; one with a
-    recipe is given the folder of the store in which its network lies before them. An instance may be called from several
-    threads at once.
+    A detector is built from its settings, which are its constructor's keyword arguments; one with a recipe
+    is given the folder in which its network lies before them. An instance may be called from several threads
+    at once.
 
     Attributes:
         working_side: The longer side, in pixels, at which photos are looked at: a larger photo is

@@ -73,7 +73,7 @@ def _template(size: tuple[int, int], margin: float) -> NDArray[np.float64]:
 def _region(
     image: NDArray[np.uint8], transform: NDArray[np.float64], size: tuple[int, int], shrink: float
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """Cut out what a crop shows and make it smaller by averaging; give it with the transform of its pixels."""
+    """Cut out what a crop shows, made smaller by averaging; give it with the transform of its pixels."""
     inverse = cv2.invertAffineTransform(transform)
     corners = np.array([(0, 0, 1), (size[1], 0, 1), (0, size[0], 1), (size[1], size[0], 1)]) @ inverse.T
     height, width = image.shape[:2]

@@ -38,13 +38,13 @@ CARD = DetectorCard(
     digest=f"sha256:{_SHA256}",
 )
 
-# The network knows faces of about 10 to 300 pixels. Chips that a face fills are all found at 100 to 320 pixels, 4 %
-# are missed at 640; the faces of a crowd are found at 1280. Smaller photos are not enlarged.
+# The network knows faces of about 10 to 300 pixels. Chips that a face fills are all found at 100 to 320
+# pixels, 4 % are missed at 640; the faces of a crowd are found at 1280. Smaller photos are not enlarged.
 WHOLE_SIDE, FINE_SIDE = 320, 1280
 # Up to this side one look does for both.
 SINGLE_SIDE = 480
-# All faces of LFW, AT&T, UTKFace and the Solvay photograph score above it (in the latter 0.88 at least); of 80
-# photographs without a face one does, at 0.86.
+# All faces of LFW, AT&T, UTKFace and the Solvay photograph score above it (in the latter 0.88 at least); of
+# 80 photographs without a face one does, at 0.86.
 ACCEPTED = 0.8
 # In a turned photo the network may see a face that it would see better upright: asked for turned photos, the
 # detector compares all four turns unless one is as sure as this.

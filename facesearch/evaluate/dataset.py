@@ -65,7 +65,7 @@ class Dataset:
 
 
 def read_people(folder: str) -> Dataset:
-    """Take a folder in which each folder is a person; links are followed, photos of deeper folders are theirs.
+    """Take a folder in which each folder is a person, with all that lies in it; links are followed.
 
     Args:
         folder: Absolute.
@@ -83,9 +83,9 @@ def read_people(folder: str) -> Dataset:
     people: dict[str, list[str]] = {}
     loose = 0
     for path in sorted(scan.photos, key=os.fsencode):
-        person, inside, _ = os.path.relpath(path, folder).partition(os.sep)
+        name, inside, _ = os.path.relpath(path, folder).partition(os.sep)
         if inside:
-            people.setdefault(person, []).append(path)
+            people.setdefault(name, []).append(path)
         else:
             loose += 1
     _check_people(folder, people, loose)
@@ -137,7 +137,10 @@ def _drawn_pairs(person: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[
     m = len(person)
     order = np.argsort(person, kind="stable")
     ends = np.cumsum(np.bincount(person))
-    pieces = [np.stack(np.triu_indices(stop - start, 1)) + start for start, stop in zip([0, *ends], ends)]  # noqa: B905
+    pieces = [
+        np.stack(np.triu_indices(stop - start, 1)) + start
+        for start, stop in zip([0, *ends[:-1]], ends, strict=True)
+    ]
     own = order[np.concatenate(pieces, axis=1)]
     strangers = m * (m - 1) // 2 - own.shape[1]
     rng = np.random.default_rng(0)
@@ -175,7 +178,7 @@ def _about_people(people: Mapping[str, Sequence[str]], loose: int) -> list[str]:
     single = Counter(len(photos) for photos in people.values())[1]
     if single:
         remarks.append(
-            f"{single:,} of {len(people):,} people have one photo: they count as strangers to the others only."
+            f"{single:,} of {len(people):,} people have one photo: they are only strangers to the others."
         )
     if loose:
         remarks.append(f"{loose:,} photos lie in no person's folder and were left out.")

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from facesearch.errors import DatasetError
+from facesearch.errors import NoFaceFound
 from facesearch.evaluate.dataset import Dataset
 from facesearch.evaluate.faces import LabelledFaces, find_faces, pair_distances
 from facesearch.evaluate.fitting import fit_calibration
@@ -76,7 +76,7 @@ def evaluate(
     faces = find_faces(dataset, model, on_plan=on_plan, on_photo=on_photo)
     if all(box is None for box in faces.boxes):
         raise NoFaceFound(
-            f"{model.card.detector} found no face in any of the {len(dataset.paths):,} photos of {dataset.folder!r}.",
+            f"No face was found in any of the {len(dataset.paths):,} photos of {dataset.folder!r}.",
             "Look at some of them: faces have to be upright, and 30 pixels or more.",
         )
     pairs = _pairs(dataset, faces.vectors, metric)
@@ -135,10 +135,6 @@ def worst_mistakes(
         if len(found) == most:
             break
     return list(found.values())
-
-
-class NoFaceFound(DatasetError):
-    """Labelled photos without a face."""
 
 
 def _pairs(dataset: Dataset, vectors: NDArray[np.float32], metric: Metric) -> Pairs:

@@ -1,4 +1,4 @@
-"""The face of each labelled photo, embedded by the same pipeline as an index's, and kept for the next time."""
+"""The face of each labelled photo, embedded as an index's are, and kept for the next time."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _taken(dataset: Dataset, layout: Layout) -> LabelledFaces:
 
 
 def _most_central(path: str, boxes: list[Box]) -> int:
-    """Give the place of the box whose middle is nearest to the photo's; the photo is opened if there is a choice."""
+    """Give the place of the box whose middle is nearest to the photo's, which is only opened for a choice."""
     if len(boxes) == 1:
         return 0
     width = height = 0
@@ -126,9 +126,9 @@ def _about_copies(owners: dict[bytes, dict[int, str]], names: tuple[str, ...]) -
         return ()
     (one, first), (other, second) = list(shared[0].items())[:2]
     return (
-        f"{len(shared):,} photos lie in the folders of two people or more, so that pairs of strangers show one "
-        f"picture; the first is {os.path.basename(first)!r} of {names[one]!r}, {os.path.basename(second)!r} of "
-        f"{names[other]!r}.",
+        f"{len(shared):,} photos lie in the folders of two people or more, so that pairs of strangers show "
+        f"one picture; the first is {os.path.basename(first)!r} of {names[one]!r} and "
+        f"{os.path.basename(second)!r} of {names[other]!r}.",
     )
 
 
@@ -156,6 +156,6 @@ def pair_distances(
             one, other = (rows[side[part]].astype(np.float64) for side in (first, second))
             products[part] = np.einsum("ij,ij->i", one, other)
     if metric == "cosine":
-        return np.clip(1.0 - products, 0.0, 2.0)
+        return np.asarray(np.clip(1.0 - products, 0.0, 2.0))
     squares = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
     return np.asarray(np.sqrt(np.maximum(squares[first] + squares[second] - 2.0 * products, 0.0)))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from facesearch.errors import FacesearchError
@@ -75,7 +77,10 @@ def fit_logistic(distance: NDArray[np.float64], same: NDArray[np.bool_]) -> tupl
     if not spread > 1e-12 * abs(centre):
         return 0.0, 0.0
     model = LogisticRegression(C=LOOSENESS, class_weight="balanced", solver="newton-cholesky", tol=1e-8)
-    model.fit(((distance - centre) / spread)[:, None], same)
+    with warnings.catch_warnings():
+        # Where the first guess is the answer, the solver finds nothing better and says so.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(((distance - centre) / spread)[:, None], same)
     change, at_centre = float(model.coef_[0, 0]), float(model.intercept_[0])
     slope = -change / spread
     return slope, at_centre + slope * centre

@@ -1,8 +1,8 @@
 """Pairs files in the format of Labeled Faces in the Wild.
 
-The first line holds the number of folds and that of pairs of each kind in a fold (or that number alone, for a
-single fold). Each fold then has its pairs of one person, "name i j", and as many of two, "name i name j"; they
-stand for the files name/name_000i.jpg.
+The first line holds the number of folds and that of pairs of each kind in a fold (or the latter alone, for
+a single fold). Each fold then has its pairs of one person, "name i j", and as many of two, "name i name j";
+they stand for the files name/name_000i.jpg.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ def _remarks(lines: Sequence[_Line], kept: Sequence[_Line], missing: Sequence[st
     remarks = []
     if missing:
         remarks.append(
-            f"{len(missing):,} photos are not there, so {len(lines) - len(kept):,} of {len(lines):,} pairs were "
-            f"left out; the first is {missing[0]!r}."
+            f"{len(missing):,} photos are not there, so {len(lines) - len(kept):,} of {len(lines):,} pairs "
+            f"were left out; the first is {missing[0]!r}."
         )
     folds: dict[str, set[int]] = {}
     for line in kept:
@@ -104,8 +104,8 @@ def _parse(file: str) -> list[_Line]:
     folds, each = (int(header[0]), int(header[1])) if len(header) == 2 else (1, int(header[0]))
     if len(rows) - 1 != 2 * folds * each:
         raise DatasetError(
-            f"{file!r} says {folds} folds of {each} pairs of each kind, that is {2 * folds * each:,} lines, and "
-            f"holds {len(rows) - 1:,}.",
+            f"{file!r} says {folds} folds of {each} pairs of each kind, that is {2 * folds * each:,} lines, "
+            f"and holds {len(rows) - 1:,}.",
             "Mend its first line, or put back a whole copy.",
         )
     lines = [_line(file, *row, fold=place // (2 * each)) for place, row in enumerate(rows[1:])]
@@ -113,7 +113,7 @@ def _parse(file: str) -> list[_Line]:
         same = sum(line.same for line in lines[2 * each * fold : 2 * each * (fold + 1)])
         if same != each:
             raise DatasetError(
-                f"{file!r} has {same} pairs of one person in fold {fold + 1} where its first line says {each}.",
+                f"{file!r} has {same} pairs of one person in fold {fold + 1}; its first line says {each}.",
                 "Mend its first line, or put back a whole copy.",
             )
     return lines

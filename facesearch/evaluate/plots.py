@@ -63,9 +63,8 @@ def draw_roc(models: Mapping[str, Verification], path: Path) -> None:
         if model.accepted is not None:
             dots.append((*model.accepted, mark, colour))
     for at, accepted, mark, colour in dots:
-        axes.plot(
-            at, accepted, mark, color=colour, markersize=9, markeredgecolor="white", clip_on=False, zorder=5
-        )
+        place = max(at, lowest), accepted
+        axes.plot(*place, mark, color=colour, markersize=9, markeredgecolor="white", clip_on=False, zorder=5)
     chance = np.geomspace(lowest, 1.0, 200)
     axes.plot(chance, chance, color=GREY, linestyle=(0, (2, 3)), linewidth=1.2, label="chance")
     axes.set(xscale="log", xlim=(lowest, 1.0), ylim=(0.0, 1.02))

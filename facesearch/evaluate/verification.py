@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,7 @@ Mask = NDArray[np.bool_]
 
 FALSE_ACCEPT_RATES = (1e-1, 1e-2, 1e-3, 1e-4)
 BINS = 10
-# Of a ROC curve of millions of points a plot needs no more than these.
-CURVE_POINTS = 600
+CURVE_POINTS = 600  # all that a plot needs of a ROC curve of millions
 # A rate that is reached exactly counts as reached, also where its division was rounded.
 ROUNDING = 1 + 1e-9
 
@@ -56,8 +55,11 @@ class Pairs:
 
     @property
     def weight(self) -> Array:
-        """Give each pair's share of the whole, (n,); 1 in sum, or 1/2 for each class where balanced."""
-        return _weight(self.same, self.balanced)
+        """Give each pair's share of the whole, (n,); 1 in sum, half of it each class where balanced."""
+        of_same, of_different = self.worth
+        weight: Array = np.where(self.same, float(of_same), float(of_different))
+        weight /= max(float(weight.sum()), 1.0)
+        return weight
 
     def take(self, chosen: Mask | NDArray[np.int64]) -> Pairs:
         """Give some of the pairs."""
@@ -168,13 +170,6 @@ def _both(same: Mask) -> bool:
     return bool(same.any()) and not bool(same.all())
 
 
-def _weight(same: Mask, balanced: bool) -> Array:
-    n, count = len(same), int(same.sum())
-    if not balanced:
-        return np.full(n, 1.0 / max(n, 1))
-    return np.where(same, 0.5 / max(count, 1), 0.5 / max(n - count, 1))
-
-
 def _share(right: Array, pairs: Pairs) -> float:
     if not pairs.balanced:
         return float(right.mean())
@@ -192,11 +187,7 @@ def _decide(pairs: Pairs, order: NDArray[np.int64], rising: Pairs) -> tuple[Arra
     """Give each pair's share of right decisions, (n,), and each fold's accuracy.
 
     Thresholds are chosen on pairs that touch the fold with neither side, so that it is new to them.
-
-    Args:
-        pairs: All n pairs.
-        order: Which of them were found, the nearest first.
-        rising: Those, in that order.
+    `rising` are the found ones of the pairs, nearest first, and `order` says which these are.
     """
     if not _both(rising.same):
         return None
@@ -292,7 +283,7 @@ def _honesty(rising: Pairs) -> tuple[float, Bins]:
 
     It tells a probability where both kinds are as likely beforehand, so both weigh the same here.
     """
-    weight, sums = _weight(rising.same, balanced=True), np.zeros((3, BINS))
+    weight, sums = replace(rising, balanced=True).weight, np.zeros((3, BINS))
     for fold in np.unique(rising.fold):
         sides = _sides(rising, fold)
         train, tested = sides == 0, np.flatnonzero(sides)
@@ -306,4 +297,4 @@ def _card_error(rising: Pairs, card: Calibration | None) -> float | None:
     if card is None or not _both(rising.same):
         return None
     told = expit(card.intercept - card.slope * rising.distance)
-    return reliability(told, rising.same, _weight(rising.same, balanced=True))[0]
+    return reliability(told, rising.same, replace(rising, balanced=True).weight)[0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import secrets
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,8 @@ from PIL import Image, ImageDraw
 from facesearch.errors import FacesearchError, StorageError, UnreadablePhoto
 from facesearch.faces import Box, Match
 from facesearch.show.layout import BLOCK_GAP, CAPTION, FOOTER, HEADER, MARGIN, Layout, lay_out
-from facesearch.show.lettering import text_width, write
+from facesearch.show.lettering import Colour, text_width, write
+from facesearch.show.naming import short_names
 from facesearch.show.tile import ACCENT, WHITE, Pixels, photo_tile
 
 INK = (31, 35, 40)
@@ -165,7 +165,8 @@ def _draw_matches(page: _Page, matches: Sequence[Match], top: int) -> None:
     side = page.layout.tile
     if not matches:
         page.canvas.paste(_word_tile("no match", side), page.layout.corner(0, top))
-    for place, (match, name) in enumerate(zip(matches, _names(matches), strict=True)):
+    names = short_names([match.path for match in matches])
+    for place, (match, name) in enumerate(zip(matches, names, strict=True)):
         left, upper = page.layout.corner(place, top)
         page.canvas.paste(_match_tile(page, match), (left, upper))
         _draw_caption(page, match, name, Box(left, upper + side, side, CAPTION))
@@ -173,9 +174,14 @@ def _draw_matches(page: _Page, matches: Sequence[Match], top: int) -> None:
 
 def _match_tile(page: _Page, match: Match) -> Image.Image:
     try:
-        return photo_tile(page.read(match.path), match.box, page.layout.tile)
+        return photo_tile(page.read(match.path), match.box, page.layout.tile, _colour(match))
     except UnreadablePhoto:
         return _word_tile("photo gone or unreadable", page.layout.tile)
+
+
+def _colour(match: Match) -> Colour:
+    """Give the colour of a match: a quiet one beyond the model's threshold."""
+    return QUIET if match.same is False else ACCENT
 
 
 def _word_tile(words: str, side: int) -> Image.Image:
@@ -189,7 +195,7 @@ def _draw_caption(page: _Page, match: Match, name: str, area: Box) -> None:
     """Write rank, distance and probability on one line, the file's name on the next."""
     left, right, line = area.x, area.x + area.width, area.y + BASELINE
     rank = str(match.rank)
-    write(page.canvas, (left, line), rank, size=TEXT, colour=ACCENT, width=area.width)
+    write(page.canvas, (left, line), rank, size=TEXT, colour=_colour(match), width=area.width)
     left += round(text_width(rank, TEXT)) + 10
     distance = page.digits.format(match.distance)
     write(page.canvas, (left, line), distance, size=TEXT, colour=INK, width=right - left)
@@ -205,13 +211,6 @@ def _percent(probability: float) -> str:
     if probability > 0.99:
         return ">99%"
     return "<1%" if probability < 0.01 else f"{probability:.0%}"
-
-
-def _names(matches: Sequence[Match]) -> list[str]:
-    """Give the files' names, with their folder where two photos have the same name."""
-    times = Counter(path.name for path in {Path(match.path) for match in matches})
-    paths = [Path(match.path) for match in matches]
-    return [path.name if times[path.name] == 1 else f"{path.parent.name}/{path.name}" for path in paths]
 
 
 def _draw_footer(page: _Page, rows: Sequence[Row]) -> None:

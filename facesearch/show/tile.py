@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from facesearch.faces import Box
+from facesearch.show.lettering import Colour
 
 Pixels = NDArray[np.uint8]
 
@@ -25,13 +26,14 @@ INSET = 0.44
 INSET_VIEW = 1.5
 
 
-def photo_tile(image: Pixels, box: Box, side: int) -> Image.Image:
+def photo_tile(image: Pixels, box: Box, side: int, colour: Colour = ACCENT) -> Image.Image:
     """Draw a photo into a square of `side` pixels.
 
     Args:
         image: The upright photo, (h, w, 3) BGR.
         box: The face, in pixels of that photo. A box that lies outside (the photo was replaced) is left out.
         side: Width and height of the tile.
+        colour: Of the line around the face.
     """
     height, width = image.shape[:2]
     face = clip(box, width, height)
@@ -45,9 +47,9 @@ def photo_tile(image: Pixels, box: Box, side: int) -> Image.Image:
         return tile
     seen = Box(face.x - window.x, face.y - window.y, face.width, face.height).scaled(scale)
     seen = Box(seen.x + left, seen.y + top, seen.width, seen.height)
-    draw_box(tile, seen)
+    draw_box(tile, seen, colour)
     if max(seen.width, seen.height) < SMALL_FACE * side:
-        _draw_inset(tile, image, face, seen)
+        _draw_inset(tile, image, face, seen, colour)
     return tile
 
 
@@ -68,15 +70,15 @@ def resize(image: Pixels, width: int, height: int) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(scaled[..., ::-1]))
 
 
-def draw_box(tile: Image.Image, box: Box) -> None:
-    """Frame a face: a line in the accent colour between two of white, so that it shows on any photo."""
+def draw_box(tile: Image.Image, box: Box, colour: Colour = ACCENT) -> None:
+    """Frame a face: a coloured line between two of white, so that it shows on any photo."""
     line = min(4, max(2, tile.width // 110))
     pen = ImageDraw.Draw(tile)
     left, top = max(0, box.x - line), max(0, box.y - line)
     right = min(tile.width, box.x + box.width + line) - 1
     bottom = min(tile.height, box.y + box.height + line) - 1
     pen.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=WHITE, width=1)
-    pen.rectangle((left, top, right, bottom), outline=ACCENT, width=line)
+    pen.rectangle((left, top, right, bottom), outline=colour, width=line)
 
 
 def _window(width: int, height: int, face: Box | None) -> Box:
@@ -98,7 +100,7 @@ def _cut(image: Pixels, box: Box) -> Pixels:
     return image[box.y : box.y + box.height, box.x : box.x + box.width]
 
 
-def _draw_inset(tile: Image.Image, image: Pixels, face: Box, seen: Box) -> None:
+def _draw_inset(tile: Image.Image, image: Pixels, face: Box, seen: Box, colour: Colour) -> None:
     """Put the enlarged face into the corner that lies farthest from where it is in the photo."""
     height, width = image.shape[:2]
     view = min(round(max(face.width, face.height) * INSET_VIEW), width, height)
@@ -106,7 +108,7 @@ def _draw_inset(tile: Image.Image, image: Pixels, face: Box, seen: Box) -> None:
     enlarged = resize(_cut(image, _around(*face.centre, view, view, (width, height))), side, side)
     corner = _far_corner(tile.width, side, seen)
     tile.paste(enlarged, (corner.x, corner.y))
-    draw_box(tile, corner)
+    draw_box(tile, corner, colour)
 
 
 def _far_corner(side: int, inset: int, seen: Box) -> Box:

@@ -5,7 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facesearch.errors import ModelBroken
-from facesearch.models.card import Card, StoredFile, check_name
+from facesearch.models.calibration import Calibration
+from facesearch.models.card import Card, DetectorCard, StoredCard, StoredFile, check_name
+
+CALIBRATION = Calibration(
+    0.4, 12.5, 5.0, ((1e-4, 0.2), (0.5, 0.6), (1.0, 1.9)), "300 pairs of somebody", "2026-11-22", own=True
+)
 
 CARD = Card(
     name="keras/MobileNet",
@@ -15,8 +20,8 @@ CARD = Card(
     detector="haar",
     landmarks=True,
     metric="euclidean",
-    thresholds={"cosine": 0.4},
-    calibration={"cosine": (-12.5, 3.0)},
+    identity=True,
+    calibration={"cosine": CALIBRATION},
     measured_on="lfw-dev-pairs, 2026-11",
     digest="sha256:" + "0a" * 32,
     color="rgb",
@@ -26,8 +31,25 @@ CARD = Card(
 )
 
 
+CALIBRATION_JSON = json.loads(CARD.to_json())["calibration"]["cosine"]
+
+
 def test_a_card_comes_back_from_json_as_it_was():
     assert Card.from_json(CARD.to_json()) == CARD
+    assert StoredCard.from_json(CARD.to_json()) == CARD
+
+
+def test_a_detectors_card_is_told_from_a_models():
+    card = DetectorCard(name="eyes", licence="MIT", digest="sha256:" + "0a" * 32)
+
+    assert DetectorCard.from_json(card.to_json()) == card
+    assert StoredCard.from_json(card.to_json()) == card
+    with pytest.raises(ModelBroken, match="of another kind than is wanted: 'detector'"):
+        Card.from_json(card.to_json())
+    with pytest.raises(ModelBroken, match="of another kind than is wanted: 'embedder'"):
+        DetectorCard.from_json(CARD.to_json())
+    with pytest.raises(ModelBroken, match="does not know: 'dim'"):
+        DetectorCard.from_json(json.dumps({**json.loads(card.to_json()), "dim": 3}))
 
 
 def test_a_card_that_says_only_what_it_must_is_read():
@@ -56,10 +78,22 @@ def test_a_card_that_says_only_what_it_must_is_read():
         ("detector", "../haar"),
         ("landmarks", 1),
         ("metric", "hamming"),
-        ("thresholds", {"cosine": float("inf")}),
-        ("thresholds", {"other": 0.4}),
-        ("thresholds", [0.4]),
+        ("identity", "yes"),
         ("calibration", {"cosine": [1.0]}),
+        ("calibration", [CALIBRATION_JSON]),
+        ("calibration", {"other": CALIBRATION_JSON}),
+        ("calibration", {"cosine": {**CALIBRATION_JSON, "threshold": float("inf")}}),
+        ("calibration", {"cosine": {**CALIBRATION_JSON, "slope": 0}}),
+        ("calibration", {"cosine": {**CALIBRATION_JSON, "slope": -1.0}}),
+        ("calibration", {"cosine": {**CALIBRATION_JSON, "strangers": [[0.5, 0.6]]}}),
+        ("calibration", {"cosine": {**CALIBRATION_JSON, "strangers": [[0.5, 0.6], [0.4, 0.7]]}}),
+        ("calibration", {"cosine": {**CALIBRATION_JSON, "strangers": [[0.5, 0.6], [1.0, 0.6]]}}),
+        ("calibration", {"cosine": {**CALIBRATION_JSON, "strangers": [[0.0, 0.6], [1.0, 0.7]]}}),
+        ("calibration", {"cosine": {**CALIBRATION_JSON, "strangers": [[0.5, 0.6], [1.5, 0.7]]}}),
+        ("calibration", {"cosine": {**CALIBRATION_JSON, "date": "yesterday"}}),
+        ("calibration", {"cosine": {**CALIBRATION_JSON, "data": "a\x1b[2J"}}),
+        ("calibration", {"cosine": {**CALIBRATION_JSON, "more": 1}}),
+        ("calibration", {"cosine": {"threshold": 0.4}}),
         ("licence", "MIT\x1b[2J"),
         ("source", "x" * 5000),
         ("digest", "sha256:xyz"),

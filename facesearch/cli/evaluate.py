@@ -1,0 +1,177 @@
+"""`facesearch evaluate`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from facesearch.cli.options import AnyPath, json_option, make_runtime, quiet_option, runtime_options
+from facesearch.cli.progress import Progress
+from facesearch.cli.text import counted, escaped, json_text, write, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from facesearch.evaluate.dataset import Dataset
+    from facesearch.evaluate.evaluation import Evaluation
+    from facesearch.model import Model
+
+REPORT = "report.json"
+
+
+@click.command("evaluate", short_help="Measure models on photos whose people are known.")
+@click.argument("folder", required=False, type=AnyPath(), metavar="[DIR]")
+@click.option(
+    "--pairs", metavar="FILE", type=AnyPath(), help="Compare these pairs, in the format of LFW's pairs.txt."
+)
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="NAME",
+    help="A model; may be repeated.  [env: FACESEARCH_MODEL; default: resnet50]",
+)
+@click.option(
+    "--metric", type=click.Choice(["cosine", "euclidean"]), help="Which distance.  [default: the model's]"
+)
+@click.option(
+    "--out", metavar="DIR", type=AnyPath(), help="Write plots, the worst mistakes and report.json there."
+)
+@click.option(
+    "--calibrate", is_flag=True, help="Put threshold and probabilities of these photos in the model's card."
+)
+@runtime_options
+@json_option
+@quiet_option
+def command(folder: str | None, pairs: str | None, **options: Any) -> None:  # noqa: ANN401 (click's options)
+    """Measure how well models tell people apart, on photos whose people are known.
+
+    DIR holds a folder for each person. All photos are compared with all others: for each tenth of the people
+    the threshold is the one that is best for the other nine, pairs of one person and of strangers weigh the
+    same, and a photo in which no face was found makes its pairs wrong. With --pairs the pairs of a file are
+    compared in the protocol of Labeled Faces in the Wild; DIR may be left out where the photos lie beside it.
+    Each photo is also looked for among all the others. In brackets stands the range in which 95 % of the
+    figures for other people like these are to be expected.
+
+    The vectors are kept in your cache folder, so that a second run takes seconds.
+
+    \b
+    Examples:
+      facesearch evaluate ~/people --model sface --model resnet50 --out report
+      facesearch evaluate lfw --pairs pairs.txt --model sface --json
+      facesearch evaluate ~/people --model sface --calibrate
+
+    Exit status: 0 done, 1 when no face was found, 2 any error, 130 interrupted.
+    """  # noqa: D301
+    if folder is None and pairs is None:
+        raise click.UsageError("Name a folder of people, or --pairs FILE.")
+    names = options.pop("models") or (os.environ.get("FACESEARCH_MODEL") or "resnet50",)
+    dataset = _read(folder, pairs)
+    _say_remarks(dataset.remarks, quiet=options["quiet"])
+    evaluations, status = _measure(dataset, tuple(dict.fromkeys(names)), options)
+    if evaluations:
+        _write(dataset, evaluations, options)
+    sys.exit(status or (2 if dataset.missing else 0))
+
+
+def _read(folder: str | None, pairs: str | None) -> Dataset:
+    from facesearch.evaluate.dataset import read_people
+    from facesearch.evaluate.pairs_file import read_pairs
+
+    below = os.path.abspath(folder) if folder is not None else None
+    if pairs is not None:
+        return read_pairs(pairs, below)
+    return read_people(below or os.curdir)
+
+
+def _say_remarks(remarks: Sequence[str], *, quiet: bool) -> None:
+    if not quiet:
+        for remark in remarks:
+            click.echo(f"Note: {escaped(remark)}", err=True)
+
+
+def _measure(dataset: Dataset, names: Sequence[str], options: dict[str, Any]) -> tuple[list[Evaluation], int]:
+    """Measure each model; what is wrong with one does not lose the figures of the others."""
+    from facesearch.errors import FacesearchError, NoFaceFound
+    from facesearch.model import Model
+    from facesearch.models.store import ModelStore, silent
+
+    store, runtime = ModelStore(), make_runtime(options)
+    notify = silent if options["quiet"] else _say
+    evaluations: list[Evaluation] = []
+    status = 0
+    for name in names:
+        model = Model(name, store, runtime, notify)
+        try:
+            evaluations.append(_measured(dataset, model, options))
+            if options["calibrate"]:
+                _calibrate(dataset, model, evaluations[-1], quiet=options["quiet"])
+        except FacesearchError as error:
+            click.echo(f"facesearch: {name}: {escaped(error.message)} {error.hint}".rstrip(), err=True)
+            status = max(status, 1 if isinstance(error, NoFaceFound) else 2)
+    return evaluations, status
+
+
+def _measured(dataset: Dataset, model: Model, options: dict[str, Any]) -> Evaluation:
+    from facesearch.evaluate.evaluation import evaluate
+
+    quiet = options["quiet"]
+    with Progress(quiet=quiet) as progress:
+        found = evaluate(
+            dataset,
+            model,
+            options["metric"],
+            on_plan=lambda plan: progress.start(len(plan.new)),
+            on_photo=progress.photo,
+        )
+    _say_remarks(found.faces.remarks, quiet=quiet)
+    if found.faces.unreadable:
+        photos, first = counted(len(found.faces.unreadable), "photo"), found.faces.unreadable[0]
+        _say_remarks([f"{photos} cannot be read and count as missed; the first is {first!r}."], quiet=quiet)
+    return found
+
+
+def _calibrate(dataset: Dataset, model: Model, found: Evaluation, *, quiet: bool) -> None:
+    from facesearch.evaluate.evaluation import calibrations
+
+    model.store.calibrate(model.name, calibrations(dataset, found.faces))
+    if not quiet:
+        click.echo(
+            f"The card of {model.name} holds the threshold and probabilities of these photos now.", err=True
+        )
+
+
+def _say(message: str) -> None:
+    click.echo(message, err=True)
+
+
+def _write(dataset: Dataset, evaluations: Sequence[Evaluation], options: dict[str, Any]) -> None:
+    from facesearch.cli.evaluation import as_dict, as_table
+
+    figures = as_dict(dataset, evaluations)
+    if options["as_json"]:
+        write_json(figures)
+    else:
+        write("".join(f"{escaped(line)}\n" for line in as_table(dataset, evaluations).split("\n")[:-1]))
+    if options["out"]:
+        names = _write_files(dataset, evaluations, figures, options["out"])
+        if not options["quiet"]:
+            click.echo(f"In {escaped(options['out'])}: {', '.join(names)}", err=True)
+
+
+def _write_files(
+    dataset: Dataset, evaluations: Sequence[Evaluation], figures: dict[str, Any], folder: str
+) -> list[str]:
+    from facesearch.errors import storage_error
+    from facesearch.evaluate.pictures import draw_all
+
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, REPORT), "w", encoding="utf-8") as file:
+            file.write(json_text(figures))
+    except OSError as error:
+        raise storage_error(folder, error) from error
+    return [*draw_all(dataset, evaluations, folder), REPORT]

@@ -1,17 +1,21 @@
 """Find the photographs that show a face.
 
     cli          one short file a command; parse, call, print
+    evaluate     how well models tell people apart: labelled photos -> figures and plots
     library      an index, its photos and its model: what the commands do, for Python
+    compare      some faces -> how far each is from each
     rebuild      embed a library anew beside the index that serves until then
     references   photos of whom to look for -> the faces that are looked for
+    model        a model in use: its name, its card, its pipelines
     update       plan -> pipeline -> index, and the report
     search       a question: references -> nearest faces -> matches
     settings     how faces are looked for and how the network is run
     pipeline     photo -> faces -> crops -> vectors, stages overlapped, memory bounded
     index        what is kept: the arrays, the .npz, the journal
+    catalogue    all networks by name
     show         pictures of results
-    detect       where the faces are: Haar cascades; crops
-    embed        what a face looks like as numbers: ResNet-50, imported networks; OpenVINO, Keras
+    detect       where the faces are: Haar cascades, YuNet; crops, alignment
+    embed        a face as numbers: ResNet-50, SFace, imported networks; OpenVINO, Keras
     models       the model store: cards, sources, fetch, verify, import
     photos       find photos, read them upright, fingerprint them
     ranking      exact nearest rows of a large array
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
     from facesearch.errors import FacesearchError
     from facesearch.faces import Box, Face, Match
     from facesearch.library import Answers, Library
+    from facesearch.model import Model
     from facesearch.search import Answer, Question
     from facesearch.settings import Looking, Runtime
     from facesearch.update import Report, Wanted
@@ -46,6 +51,7 @@ __all__ = [
     "Library",
     "Looking",
     "Match",
+    "Model",
     "Question",
     "Report",
     "Runtime",
@@ -57,6 +63,7 @@ _HOMES = {
     "errors": ("FacesearchError",),
     "faces": ("Box", "Face", "Match"),
     "library": ("Answers", "Library"),
+    "model": ("Model",),
     "search": ("Answer", "Question"),
     "settings": ("Looking", "Runtime"),
     "update": ("Report", "Wanted"),

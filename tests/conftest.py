@@ -3,12 +3,14 @@ import pytest
 
 @pytest.fixture(scope="session")
 def model_store():
-    """The store of this machine with ResNet-50 in it: fetched once and kept between runs."""
-    from facesearch.embed import fetch_model
+    """The store of this machine with the models and detectors in it: fetched once and kept between runs."""
+    from facesearch.catalogue import fetch
     from facesearch.models.store import ModelStore
 
     store = ModelStore()
-    fetch_model("resnet50", store)
+    # A model brings the detector that it was measured with: SFace brings YuNet.
+    for name in ("resnet50", "sface"):
+        fetch(name, store)
     return store
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import click
 from facesearch.cli.comparison import as_csv, as_text, json_fields
 from facesearch.cli.options import (
     AnyPath,
+    default_model,
     json_option,
     make_runtime,
     model_option,
@@ -133,14 +133,13 @@ def _answer(photos: list[str], options: dict[str, Any]) -> int:
 
 
 def _model(options: dict[str, Any]) -> Model:
-    from facesearch.library import DEFAULT_MODEL
     from facesearch.model import Model
     from facesearch.models.store import ModelStore, silent
 
     def notify(message: str) -> None:
         click.echo(message, err=True)
 
-    name = options["model"] or os.environ.get("FACESEARCH_MODEL") or DEFAULT_MODEL
+    name = options["model"] or default_model()
     return Model(name, ModelStore(), make_runtime(options), silent if options["quiet"] else notify)
 
 

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facesearch.cli.options import AnyPath, json_option, make_runtime, quiet_option, runtime_options
+from facesearch.cli.options import (
+    AnyPath,
+    default_model,
+    json_option,
+    make_runtime,
+    quiet_option,
+    runtime_options,
+)
 from facesearch.cli.progress import Progress
 from facesearch.cli.text import counted, escaped, json_text, write, write_json
 
@@ -20,6 +27,10 @@ if TYPE_CHECKING:
     from facesearch.model import Model
 
 REPORT = "report.json"
+NO_ACCURACY = (
+    "There is no accuracy: the threshold for each fold is chosen on the other folds, which hold too little. "
+    "Three people with two photos or more of each are enough."
+)
 
 
 @click.command("evaluate", short_help="Measure models on photos whose people are known.")
@@ -68,7 +79,7 @@ def command(folder: str | None, pairs: str | None, **options: Any) -> None:  # n
     """  # noqa: D301
     if folder is None and pairs is None:
         raise click.UsageError("Name a folder of people, or --pairs FILE.")
-    names = options.pop("models") or (os.environ.get("FACESEARCH_MODEL") or "resnet50",)
+    names = options.pop("models") or (default_model(),)
     dataset = _read(folder, pairs)
     _say_remarks(dataset.remarks, quiet=options["quiet"])
     evaluations, status = _measure(dataset, tuple(dict.fromkeys(names)), options)
@@ -110,7 +121,8 @@ def _measure(dataset: Dataset, names: Sequence[str], options: dict[str, Any]) ->
             if options["calibrate"]:
                 _calibrate(dataset, model, evaluations[-1], quiet=options["quiet"])
         except FacesearchError as error:
-            click.echo(f"facesearch: {name}: {escaped(error.message)} {error.hint}".rstrip(), err=True)
+            for line in f"facesearch: {escaped(name)}: {error}".split("\n"):
+                click.echo(escaped(line), err=True)
             status = max(status, 1 if isinstance(error, NoFaceFound) else 2)
     return evaluations, status
 
@@ -131,6 +143,8 @@ def _measured(dataset: Dataset, model: Model, options: dict[str, Any]) -> Evalua
     if found.faces.unreadable:
         photos, first = counted(len(found.faces.unreadable), "photo"), found.faces.unreadable[0]
         _say_remarks([f"{photos} cannot be read and count as missed; the first is {first!r}."], quiet=quiet)
+    if found.verification.accuracy is None:
+        _say_remarks([NO_ACCURACY], quiet=quiet)
     return found
 
 
@@ -155,7 +169,7 @@ def _write(dataset: Dataset, evaluations: Sequence[Evaluation], options: dict[st
     if options["as_json"]:
         write_json(figures)
     else:
-        write("".join(f"{escaped(line)}\n" for line in as_table(dataset, evaluations).split("\n")[:-1]))
+        write(as_table(dataset, evaluations))
     if options["out"]:
         names = _write_files(dataset, evaluations, figures, options["out"])
         if not options["quiet"]:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from facesearch.cli.text import with_path_bytes
+from facesearch.cli.text import escaped, with_path_bytes
 from facesearch.evaluate.dataset import Dataset
 from facesearch.evaluate.evaluation import Evaluation
 from facesearch.evaluate.resampling import Interval, Intervals
@@ -101,7 +101,7 @@ def as_table(dataset: Dataset, evaluations: Sequence[Evaluation]) -> str:
     widths = [max(len(row[at]) for row in rows if at < len(row)) for at in range(len(evaluations) + 1)]
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=False)) for row in rows]
     people = f"{len(dataset.paths):,} photos of {len(dataset.names):,} people"
-    heading = f"{people} in {os.path.basename(dataset.folder) or dataset.folder}: {dataset.protocol}"
+    heading = escaped(f"{people} in {os.path.basename(dataset.folder) or dataset.folder}: {dataset.protocol}")
     return "\n".join(line.rstrip() for line in (heading, "", *lines)) + "\n"
 
 

@@ -147,9 +147,7 @@ def verify_models(names: tuple[str, ...]) -> None:
 @click.option(
     "--detector",
     type=click.Choice(sorted(DETECTORS)),
-    default="haar",
-    show_default=True,
-    help="What finds the faces for it.",
+    help="What finds the faces for it.  [default: haar; with --align, yunet]",
 )
 @click.option("--align", "landmarks", is_flag=True, help="Crops are aligned by the detector's landmarks.")
 @click.option("--identity", is_flag=True, help="It was taught who people are, and not just what is alike.")
@@ -164,6 +162,7 @@ def import_model(file: Path, name: str | None, size: tuple[int, int] | None, **k
     from facesearch.models.card import Card
 
     store = _open_store()
+    known["detector"] = known["detector"] or ("yunet" if known["landmarks"] else "haar")
     wished = Card(name=name or file.stem.replace("=", "/"), dim=1, size=size or OWN_SIZE, **known)
     recipe = detector_recipe(wished.name)
     card = import_model(file, wished, store, recipe=recipe, gives_landmarks=gives_landmarks, notify=_say)

@@ -52,6 +52,13 @@ def model_option(command: Command) -> Command:
     )(command)
 
 
+def default_model() -> str:
+    """Give the model of a command that no index tells it."""
+    from facesearch.library import DEFAULT_MODEL
+
+    return os.environ.get("FACESEARCH_MODEL") or DEFAULT_MODEL
+
+
 def quiet_option(command: Command) -> Command:
     """Add -q and -v."""
     command = click.option("-v", "--verbose", is_flag=True, help="Say more on stderr.")(command)

@@ -82,7 +82,7 @@ def _alignable(card: _AnyCard, gives_landmarks: Callable[[str], bool]) -> _AnyCa
     if isinstance(card, Card) and card.landmarks and not gives_landmarks(card.detector):
         raise ModelError(
             f"{card.name} wants aligned crops, and the detector {card.detector} gives no landmarks for that.",
-            "Import a network that takes crops as they are, without --align.",
+            "Name a --detector that gives them, such as yunet, or leave out --align.",
         )
     return card
 

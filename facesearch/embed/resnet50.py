@@ -28,7 +28,7 @@ CARD = Card(
     size=(224, 224),
     margin=0.3,
     detector="haar",
-    # Verification by cosine at margins of 0.25, 0.3, 0.35 and 0.4: tests/benchmarks/lfw_verification.py.
+    # Verification by cosine at margins of 0.25, 0.3, 0.35 and 0.4: tests/benchmarks/crop_margin.py.
     measured_on="margin: 3,000 pairs of Labeled Faces in the Wild, November 2026",
     calibration={
         "cosine": Calibration(

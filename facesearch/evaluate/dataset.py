@@ -74,6 +74,10 @@ def read_people(folder: str) -> Dataset:
         DatasetError: It is not there, or holds fewer than two people.
     """
     scan = Scan()
+    if os.path.exists(folder) and not os.path.isdir(folder):
+        raise DatasetError(
+            f"{folder!r} is no folder.", "Name a folder in which each person has a folder of their own."
+        )
     try:
         find_photos(folder, scan, follow=True)
     except OSError as error:
@@ -81,21 +85,27 @@ def read_people(folder: str) -> Dataset:
             f"{folder!r} cannot be read: {error.strerror or error}.", "Name a folder of people."
         ) from error
     people: dict[str, list[str]] = {}
-    loose = 0
+    loose: list[str] = []
     for path in sorted(scan.photos, key=os.fsencode):
         name, inside, _ = os.path.relpath(path, folder).partition(os.sep)
         if inside:
             people.setdefault(name, []).append(path)
         else:
-            loose += 1
+            loose.append(path)
     _check_people(folder, people, loose)
     names = tuple(people)
     paths = tuple(path for name in names for path in people[name])
     person = np.repeat(np.arange(len(names), dtype=np.int32), [len(people[name]) for name in names])
     trials = all_pairs(person, fold_people(person))
     remarks = [*_unreadable(scan), *_about_people(people, loose), *_about_draw(trials)]
-    protocol = f"all pairs, balanced, {int(trials.fold.max()) + 1} folds of people"
+    protocol = f"all pairs, balanced, {folds_in_words(trials)} of people"
     return Dataset(folder, paths, person, names, trials, tuple(remarks), protocol=protocol)
+
+
+def folds_in_words(trials: Trials) -> str:
+    """Say how many folds there are."""
+    folds = len(np.unique(trials.fold))
+    return "1 fold" if folds == 1 else f"{folds} folds"
 
 
 def fold_people(person: NDArray[np.int32]) -> NDArray[np.int16]:
@@ -150,9 +160,9 @@ def _drawn_pairs(person: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[
     return first, second, strangers
 
 
-def _check_people(folder: str, people: Mapping[str, Sequence[str]], loose: int) -> None:
+def _check_people(folder: str, people: Mapping[str, Sequence[str]], loose: Sequence[str]) -> None:
     if not people:
-        what = f"{loose} photos and no folder of a person" if loose else "no photos"
+        what = "photos and no folder of a person" if loose else "no photos"
         raise DatasetError(
             f"{folder!r} holds {what}.",
             "Give each person a folder of their own in it, with two photos or more.",
@@ -173,15 +183,18 @@ def _unreadable(scan: Scan) -> list[str]:
     return [f"{path!r} cannot be looked into: {reason}." for path, reason in scan.unreadable.items()]
 
 
-def _about_people(people: Mapping[str, Sequence[str]], loose: int) -> list[str]:
+def _about_people(people: Mapping[str, Sequence[str]], loose: Sequence[str]) -> list[str]:
     remarks = []
     single = Counter(len(photos) for photos in people.values())[1]
     if single:
         remarks.append(
-            f"{single:,} of {len(people):,} people have one photo: they are only strangers to the others."
+            f"People with one photo, who are only strangers to the others: {single:,} of {len(people):,}."
         )
     if loose:
-        remarks.append(f"{loose:,} photos lie in no person's folder and were left out.")
+        remarks.append(
+            f"Photos that lie in no person's folder and were left out: {len(loose):,}, "
+            f"the first {os.path.basename(loose[0])!r}."
+        )
     return remarks
 
 

@@ -59,26 +59,32 @@ def find_faces(
 
     Raises:
         FacesearchError: The model, the disk or another process is in the way.
+        KeyboardInterrupt: Ctrl-C; what was embedded is kept.
     """
     cache = cache_path(dataset.folder, model)
     cache.parent.mkdir(parents=True, exist_ok=True)
     wanted = Wanted((), files=dataset.paths, roots=(dataset.folder,))
     library = Library(cache, model.name, store=model.store, runtime=model.runtime, notify=model.notify)
     try:
-        library.index(wanted, on_plan=on_plan, on_photo=on_photo)
+        report = library.index(wanted, on_plan=on_plan, on_photo=on_photo)
     except IndexBusy:
         raise
     except IndexFileError:
         # It holds nothing that cannot be had again.
         cache.unlink(missing_ok=True)
-        library.index(wanted, on_plan=on_plan, on_photo=on_photo)
+        report = library.index(wanted, on_plan=on_plan, on_photo=on_photo)
+    if report.interrupted:
+        raise KeyboardInterrupt
     return _taken(dataset, library.layout)
 
 
 def cache_path(folder: str, model: Model) -> Path:
     """Give where a model's vectors of a folder are kept."""
-    card = model.card
-    made_by = (os.path.realpath(folder), card.name, card.digest, card.detector, str(card.margin))
+    card, runtime = model.card, model.runtime
+    made_by = (
+        *(os.path.realpath(folder), card.name, card.digest, card.detector, str(card.margin)),
+        *(runtime.runtime, runtime.precision),
+    )
     key = hashlib.blake2b("\0".join(made_by).encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()
     return Path(user_cache_dir("facesearch", appauthor=False), "evaluate", f"{key}.npz")
 
@@ -143,19 +149,17 @@ def pair_distances(
         second: (n,) rows.
         metric: Which distance.
     """
-    rows = vectors
-    if metric == "cosine":
-        lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
-        rows = (vectors / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
+    squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
     if len(first) > len(vectors) ** 2 // 4:
-        products = (rows @ rows.T)[first, second].astype(np.float64)
+        rows = vectors.astype(np.float64)
+        products = (rows @ rows.T)[first, second]
     else:
         products = np.empty(len(first))
         for start in range(0, len(first), GATHERED):
             part = slice(start, start + GATHERED)
-            one, other = (rows[side[part]].astype(np.float64) for side in (first, second))
+            one, other = (vectors[side[part]].astype(np.float64) for side in (first, second))
             products[part] = np.einsum("ij,ij->i", one, other)
     if metric == "cosine":
-        return np.asarray(np.clip(1.0 - products, 0.0, 2.0))
-    squares = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
+        lengths = np.sqrt(np.where(squares > 0, squares, 1.0))
+        return np.asarray(np.clip(1.0 - products / (lengths[first] * lengths[second]), 0.0, 2.0))
     return np.asarray(np.sqrt(np.maximum(squares[first] + squares[second] - 2.0 * products, 0.0)))

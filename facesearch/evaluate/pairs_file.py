@@ -15,10 +15,14 @@ from pathlib import Path
 import numpy as np
 
 from facesearch.errors import DatasetError
-from facesearch.evaluate.dataset import Dataset, Trials
+from facesearch.evaluate.dataset import Dataset, Trials, folds_in_words
 from facesearch.photos.find import is_photo_name
 
 Photo = tuple[str, int]  # a person's name and the photo's number
+# No list is longer, and Python reads no number of thousands of digits.
+DIGITS = 9
+# Pairs by which the folder of the photos is told: some photos may be missing.
+LOOKED_FOR = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ def read_pairs(file: str, folder: str | None) -> Dataset:
         trials,
         _remarks(lines, kept, missing),
         missing,
-        protocol=f"{len(kept):,} pairs of {os.path.basename(file)}, {kept[-1].fold + 1} folds",
+        protocol=f"{len(kept):,} pairs of {os.path.basename(file)}, {folds_in_words(trials)}",
     )
 
 
@@ -78,8 +82,8 @@ def _remarks(lines: Sequence[_Line], kept: Sequence[_Line], missing: Sequence[st
     remarks = []
     if missing:
         remarks.append(
-            f"{len(missing):,} photos are not there, so {len(lines) - len(kept):,} of {len(lines):,} pairs "
-            f"were left out; the first is {missing[0]!r}."
+            f"Photos that are not there: {len(missing):,}, the first {missing[0]!r}. "
+            f"Pairs that were left out for that: {len(lines) - len(kept):,} of {len(lines):,}."
         )
     folds: dict[str, set[int]] = {}
     for line in kept:
@@ -87,8 +91,8 @@ def _remarks(lines: Sequence[_Line], kept: Sequence[_Line], missing: Sequence[st
             folds.setdefault(name, set()).add(line.fold)
     if several := sum(len(found) > 1 for found in folds.values()):
         remarks.append(
-            f"{several:,} people stand in more than one fold, so the thresholds have seen them: "
-            "the accuracy may be too good."
+            f"People who stand in more than one fold: {several:,}. The thresholds have seen them, "
+            "so the accuracy may be too good."
         )
     return tuple(remarks)
 
@@ -96,7 +100,7 @@ def _remarks(lines: Sequence[_Line], kept: Sequence[_Line], missing: Sequence[st
 def _parse(file: str) -> list[_Line]:
     rows = _rows(file)
     header = rows[0][1] if rows else []
-    if not rows or not 1 <= len(header) <= 2 or not all(one.isdecimal() and int(one) for one in header):
+    if not rows or not 1 <= len(header) <= 2 or not all(_is_number(one) and int(one) for one in header):
         raise DatasetError(
             f"{file!r} is not a pairs file: its first line is not the number of folds and of pairs.",
             "It starts with a line such as '10 300' in the format of Labeled Faces in the Wild.",
@@ -153,9 +157,13 @@ def _line(file: str, number: int, fields: list[str], *, fold: int) -> _Line:
 
 def _photo(name: str, number: str) -> Photo:
     # A name is one folder's: a list from someone else must not lead anywhere but into `folder`.
-    if not number.isdecimal() or name in ("", ".", "..") or "/" in name or os.sep in name or "\0" in name:
+    if not _is_number(number) or name in ("", ".", "..") or "/" in name or os.sep in name or "\0" in name:
         raise ValueError(name)
     return name, int(number)
+
+
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) <= DIGITS
 
 
 def _relative(photo: Photo, suffix: str = ".jpg") -> str:
@@ -185,7 +193,7 @@ def _folder_beside(file: str, lines: Sequence[_Line]) -> str:
     except OSError:
         inside = []
     for folder in (own, *inside):
-        if _find(folder, lines[0].first) is not None and _find(folder, lines[0].second) is not None:
+        if any(_find(folder, line.first) is not None for line in lines[:LOOKED_FOR]):
             return folder
     raise DatasetError(
         f"The photos that {file!r} names do not lie beside it.",

@@ -101,7 +101,9 @@ def test_json(query, expected):
     matches = result["matches"]
     assert [os.fsencode(match["path"]) for match in matches] == expected
     for match, raw in zip(matches, expected, strict=True):
-        assert match["probability"] is None
+        assert 0 < match["probability"] < 1
+        assert match["same_person"] is (match["distance"] <= 0.30642)
+        assert 0 < match["expected_strangers"] < len(NAMES)
         assert isinstance(match["distance"], float)
         if raw.endswith(NAMES[3]):
             assert base64.b64decode(match["path_bytes"]) == raw
@@ -128,24 +130,28 @@ def test_paths_are_their_bytes(query, expected):
 def test_the_table_shows_names_and_no_control_character(query):
     done = query("--format", "table")
     lines = done.text.splitlines()
-    assert lines[0] == "rank  distance  photo"
+    assert lines[0] == "rank  distance  probability  strangers    photo"
     assert lines[1] == str(OBAMA)
-    assert len(lines) == 2 + len(NAMES)
+    assert lines[2 + len(NAMES) :] == ["", "x beyond the model's threshold"]
     assert "\x1b" not in done.text
     assert "\x07" not in done.text
     assert "\\x1b[31mred\\x07\\r.jpg" in done.text
     assert "日本 Ä — ﬁ.jpg" in done.text
     assert "caf\\xe9 \\xff\\xfe.jpg" in done.text
-    for line in lines[2:]:
-        rank, distance, path = line.split(maxsplit=2)
+    for line in lines[2 : 2 + len(NAMES)]:
+        rank, distance, probability, unit, strangers, rest = line.split(maxsplit=5)
         assert int(rank) > 0
         assert 0 < float(distance) < 1
-        assert path.startswith("/")
+        assert 0 < float(probability) < 100
+        assert unit == "%"
+        assert float(strangers) > 0
+        assert rest.startswith("x /")
 
 
 def test_the_table_has_a_block_for_each_ref_and_names_the_face(ask, sample_index):
     done = ask("query", "--index", sample_index, OBAMA, CURIE, "--top", 9, "--format", "table")
-    blocks = done.text.partition("\n")[2].split("\n\n")
+    *blocks, note = done.text.partition("\n")[2].split("\n\n")
+    assert note == "x beyond the model's threshold\n"
     assert [block.splitlines()[0] for block in blocks] == [str(OBAMA), str(CURIE)]
     assert all(len(line) <= 80 for line in done.text.splitlines() if str(LIBRARY) not in line)
     (solvay,) = (line for line in blocks[1].splitlines() if "solvay_1927" in line)

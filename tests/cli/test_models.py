@@ -42,8 +42,10 @@ def test_an_imported_network_is_listed_verified_exported_and_removed(run, networ
 
     assert folder == str(tmp_path / "models" / "mine")
     assert run("list").splitlines() == [
-        "mine                     here       3 numbers of 8x8 pixels, faces by haar",
-        "resnet50                 to fetch   2048 numbers of 224x224 pixels, faces by haar",
+        "mine                     here       how alike faces look: 3 numbers of 8x8 pixels, faces by haar",
+        "resnet50                 to fetch   how alike faces look: 2048 numbers of 224x224 pixels, faces by haar",
+        "sface                    to fetch   who it is: 128 numbers of 112x112 pixels, faces by yunet",
+        "yunet                    to fetch   detector, gives boxes and landmarks",
     ]
     assert run("verify") == run("verify", "mine") == "mine\tok\n"
     assert run("path", "mine") == f"{folder}\n"
@@ -61,9 +63,12 @@ def test_the_list_is_also_json(run):
     listed = json.loads(run("list", "--json"))
 
     assert listed["schema"] == 1
-    [known] = listed["models"]
+    known, _, detector = listed["models"]
     assert (known["name"], known["state"], known["card"]["dim"]) == ("resnet50", "to fetch", 2048)
+    assert set(known["card"]["calibration"]) == {"cosine", "euclidean"}
+    assert known["card"]["calibration"]["cosine"]["date"] == "2026-11-22"
     assert "files" not in known["card"]
+    assert (detector["name"], detector["card"]["kind"]) == ("yunet", "detector")
 
 
 def test_a_broken_model_is_listed_as_such(run, network, tmp_path):
@@ -89,9 +94,16 @@ def test_an_option_that_cannot_be_read_is_told(option, text, run, network):
 
 def test_align_is_refused_as_the_detector_gives_no_landmarks(run, network):
     with pytest.raises(ModelError, match="wants aligned crops, and the detector haar gives no") as raised:
-        run("import", network, "--name", "mine", "--align")
-    assert "without --align" in raised.value.hint
+        run("import", network, "--name", "mine", "--align", "--detector", "haar")
+    assert "leave out --align" in raised.value.hint
     assert ModelStore().names() == []
+
+
+def test_align_brings_the_detector_that_gives_landmarks(run, network):
+    run("import", network, "--name", "mine", "--align", "--identity")
+
+    card = ModelStore().card("mine")
+    assert (card.detector, card.landmarks, card.identity) == ("yunet", True, True)
 
 
 def test_a_size_of_two_numbers_is_height_and_width(run, tmp_path):

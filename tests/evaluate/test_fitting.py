@@ -10,7 +10,7 @@ from facesearch.evaluate import fitting
 from facesearch.evaluate.fitting import best_threshold, fit_calibration, fit_logistic
 from facesearch.evaluate.verification import Pairs
 
-EXAMPLES = settings(max_examples=100, deadline=None)
+EXAMPLES = settings(max_examples=40, deadline=None)
 
 
 def calibrate(distance, same):

@@ -13,10 +13,16 @@ from facesearch.evaluate.verification import Pairs, verify
 DRAWINGS = ("roc", "histograms", "cmc", "reliability")
 
 
+@pytest.fixture(autouse=True)
+def _coarse(monkeypatch):
+    """Draw few pixels where nobody looks at them."""
+    monkeypatch.setattr(plots, "DPI", 40)
+
+
 def model(seed, missed=0.02, n=600):
     """Give pairs and queries of one model."""
     rng = np.random.default_rng(seed)
-    same, fold = np.arange(n) % 2 == 0, np.repeat((np.arange(n) % 10)[:, None], 2, axis=1)
+    same, fold = np.arange(n) % 2 == 0, np.repeat((np.arange(n) % 3)[:, None], 2, axis=1)
     people = rng.integers(0, 60, (n, 2)).astype(np.int32)
     distance = rng.normal(1, 0.2, n) - 0.3 * same
     distance[rng.random(n) < missed] = np.nan
@@ -27,13 +33,14 @@ def model(seed, missed=0.02, n=600):
 
 def draw(kind, models, path):
     """Draw one of the pictures of models, (pairs, retrieval) by name."""
+    if kind == "cmc":
+        draw_cmc({name: retrieval for name, (_, retrieval) in models.items()}, path)
+        return
     verified = {name: verify(pairs) for name, (pairs, _) in models.items()}
     if kind == "roc":
         draw_roc(verified, path)
     elif kind == "histograms":
         draw_histograms({name: (models[name][0], verified[name]) for name in models}, path)
-    elif kind == "cmc":
-        draw_cmc({name: retrieval for name, (_, retrieval) in models.items()}, path)
     else:
         draw_reliability(verified, path)
 
@@ -54,8 +61,9 @@ def written(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", DRAWINGS)
-@pytest.mark.parametrize("count", [1, 5])
-def test_a_picture_is_a_png_with_ink_that_is_not_cut_off(kind, count, tmp_path):
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_picture_is_a_png_with_ink_that_is_not_cut_off(kind, count, tmp_path, monkeypatch):
+    monkeypatch.undo()
     path = tmp_path / "picture.png"
     draw(kind, {f"somebody/a-model-of-a-long-name-{seed}": model(seed) for seed in range(count)}, path)
     with Image.open(path) as picture:
@@ -83,7 +91,7 @@ def test_figures_stand_beside_the_models_names(tmp_path, written):
 
 
 @pytest.mark.parametrize("kind", ["roc", "histograms", "reliability"])
-@pytest.mark.parametrize("left", [0, 1, 3])
+@pytest.mark.parametrize("left", [0, 3])
 def test_too_few_pairs_still_give_a_picture(kind, left, tmp_path):
     pairs, retrieval = model(4)
     draw(kind, {"sface": (pairs.take(np.arange(left)), retrieval)}, tmp_path / "picture.png")
@@ -103,10 +111,9 @@ def test_twenty_models_have_looks_of_their_own():
     assert len(set(looks)) == 20
 
 
-@pytest.mark.parametrize("kind", DRAWINGS)
-def test_a_folder_that_is_not_there_is_a_sentence(kind, tmp_path):
+def test_a_folder_that_is_not_there_is_a_sentence(tmp_path):
     with pytest.raises(StorageError, match="cannot be written") as caught:
-        draw(kind, {"sface": model(6)}, tmp_path / "nowhere" / "picture.png")
+        draw("cmc", {"sface": model(6)}, tmp_path / "nowhere" / "picture.png")
     assert caught.value.hint
 
 

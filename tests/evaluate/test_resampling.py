@@ -77,16 +77,16 @@ def test_a_part_of_very_many_different_pairs_is_enough(monkeypatch, drawn):
     vectors, person = people_of(3)
     pairs = pairs_among(vectors, person)
     whole, _ = drawn(pairs, None, 20)
-    monkeypatch.setattr(resampling, "DIFFERENT", 2_000)
+    monkeypatch.setattr(resampling, "DIFFERENT", 5_000)
     part, _ = drawn(pairs, None, 20)
     np.testing.assert_allclose(part.tar[0.01], whole.tar[0.01], atol=0.03)
-    np.testing.assert_allclose(part.auc, whole.auc, atol=0.01)
+    np.testing.assert_allclose(part.auc, whole.auc, atol=0.02)
     np.testing.assert_allclose(part.eer, whole.eer, atol=0.02)
 
 
 def test_intervals_hold_the_figures_and_shrink_with_more_people():
     widths = []
-    for people in (20, 80):
+    for people in (15, 60):
         vectors, person = people_of(4, people=people, photos=3)
         pairs, retrieval = pairs_among(vectors, person), retrieve(vectors, person, "euclidean")
         verification = verify(pairs)
@@ -106,14 +106,14 @@ def test_intervals_hold_the_figures_and_shrink_with_more_people():
 
 
 def test_intervals_mostly_hold_what_many_more_people_would_give():
-    vectors, person = people_of(5, people=150)
+    vectors, person = people_of(5, people=150, photos=2)
     truth = verify(pairs_among(vectors, person)).figures.auc
     held = 0
-    for seed in range(25):
-        pairs = pairs_among(*people_of(100 + seed, people=25))
-        low, high = measured(pairs, replicates=100).auc
+    for seed in range(15):
+        pairs = pairs_among(*people_of(100 + seed, people=40, photos=2))
+        low, high = measured(pairs, replicates=60).auc
         held += low <= truth <= high
-    assert held >= 20
+    assert held >= 12
 
 
 def test_the_same_seed_gives_the_same_intervals():

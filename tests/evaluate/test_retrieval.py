@@ -9,7 +9,7 @@ from facesearch.evaluate.retrieval import retrieve
 from facesearch.ranking import distances
 
 METRICS = ("cosine", "euclidean")
-EXAMPLES = settings(max_examples=60, deadline=None)
+EXAMPLES = settings(max_examples=30, deadline=None)
 
 
 @st.composite

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from facesearch.evaluate.verification import FALSE_ACCEPT_RATES, Pairs, reliability, roc_figures, verify
 from facesearch.models.calibration import Calibration
 
-EXAMPLES = settings(max_examples=25, deadline=None)
+EXAMPLES = settings(max_examples=12, deadline=None)
 
 
 def pairs_of(distance, same, fold, people=None, balanced=False):
@@ -291,14 +291,14 @@ def test_the_calibration_error_by_hand():
 
 def test_a_fitted_map_is_honest_and_a_wrong_card_is_not():
     rng = np.random.default_rng(5)
-    distance = rng.uniform(0, 2, 30_000)
-    same = rng.random(30_000) < 1 / (1 + np.exp(6 * (distance - 1)))
-    pairs = pairs_of(distance, same, np.arange(30_000) % 10)
+    distance = rng.uniform(0, 2, 8_000)
+    same = rng.random(8_000) < 1 / (1 + np.exp(6 * (distance - 1)))
+    pairs = pairs_of(distance, same, np.arange(8_000) % 10)
     right = Calibration(1.0, 6.0, 6.0, ((0.1, 0.5), (1.0, 2.0)), "here", "2026-01-01")
     wrong = Calibration(1.0, 6.0, 12.0, ((0.1, 0.5), (1.0, 2.0)), "elsewhere", "2026-01-01")
     found = verify(pairs, right)
-    assert found.ece < 0.02
-    assert found.ece_card < 0.02
+    assert found.ece < 0.03
+    assert found.ece_card < 0.03
     assert verify(pairs, wrong).ece_card > 0.2
     assert verify(pairs).ece_card is None
 

@@ -39,7 +39,7 @@ def build_tiny(file, folder):
 @pytest.fixture
 def tiny_recipe():
     def make(*sources):
-        return Recipe(CARD, sources or (Given(),), build_tiny, by_hand="the file weights")
+        return Recipe(CARD, sources or (Given(),), build_tiny, origin=WEIGHTS, by_hand="the file weights")
 
     return make
 

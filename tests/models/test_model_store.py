@@ -204,7 +204,7 @@ FETCH = """
         import resource
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]),) * 2)
     try:
-        recipe = Recipe(CARD, (Slow(b"w" * 50_000),), build_tiny, by_hand="")
+        recipe = Recipe(CARD, (Slow(b"w" * 50_000),), build_tiny, origin="", by_hand="")
         ModelStore(Path(sys.argv[1])).fetch(recipe, notify=lambda said: print(said, flush=True))
     except FacesearchError as error:
         sys.exit(f"{type(error).__name__}: {error}")

@@ -1,8 +1,9 @@
-"""How many faces the Haar detector finds, how many it invents, and what a photo costs.
+"""How many faces a detector finds, how many it invents, and what a photo costs.
 
 Example (LFW, AT&T and UTKFace are public; the folder without faces is one of your own):
 
-    python tests/benchmarks/haar_accuracy.py --portraits lfw/ --chips orl/ utkface/ --no-face landscapes/
+    python tests/benchmarks/detector_accuracy.py --portraits lfw/ --chips orl/ utkface/ --no-face landscapes/
+    python tests/benchmarks/detector_accuracy.py --detector yunet --portraits lfw/
 
 A folder of portraits holds photographs with one person in the middle (as LFW's 250x250 ones); a folder of
 chips holds pictures that a face fills (as AT&T's); in the photographs of a folder without faces, whatever
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import cv2
 
-from facesearch.detect.haar import HaarDetector
+from facesearch.detect import DETECTORS, open_detector
 
 # A portrait is hit when a box's centre lies this near to the photo's centre, in photo widths and heights.
 CENTRAL = 0.25
@@ -93,6 +94,7 @@ def parse():
         parser.add_argument(
             f"--{kind}", nargs="+", default=[], metavar="DIR", help=f"folders of {kind} photos"
         )
+    parser.add_argument("--detector", choices=sorted(DETECTORS), default="haar")
     parser.add_argument("--limit", type=int, default=0, metavar="N", help="at most N photos of a folder")
     parser.add_argument(
         "--part",
@@ -114,7 +116,7 @@ def main():
     settings = {"rotations": arguments.rotations}
     if arguments.min_face is not None:
         settings["min_face"] = arguments.min_face
-    detector = HaarDetector(**settings)
+    detector = open_detector(arguments.detector, settings)
     columns = "{:<10} {:<24} {:>7} {:>7} {:>7} {:>7} {:>10} {:>9}"
     print(columns.format("kind", "folder", "photos", "hits", "misses", "others", "in photos", "core-ms"))
     for kind in ("portraits", "chips", "no_face"):

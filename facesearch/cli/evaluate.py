@@ -17,7 +17,7 @@ from facesearch.cli.options import (
     runtime_options,
 )
 from facesearch.cli.progress import Progress
-from facesearch.cli.text import counted, escaped, json_text, write, write_json
+from facesearch.cli.text import escaped, json_text, write, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -141,8 +141,9 @@ def _measured(dataset: Dataset, model: Model, options: dict[str, Any]) -> Evalua
         )
     _say_remarks(found.faces.remarks, quiet=quiet)
     if found.faces.unreadable:
-        photos, first = counted(len(found.faces.unreadable), "photo"), found.faces.unreadable[0]
-        _say_remarks([f"{photos} cannot be read and count as missed; the first is {first!r}."], quiet=quiet)
+        count, first = len(found.faces.unreadable), found.faces.unreadable[0]
+        remark = f"Photos that cannot be read and count as missed: {count:,}, the first {first!r}."
+        _say_remarks([remark], quiet=quiet)
     if found.verification.accuracy is None:
         _say_remarks([NO_ACCURACY], quiet=quiet)
     return found

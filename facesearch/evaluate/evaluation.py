@@ -92,7 +92,7 @@ def calibrations(dataset: Dataset, faces: LabelledFaces) -> dict[str, Calibratio
     Raises:
         FacesearchError: The pairs are too few, or the distances tell nothing.
     """
-    data = f"{dataset.protocol} of {len(dataset.names):,} people in {os.path.basename(dataset.folder)}"
+    data = f"{len(dataset.names):,} people in {os.path.basename(dataset.folder)}: {dataset.protocol}"
     return {
         metric: fit_calibration(
             _pairs(dataset, faces.vectors, metric),

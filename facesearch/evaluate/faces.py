@@ -132,8 +132,8 @@ def _about_copies(owners: dict[bytes, dict[int, str]], names: tuple[str, ...]) -
         return ()
     (one, first), (other, second) = list(shared[0].items())[:2]
     return (
-        f"{len(shared):,} photos lie in the folders of two people or more, so that pairs of strangers show "
-        f"one picture; the first is {os.path.basename(first)!r} of {names[one]!r} and "
+        f"Pictures that lie with two people or more, so that pairs of strangers show one picture: "
+        f"{len(shared):,}; the first is {os.path.basename(first)!r} of {names[one]!r} and "
         f"{os.path.basename(second)!r} of {names[other]!r}.",
     )
 

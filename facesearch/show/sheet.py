@@ -146,7 +146,10 @@ def _draw_header(page: _Page, rows: Sequence[Row], metric: str) -> None:
         "Nearest faces",
     ]
     if any(match.probability is not None for row in rows for match in row.matches):
-        headings.insert(0, f"{headings[0]}, and the probability of the same person")
+        headings[:0] = [
+            f"{headings[0]}, and the probability of the same person",
+            f"Nearest faces: {metric} distance, probability of one person",
+        ]
     # The longest that fits; a single match leaves little room.
     fitting = [text for text in headings if text_width(text, HEADING) <= layout.grid_width]
     heading = (fitting or headings[-1:])[0]

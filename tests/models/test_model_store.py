@@ -1,13 +1,16 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import time
+from dataclasses import replace
 
 import pytest
 
 from facesearch.errors import FetchFailed, ModelBroken, ModelError, StorageError, UnknownModel
-from facesearch.models.card import NETWORK, WEIGHTS
+from facesearch.models.calibration import Calibration
+from facesearch.models.card import NETWORK, ONNX, WEIGHTS, DetectorCard
 from facesearch.models.store import CARD, ModelStore
 
 
@@ -163,6 +166,109 @@ def test_a_build_that_fails_leaves_nothing(store, tiny_recipe):
         store.install("tiny", fail)
     assert store.names() == []
     assert leftovers(store) == []
+
+
+MEASURED = Calibration(0.4, 12.5, 5.0, ((1e-4, 0.2), (1.0, 1.9)), "my family", "2026-11-22", own=True)
+
+
+def test_what_was_measured_of_a_model_is_kept_in_its_card(store, tiny_recipe):
+    fetched = store.fetch(tiny_recipe())
+
+    card = store.calibrate("tiny", {"cosine": MEASURED})
+
+    assert card == store.card("tiny") == replace(fetched, calibration={"cosine": MEASURED})
+    store.verify("tiny")
+    assert leftovers(store) == []
+
+
+def test_what_was_measured_of_another_metric_stays(store, tiny_recipe):
+    store.fetch(tiny_recipe())
+    store.calibrate("tiny", {"cosine": MEASURED, "euclidean": MEASURED})
+    again = replace(MEASURED, threshold=0.7, data="all my friends")
+
+    store.calibrate("tiny", {"euclidean": again})
+
+    assert store.card("tiny").calibration == {"cosine": MEASURED, "euclidean": again}
+
+
+def test_only_a_model_that_is_here_is_calibrated(store, tiny_recipe):
+    with pytest.raises(UnknownModel, match="tiny is not in"):
+        store.calibrate("tiny", {"cosine": MEASURED})
+
+    store.fetch(tiny_recipe())
+    damage_card(store.path("tiny"), lambda card: card.update(dim=-1))
+    with pytest.raises(ModelBroken):
+        store.calibrate("tiny", {"cosine": MEASURED})
+    assert leftovers(store) == []
+
+
+def test_a_card_that_cannot_be_written_stays_as_it_was(store, tiny_recipe, monkeypatch):
+    fetched = store.fetch(tiny_recipe())
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("pathlib.Path.write_text", full)
+
+    with pytest.raises(StorageError, match="no room left"):
+        store.calibrate("tiny", {"cosine": MEASURED})
+    assert store.card("tiny") == fetched
+    assert leftovers(store) == []
+
+
+DETECTOR = DetectorCard(name="eyes", licence="MIT", digest="sha256:" + "0" * 64)
+
+
+@pytest.fixture
+def with_both(store, tiny_recipe):
+    """A store with a model, tiny, and a detector, eyes."""
+
+    def build(folder):
+        (folder / ONNX).write_bytes(b"network")
+        return DETECTOR
+
+    store.fetch(tiny_recipe())
+    store.install("eyes", build)
+    return store
+
+
+def test_detectors_lie_beside_models(with_both):
+    assert with_both.names() == ["eyes", "tiny"]
+    card = with_both.detector_card("eyes")
+    assert replace(card, files={}) == DETECTOR
+    assert set(card.files) == {ONNX}
+    assert with_both.stored_card("eyes") == with_both.verify("eyes") == card
+    assert with_both.stored_card("tiny") == with_both.card("tiny")
+
+
+def test_a_detector_is_not_taken_for_a_model(with_both):
+    for ask in (with_both.card, lambda name: with_both.calibrate(name, {"cosine": MEASURED})):
+        with pytest.raises(ModelError, match="eyes is a detector, and gives no vectors") as raised:
+            ask("eyes")
+        assert raised.value.hint == "Use it as --detector eyes."
+    assert replace(with_both.detector_card("eyes"), files={}) == DETECTOR
+
+
+def test_a_model_is_not_taken_for_a_detector(with_both):
+    with pytest.raises(ModelError, match="tiny is a model, and finds no faces") as raised:
+        with_both.detector_card("tiny")
+    assert raised.value.hint == "Use it as --model tiny."
+
+
+def test_a_detectors_card_without_its_network_is_refused(with_both):
+    damage_card(with_both.path("eyes"), lambda card: card["files"].pop(ONNX))
+
+    with pytest.raises(ModelBroken, match="another model's"):
+        with_both.detector_card("eyes")
+
+
+def test_a_model_in_a_detectors_place_is_refused(with_both):
+    shutil.rmtree(with_both.path("eyes"))
+    shutil.copytree(with_both.path("tiny"), with_both.path("eyes"))
+
+    for ask in (with_both.card, with_both.detector_card, with_both.verify):
+        with pytest.raises(ModelBroken, match="another model's"):
+            ask("eyes")
 
 
 @pytest.mark.parametrize(

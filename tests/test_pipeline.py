@@ -341,7 +341,7 @@ def meta_for(card, detector):
 def test_a_detector_without_landmarks_is_refused_for_a_model_that_wants_them():
     embedder = ColourEmbedder(ALIGNED)
 
-    with pytest.raises(ModelError, match="aligned wants faces aligned .* haar gives none") as raised:
+    with pytest.raises(ModelError, match=r"aligned wants faces aligned .* haar gives none") as raised:
         make_pipeline(meta_for(ALIGNED, "haar"), embedder, Runtime())
 
     assert raised.value.hint == "Leave out --detector, for dots."

@@ -74,7 +74,7 @@ def card_of(name: str, store: ModelStore | None = None) -> Card:
 
 
 def _current(stored: Card) -> Card:
-    """Give this version's card for a model of its own (the stored one may be older), and the user's figures."""
+    """Give this version's card of a model of ours (a stored one may be older), with the user's figures."""
     if stored.name not in MODELS:
         return stored
     card = cast("Card", cast("Recipe", recipe_of(stored.name)).card)

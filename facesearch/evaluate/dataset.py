@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -143,17 +144,19 @@ def all_pairs(person: NDArray[np.int32], fold: NDArray[np.int16]) -> Trials:
 
 
 def _drawn_pairs(person: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32], int]:
-    """Give all pairs of one person, and a draw of those of strangers; and how many of those there are."""
-    m = len(person)
-    order = np.argsort(person, kind="stable")
-    ends = np.cumsum(np.bincount(person))
-    pieces = [
-        np.stack(np.triu_indices(stop - start, 1)) + start
-        for start, stop in zip([0, *ends[:-1]], ends, strict=True)
-    ]
-    own = order[np.concatenate(pieces, axis=1)]
-    strangers = m * (m - 1) // 2 - own.shape[1]
+    """Give the pairs of one person, and a draw of those of strangers; and how many of those there are.
+
+    Of people with very many photos, some are drawn for the pairs of one person: half of the pairs at most.
+    """
+    m, counts = len(person), np.bincount(person)
     rng = np.random.default_rng(0)
+    most = max(2, math.isqrt(MOST_PAIRS // len(counts)))
+    pieces = []
+    for rows in np.split(np.argsort(person, kind="stable"), np.cumsum(counts)[:-1]):
+        rows = rows if len(rows) <= most else rng.choice(rows, most, replace=False)
+        pieces.append(rows[np.stack(np.triu_indices(len(rows), 1))])
+    own = np.concatenate(pieces, axis=1)
+    strangers = m * (m - 1) // 2 - int((counts * (counts - 1) // 2).sum())
     draw = rng.integers(0, m, (2, min(strangers, max(MOST_PAIRS - own.shape[1], MOST_PAIRS // 2))))
     draw = draw[:, person[draw[0]] != person[draw[1]]]
     first, second = np.concatenate([own, draw], axis=1).astype(np.int32)

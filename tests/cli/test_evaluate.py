@@ -12,7 +12,7 @@ from command import CURIE, LIBRARY, OBAMA, Tool
 from PIL import Image, ImageOps
 
 from facesearch.detect import open_detector
-from facesearch.embed import fetch_model
+from facesearch.embed import card_of, fetch_model
 from facesearch.errors import FetchFailed
 from facesearch.models.store import ModelStore
 
@@ -29,7 +29,7 @@ def store(model_store):
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A folder with people in it, whom the network parts without an error, and the cache of all tests here."""
+    """A folder with people in it, whom the network parts without an error, and the cache of all tests."""
     home = tmp_path_factory.mktemp("evaluate")
     for name, number, photo in [
         ("obama", 1, OBAMA),
@@ -143,7 +143,7 @@ def test_the_table_and_a_second_run_that_says_nothing(first, process):
     assert done.out.endswith(b"\n")
 
 
-def test_ctrl_c_ends_it_without_figures_and_keeps_what_was_done(home, process):
+def test_ctrl_c_ends_it_without_figures_and_keeps_what_was_done(home, process, evaluate):
     """The photos that were not reached are not those that cannot be read."""
     shutil.copytree(home / "people", home / "again")
     spy = {"SPY_AT": "open curie_0002.png", "SPY_SIGNAL": int(signal.SIGINT)}
@@ -151,9 +151,7 @@ def test_ctrl_c_ends_it_without_figures_and_keeps_what_was_done(home, process):
     assert done.status in (130, -signal.SIGINT), done
     assert done.out == b""
     assert done.err.splitlines()[-1] == "Interrupted."
-    assert (
-        json.loads(process("again", "--model", "sface", "--json").out)["models"]["sface"]["accuracy"] == 1.0
-    )
+    assert json.loads(evaluate(home / "again", "--json").out)["models"]["sface"]["accuracy"] == 1.0
 
 
 def test_two_models_stand_beside_each_other(evaluate, people):
@@ -431,4 +429,4 @@ def test_what_cannot_calibrate_still_has_figures(evaluate, own_store, people, tm
     assert json.loads(done.out)["models"]["sface"]["rank1"] == 0.0
     (line,) = done.err.splitlines()
     assert line.startswith("facesearch: sface: The distances tell nothing: ")
-    assert not own_store.card("sface").calibration["cosine"].own
+    assert not card_of("sface", own_store).calibration["cosine"].own

@@ -43,7 +43,8 @@ def test_an_imported_network_is_listed_verified_exported_and_removed(run, networ
     assert folder == str(tmp_path / "models" / "mine")
     assert run("list").splitlines() == [
         "mine                     here       how alike faces look: 3 numbers of 8x8 pixels, faces by haar",
-        "resnet50                 to fetch   how alike faces look: 2048 numbers of 224x224 pixels, faces by haar",
+        "resnet50                 to fetch   how alike faces look: 2048 numbers of 224x224 pixels, "
+        "faces by haar",
         "sface                    to fetch   who it is: 128 numbers of 112x112 pixels, faces by yunet",
         "yunet                    to fetch   detector, gives boxes and landmarks",
     ]

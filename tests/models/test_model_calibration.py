@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,7 @@ CALIBRATIONS = st.builds(
         st.tuples(st.floats(1e-12, 1), st.floats(0, 1e9)), min_size=2, max_size=6, unique_by=lambda row: row
     )
     .map(lambda rows: list(zip(*map(sorted, zip(*rows, strict=True)), strict=True)))
-    .filter(lambda rows: all(a < c and b < d for (a, b), (c, d) in zip(rows, rows[1:], strict=False)))
+    .filter(lambda rows: all(a < c and b < d for (a, b), (c, d) in pairwise(rows)))
     .map(tuple),
     data=st.just(""),
     date=st.just("2026-11-22"),

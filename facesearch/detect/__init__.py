@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from inspect import signature
 from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 
 from facesearch.errors import FacesearchError
@@ -74,6 +75,9 @@ def open_detector(
         ModelBroken: Its network is not what is pinned.
     """
     kind, settings = _detector_class(name), settings or {}
+    known = signature(kind).parameters
+    if unknown := [setting for setting in settings if setting not in known]:
+        raise FacesearchError(f"The detector {name} has no setting {unknown[0]!r}.")
     if kind.recipe is None:
         return kind(**settings)
     store = store or ModelStore()

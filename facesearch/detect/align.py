@@ -37,9 +37,12 @@ def align_face(
         (height, width, 3) BGR uint8.
     """
     transform = similarity(np.array(landmarks), _template(size, margin))
+    scale = float(np.hypot(transform[0, 0], transform[1, 0]))
+    # Landmarks in one place have no scale, and no photo holds a face a million times its crop.
+    if scale < 1e-6:
+        return np.zeros((*size, 3), np.uint8)
     # Where the face is more than twice as large as its crop, single pixels would stand for many.
-    shrink = 0.5 / max(float(np.hypot(transform[0, 0], transform[1, 0])), 1e-6)
-    if shrink > 1.0:
+    if (shrink := 0.5 / scale) > 1.0:
         image, transform = _region(image, transform, size, shrink)
     return cv2.warpAffine(image, transform, (size[1], size[0]), flags=cv2.INTER_LINEAR)  # type: ignore[no-any-return]
 

@@ -105,7 +105,11 @@ def _builder_for(file: Path, card: Card, recipe: Recipe | None) -> Callable[[Pat
 
 def _unpack(file: Path, recipe: Recipe | None, folder: Path) -> StoredCard:
     if recipe is None:
-        return unpack_model(file, folder)
+        if not isinstance(card := unpack_model(file, folder), Card):
+            raise ModelError(
+                f"{file.name} holds the detector {card.name}.", f"Import it with --name {card.name}."
+            )
+        return card
     with tempfile.TemporaryDirectory(dir=folder.parent) as work:
         card = unpack_model(file, Path(work))
         # A name that everyone knows must mean the same weights everywhere, and the archive's network may hold

@@ -186,7 +186,7 @@ def test_threads_share_one_detector(detector):
 
 
 def test_the_table_knows_the_detector():
-    assert isinstance(open_detector("haar", min_face=50), HaarDetector)
+    assert isinstance(open_detector("haar", {"min_face": 50}), HaarDetector)
 
 
 def test_a_min_face_of_nothing_is_refused():

@@ -58,8 +58,8 @@ def fetch(name: str, store: ModelStore, *, notify: Callable[[str], None] = silen
 
 
 def _listed(name: str, store: ModelStore) -> Listed:
-    state = "here" if store.installed(name) else "to fetch"
     try:
+        state = "here" if store.installed(name) else "to fetch"
         if recipe := detector_recipe(name):
             card = store.detector_card(name) if state == "here" else recipe.card
             return Listed(name, state, "detector, gives boxes and landmarks", card)

@@ -148,7 +148,8 @@ def compare(
         tuple(problems),
         metric,
         _distances([one.vector for one in found], metric),
-        card.calibration.get(metric),
+        # Where the model wants aligned faces, a picture taken whole is not what was measured.
+        None if whole and card.landmarks else card.calibration.get(metric),
         card.identity,
     )
 

@@ -17,6 +17,7 @@
     |  `- IndexBusy          another process is writing it
     |- DatasetError          labelled photos that cannot be measured on
     |  `- NoFaceFound        not one of them shows a face
+    |- TrainingError         a network that cannot be trained, or a run that cannot go on
     `- StorageError          a disk that is full, a folder that cannot be written
 
 Each error is a sentence and, as its hint, the next step. The command line prints both;
@@ -107,6 +108,10 @@ class DatasetError(FacesearchError):
 
 class NoFaceFound(DatasetError):
     """Labelled photos of which not one shows a face that was found."""
+
+
+class TrainingError(FacesearchError):
+    """A network that cannot be trained, or a run that cannot go on."""
 
 
 class StorageError(FacesearchError):

@@ -218,7 +218,8 @@ class Library:
             references: Photos that show whom to look for.
             question: What is asked; by default the four nearest photos by the model's own metric.
             face: Which face of each reference: a number (1 for the largest), "largest" or "all".
-            whole: Whether each reference as a whole is the face, cut out already.
+            whole: Whether each reference as a whole is the face, cut out already. A model that wants aligned
+                faces then gives no probabilities.
             rotations: Whether references are looked at in all four orientations; None as the index holds.
             on_photo: Told of each reference that was looked at.
 
@@ -234,7 +235,9 @@ class Library:
             meta = replace(meta, settings={**meta.settings, "rotations": rotations})
         pipeline = self.used.pipeline(meta, few=len(references) <= self._runtime.batch, whole=whole)
         found, problems = find_references(pipeline, absolute(references), face, on_photo)
-        calibration = self.card.calibration.get(str(question.metric))
+        # Where the model wants aligned faces, a picture taken whole is not what was measured.
+        judged = not (whole and self.card.landmarks)
+        calibration = self.card.calibration.get(str(question.metric)) if judged else None
         return Answers(tuple(search(layout, found, question, calibration)), tuple(problems))
 
     def forget(self, paths: Iterable[str | os.PathLike[str]]) -> list[str]:

@@ -111,7 +111,7 @@ def _answer(photos: list[str], options: dict[str, Any]) -> int:
     quiet = options["quiet"]
     model = _model(options)
     if not quiet:
-        say_what_is_measured(model.card)
+        say_what_is_measured(model.card, whole=options["whole"])
     with Progress(quiet=quiet or len(photos) < MANY) as progress:
         progress.start(len(photos))
         comparison = compare(

@@ -17,7 +17,7 @@ from facesearch.cli.options import (
     runtime_options,
 )
 from facesearch.cli.progress import Progress
-from facesearch.cli.text import escaped, json_text, write, write_json
+from facesearch.cli.text import escaped, json_text, write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from facesearch.model import Model
 
 REPORT = "report.json"
+INTERRUPTED = 130
 NO_ACCURACY = (
     "There is no accuracy: the threshold for each fold is chosen on the other folds, which hold too little. "
     "Three people with two photos or more of each are enough."
@@ -81,11 +82,13 @@ def command(folder: str | None, pairs: str | None, **options: Any) -> None:  # n
         raise click.UsageError("Name a folder of people, or --pairs FILE.")
     names = options.pop("models") or (default_model(),)
     dataset = _read(folder, pairs)
+    if options["out"]:
+        _make_folder(options["out"])
     _say_remarks(dataset.remarks, quiet=options["quiet"])
     evaluations, status = _measure(dataset, tuple(dict.fromkeys(names)), options)
     if evaluations:
         _write(dataset, evaluations, options)
-    sys.exit(status or (2 if dataset.missing else 0))
+    sys.exit(max(status, 2 if dataset.missing else 0))
 
 
 def _read(folder: str | None, pairs: str | None) -> Dataset:
@@ -105,7 +108,7 @@ def _say_remarks(remarks: Sequence[str], *, quiet: bool) -> None:
 
 
 def _measure(dataset: Dataset, names: Sequence[str], options: dict[str, Any]) -> tuple[list[Evaluation], int]:
-    """Measure each model; what is wrong with one does not lose the figures of the others."""
+    """Measure each model; neither an error nor Ctrl-C loses the figures of those that are done."""
     from facesearch.errors import FacesearchError, NoFaceFound
     from facesearch.model import Model
     from facesearch.models.store import ModelStore, silent
@@ -124,6 +127,11 @@ def _measure(dataset: Dataset, names: Sequence[str], options: dict[str, Any]) ->
             for line in f"facesearch: {escaped(name)}: {error}".split("\n"):
                 click.echo(escaped(line), err=True)
             status = max(status, 1 if isinstance(error, NoFaceFound) else 2)
+        except KeyboardInterrupt:
+            if not evaluations:
+                raise
+            click.echo("Interrupted.", err=True)
+            return evaluations, INTERRUPTED
     return evaluations, status
 
 
@@ -164,17 +172,27 @@ def _say(message: str) -> None:
 
 
 def _write(dataset: Dataset, evaluations: Sequence[Evaluation], options: dict[str, Any]) -> None:
+    """Write the files first: neither a closed pipe nor a full disk behind stdout is to cost them."""
     from facesearch.cli.evaluation import as_dict, as_table
 
     figures = as_dict(dataset, evaluations)
-    if options["as_json"]:
-        write_json(figures)
-    else:
-        write(as_table(dataset, evaluations))
-    if options["out"]:
-        names = _write_files(dataset, evaluations, figures, options["out"])
-        if not options["quiet"]:
-            click.echo(f"In {escaped(options['out'])}: {', '.join(names)}", err=True)
+    try:
+        if options["out"]:
+            names = _write_files(dataset, evaluations, figures, options["out"])
+            if not options["quiet"]:
+                click.echo(f"In {escaped(options['out'])}: {', '.join(names)}", err=True)
+    finally:
+        write(json_text(figures) if options["as_json"] else as_table(dataset, evaluations))
+
+
+def _make_folder(folder: str) -> None:
+    """Find out before the work, not after it, that there is no place for the files."""
+    from facesearch.errors import storage_error
+
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise storage_error(folder, error) from error
 
 
 def _write_files(
@@ -184,7 +202,6 @@ def _write_files(
     from facesearch.evaluate.pictures import draw_all
 
     try:
-        os.makedirs(folder, exist_ok=True)
         with open(os.path.join(folder, REPORT), "w", encoding="utf-8") as file:
             file.write(json_text(figures))
     except OSError as error:

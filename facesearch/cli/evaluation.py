@@ -12,7 +12,7 @@ from facesearch.evaluate.dataset import Dataset
 from facesearch.evaluate.evaluation import Evaluation
 from facesearch.evaluate.resampling import Interval, Intervals
 from facesearch.evaluate.retrieval import Retrieval
-from facesearch.evaluate.verification import FALSE_ACCEPT_RATES, Roc
+from facesearch.evaluate.roc import FALSE_ACCEPT_RATES, Roc
 
 TOO_FEW = "too few pairs"
 NONE = "-"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import click
 
 from facesearch.cli.text import write_json
 from facesearch.detect import DETECTORS, detector_recipe, gives_landmarks
+from facesearch.errors import ModelBroken
 
 if TYPE_CHECKING:
     from facesearch.models.store import ModelStore
@@ -113,9 +115,16 @@ def fetch_model(name: str, quiet: bool) -> None:
 def verify_models(names: tuple[str, ...]) -> None:
     """Compare every file of the models NAMES, or of all that are here, with their cards."""
     store = _open_store()
+    broken = 0
     for name in names or store.names():
-        store.verify(name)
-        click.echo(f"{name}\tok")
+        try:
+            store.verify(name)
+            click.echo(f"{name}\tok")
+        except ModelBroken as error:
+            broken += 1
+            click.echo(f"{name}\tbroken")
+            click.echo(f"facesearch: {error}", err=True)
+    sys.exit(2 if broken else 0)
 
 
 @models.command(

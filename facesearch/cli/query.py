@@ -152,7 +152,7 @@ def _answer(references: list[str], options: dict[str, Any]) -> int:
     if not quiet and answers.answers and not any(answer.matches for answer in answers.answers):
         click.echo(_why_nothing(options, library), err=True)
     if not quiet and _form(options) == "table":
-        say_what_is_measured(library.card)
+        say_what_is_measured(library.card, whole=options["whole"])
     _write(answers, options)
     _keep(answers, options, library, quiet=quiet)
     return _status(answers)
@@ -189,10 +189,13 @@ def _why_nothing(options: dict[str, Any], library: Library) -> str:
     """Say why there is no match although there was a face to look for."""
     if not library.layout.face_count:
         return "The index holds no face yet: take in photos with `facesearch index FOLDER`."
+    limits = []
     if options["threshold"] is not None:
-        return f"No face lies within a distance of {options['threshold']:g}."
+        limits.append(f"within a distance of {options['threshold']}")
     if options["min_probability"]:
-        return f"No face shows the same person with a probability of {options['min_probability']:g}."
+        limits.append(f"with a probability of {options['min_probability']} or more")
+    if limits:
+        return f"No face lies {' and '.join(limits)}."
     return "The index holds no face but those of REF itself: --include-self lists them."
 
 

@@ -42,12 +42,19 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def say_what_is_measured(card: Card) -> None:
-    """Say it plainly where a model's distances are not about persons."""
+def say_what_is_measured(card: Card, *, whole: bool) -> None:
+    """Say it plainly where a model's distances are not about persons, or are not told as it wants."""
     if not card.identity:
         click.echo(
-            f"Note: {card.name} measures how alike pictures of faces look, not who they are; "
+            f"Note: {card.name} measures how alike pictures of faces look, not who they are; its "
+            "probabilities hold for photographs like those it was measured on. "
             "`--model sface` finds the person.",
+            err=True,
+        )
+    if whole and card.landmarks:
+        click.echo(
+            f"Note: {card.name} wants aligned faces, and --whole takes a picture as it is: probabilities are "
+            "left out.",
             err=True,
         )
 

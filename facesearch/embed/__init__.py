@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
 from facesearch.errors import ModelError, UnknownModel
+from facesearch.models.card import with_own_calibration
 from facesearch.models.store import ModelStore, silent
 
 if TYPE_CHECKING:
@@ -80,8 +81,7 @@ def _current(stored: Card) -> Card:
     card = cast("Card", cast("Recipe", recipe_of(stored.name)).card)
     if card.digest != stored.digest:
         return stored
-    own = {metric: one for metric, one in stored.calibration.items() if one.own}
-    return replace(card, files=stored.files, calibration={**card.calibration, **own})
+    return replace(with_own_calibration(card, stored), files=stored.files)
 
 
 def fetch_model(name: str, store: ModelStore, *, notify: Callable[[str], None] = silent) -> Card:

@@ -16,7 +16,7 @@ from facesearch.embed import MODELS, recipe_of
 from facesearch.embed.conversion import run_keras
 from facesearch.embed.network import own_size, store_network
 from facesearch.errors import ModelBroken, ModelError
-from facesearch.models.card import Card, StoredCard, check_name
+from facesearch.models.card import Card, StoredCard, check_name, with_own_calibration
 from facesearch.models.digest import file_digest
 from facesearch.models.exchange import is_exported, unpack_model
 from facesearch.models.recipe import Recipe
@@ -120,15 +120,8 @@ def _unpack(file: Path, recipe: Recipe | None, folder: Path) -> StoredCard:
             raise ModelBroken(
                 f"{file.name} does not hold the weights of {recipe.card.name}.", "Give it another --name."
             ) from error
-    return _with_own_calibration(built, card)
-
-
-def _with_own_calibration(built: StoredCard, card: StoredCard) -> StoredCard:
-    """Keep what the archive's owner measured on people of their own."""
-    if not isinstance(built, Card) or not isinstance(card, Card):
-        return built
-    own = {metric: one for metric, one in card.calibration.items() if one.own}
-    return replace(built, calibration={**built.calibration, **own})
+    # What the archive's owner measured on people of their own goes with it.
+    return with_own_calibration(built, card)
 
 
 def _convert(file: Path, card: Card, folder: Path) -> Card:

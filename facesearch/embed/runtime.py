@@ -53,6 +53,9 @@ class OpenVinoEmbedder:
         batch = self._network.input().partial_shape[0]
         self._batch = _LARGEST if batch.is_dynamic else int(batch.get_length())
         self._own = threading.local()
+        # OpenVINO's binding sets some things up in a first inference; two threads that came to that at once
+        # would wait for each other for ever. It is the one that the first call would have to wait for anyway.
+        self.embed(np.zeros((1, *card.size, 3), np.uint8))
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Give the vector of each crop; see `Embedder.embed`."""

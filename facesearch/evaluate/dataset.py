@@ -15,7 +15,7 @@ from facesearch.errors import DatasetError
 from facesearch.photos.find import Scan, find_photos
 
 FOLDS = 10
-# Beyond so many, a seeded draw of the pairs of strangers stands for all of them: they take 60 bytes each.
+# Beyond so many, a seeded draw of the pairs of strangers stands for all of them: a pair takes 150 bytes.
 MOST_PAIRS = 20_000_000
 
 

@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from facesearch.errors import DatasetError
-from facesearch.evaluate.dataset import Dataset, Trials, folds_in_words
+from facesearch.evaluate.dataset import Dataset, Trials, fold_people, folds_in_words
 from facesearch.photos.find import is_photo_name
+
+# Each has a threshold of its own, chosen on all the others.
+MOST_FOLDS = 1000
+# What no person's name holds, on any system.
+LEADING_AWAY = ("/", "\\", ":", "\0")
 
 Photo = tuple[str, int]  # a person's name and the photo's number
 # No list is longer, and Python reads no number of thousands of digits.
@@ -66,10 +71,15 @@ def read_pairs(file: str, folder: str | None) -> Dataset:
         np.array([(line.fold, line.fold) for line in kept], np.int16),
         balanced=False,
     )
+    person = np.array([number[name] for name, _ in files], np.int32)
+    if not trials.fold.any():
+        # A single fold leaves none to choose a threshold on: its people are dealt into some.
+        dealt = fold_people(person)[person]
+        trials = replace(trials, fold=np.stack([dealt[trials.first], dealt[trials.second]], axis=1))
     return Dataset(
         folder,
         tuple(files.values()),
-        np.array([number[name] for name, _ in files], np.int32),
+        person,
         names,
         trials,
         _remarks(lines, kept, missing),
@@ -85,6 +95,8 @@ def _remarks(lines: Sequence[_Line], kept: Sequence[_Line], missing: Sequence[st
             f"Photos that are not there: {len(missing):,}, the first {missing[0]!r}. "
             f"Pairs that were left out for that: {len(lines) - len(kept):,} of {len(lines):,}."
         )
+    if own := sum(line.first == line.second for line in kept):
+        remarks.append(f"Pairs of a photo with itself: {own:,}. They make the figures too good.")
     folds: dict[str, set[int]] = {}
     for line in kept:
         for name, _ in (line.first, line.second):
@@ -106,6 +118,11 @@ def _parse(file: str) -> list[_Line]:
             "It starts with a line such as '10 300' in the format of Labeled Faces in the Wild.",
         )
     folds, each = (int(header[0]), int(header[1])) if len(header) == 2 else (1, int(header[0]))
+    if folds > MOST_FOLDS:
+        raise DatasetError(
+            f"{file!r} says {folds:,} folds; {MOST_FOLDS:,} is the most.",
+            "Ten are usual: mend its first line.",
+        )
     if len(rows) - 1 != 2 * folds * each:
         raise DatasetError(
             f"{file!r} says {folds} folds of {each} pairs of each kind, that is {2 * folds * each:,} lines, "
@@ -157,7 +174,7 @@ def _line(file: str, number: int, fields: list[str], *, fold: int) -> _Line:
 
 def _photo(name: str, number: str) -> Photo:
     # A name is one folder's: a list from someone else must not lead anywhere but into `folder`.
-    if not _is_number(number) or name in ("", ".", "..") or "/" in name or os.sep in name or "\0" in name:
+    if not _is_number(number) or name in ("", ".", "..") or any(one in name for one in LEADING_AWAY):
         raise ValueError(name)
     return name, int(number)
 

@@ -17,8 +17,9 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 from facesearch.errors import storage_error
 from facesearch.evaluate.fitting import ENOUGH
+from facesearch.evaluate.pairs import Pairs
 from facesearch.evaluate.retrieval import Retrieval
-from facesearch.evaluate.verification import Pairs, Verification
+from facesearch.evaluate.verification import Verification
 
 # Okabe and Ito's, which also the colour-blind tell apart; black and yellow are left out. A second round of
 # models is told from the first by its lines.

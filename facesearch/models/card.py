@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from itertools import pairwise
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -139,6 +139,14 @@ class DetectorCard(StoredCard):
     needs: ClassVar[tuple[str, ...]] = (ONNX,)
 
 
+def with_own_calibration(card: _AnyCard, other: StoredCard) -> _AnyCard:
+    """Give a card with what the user measured that another card of the same weights holds."""
+    if not isinstance(card, Card) or not isinstance(other, Card) or card.digest != other.digest:
+        return card
+    own = {metric: one for metric, one in other.calibration.items() if one.own}
+    return replace(card, calibration={**card.calibration, **own})
+
+
 def check_name(name: str) -> str:
     """Give the name back when it can be a model's.
 
@@ -167,7 +175,7 @@ def _checked(key: str, value: Any) -> Any:  # noqa: ANN401 - JSON
     """Give a card's value in its own type."""
     try:
         return _READERS[key](value)
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
+    except (ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
         raise ModelBroken(f"The model's card holds no usable {key}: {str(value)[:80]!r}.") from error
 
 

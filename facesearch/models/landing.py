@@ -91,6 +91,12 @@ def storage_errors(root: Path, hint: str = _HINT) -> Iterator[None]:
         raise StorageError(message, hint) from error
 
 
+def write_flushed(path: Path, text: str) -> None:
+    """Write a file that is on the disk when this returns."""
+    path.write_text(text, encoding="utf-8")
+    _flush(path)
+
+
 def _flush(path: Path) -> None:
     # A folder can be opened for this on POSIX only; on Windows a rename is journalled by the file system.
     if path.is_dir() and os.name == "nt":

@@ -16,6 +16,7 @@ from platformdirs import user_data_dir
 from facesearch.errors import FetchFailed, ModelBroken, ModelError, UnknownModel
 from facesearch.models.calibration import Calibration
 from facesearch.models.card import (
+    NAME,
     NETWORK,
     ONNX,
     SLASH,
@@ -26,6 +27,7 @@ from facesearch.models.card import (
     StoredCard,
     StoredFile,
     check_name,
+    with_own_calibration,
 )
 from facesearch.models.digest import file_digest
 
@@ -62,8 +64,8 @@ class ModelStore:
 
     def names(self) -> list[str]:
         """Give the names of the models that are here, sorted."""
-        folders = [card.parent.name for card in self.root.glob(f"[!.]*/{CARD}")]
-        return sorted(folder.replace(SLASH, "/") for folder in folders)
+        names = (card.parent.name.replace(SLASH, "/") for card in self.root.glob(f"[!.]*/{CARD}"))
+        return sorted(name for name in names if NAME.fullmatch(name))
 
     def path(self, name: str) -> Path:
         """Give the folder of a model, whether it is here or not."""
@@ -149,12 +151,14 @@ class ModelStore:
             StorageError: The disk is full or the folder cannot be written.
         """
         with self._changing(recipe.card.name, notify) as work:
+            before: StoredCard | None = None
             try:
                 return self.verify(recipe.card.name)
             except UnknownModel:
                 pass
             except ModelBroken as error:
                 notify(f"{error.message} It is fetched again.")
+                before = self._readable_card(recipe.card.name)
             reasons = []
             for number, source in enumerate(recipe.sources):
                 notify(f"Fetching the model {recipe.card.name} from {source}.")
@@ -162,7 +166,7 @@ class ModelStore:
                 folder.mkdir()
                 try:
                     file = source.fetch(folder, progress=notify is not silent)
-                    return self._install(recipe.card.name, partial(recipe.build, file), work)
+                    return self._install(recipe.card.name, partial(recipe.build, file), work, before)
                 except (FetchFailed, ModelBroken) as error:
                     reasons.append(f"\n  {source}: {error.message}")
                 shutil.rmtree(folder)
@@ -199,12 +203,17 @@ class ModelStore:
 
         Raises:
             UnknownModel: The model is not here.
+            ModelBroken: The figures are beyond what a card can hold; the card is as it was.
             StorageError: The disk is full or the folder cannot be written.
         """
+        from facesearch.models.landing import write_flushed
+
         with self._changing(name, silent) as work:
             card = self.card(name)
-            card = replace(card, calibration={**card.calibration, **calibration})
-            (work / CARD).write_text(card.to_json(), encoding="utf-8")
+            text = replace(card, calibration={**card.calibration, **calibration}).to_json()
+            # What could not be read again would make the model unusable: it is not written.
+            card = Card.from_json(text)
+            write_flushed(work / CARD, text)
             (work / CARD).replace(self.path(name) / CARD)
         return card
 
@@ -228,7 +237,16 @@ class ModelStore:
         with locked(self.root, name, notify), storage_errors(self.root), work_folder(self.root, name) as work:
             yield work
 
-    def _install(self, name: str, build: Callable[[Path], StoredCard], work: Path) -> StoredCard:
+    def _readable_card(self, name: str) -> StoredCard | None:
+        """Give the card of a model that is broken otherwise; None where that is what is broken."""
+        try:
+            return StoredCard.from_json((self.path(name) / CARD).read_bytes()[:CARD_LIMIT])
+        except (OSError, ModelBroken):
+            return None
+
+    def _install(
+        self, name: str, build: Callable[[Path], StoredCard], work: Path, before: StoredCard | None = None
+    ) -> StoredCard:
         from facesearch.models.landing import land
 
         built = work / "built"
@@ -238,6 +256,7 @@ class ModelStore:
         present = [file for file in (NETWORK, WEIGHTS, TENSORS, ONNX) if (built / file).is_file()]
         files = {f: StoredFile((built / f).stat().st_size, file_digest(built / f, "sha256")) for f in present}
         card = replace(card, name=name, files=files)
+        card = card if before is None else with_own_calibration(card, before)
         (built / CARD).write_text(card.to_json(), encoding="utf-8")
         land(built, self.path(name), work)
         return card

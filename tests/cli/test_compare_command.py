@@ -446,3 +446,11 @@ def test_the_index_is_not_looked_for(compare, tmp_path):
     """A comparison needs no index, and makes none."""
     compare(OBAMA, HIM)
     assert os.listdir(tmp_path) == []
+
+
+def test_pictures_taken_whole_have_no_probability_where_aligned_faces_are_wanted(compare):
+    whole = compare(OBAMA, LIBRARY / "obama_2009.jpg", "--whole", "--model", "sface", "--json")
+    (pair,) = json.loads(whole.text)["pairs"]
+    assert pair["distance"] > 0
+    assert (pair["probability"], pair["verdict"]) == (None, None)
+    assert "sface wants aligned faces, and --whole takes a picture as it is" in whole.err

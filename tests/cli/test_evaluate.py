@@ -171,6 +171,34 @@ def test_two_models_stand_beside_each_other(evaluate, people):
     assert told["sface"]["accuracy"] == 1.0 >= told["resnet50"]["accuracy"]
 
 
+def test_ctrl_c_in_a_later_model_keeps_the_figures_of_an_earlier_one(evaluate, people, monkeypatch):
+    from facesearch.evaluate import evaluation
+
+    whole = evaluation.evaluate
+
+    def interrupted(dataset, model, *args, **more):
+        if model.name == "resnet50":
+            raise KeyboardInterrupt
+        return whole(dataset, model, *args, **more)
+
+    monkeypatch.setattr(evaluation, "evaluate", interrupted)
+    done = evaluate(people, "--model", "sface", "--model", "resnet50", "--json")
+    assert done.status == 130
+    assert list(json.loads(done.text)["models"]) == ["sface"]
+
+
+def test_a_closed_stdout_does_not_cost_the_files(process, home, tmp_path):
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as closed:
+        done = process(
+            home / "people", "--model", "sface", "--json", "-q", "--out", tmp_path / "out", stdout=closed
+        )
+    assert done.status == 0
+    assert (tmp_path / "out" / "report.json").is_file()
+    assert (tmp_path / "out" / "roc.png").is_file()
+
+
 def test_the_other_metric(evaluate, people):
     told = json.loads(evaluate(people, "--metric", "euclidean", "--json").out)["models"]["sface"]
     assert (told["metric"], told["accuracy"]) == ("euclidean", 1.0)
@@ -349,13 +377,20 @@ def test_what_makes_no_sense_is_a_sentence_a_step_and_status_2(evaluate, wrong, 
     assert "\x1b" not in done.err
 
 
-def test_files_that_cannot_be_written_still_leave_the_figures(evaluate, people, tmp_path):
+def test_a_place_that_cannot_be_a_folder_is_said_before_the_work(evaluate, people, tmp_path):
     (tmp_path / "taken").write_text("mine")
     done = evaluate(people, "--out", tmp_path / "taken", "--json", "-q")
-    assert done.status == 2
-    assert json.loads(done.out)["models"]["sface"]["accuracy"] == 1.0
+    assert (done.status, done.out) == (2, b"")
     assert f"'{tmp_path}/taken' cannot be written" in done.err
     assert (tmp_path / "taken").read_text() == "mine"
+
+
+def test_files_that_cannot_be_written_still_leave_the_figures(evaluate, people, tmp_path):
+    (tmp_path / "out" / "roc.png").mkdir(parents=True)
+    done = evaluate(people, "--out", tmp_path / "out", "--json", "-q")
+    assert done.status == 2
+    assert json.loads(done.out)["models"]["sface"]["accuracy"] == 1.0
+    assert "roc.png' cannot be written" in done.err
 
 
 @pytest.fixture

@@ -212,3 +212,34 @@ def test_the_card_of_a_known_model_needs_no_fetch(tmp_path):
     with pytest.raises(UnknownModel, match="not here yet"):
         card_of("keras/MobileNet", store)
     assert not store.root.exists()
+
+
+_TWO_AT_ONCE = """
+import sys, threading
+import numpy as np
+from pathlib import Path
+from facesearch.embed import open_embedder
+from facesearch.models.store import ModelStore
+
+embedder = open_embedder("mine", store=ModelStore(Path(sys.argv[1])), streams=2)
+ready = threading.Barrier(4)
+
+def embed():
+    ready.wait()
+    embedder.embed(np.zeros((1, 8, 8, 3), np.uint8))
+
+threads = [threading.Thread(target=embed, daemon=True) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join(20)
+    if thread.is_alive():
+        sys.exit(3)
+"""
+
+
+def test_threads_that_embed_for_the_first_time_at_once_do_not_wait_for_each_other_for_ever(store):
+    # It took chance: OpenVINO's binding hung in half of the processes that came to its first use so.
+    for _ in range(6):
+        ran = subprocess.run([sys.executable, "-c", _TWO_AT_ONCE, store.root], timeout=60, check=False)
+        assert ran.returncode == 0

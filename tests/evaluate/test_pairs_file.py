@@ -107,10 +107,30 @@ def test_pairs_by_tabs_or_blanks_and_by_any_line_ends(photos, written, lines, en
     assert len(set(found.paths)) == len(found.paths) == len(PHOTOS)
 
 
-def test_a_header_of_one_number_is_a_single_fold(photos, written):
+def test_the_people_of_a_single_fold_are_dealt_into_some(photos, written):
     found = read_pairs(written(["2", LINES[1], LINES[3], LINES[2], LINES[4]]), photos())
-    assert [pair[2:] for pair in pairs(found)] == [(True, 0), (True, 0), (False, 0), (False, 0)]
-    assert found.protocol == "4 pairs of pairs.txt, 1 fold"
+    assert found.trials.same.tolist() == [True, True, False, False]
+    assert len(np.unique(found.trials.fold)) > 1
+    folds = {}
+    for side, photo in ((0, found.trials.first), (1, found.trials.second)):
+        for person, fold in zip(found.person[photo], found.trials.fold[:, side], strict=True):
+            assert folds.setdefault(int(person), int(fold)) == fold
+
+
+def test_a_photo_paired_with_itself_is_said(photos, written):
+    found = read_pairs(written(["1", "anna 1 anna 1", "anna 1 bo 3"]), photos())
+    assert "Pairs of a photo with itself: 1. They make the figures too good." in found.remarks
+
+
+def test_more_folds_than_can_be_used_are_refused(photos, written):
+    with pytest.raises(DatasetError, match="says 40,000 folds; 1,000 is the most"):
+        read_pairs(written(["40000 1"]), photos())
+
+
+@pytest.mark.parametrize("name", ["C:anna", "..\\anna"])
+def test_names_that_lead_away_on_some_system_are_refused(photos, written, name):
+    with pytest.raises(DatasetError, match="Line 2 of"):
+        read_pairs(written(["1", f"{name} 1 2", "anna 1 bo 3"]), photos())
 
 
 def test_by_tabs_a_name_may_hold_blanks(photos, written):
@@ -291,7 +311,7 @@ numbers = st.integers(0, 10**6)
 def lists(draw):
     """Give folds of pairs as (first, second, same, fold), and what parts their fields."""
     known = draw(st.lists(names, min_size=2, max_size=5, unique=True))
-    folds, each = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    folds, each = draw(st.integers(2, 4)), draw(st.integers(1, 3))
     written = []
     for fold in range(folds):
         for _ in range(each):
@@ -307,7 +327,7 @@ def lists(draw):
 @given(lists())
 def test_what_is_written_is_what_is_read(tmp_path, monkeypatch, example):
     wanted, folds, each, between, end = example
-    lines = [(folds, each)] if folds > 1 else [(each,)]
+    lines = [(folds, each)]
     lines += [(one[0], one[1], other[1]) if same else (*one, *other) for one, other, same, _ in wanted]
     file = tmp_path / "pairs.txt"
     file.write_bytes(end.join(between.join(map(str, line)) for line in lines).encode())

@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from facesearch.evaluate.verification import FALSE_ACCEPT_RATES, Pairs, reliability, roc_figures, verify
+from facesearch.evaluate.pairs import Pairs
+from facesearch.evaluate.roc import FALSE_ACCEPT_RATES, roc_figures
+from facesearch.evaluate.verification import reliability, verify
 from facesearch.models.calibration import Calibration
 
 EXAMPLES = settings(max_examples=12, deadline=None)
@@ -39,7 +41,7 @@ def random_pairs(draw):
 
 def slow_accuracy(pairs):
     """Give each pair's share of right decisions by plain loops; None without pairs to train on."""
-    n, worth = len(pairs.distance), pairs.worth
+    n = len(pairs.distance)
     right = [0.0] * n
     for fold in sorted({*pairs.fold.ravel().tolist()}):
         train = [
@@ -47,6 +49,8 @@ def slow_accuracy(pairs):
         ]
         if len({bool(pairs.same[i]) for i in train}) < 2:
             return None
+        count = sum(bool(pairs.same[i]) for i in train)
+        worth = (len(train) - count, count) if pairs.balanced else (1, 1)
         seen = sorted({float(pairs.distance[i]) for i in train})
         halfway = [(low + high) / 2 for low, high in pairwise(seen)]
         best, most = 0.0, -1
@@ -126,9 +130,13 @@ def test_accuracy_is_what_plain_loops_say(pairs):
     np.testing.assert_allclose(found.right, wanted)
     assert found.accuracy == pytest.approx(float(pairs.weight @ wanted))
     assert len(found.folds) == len(np.unique(pairs.fold))
+    assert all(0 <= share <= 1 for share in found.folds)
     if (pairs.fold[:, 0] == pairs.fold[:, 1]).all():
-        shares = [pairs.weight[pairs.fold[:, 0] == fold].sum() for fold in np.unique(pairs.fold)]
-        assert found.accuracy == pytest.approx(float(np.dot(found.folds, shares)))
+        for fold, share in zip(np.unique(pairs.fold), found.folds, strict=True):
+            inside = pairs.fold[:, 0] == fold
+            kinds = [pairs.same, ~pairs.same] if pairs.balanced else [np.ones(len(inside), bool)]
+            right = [np.mean(found.right[inside & kind]) for kind in kinds if (inside & kind).any()]
+            assert share == pytest.approx(np.mean(right))
 
 
 @EXAMPLES

@@ -74,6 +74,7 @@ def test_a_card_that_says_only_what_it_must_is_read():
         ("size", "22"),
         ("margin", -0.1),
         ("margin", float("nan")),
+        ("margin", 10**400),
         ("margin", "0.4"),
         ("detector", "../haar"),
         ("landmarks", 1),

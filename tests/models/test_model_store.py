@@ -191,6 +191,37 @@ def test_what_was_measured_of_another_metric_stays(store, tiny_recipe):
     assert store.card("tiny").calibration == {"cosine": MEASURED, "euclidean": again}
 
 
+def test_the_users_own_figures_outlive_a_fetch_that_mends_the_model(store, tiny_recipe):
+    store.fetch(tiny_recipe())
+    own = replace(MEASURED, own=True)
+    store.calibrate("tiny", {"cosine": own, "euclidean": replace(MEASURED, own=False)})
+    weights = store.path("tiny") / WEIGHTS
+    weights.write_bytes(weights.read_bytes()[:-1])
+
+    store.fetch(tiny_recipe())
+
+    assert store.verify("tiny").calibration == {"cosine": own}
+
+
+def test_figures_that_a_card_cannot_hold_leave_it_as_it_was(store, tiny_recipe):
+    fetched = store.fetch(tiny_recipe())
+
+    with pytest.raises(ModelBroken, match="no usable calibration"):
+        store.calibrate("tiny", {"cosine": replace(MEASURED, threshold=1e11)})
+
+    assert store.card("tiny") == fetched
+    assert leftovers(store) == []
+
+
+def test_a_folder_that_no_model_can_have_is_passed_over(store, tiny_recipe):
+    store.fetch(tiny_recipe())
+    stray = store.root / "foo bar"
+    stray.mkdir()
+    (stray / "card.json").write_text("{}")
+
+    assert store.names() == ["tiny"]
+
+
 def test_only_a_model_that_is_here_is_calibrated(store, tiny_recipe):
     with pytest.raises(UnknownModel, match="tiny is not in"):
         store.calibrate("tiny", {"cosine": MEASURED})

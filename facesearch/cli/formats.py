@@ -27,7 +27,8 @@ def query_name(answer: Answer) -> str:
 
 def _fields(answer: Answer, match: Match) -> tuple[object, ...]:
     box = match.box
-    probability = "" if match.probability is None else f"{match.probability:.4f}"
+    # Four digits, but never a certainty that no model has.
+    probability = "" if match.probability is None else f"{min(max(match.probability, 1e-4), 0.9999):.4f}"
     return (
         query_name(answer),
         match.rank,

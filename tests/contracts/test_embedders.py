@@ -5,12 +5,16 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from facesearch.embed import MODELS, card_of, open_embedder
+from facesearch.embed import MODELS, card_of, open_embedder, recipe_of
 from facesearch.errors import ModelError
 
 KINDS = [
     *((name, "openvino", precision) for name in MODELS for precision in ("f32", "auto")),
-    *(pytest.param((name, "tensorflow", "f32"), marks=pytest.mark.slow) for name in MODELS),
+    *(
+        pytest.param((name, "tensorflow", "f32"), marks=pytest.mark.slow)
+        for name in MODELS
+        if recipe_of(name).keras
+    ),
 ]
 
 

@@ -1,6 +1,7 @@
 """Find the photographs that show a face.
 
     cli          one short file a command; parse, call, print
+    siamese      a Siamese network, trained on the user's own people
     evaluate     how well models tell people apart: labelled photos -> figures and plots
     library      an index, its photos and its model: what the commands do, for Python
     compare      some faces -> how far each is from each

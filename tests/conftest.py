@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 
@@ -20,7 +21,6 @@ def crops():
     from pathlib import Path
 
     import cv2
-    import numpy as np
 
     samples = Path(__file__).parents[1] / "samples"
     pieces = []
@@ -30,3 +30,37 @@ def crops():
         for part in (side, side // 2):
             pieces.append(cv2.resize(photo[:part, :part], (224, 224), interpolation=cv2.INTER_AREA))
     return np.stack(pieces)
+
+
+@pytest.fixture
+def mean_network():
+    """Write an OpenVINO network that averages a picture over its sides: its vectors can be told by hand.
+
+    `shape` is the input's, such as [-1, 3, 8, 8]; `ending` says what it gives: "map" (the picture itself),
+    "vector", "tokens" or "two".
+    """
+    from facesearch.embed.vino import load_openvino
+
+    openvino = load_openvino()
+    ops = openvino.opset13
+
+    def write(path, shape, ending="map"):
+        picture = ops.parameter(shape, np.float32, name="picture")
+        sides = [2, 3] if shape[1] == 3 else [1, 2]
+        weight = ops.constant(np.ones((1, 1, 1, 1), np.float32))
+        features = ops.multiply(picture, weight)
+
+        def mean():
+            return ops.reduce_mean(features, sides, keep_dims=False)
+
+        outputs = {
+            "map": lambda: [features],
+            "vector": lambda: [mean()],
+            "tokens": lambda: [ops.reduce_mean(features, sides[:1], keep_dims=False)],
+            "two": lambda: [features, mean()],
+            "fixed batch": lambda: [ops.reshape(mean(), [1, 3], False)],
+        }[ending]()
+        openvino.save_model(openvino.Model(outputs, [picture], "mean"), path, compress_to_fp16=False)
+        return path
+
+    return write

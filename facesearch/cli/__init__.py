@@ -35,6 +35,7 @@ COMMANDS = {
         "facesearch.cli.evaluate:command",
         "Measure models on photos whose people are known.",
     ),
+    "train": ("facesearch.cli.train:command", "Train a Siamese network on your own people."),
     "info": ("facesearch.cli.info:command", "Say what an index holds."),
     "forget": ("facesearch.cli.forget:command", "Remove photos from an index for good."),
     "move-root": ("facesearch.cli.move_root:command", "Tell an index that its photos lie elsewhere now."),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # name -> "module:class"; a detector is one class in one file and one line here.
 DETECTORS: Mapping[str, str] = {
     "haar": "facesearch.detect.haar:HaarDetector",
+    "whole": "facesearch.detect.whole:WholeDetector",
     "yunet": "facesearch.detect.yunet:YuNetDetector",
 }
 

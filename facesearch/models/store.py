@@ -177,13 +177,19 @@ class ModelStore:
         )
 
     def install(
-        self, name: str, build: Callable[[Path], StoredCard], *, notify: Notify = silent
+        self,
+        name: str,
+        build: Callable[[Path], StoredCard],
+        *,
+        replace_it: bool = False,
+        notify: Notify = silent,
     ) -> StoredCard:
         """Put a model here that is built on the spot.
 
         Args:
             name: Its name.
             build: Writes the network's files into the folder it is given, and gives the card.
+            replace_it: Whether it takes the place of a model of this name, once it is built.
             notify: Is told what happens, in sentences.
 
         Raises:
@@ -191,7 +197,7 @@ class ModelStore:
             StorageError: The disk is full or the folder cannot be written.
         """
         with self._changing(name, notify) as work:
-            if self.installed(name):
+            if self.installed(name) and not replace_it:
                 raise ModelError(
                     f"There is a model {name} already.",
                     f"Take another --name, or run 'facesearch models remove {name}' first.",

@@ -1,0 +1,179 @@
+"""`facesearch train`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from facesearch.cli.options import AnyPath, json_option, quiet_option
+from facesearch.cli.progress import Progress
+from facesearch.cli.text import counted, escaped, write, write_json
+
+if TYPE_CHECKING:
+    from facesearch.siamese.run import State
+    from facesearch.siamese.training import Result
+    from facesearch.siamese.wish import Wish
+
+LOSSES = ("contrastive", "logistic", "supcon", "triplet")
+
+
+class Number(click.FloatRange):
+    """A number in a range; "nan", which is in none, is refused."""
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 (click's own)
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> float:
+        """Read it."""
+        number = super().convert(value, param, ctx)
+        if number != number:
+            self.fail("'nan' is no number.", param, ctx)
+        return float(number)
+
+
+SHARE = Number(0, 1, min_open=True, max_open=True)
+
+
+@click.command("train", short_help="Train a Siamese network on your own people.")
+@click.argument("folder", type=AnyPath(), metavar="DIR")
+@click.option("--name", required=True, help="The model's name, for --model.")
+@click.option(
+    "--base",
+    default="resnet50",
+    show_default=True,
+    metavar="NAME",
+    help="A model whose vectors a head is trained on; or cnn, a small network from scratch.",
+)
+@click.option("--one-image-per-person", "single", is_flag=True, help="Each photo is a person of its own.")
+@click.option("--whole", is_flag=True, help="Each photo is nothing but the face.")
+@click.option(
+    "--warps",
+    type=click.IntRange(0, 64),
+    help="Warped views of a photo.  [default: 8 with --one-image-per-person and for cnn, else 0]",
+)
+@click.option(
+    "--loss",
+    type=click.Choice(LOSSES),
+    default="contrastive",
+    show_default=True,
+    help="What draws photos of one person together.",
+)
+@click.option("--margin", type=Number(), help="The loss's margin; of supcon the temperature.")
+@click.option("--rate", type=Number(0, 1, min_open=True), help="Learning rate to start with.")
+@click.option("--epochs", type=click.IntRange(1), help="At most.")
+@click.option("--batch", type=click.IntRange(8), help="Faces in a batch.")
+@click.option(
+    "--patience", type=click.IntRange(1), help="Stop after so many epochs without a better validation."
+)
+@click.option(
+    "--validation",
+    type=SHARE,
+    default=0.2,
+    show_default=True,
+    help="Share of the people, of those who are not tested, who stop the training in time.",
+)
+@click.option(
+    "--test", type=SHARE, default=0.25, show_default=True, help="Share of the people who are held out."
+)
+@click.option(
+    "--seed", type=click.IntRange(0, (1 << 31) - 1), default=0, show_default=True, help="Of split and draws."
+)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "gpu"]),
+    default="auto",
+    show_default=True,
+    help="Where TensorFlow trains.",
+)
+@click.option(
+    "--run", "run_folder", metavar="DIR", type=AnyPath(), help="The run's folder.  [default: by the name]"
+)
+@click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
+@click.option("--force", is_flag=True, help="Replace a model of this name.")
+@json_option
+@quiet_option
+def command(folder: str, **options: Any) -> None:  # noqa: ANN401 (click's options by name)
+    """Train a Siamese network that tells your own people apart; it becomes a model like any other.
+
+    DIR holds a folder for each person. The people are dealt into three parts: the network learns from the
+    first, the second stops it in time and gives threshold and probabilities, the third is looked at once, at
+    the end. Both faces of a pair go through the same network; what comes out is a dissimilarity from 0 to 4.
+    Ctrl-C ends the training and keeps the best network so far.
+
+    \b
+    Examples:
+      facesearch train ~/people --name family
+      facesearch train orl --name att --base resnet50
+      facesearch train utkface --name utk --base cnn --one-image-per-person --whole
+      facesearch compare a.jpg b.jpg --model family
+
+    Exit status: 0 done, 2 any error, 130 interrupted before the training.
+    """  # noqa: D301
+    from facesearch.cli.training_report import as_dict
+    from facesearch.models.store import ModelStore, silent
+    from facesearch.siamese.run import Run
+    from facesearch.siamese.training import default_run, train
+    from facesearch.siamese.wish import Wish
+
+    quiet, as_json, verbose = (options.pop(name) for name in ("quiet", "as_json", "verbose"))
+    resume, force, device = (options.pop(name) for name in ("resume", "force", "device"))
+    named = options.pop("run_folder")
+    wish = Wish(os.path.abspath(folder), **options)
+    run = Run(Path(named) if named else default_run(wish.name))
+    with Progress(quiet=quiet) as progress:
+        result = train(
+            wish,
+            run,
+            store=ModelStore(),
+            resume=resume,
+            force=force,
+            device=device,
+            notify=silent if quiet else _say,
+            on_plan=lambda plan: progress.start(len(plan.new)),
+            on_photo=progress.photo,
+            on_epoch=_say_nothing if quiet else _say_epoch,
+        )
+    run.report(as_dict(wish, result))
+    _report(wish, result, quiet=quiet, as_json=as_json, verbose=verbose)
+    sys.exit(0)
+
+
+def _say(message: str) -> None:
+    click.echo(message, err=True)
+
+
+def _say_nothing(state: State) -> None:
+    """Say nothing."""
+
+
+def _say_epoch(state: State) -> None:
+    epoch = state.history[-1]
+    best = "  best so far" if state.best_epoch is epoch else ""
+    click.echo(
+        f"epoch {epoch.number:3}  loss {epoch.loss:.4f}  validation {100 * epoch.accuracy:.1f} %  "
+        f"AUC {epoch.auc:.4f}  {epoch.seconds:.1f} s{best}",
+        err=True,
+    )
+
+
+def _report(wish: Wish, result: Result, *, quiet: bool, as_json: bool, verbose: bool) -> None:
+    from facesearch.cli.training_report import as_dict, as_table
+
+    if not quiet:
+        for remark in result.remarks:
+            click.echo(f"Note: {escaped(remark)}", err=True)
+        shown = result.unreadable if verbose else result.unreadable[:10]
+        for path in shown:
+            click.echo(f"{escaped(path)}: It cannot be read.", err=True)
+        if result.whole:
+            click.echo(f"{counted(result.whole, 'photo')} without a found face taken whole", err=True)
+    if as_json:
+        write_json(as_dict(wish, result))
+    else:
+        write(as_table(wish, result))

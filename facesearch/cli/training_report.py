@@ -1,0 +1,90 @@
+"""The report of a training: as a table for people, as an object for scripts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from facesearch.cli.text import escaped, with_path_bytes
+from facesearch.siamese.figures import Figures
+from facesearch.siamese.training import Result
+from facesearch.siamese.wish import Wish
+
+
+def as_dict(wish: Wish, result: Result) -> dict[str, Any]:
+    """Give the figures; of the trained model first of all its accuracy on held-out people, a fraction."""
+    trained = result.figures[0]
+    return {
+        "accuracy": trained.verification.accuracy,
+        "accuracy_at_threshold": result.at_threshold,
+        "threshold": result.card.calibration["euclidean"].threshold,
+        "model": result.card.name,
+        "base": wish.base,
+        "loss": wish.loss,
+        "seed": wish.seed,
+        "people": {
+            "train": len(result.split.train),
+            "validation": len(result.split.validation),
+            "test": len(result.split.test),
+        },
+        "photos": result.photos,
+        "taken_whole": result.whole,
+        "unreadable": [with_path_bytes({"path": path}) for path in result.unreadable],
+        "epochs": result.epochs,
+        "best_epoch": result.best,
+        "test": {figures.name: _figures(figures) for figures in result.figures},
+        "run": result.run,
+    }
+
+
+def _figures(figures: Figures) -> dict[str, Any]:
+    verification, retrieval = figures.verification, figures.retrieval
+    return {
+        "accuracy": verification.accuracy,
+        "accuracy_interval": figures.intervals.accuracy,
+        "auc": verification.figures.auc,
+        "eer": verification.figures.eer,
+        "rank1": None if retrieval is None else retrieval.rank1,
+    }
+
+
+def as_table(wish: Wish, result: Result) -> str:
+    """Give the figures on held-out people beside those of what training has to beat; say whether it did."""
+    split, trained = result.split, result.figures[0]
+    pairs = trained.verification.same + trained.verification.different
+    lines = [
+        f"{len(split.test)} people who were held out, {pairs:,} pairs, both kinds weighing the same",
+        "",
+        f"{'':24}accuracy                  AUC     EER     rank-1",
+        *(_row(figures) for figures in result.figures),
+        "",
+        f"With the threshold of the {len(split.validation)} validation people, "
+        f"{result.card.calibration['euclidean'].threshold:.3f}, {100 * result.at_threshold:.1f} % are right.",
+        _verdict(result),
+        f"The model is ready: use it with --model {result.card.name}. The run lies in {escaped(result.run)}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _row(figures: Figures) -> str:
+    one, retrieval = figures.verification, figures.retrieval
+    spread = figures.intervals.accuracy
+    accuracy = "-" if one.accuracy is None else f"{100 * one.accuracy:.1f} %"
+    if spread:
+        accuracy += f" ({100 * spread[0]:.1f} to {100 * spread[1]:.1f})"
+    auc = "-" if one.figures.auc is None else f"{one.figures.auc:.4f}"
+    eer = "-" if one.figures.eer is None else f"{100 * one.figures.eer:.1f} %"
+    rank1 = "-" if retrieval is None else f"{100 * retrieval.rank1:.1f} %"
+    return f"{figures.name[:22]:24}{accuracy:26}{auc:8}{eer:8}{rank1}"
+
+
+def _verdict(result: Result) -> str:
+    known = [one for figures in result.figures if (one := figures.verification.accuracy) is not None]
+    if len(known) < 2:
+        return "The people who were held out are too few for an accuracy: three are enough."
+    trained, best = known[0], max(known[1:])
+    if trained > best:
+        return f"Training helped: {100 * (trained - best):.1f} points more than the best of the others."
+    return (
+        f"Training did not help: {100 * (best - trained):.1f} points less than the best of the others. "
+        "Bring more people, or more photos of each."
+    )

@@ -1,0 +1,229 @@
+"""Trains a network on batches of faces, epoch by epoch, until validation says that it is enough."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from facesearch.errors import TrainingError
+from facesearch.siamese.keras_losses import LOSSES
+from facesearch.siamese.run import Epoch, State
+from facesearch.siamese.sampling import Batch, Sampler
+
+# What a batch's faces look like to the network: float32, the first axis being the faces.
+Inputs = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
+# The accuracy and the AUC of vectors.
+Validate = Callable[[Callable[[NDArray[np.float32]], NDArray[np.float32]]], tuple[float, float]]
+
+# Faces in one call where nothing is learned.
+FORWARD = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """How a network is trained.
+
+    Attributes:
+        loss: One of `LOSSES`.
+        margin: The loss's; None for its default.
+        rate: Where Adam's learning rate starts; it falls along a cosine to a hundredth.
+        epochs: How many at most.
+        patience: So many epochs without a better AUC end the training.
+        seed: Of all that is drawn.
+    """
+
+    loss: str
+    margin: float | None
+    rate: float
+    epochs: int
+    patience: int
+    seed: int
+
+
+def prepare(seed: int) -> None:
+    """Make all that is drawn from here on the same for the same seed; call it before a network is built."""
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+class Trainer:
+    """Trains one network.
+
+    Args:
+        network: Its weights are changed.
+        lesson: How it is trained.
+        sampler: Draws the batches.
+        inputs: Gives the faces of a batch, from photos and views; called in threads of its own.
+        notify: Is told in sentences of what is out of the ordinary.
+    """
+
+    def __init__(
+        self,
+        network: Any,  # noqa: ANN401 (Keras has no types)
+        lesson: Lesson,
+        sampler: Sampler,
+        inputs: Inputs,
+        notify: Callable[[str], None],
+    ) -> None:
+        self._network, self._lesson, self._sampler = network, lesson, sampler
+        self._inputs, self._notify = inputs, notify
+        self._optimizer = keras.optimizers.Adam(lesson.rate)
+        self._optimizer.build(network.trainable_variables)
+        loss, margin = LOSSES[lesson.loss]
+        self._loss = loss
+        self._margin = margin if lesson.margin is None else lesson.margin
+        shape = (None, *network.input_shape[1:])
+        signature = [tf.TensorSpec(shape, tf.float32), tf.TensorSpec((None,), tf.int64)]
+        self._step = tf.function(self._learn, input_signature=signature)
+        self._vectors = tf.function(
+            lambda faces: network(faces, training=False), input_signature=signature[:1]
+        )
+
+    def run(self, validate: Validate, state: State | None, on_epoch: Callable[[State], None]) -> State:
+        """Train to the end, or until Ctrl-C; the network then has the weights with which it was best.
+
+        Args:
+            validate: Measures the network.
+            state: Where an earlier run stopped; None to begin.
+            on_epoch: Told of each epoch, so that it can be shown and kept.
+
+        Raises:
+            TrainingError: The loss is no number any more before any epoch was good.
+        """
+        state = self._begin(state)
+        try:
+            while not self._enough(state):
+                self._epoch(state, validate)
+                on_epoch(state)
+        except KeyboardInterrupt:
+            if not state.history:
+                raise  # nothing was learned
+            self._notify(f"Interrupted after {len(state.history)} epochs: the best so far is kept.")
+        except _NoNumber as error:
+            best = state.best_epoch
+            if best is None:
+                raise TrainingError(
+                    "The loss is no number any more in the first epoch.",
+                    "Choose a smaller --rate or another --loss.",
+                ) from error
+            self._notify(f"The loss is no number any more: training ends, epoch {best.number} is kept.")
+        self._network.set_weights(state.best)
+        return state
+
+    def embed(self, faces: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Give the vectors of faces, (n, dim) float32."""
+        parts = [self._vectors(faces[at : at + FORWARD]).numpy() for at in range(0, len(faces), FORWARD)]
+        vectors = np.concatenate(parts)
+        if not np.isfinite(vectors).all():
+            raise _NoNumber  # of weights that are too large, though they are numbers
+        return vectors
+
+    def _begin(self, state: State | None) -> State:
+        if state is None:
+            weights = self._network.get_weights()
+            return State(weights, weights, self._variables(), [])
+        try:
+            for weights in (state.best, state.weights):
+                self._network.set_weights(weights)
+            for variable, value in zip(self._optimizer.variables, state.optimizer, strict=True):
+                variable.assign(value)
+        except (ValueError, TypeError) as error:
+            raise TrainingError(
+                "The run to go on with is of another network.", "Leave out --resume to begin anew."
+            ) from error
+        return state
+
+    def _variables(self) -> list[NDArray[Any]]:
+        return [variable.numpy() for variable in self._optimizer.variables]
+
+    def _enough(self, state: State) -> bool:
+        done, best = len(state.history), state.best_epoch
+        return done >= self._lesson.epochs or (
+            best is not None and done - best.number >= self._lesson.patience
+        )
+
+    def _epoch(self, state: State, validate: Validate) -> None:
+        number, began = len(state.history) + 1, time.monotonic()
+        part = (number - 1) / max(1, self._lesson.epochs)
+        self._optimizer.learning_rate = self._lesson.rate * (0.01 + 0.99 * (1 + math.cos(math.pi * part)) / 2)
+        loss = self._over_batches(number)
+        if not all(np.isfinite(array).all() for array in self._network.get_weights()):
+            raise _NoNumber  # by the last batch's step, after its loss
+        accuracy, auc = validate(self.embed)
+        best = state.best_epoch
+        better = best is None or (auc, accuracy) >= (best.auc, best.accuracy)
+        state.history.append(Epoch(number, loss, accuracy, auc, time.monotonic() - began))
+        state.weights, state.optimizer = self._network.get_weights(), self._variables()
+        if better:
+            state.best = state.weights
+
+    def _over_batches(self, number: int) -> float:
+        """Learn from an epoch's batches; give the mean loss. Where memory is short, with smaller batches."""
+        while True:
+            try:
+                losses = [float(self._step(faces, person)) for faces, person in self._feed(number)]
+            except tf.errors.ResourceExhaustedError:
+                if self._sampler.batch < 4 * self._sampler.faces:
+                    raise
+                self._sampler = replace(self._sampler, batch=self._sampler.batch // 2)
+                self._notify(f"Memory is short: batches have {self._sampler.batch} faces from here on.")
+                continue
+            loss = float(np.mean(losses))
+            if not math.isfinite(loss):
+                raise _NoNumber
+            return loss
+
+    def _feed(self, number: int) -> Any:  # noqa: ANN401 (a tf.data.Dataset)
+        """Give an epoch's batches, made in other threads while the network learns."""
+        indices = tf.TensorSpec((None,), tf.int64)
+
+        def draw() -> Any:  # noqa: ANN401
+            for batch in self._sampler.epoch(number):
+                yield _as_tuple(batch)
+
+        def make(photo: Any, view: Any, person: Any) -> tuple[Any, Any]:  # noqa: ANN401
+            faces = tf.numpy_function(self._inputs, [photo, view], tf.float32)
+            return tf.ensure_shape(faces, (None, *self._network.input_shape[1:])), person
+
+        batches = tf.data.Dataset.from_generator(draw, output_signature=(indices, indices, indices))
+        return batches.map(make, num_parallel_calls=2, deterministic=True).prefetch(2)
+
+    def _learn(self, faces: Any, person: Any) -> Any:  # noqa: ANN401
+        with tf.GradientTape() as tape:
+            loss = self._loss(self._network(faces, training=True), person, self._margin)
+        variables = self._network.trainable_variables
+        self._optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        return loss
+
+
+class _NoNumber(Exception):
+    """The loss is NaN or infinite."""
+
+
+def _as_tuple(batch: Batch) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    return batch.photo, batch.view, batch.person
+
+
+def device_name(device: str) -> str:
+    """Give TensorFlow's name of "auto", "cpu" or "gpu".
+
+    Raises:
+        TrainingError: There is no GPU that TensorFlow sees.
+    """
+    seen = tf.config.list_physical_devices("GPU")
+    if device == "gpu" and not seen:
+        raise TrainingError("TensorFlow sees no GPU on this machine.", "Leave out --device gpu.")
+    return "/CPU:0" if device == "cpu" or not seen else "/GPU:0"
+
+
+def on_device(name: str) -> Any:  # noqa: ANN401 (TensorFlow's own context)
+    """Give the context in which everything runs on a device."""
+    return tf.device(name)

@@ -1,0 +1,253 @@
+"""From a folder of people to a model: split, learn, measure on who was held out, store."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from platformdirs import user_data_dir
+
+from facesearch.detect import DETECTORS
+from facesearch.embed import MODELS, card_of, fetch_model
+from facesearch.errors import ModelError
+from facesearch.evaluate.fitting import fit_calibration
+from facesearch.faces import PhotoFaces
+from facesearch.models.card import SLASH, Card, check_name
+from facesearch.models.store import ModelStore, Notify, silent
+from facesearch.siamese.curves import draw_curves
+from facesearch.siamese.figures import Figures, discriminant, measure, pairs_of, pixel_vectors
+from facesearch.siamese.learning import Faces, Learned
+from facesearch.siamese.material import People, Pixels, people_in, singles_in
+from facesearch.siamese.network_file import head_on_trunk, network_on_pixels
+from facesearch.siamese.run import CURVES, Run, State
+from facesearch.siamese.split import Split, split_people
+from facesearch.siamese.wish import ADJUSTED, CNN, CNN_CARD, HEAD, LENGTH, SCRATCH, Wish, settled
+from facesearch.update import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a training.
+
+    Attributes:
+        card: The model's, as it was stored.
+        run: The run's folder.
+        figures: On the test people: the trained network first, then what it has to beat.
+        at_threshold: Share of right decisions on the test people with the threshold of the validation people.
+        split: Who was in which part.
+        photos: How many photos were used.
+        whole: How many of them show no face that was found.
+        unreadable: Photos that cannot be read.
+        epochs: How many were run.
+        best: The one whose weights were kept, 0 for the start.
+        remarks: What is odd about the photos.
+    """
+
+    card: Card
+    run: str
+    figures: tuple[Figures, ...]
+    at_threshold: float
+    split: Split
+    photos: int
+    whole: int
+    unreadable: tuple[str, ...]
+    epochs: int
+    best: int
+    remarks: tuple[str, ...]
+
+
+def default_run(name: str) -> Path:
+    """Give where a run's folder lies when no other is named."""
+    return Path(user_data_dir("facesearch", appauthor=False), "runs", name.replace("/", SLASH))
+
+
+def train(
+    wish: Wish,
+    run: Run,
+    *,
+    store: ModelStore,
+    resume: bool = False,
+    force: bool = False,
+    device: str = "auto",
+    notify: Notify = silent,
+    on_plan: Callable[[Plan], None] = lambda plan: None,
+    on_photo: Callable[[PhotoFaces], None] = lambda photo: None,
+    on_epoch: Callable[[State], None] = lambda state: None,
+) -> Result:
+    """Train a network on a folder of people and put it into the store.
+
+    Args:
+        wish: What is asked.
+        run: Its folder.
+        store: Where the models lie.
+        resume: Whether an interrupted run in that folder goes on.
+        force: Whether a model of this name is replaced.
+        device: "auto", "cpu" or "gpu".
+        notify: Is told, in sentences, of what takes a while or is out of the ordinary.
+        on_plan: Told how many photos there are to look at.
+        on_photo: Told of each that was.
+        on_epoch: Told of each epoch.
+
+    Raises:
+        FacesearchError: The photos, the base, the run or the disk are not as they have to be.
+        KeyboardInterrupt: Ctrl-C before the training itself; during it, it ends the training.
+    """
+    _check_name(wish.name, store, force=force)
+    people = (singles_in if wish.single else people_in)(wish.folder)
+    base = CNN_CARD if wish.base == CNN else _base_card(wish.base, store, notify)
+    if wish.whole:
+        base = replace(base, detector="whole", margin=0.0, landmarks=False)
+    wish = settled(wish, SCRATCH if wish.base == CNN else ADJUSTED if base.identity else HEAD)
+    faces = Faces.found(people, wish, base, store, notify, on_plan, on_photo)
+    split = split_people(
+        faces.person, validation=wish.validation, test=wish.test, seed=wish.seed, single=wish.single
+    )
+    config = _config(wish, base, people)
+    state = run.resume(config) if resume else None
+    if state is None:
+        run.start(config)
+    learned = Learned(wish, base, faces, split, device, notify)
+    with learned.on_device():
+        state = learned.run(run, state, on_epoch)
+    return _finish(wish, base, people, faces, split, learned, state, run, store, force)
+
+
+def _check_name(name: str, store: ModelStore, *, force: bool) -> None:
+    check_name(name)
+    if name in (*MODELS, *DETECTORS, CNN) or name.startswith("keras/"):
+        raise ModelError(
+            f"The name {name} is taken by a model that comes with facesearch.", "Take another --name."
+        )
+    if store.installed(name) and not force:
+        raise ModelError(
+            f"There is a model {name} already.", "Take another --name, or replace it with --force."
+        )
+
+
+def _base_card(name: str, store: ModelStore, notify: Notify) -> Card:
+    if not store.installed(name):
+        fetch_model(name, store, notify=notify)
+    return card_of(name, store)
+
+
+def _finish(
+    wish: Wish, base: Card, people: People, faces: Faces, split: Split, learned: Learned, state: State,
+    run: Run, store: ModelStore, force: bool,
+) -> Result:  # fmt: skip
+    """Measure on the test people, store the model, and write all down."""
+    validated, person = learned.vectors(split.validation)
+    about = f"{len(split.validation)} validation people of {os.path.basename(wish.folder)}"
+    about = "".join(one if one.isprintable() else "?" for one in about)
+    calibration = {
+        metric: fit_calibration(
+            pairs_of(validated, person, metric), data=about, date=date.today().isoformat(), own=True
+        )
+        for metric in ("cosine", "euclidean")
+    }
+    tested, person = learned.vectors(split.test)
+    figures = (measure(wish.name, tested, person, "euclidean"), *_baselines(wish, base, learned))
+    pairs = pairs_of(tested, person, "euclidean")
+    right = (pairs.distance <= calibration["euclidean"].threshold) == pairs.same
+    at_threshold = float(pairs.weight @ right)
+    card = replace(
+        base,
+        name=wish.name,
+        dim=tested.shape[1],
+        identity=True,
+        metric="euclidean",
+        calibration=calibration,
+        color="bgr",
+        mean=(0.0, 0.0, 0.0),
+        scale=(1.0, 1.0, 1.0),
+        measured_on=_measured_on(wish, people, faces, split, figures[0]),
+        source=f"facesearch train --base {wish.base} --loss {wish.loss} --seed {wish.seed}",
+        licence="yours" if wish.base == CNN else f"yours; the base's: {base.licence}",
+        digest=_digest(base, learned.network.get_weights()),
+        files={},
+    )
+    stored = store.install(wish.name, _builder(wish, card, learned, store), replace_it=force)
+    shutil.rmtree(run.folder / "model", ignore_errors=True)
+    shutil.copytree(store.path(wish.name), run.folder / "model")
+    best = state.best_epoch
+    if best is not None:
+        draw_curves(state.history, best.number, run.folder / CURVES)
+    return Result(
+        stored if isinstance(stored, Card) else card,
+        os.fspath(run.folder),
+        figures,
+        at_threshold,
+        split,
+        len(faces.person),
+        faces.whole,
+        faces.unreadable,
+        len(state.history),
+        best.number if best else 0,
+        people.remarks,
+    )
+
+
+def _baselines(wish: Wish, base: Card, learned: Learned) -> list[Figures]:
+    """Measure what training has to beat, on the same faces."""
+    photo, view, person = learned.items(learned.split.test)
+    plain = learned.faces.material.inputs(photo, view)
+    if isinstance(learned.faces.material, Pixels):
+        return [measure("16x16 grey pixels", pixel_vectors(plain.astype(np.uint8)), person, "cosine")]
+    found = [measure(f"{wish.base} alone", plain, person, base.metric)]
+    learned_from = np.flatnonzero(np.isin(learned.faces.person, learned.split.train))
+    vectors = learned.faces.material.views[learned_from, 0]
+    discriminated = discriminant(vectors, learned.faces.person[learned_from], plain)
+    if discriminated is not None:
+        found.append(measure("linear discriminant", discriminated, person, "cosine"))
+    return found
+
+
+def _builder(wish: Wish, card: Card, learned: Learned, store: ModelStore) -> Callable[[Path], Card]:
+    if wish.base == CNN:
+        return network_on_pixels(learned.network, card)
+    (matrix,) = learned.network.get_layer("matrix").get_weights()
+    start = learned.start
+    assert start is not None
+    weights = start.projection @ matrix
+    return head_on_trunk(store.path(wish.base), weights, -(start.mean @ weights), LENGTH, card)
+
+
+def _config(wish: Wish, base: Card, people: People) -> dict[str, Any]:
+    """Give what makes a run what it is; the name of the model is not part of that."""
+    asked = {key: value for key, value in asdict(wish).items() if key not in ("name", "folder")}
+    return {"format": 1, **asked, "base_digest": base.digest, "photos": _list_digest(people)}
+
+
+def _list_digest(people: People) -> str:
+    """Give SHA-256 over the photos' names below the folder, with their sizes."""
+    state = hashlib.sha256()
+    for path in people.paths:
+        size = os.path.getsize(path) if os.path.exists(path) else -1
+        line = f"{os.path.relpath(path, people.folder)}\0{size}\n"
+        state.update(line.encode("utf-8", "surrogateescape"))
+    return f"sha256:{state.hexdigest()}"
+
+
+def _measured_on(wish: Wish, people: People, faces: Faces, split: Split, figures: Figures) -> str:
+    verification = figures.verification
+    accuracy = "unknown" if verification.accuracy is None else f"{verification.accuracy:.4f}"
+    return (
+        f"trained on {len(split.train)} people, {len(faces.person)} photos in all "
+        f"({_list_digest(people)[:23]}), seed {wish.seed}; on {len(split.test)} people who were held out: "
+        f"accuracy {accuracy}, AUC {verification.figures.auc or 0:.4f}; {date.today().isoformat()}"
+    )
+
+
+def _digest(base: Card, weights: list[NDArray[np.float32]]) -> str:
+    state = hashlib.sha256(json.dumps([base.name, base.digest]).encode())
+    for array in weights:
+        state.update(np.ascontiguousarray(array, "<f4").data)
+    return f"trained-sha256:{state.hexdigest()}"

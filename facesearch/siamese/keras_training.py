@@ -145,10 +145,11 @@ class Trainer:
         return [variable.numpy() for variable in self._optimizer.variables]
 
     def _enough(self, state: State) -> bool:
-        done, best = len(state.history), state.best_epoch
-        return done >= self._lesson.epochs or (
-            best is not None and done - best.number >= self._lesson.patience
-        )
+        if len(state.history) >= self._lesson.epochs or not state.history:
+            return bool(state.history)
+        figures = [(epoch.auc, epoch.accuracy) for epoch in state.history]
+        # Of epochs that are as good the last is kept, but patience counts from the first.
+        return len(figures) - 1 - figures.index(max(figures)) >= self._lesson.patience
 
     def _epoch(self, state: State, validate: Validate) -> None:
         number, began = len(state.history) + 1, time.monotonic()

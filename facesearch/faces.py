@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -29,6 +30,11 @@ class Box:
     def centre(self) -> tuple[float, float]:
         """Give the middle as (x, y)."""
         return self.x + self.width / 2, self.y + self.height / 2
+
+    def off_centre(self, width: int, height: int) -> float:
+        """Give how far its middle is from that of a photo of this size, in pixels."""
+        x, y = self.centre
+        return math.hypot(x - width / 2, y - height / 2)
 
     def overlap(self, other: Box) -> float:
         """Give intersection over union with another box, 0 to 1."""

@@ -93,12 +93,9 @@ def _refuse_contradictions(options: dict[str, Any]) -> None:
 
 
 def _photos(named: tuple[str, ...], options: dict[str, Any]) -> list[str]:
-    from facesearch.cli.reflist import read_list
+    from facesearch.cli.reflist import with_lists
 
-    photos = list(named)
-    for name, end in (("files_from", b"\n"), ("files0_from", b"\0")):
-        if options[name]:
-            photos += read_list(options[name], end)
+    photos = with_lists(named, options)
     if len(photos) < 2 and not (options["files_from"] or options["files0_from"]):
         raise click.UsageError("Name at least two photos, or --files-from a list of them.")
     return photos

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from facesearch.cli import INTERRUPTED
 from facesearch.cli.options import (
     AnyPath,
     default_model,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from facesearch.model import Model
 
 REPORT = "report.json"
-INTERRUPTED = 130
 NO_ACCURACY = (
     "There is no accuracy: the threshold for each fold is chosen on the other folds, which hold too little. "
     "Three people with two photos or more of each are enough."

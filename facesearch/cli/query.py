@@ -200,12 +200,9 @@ def _why_nothing(options: dict[str, Any], library: Library) -> str:
 
 
 def _references(refs: Sequence[str], options: dict[str, Any]) -> list[str]:
-    from facesearch.cli.reflist import read_list
+    from facesearch.cli.reflist import with_lists
 
-    references = list(refs)
-    for name, end in (("files_from", b"\n"), ("files0_from", b"\0")):
-        if options[name]:
-            references += read_list(options[name], end)
+    references = with_lists(refs, options)
     if not references and not (options["files_from"] or options["files0_from"]):
         raise click.UsageError("Name at least one REF, or --files-from a list of them.")
     return references

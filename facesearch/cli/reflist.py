@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from facesearch.errors import UnreadablePhoto
 
@@ -27,3 +29,16 @@ def read_list(name: str, end: bytes) -> list[str]:
     if end == b"\n":
         paths = [path.removesuffix(b"\r") for path in paths]
     return [os.fsdecode(path) for path in paths if path]
+
+
+def with_lists(named: Sequence[str], options: Mapping[str, Any]) -> list[str]:
+    """Give the photos that are named and those of --files-from and --files0-from.
+
+    Raises:
+        UnreadablePhoto: A list cannot be read.
+    """
+    photos = list(named)
+    for name, end in (("files_from", b"\n"), ("files0_from", b"\0")):
+        if options[name]:
+            photos += read_list(options[name], end)
+    return photos

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from platformdirs import user_cache_dir
 
-from facesearch.errors import IndexBusy, IndexFileError, UnreadablePhoto
+from facesearch.errors import UnreadablePhoto
+from facesearch.evaluate.cache import bring_up_to_date, cache_file
 from facesearch.evaluate.dataset import Dataset
 from facesearch.faces import Box, PhotoFaces, Status
 from facesearch.index.layout import Layout
@@ -62,19 +61,9 @@ def find_faces(
         KeyboardInterrupt: Ctrl-C; what was embedded is kept.
     """
     cache = cache_path(dataset.folder, model)
-    cache.parent.mkdir(parents=True, exist_ok=True)
     wanted = Wanted((), files=dataset.paths, roots=(dataset.folder,))
     library = Library(cache, model.name, store=model.store, runtime=model.runtime, notify=model.notify)
-    try:
-        report = library.index(wanted, on_plan=on_plan, on_photo=on_photo)
-    except IndexBusy:
-        raise
-    except IndexFileError:
-        # It holds nothing that cannot be had again.
-        cache.unlink(missing_ok=True)
-        report = library.index(wanted, on_plan=on_plan, on_photo=on_photo)
-    if report.interrupted:
-        raise KeyboardInterrupt
+    bring_up_to_date(cache, lambda: library.index(wanted, on_plan=on_plan, on_photo=on_photo))
     return _taken(dataset, library.layout)
 
 
@@ -85,8 +74,7 @@ def cache_path(folder: str, model: Model) -> Path:
         *(os.path.realpath(folder), card.name, card.digest, card.detector, str(card.margin)),
         *(runtime.runtime, runtime.precision),
     )
-    key = hashlib.blake2b("\0".join(made_by).encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()
-    return Path(user_cache_dir("facesearch", appauthor=False), "evaluate", f"{key}.npz")
+    return cache_file("evaluate", made_by)
 
 
 def _taken(dataset: Dataset, layout: Layout) -> LabelledFaces:
@@ -119,11 +107,7 @@ def _most_central(path: str, boxes: list[Box]) -> int:
         picture = decode(read_content(path).data, side=1)
         width, height = picture.width, picture.height
 
-    def off(place: int) -> float:
-        x, y = boxes[place].centre
-        return float(np.hypot(x - width / 2, y - height / 2))
-
-    return min(range(len(boxes)), key=off)
+    return min(range(len(boxes)), key=lambda place: boxes[place].off_centre(width, height))
 
 
 def _about_copies(owners: dict[bytes, dict[int, str]], names: tuple[str, ...]) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -10,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from platformdirs import user_cache_dir
 
 from facesearch.detect import Detector, open_detector
 from facesearch.embed import Embedder, open_embedder
-from facesearch.errors import IndexBusy, IndexFileError
+from facesearch.evaluate.cache import bring_up_to_date, cache_file
 from facesearch.faces import Box, Face, PhotoFaces
 from facesearch.index.layout import Layout, Meta
 from facesearch.index.store import open_index
@@ -86,7 +84,6 @@ def find_features(
         KeyboardInterrupt: Ctrl-C; what was done is kept.
     """
     cache = _cache_path(folder, source)
-    cache.parent.mkdir(parents=True, exist_ok=True)
     dim = (1 + source.views) * (_pixels(source.card) if source.pixels else source.card.dim)
     meta = Meta(source.card.name, source.card.digest, dim, source.card.detector)
     wanted = Wanted((), files=tuple(paths), roots=(folder,))
@@ -94,19 +91,10 @@ def find_features(
     def pipeline() -> Pipeline:
         return _pipeline(source, dim, store, notify)
 
-    for attempt in (1, 2):
-        try:
-            report = update_index(cache, meta, wanted, pipeline, on_plan=on_plan, on_photo=on_photo)
-            break
-        except IndexBusy:
-            raise
-        except IndexFileError:
-            # It holds nothing that cannot be made again.
-            if attempt == 2:
-                raise
-            cache.unlink(missing_ok=True)
-    if report.interrupted:
-        raise KeyboardInterrupt
+    bring_up_to_date(
+        cache,
+        lambda: update_index(cache, meta, wanted, pipeline, on_plan=on_plan, on_photo=on_photo),
+    )
     return _gathered(open_index(cache), paths, source)
 
 
@@ -133,12 +121,9 @@ class CentralOrWhole(Detector):
         """Give the one face."""
         height, width = image.shape[:2]
 
-        def off(face: Face) -> float:
-            x, y = face.box.centre
-            return float(np.hypot(x - width / 2, y - height / 2))
-
         whole = Face(Box(0, 0, width, height), 0.0)
-        return [min(self.detector.detect(image), key=off, default=whole)]
+        faces = self.detector.detect(image)
+        return [min(faces, key=lambda face: face.box.off_centre(width, height), default=whole)]
 
 
 class _Views(Embedder):
@@ -177,9 +162,7 @@ def _cache_path(folder: str, source: Source) -> Path:
         *(os.path.realpath(folder), card.name, card.digest, card.detector),
         *(card.margin, card.size, card.landmarks, source.views, asdict(source.strength), source.pixels),
     )
-    text = "\0".join(map(str, made_by)).encode("utf-8", "surrogateescape")
-    key = hashlib.blake2b(text, digest_size=12).hexdigest()
-    return Path(user_cache_dir("facesearch", appauthor=False), "train", f"{key}.npz")
+    return cache_file("train", made_by)
 
 
 def _gathered(layout: Layout, paths: Sequence[str], source: Source) -> Features:

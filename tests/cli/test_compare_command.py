@@ -14,8 +14,7 @@ import pytest
 from command import CURIE, LIBRARY, OBAMA
 from PIL import Image
 
-from facesearch.detect import open_detector
-from facesearch.embed import card_of, fetch_model
+from facesearch.embed import card_of
 from facesearch.models.calibration import Calibration
 from facesearch.models.store import ModelStore
 
@@ -29,23 +28,15 @@ LOOKS = "measures how alike"
 
 
 @pytest.fixture(scope="session")
-def people_store(model_store):
-    """The store of this machine, with the network that tells people apart and its detector too."""
-    fetch_model("sface", model_store)
-    open_detector("yunet", store=model_store)
-    return model_store
-
-
-@pytest.fixture(scope="session")
-def measured_store(tmp_path_factory, people_store):
+def measured_store(tmp_path_factory, model_store):
     """A store whose models' calibrations are known: people and alike by cosine distance, looks by none."""
     store = ModelStore(tmp_path_factory.mktemp("measured"))
     for name, source in (("people", "sface"), ("alike", "sface"), ("looks", "resnet50"), ("yunet", "yunet")):
-        shutil.copytree(people_store.path(source), store.path(name), copy_function=_link)
+        shutil.copytree(model_store.path(source), store.path(name), copy_function=_link)
         if name != "yunet":
             calibration = {} if name == "looks" else {"cosine": MEASURED}
             card = replace(
-                people_store.card(source), name=name, identity=name == "people", calibration=calibration
+                model_store.card(source), name=name, identity=name == "people", calibration=calibration
             )
             file = store.path(name) / "card.json"
             file.unlink()  # which may be the other store's own file
@@ -135,12 +126,12 @@ def test_another_metric_than_was_measured(compare):
 
 @pytest.mark.parametrize("model", ["sface", "resnet50"])
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-def test_the_models_that_come_with_it_tell_one_man_from_two(tool, people_store, model, metric):
+def test_the_models_that_come_with_it_tell_one_man_from_two(tool, model_store, model, metric):
     done = tool.run("compare", OBAMA, HIM, BIDEN, "--model", model, "--metric", metric, "--json")
     assert done.status == 0
     assert (LOOKS in done.err) == (model == "resnet50")
     told = json.loads(done.out)
-    card = card_of(model, people_store)
+    card = card_of(model, model_store)
     calibration = card.calibration[metric]
     one, two, also_two = told["pairs"]
     assert (told["model"], told["metric"]) == (model, metric)
@@ -157,7 +148,7 @@ def test_the_models_that_come_with_it_tell_one_man_from_two(tool, people_store, 
         assert {pair["verdict"] for pair in told["pairs"]} <= {"look alike", "look different"}
 
 
-def test_the_default_model_is_resnet50_and_the_environment_names_another(tool, people_store):
+def test_the_default_model_is_resnet50_and_the_environment_names_another(tool, model_store):
     assert json.loads(tool.run("compare", OBAMA, OBAMA, "--json").out)["model"] == "resnet50"
     env = {"FACESEARCH_MODEL": "sface"}
     assert json.loads(tool.run("compare", OBAMA, OBAMA, "--json", env=env).out)["model"] == "sface"

@@ -11,20 +11,11 @@ import pytest
 from command import CURIE, LIBRARY, OBAMA, Tool
 from PIL import Image, ImageOps
 
-from facesearch.detect import open_detector
-from facesearch.embed import card_of, fetch_model
+from facesearch.embed import card_of
 from facesearch.errors import FetchFailed
 from facesearch.models.store import ModelStore
 
 PHOTOS, PAIRS = 8, (5, 23)
-
-
-@pytest.fixture(scope="module")
-def store(model_store):
-    """The store of this machine, with the network that tells people apart and its detector too."""
-    fetch_model("sface", model_store)
-    open_detector("yunet", store=model_store)
-    return model_store
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +39,9 @@ def home(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def process(home, store):
+def process(home, model_store):
     """Runs `facesearch evaluate` as a process of its own."""
-    tool = Tool(home, store.root)
+    tool = Tool(home, model_store.root)
     tool.env["XDG_CACHE_HOME"] = str(home / "cache")
     return lambda *args, **more: tool.run("evaluate", *args, **more)
 
@@ -64,7 +55,7 @@ def first(process, home):
 
 
 @pytest.fixture
-def evaluate(ask, home, store, monkeypatch):
+def evaluate(ask, home, model_store, monkeypatch):
     """Evaluates in this process, by sface unless another is named; the vectors are kept between tests."""
     monkeypatch.setenv("FACESEARCH_MODEL", "sface")
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
@@ -394,7 +385,7 @@ def test_files_that_cannot_be_written_still_leave_the_figures(evaluate, people, 
 
 
 @pytest.fixture
-def own_store(store, tmp_path, monkeypatch):
+def own_store(model_store, tmp_path, monkeypatch):
     """A store that a test may change."""
 
     def link(source, destination):
@@ -405,16 +396,16 @@ def own_store(store, tmp_path, monkeypatch):
 
     root = tmp_path / "models"
     for name in ("sface", "yunet"):
-        shutil.copytree(store.path(name), root / name, copy_function=link)
+        shutil.copytree(model_store.path(name), root / name, copy_function=link)
         (root / name / "card.json").unlink()  # which may be the other store's own file
-        shutil.copy(store.path(name) / "card.json", root / name)
+        shutil.copy(model_store.path(name) / "card.json", root / name)
     return ModelStore(root)
 
 
 def test_calibrate_puts_these_people_into_the_models_card(
-    ask, evaluate, own_store, store, people, monkeypatch
+    ask, evaluate, own_store, model_store, people, monkeypatch
 ):
-    theirs = (store.path("sface") / "card.json").read_bytes()
+    theirs = (model_store.path("sface") / "card.json").read_bytes()
     monkeypatch.setenv("FACESEARCH_MODELS", str(own_store.root))
 
     def probabilities():
@@ -446,7 +437,7 @@ def test_calibrate_puts_these_people_into_the_models_card(
     assert min(after[:3]) > 0.5 > max(after[3:])
     again = json.loads(evaluate(people, "--json").out)["models"]["sface"]
     assert again["threshold_of_card"] == told["threshold"]
-    assert (store.path("sface") / "card.json").read_bytes() == theirs
+    assert (model_store.path("sface") / "card.json").read_bytes() == theirs
 
 
 def test_what_cannot_calibrate_still_has_figures(evaluate, own_store, people, tmp_path, monkeypatch):

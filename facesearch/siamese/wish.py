@@ -77,7 +77,8 @@ class Defaults:
 HEAD = Defaults(warps=0, rate=3e-4, epochs=30, batch=288, patience=10)
 # What knows people already is only to be adjusted.
 ADJUSTED = Defaults(warps=0, rate=1e-4, epochs=30, batch=288, patience=10)
-SCRATCH = Defaults(warps=8, rate=2e-3, epochs=30, batch=128, patience=10)
+# To the end, as the rate falls: what few validation people say of a network at a high rate is chance's.
+SCRATCH = Defaults(warps=8, rate=2e-3, epochs=20, batch=128, patience=20)
 # In an epoch of a network from scratch, whose warps are new each time; validation costs as much as some.
 LEAST_BATCHES = 20
 # Warps for people of one photo, where none are asked for.

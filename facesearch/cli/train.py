@@ -60,9 +60,7 @@ SHARE = Number(0, 1, min_open=True, max_open=True)
 @click.option(
     "--loss",
     type=click.Choice(LOSSES),
-    default="contrastive",
-    show_default=True,
-    help="What draws photos of one person together.",
+    help="What draws photos of one person together.  [default: supcon for cnn, else contrastive]",
 )
 @click.option("--margin", type=Number(), help="The loss's margin; of supcon the temperature.")
 @click.option("--rate", type=Number(0, 1, min_open=True), help="Learning rate to start with.")

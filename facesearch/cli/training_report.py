@@ -19,7 +19,7 @@ def as_dict(wish: Wish, result: Result) -> dict[str, Any]:
         "threshold": result.card.calibration["euclidean"].threshold,
         "model": result.card.name,
         "base": wish.base,
-        "loss": wish.loss,
+        "loss": result.loss,
         "seed": wish.seed,
         "people": {
             "train": len(result.split.train),

@@ -89,7 +89,7 @@ class Learned:
         self.trainer: Trainer = keras_training.Trainer(
             self.network,
             keras_training.Lesson(
-                wish.loss,
+                str(wish.loss),
                 wish.margin,
                 float(wish.rate or 0),
                 int(wish.epochs or 0),

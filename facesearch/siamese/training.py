@@ -40,6 +40,7 @@ class Result:
 
     Attributes:
         card: The model's, as it was stored.
+        loss: What was learned by.
         run: The run's folder.
         figures: On the test people: the trained network first, then what it has to beat.
         at_threshold: Share of right decisions on the test people with the threshold of the validation people.
@@ -53,6 +54,7 @@ class Result:
     """
 
     card: Card
+    loss: str
     run: str
     figures: tuple[Figures, ...]
     at_threshold: float
@@ -182,6 +184,7 @@ def _finish(
         draw_curves(state.history, best.number, run.folder / CURVES)
     return Result(
         stored if isinstance(stored, Card) else card,
+        str(wish.loss),
         os.fspath(run.folder),
         figures,
         at_threshold,

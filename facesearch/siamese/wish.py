@@ -25,7 +25,7 @@ class Wish:
         single: Whether each photo is a person of its own.
         whole: Whether each photo is nothing but the face.
         warps: How many warps of a photo there are; None for the default.
-        loss: One of `keras_losses.LOSSES`.
+        loss: One of `keras_losses.LOSSES`; None for the default.
         margin: The loss's; None for its default.
         rate: Learning rate to start with; None for the default.
         epochs: At most; None for the default.
@@ -42,7 +42,7 @@ class Wish:
     single: bool = False
     whole: bool = False
     warps: int | None = None
-    loss: str = "contrastive"
+    loss: str | None = None
     margin: float | None = None
     rate: float | None = None
     epochs: int | None = None
@@ -58,6 +58,7 @@ class Defaults:
     """What suits a kind of network.
 
     Attributes:
+        loss: One of `keras_losses.LOSSES`.
         warps: Of each photo.
         rate: Adam's.
         epochs: At most.
@@ -65,6 +66,7 @@ class Defaults:
         patience: Epochs.
     """
 
+    loss: str
     warps: int
     rate: float
     epochs: int
@@ -74,11 +76,11 @@ class Defaults:
 
 # Warped views of photos of known people did harm to heads: a trunk's vectors of them are further apart than
 # those of other photos of the same people.
-HEAD = Defaults(warps=0, rate=3e-4, epochs=30, batch=288, patience=10)
+HEAD = Defaults("contrastive", warps=0, rate=3e-4, epochs=30, batch=288, patience=10)
 # What knows people already is only to be adjusted.
-ADJUSTED = Defaults(warps=0, rate=1e-4, epochs=30, batch=288, patience=10)
+ADJUSTED = Defaults("contrastive", warps=0, rate=1e-4, epochs=30, batch=288, patience=10)
 # To the end, as the rate falls: what few validation people say of a network at a high rate is chance's.
-SCRATCH = Defaults(warps=8, rate=2e-3, epochs=20, batch=128, patience=20)
+SCRATCH = Defaults("supcon", warps=8, rate=2e-3, epochs=20, batch=128, patience=20)
 # In an epoch of a network from scratch, whose warps are new each time; validation costs as much as some.
 LEAST_BATCHES = 20
 # Warps for people of one photo, where none are asked for.

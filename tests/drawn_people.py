@@ -8,23 +8,30 @@ import numpy as np
 SIDE = 64
 
 
-def drawn_photo(person, number, *, seed=0):
-    """Give a photo of a person, (64, 64, 3) BGR uint8: moved, lit otherwise, with noise."""
+def drawn_photo(person, number, *, seed=0, shadow=0.0):
+    """Give a photo of a person, (64, 64, 3) BGR uint8: moved, lit otherwise, with noise.
+
+    A shadow is as soft as the light of a room, and has nothing to do with the person.
+    """
     pattern = np.random.default_rng([seed, person]).uniform(0, 255, (5, 5, 3))
     rng = np.random.default_rng([seed, person, number])
     face = cv2.resize(pattern, (SIDE + 8, SIDE + 8), interpolation=cv2.INTER_CUBIC)
     x, y = rng.integers(0, 9, 2)
     face = face[y : y + SIDE, x : x + SIDE] * rng.uniform(0.8, 1.2) + rng.uniform(-20, 20)
-    return np.clip(face + rng.normal(0, 6, face.shape), 0, 255).astype(np.uint8)
+    face = face + rng.normal(0, 6, face.shape)
+    if shadow:
+        corners = rng.uniform(-127 * shadow, 127 * shadow, (2, 2, 3))
+        face += cv2.resize(corners, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
+    return np.clip(face, 0, 255).astype(np.uint8)
 
 
-def draw_people(folder, people=16, photos=5, *, seed=0):
+def draw_people(folder, people=16, photos=5, *, seed=0, shadow=0.0):
     """Write a folder for each person with so many photos; give the folder's path as text."""
     for person in range(people):
         own = Path(folder) / f"person{person:02}"
         own.mkdir(parents=True)
         for number in range(photos):
-            cv2.imwrite(str(own / f"{number}.png"), drawn_photo(person, number, seed=seed))
+            cv2.imwrite(str(own / f"{number}.png"), drawn_photo(person, number, seed=seed, shadow=shadow))
     return str(folder)
 
 

@@ -24,6 +24,8 @@ class Progress:
 
     def start(self, photos: int) -> None:
         """Show the bar for so many photos."""
+        if self._bar is not None:
+            self._bar.close()
         if photos and not self._quiet:
             from tqdm import tqdm
 

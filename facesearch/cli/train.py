@@ -50,12 +50,20 @@ SHARE = Number(0, 1, min_open=True, max_open=True)
     metavar="NAME",
     help="A model whose vectors a head is trained on; or cnn, a small network from scratch.",
 )
+@click.option(
+    "--unfreeze",
+    type=click.IntRange(0, 13),
+    default=0,
+    metavar="N",
+    help="With resnet50: so many of the blocks before the head learn too; minutes an epoch.",
+)
 @click.option("--one-image-per-person", "single", is_flag=True, help="Each photo is a person of its own.")
 @click.option("--whole", is_flag=True, help="Each photo is nothing but the face.")
 @click.option(
     "--warps",
     type=click.IntRange(0, 64),
-    help="Warped views of a photo.  [default: 8 with --one-image-per-person and for cnn, else 0]",
+    help="Warped views of each photo with --one-image-per-person; else, for cnn and --unfreeze, 0 learns "
+    "from photos as they are.  [default: 8]",
 )
 @click.option(
     "--loss",
@@ -115,6 +123,7 @@ def command(folder: str, **options: Any) -> None:  # noqa: ANN401 (click's optio
     """  # noqa: D301
     from facesearch.cli.training_report import as_dict
     from facesearch.models.store import ModelStore, silent
+    from facesearch.siamese.features import Looking
     from facesearch.siamese.run import Run
     from facesearch.siamese.training import default_run, train
     from facesearch.siamese.wish import Wish
@@ -132,9 +141,7 @@ def command(folder: str, **options: Any) -> None:  # noqa: ANN401 (click's optio
             resume=resume,
             force=force,
             device=device,
-            notify=silent if quiet else _say,
-            on_plan=lambda plan: progress.start(len(plan.new)),
-            on_photo=progress.photo,
+            looking=Looking(silent if quiet else _say, progress.start, progress.photo),
             on_epoch=_say_nothing if quiet else _say_epoch,
         )
     run.report(as_dict(wish, result))
@@ -153,8 +160,11 @@ def _say_nothing(state: State) -> None:
 def _say_epoch(state: State) -> None:
     epoch = state.history[-1]
     best = "  best so far" if state.best_epoch is epoch else ""
+    learned = (
+        "before training       " if epoch.loss is None else f"epoch {epoch.number:3}  loss {epoch.loss:.4f}"
+    )
     click.echo(
-        f"epoch {epoch.number:3}  loss {epoch.loss:.4f}  validation {100 * epoch.accuracy:.1f} %  "
+        f"{learned}  validation {100 * epoch.accuracy:.1f} %  "
         f"AUC {epoch.auc:.4f}  {epoch.seconds:.1f} s{best}",
         err=True,
     )

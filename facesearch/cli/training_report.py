@@ -32,6 +32,7 @@ def as_dict(wish: Wish, result: Result) -> dict[str, Any]:
         "epochs": result.epochs,
         "best_epoch": result.best,
         "test": {figures.name: _figures(figures) for figures in result.figures},
+        "start": None if result.start is None else _figures(result.start),
         "run": result.run,
     }
 
@@ -54,8 +55,11 @@ def as_table(wish: Wish, result: Result) -> str:
     lines = [
         f"{len(split.test)} people who were held out, {pairs:,} pairs, both kinds weighing the same",
         "",
-        f"{'':24}accuracy                  AUC     EER     rank-1",
-        *(_row(figures) for figures in result.figures),
+        f"{'':26}accuracy                  AUC     EER     rank-1",
+        *(
+            _row(figures)
+            for figures in (trained, *([result.start] if result.start else []), *result.figures[1:])
+        ),
         "",
         f"With the threshold of the {len(split.validation)} validation people, "
         f"{result.card.calibration['euclidean'].threshold:.3f}, {100 * result.at_threshold:.1f} % are right.",
@@ -74,7 +78,7 @@ def _row(figures: Figures) -> str:
     auc = "-" if one.figures.auc is None else f"{one.figures.auc:.4f}"
     eer = "-" if one.figures.eer is None else f"{100 * one.figures.eer:.1f} %"
     rank1 = "-" if retrieval is None else f"{100 * retrieval.rank1:.1f} %"
-    return f"{figures.name[:22]:24}{accuracy:26}{auc:8}{eer:8}{rank1}"
+    return f"{figures.name[:24]:26}{accuracy:26}{auc:8}{eer:8}{rank1}"
 
 
 def _verdict(result: Result) -> str:

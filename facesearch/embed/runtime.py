@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,9 @@ from facesearch.models.digest import check_digest
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+# Makes another network of a stored one: given openvino and the model, it gives a model.
+Cut = Callable[[Any, Any], Any]
+
 # The most crops in one inference, so that a call with thousands does not hold all their features at once.
 _LARGEST = 64
 
@@ -32,6 +36,7 @@ class OpenVinoEmbedder:
         precision: "auto" (bf16 where the processor has it), "f32" or "bf16".
         device: An OpenVINO device, such as "CPU".
         streams: How many calls are worked on at once on a CPU, each on its share of the cores.
+        cut: Makes, of OpenVINO and the stored network, the one that is run; the card's dim is then its own.
 
     Raises:
         ModelBroken: The network's files are not what the card says.
@@ -39,7 +44,14 @@ class OpenVinoEmbedder:
     """
 
     def __init__(
-        self, card: Card, folder: Path, *, precision: str = "auto", device: str = "CPU", streams: int = 1
+        self,
+        card: Card,
+        folder: Path,
+        *,
+        precision: str = "auto",
+        device: str = "CPU",
+        streams: int = 1,
+        cut: Cut | None = None,
     ) -> None:
         self.card = card
         _check_xml(card, folder)
@@ -49,7 +61,12 @@ class OpenVinoEmbedder:
         hints = _hints(core, device, precision)
         if streams > 1 and device == "CPU":
             hints["NUM_STREAMS"] = str(streams)
-        self._network = _compile(core, card, folder, device, hints)
+        if cut:
+            self._network = core.compile_model(
+                cut(openvino, core.read_model(folder / NETWORK)), device, hints
+            )
+        else:
+            self._network = _compile(core, card, folder, device, hints)
         batch = self._network.input().partial_shape[0]
         self._batch = _LARGEST if batch.is_dynamic else int(batch.get_length())
         self._own = threading.local()

@@ -31,7 +31,9 @@ def draw_curves(history: Sequence[Epoch], best: int, path: Path) -> None:
     FigureCanvasAgg(figure)
     numbers = [epoch.number for epoch in history]
     left, right = figure.subplots(1, 2)
-    left.plot(numbers, [epoch.loss for epoch in history], color=LOSS, linewidth=2)
+    left.plot(
+        numbers[1:], [epoch.loss for epoch in history if epoch.loss is not None], color=LOSS, linewidth=2
+    )
     left.set_ylabel("loss")
     right.plot(numbers, [100 * epoch.accuracy for epoch in history], color=ACCURACY, label="accuracy, %")
     right.plot(numbers, [100 * epoch.auc for epoch in history], color=AREA, label="AUC, hundredths")
@@ -39,7 +41,7 @@ def draw_curves(history: Sequence[Epoch], best: int, path: Path) -> None:
     right.legend(frameon=False, loc="lower right")
     for axes in (left, right):
         axes.axvline(best, color=GREY, linestyle=":", linewidth=1.5)
-        axes.set_xlabel("epoch (dotted: the one that is kept)")
+        axes.set_xlabel("epoch (0: before training; dotted: the one that is kept)")
         axes.grid(color=FAINT)
         axes.spines[["top", "right"]].set_visible(False)
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")

@@ -1,4 +1,4 @@
-"""What a network learns from: one face of each photo, as a trunk's vectors or as pixels, in some views."""
+"""What a network learns from: one face of each photo, as numbers that a trunk gives or as pixels."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.detect import Detector, open_detector
-from facesearch.embed import Embedder, open_embedder
+from facesearch.embed import Embedder
+from facesearch.embed.runtime import OpenVinoEmbedder
 from facesearch.evaluate.cache import bring_up_to_date, cache_file
 from facesearch.faces import Box, Face, PhotoFaces
 from facesearch.index.layout import Layout, Meta
@@ -19,94 +21,142 @@ from facesearch.index.store import open_index
 from facesearch.models.card import Card
 from facesearch.models.store import ModelStore, Notify, silent
 from facesearch.pipeline import Pipeline
+from facesearch.siamese.trunk import beside_vectors, width
 from facesearch.siamese.warps import Strength, views
-from facesearch.update import Plan, Wanted, update_index
+from facesearch.update import Wanted, update_index
 
 # Faces with all their views in one call of the trunk.
 BATCH = 4
+# Changes when other numbers come out of the same network, so that kept ones are made anew.
+_MAKING = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Features:
-    """One face of each photo, in some views.
+class Looking:
+    """Who is told of the looking at photos.
 
     Attributes:
-        vectors: (m, views, dim) float32, the first view being the photo as it is; NaN where it is unreadable.
-        whole: How many photos show no face that was found, and were taken whole.
-        unreadable: Photos that cannot be read.
+        notify: Of a network that is fetched, in sentences.
+        on_start: How many photos there are to look at.
+        on_photo: Of each that was.
     """
 
-    vectors: NDArray[np.float32]
+    notify: Notify = silent
+    on_start: Callable[[int], None] = lambda count: None
+    on_photo: Callable[[PhotoFaces], None] = lambda photo: None
+
+
+UNTOLD = Looking()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One face of each photo.
+
+    Attributes:
+        faces: (m, views, width) float32, the first view being the photo as it is; or crops, (m, height,
+            width, 3) BGR uint8. Whatever stands for a photo that cannot be read.
+        readable: (m,) bool.
+        whole: How many photos show no face that was found, and were taken whole.
+    """
+
+    faces: NDArray[Any]
+    readable: NDArray[np.bool_]
     whole: int
-    unreadable: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """How features are made.
+    """How a trunk's numbers are made.
 
     Attributes:
-        card: Of the trunk, or of the network that is to be: crop, detector, alignment.
+        card: Of the trunk: crop, detector, alignment.
         views: How many warps of each photo there are beside the photo itself.
         strength: How strong they are.
-        pixels: Whether the crops themselves are wanted, and no trunk's vectors.
     """
 
     card: Card
     views: int
     strength: Strength
-    pixels: bool = False
 
 
 def find_features(
-    folder: str,
-    paths: Sequence[str],
-    source: Source,
-    *,
-    store: ModelStore,
-    notify: Notify = silent,
-    on_plan: Callable[[Plan], None] = lambda plan: None,
-    on_photo: Callable[[PhotoFaces], None] = lambda photo: None,
-) -> Features:
-    """Make the features of photos that were not made before; the others are in the cache.
+    folder: str, paths: Sequence[str], source: Source, store: ModelStore, looking: Looking
+) -> Found:
+    """Make a trunk's vectors and a head's features of photos that were not made before; others are kept.
 
     Args:
         folder: What the photos lie below, absolute.
         paths: The photos, absolute.
-        source: How features are made.
+        source: How they are made.
         store: Where the networks lie.
-        notify: Is told of a network that is fetched.
-        on_plan: Told how many photos there are to look at.
-        on_photo: Told of each that was.
+        looking: Who is told.
+
+    Returns:
+        In each view the trunk's vector and, behind it, what `trunk.features` gives.
 
     Raises:
         FacesearchError: The model, the disk or another process is in the way.
         KeyboardInterrupt: Ctrl-C; what was done is kept.
     """
+    card = source.card
     cache = _cache_path(folder, source)
-    dim = (1 + source.views) * (_pixels(source.card) if source.pixels else source.card.dim)
-    meta = Meta(source.card.name, source.card.digest, dim, source.card.detector)
+    each = width(store.path(card.name), card)
+    dim = (1 + source.views) * each
+    meta = Meta(card.name, card.digest, dim, card.detector)
     wanted = Wanted((), files=tuple(paths), roots=(folder,))
 
     def pipeline() -> Pipeline:
-        return _pipeline(source, dim, store, notify)
+        trunk = OpenVinoEmbedder(
+            replace(card, dim=each),
+            store.path(card.name),
+            streams=os.cpu_count() or 1,
+            cut=beside_vectors(card),
+        )
+        return _pipeline(_Views(trunk, source, dim), store, looking.notify)
 
     bring_up_to_date(
         cache,
-        lambda: update_index(cache, meta, wanted, pipeline, on_plan=on_plan, on_photo=on_photo),
+        lambda: update_index(
+            cache,
+            meta,
+            wanted,
+            pipeline,
+            on_plan=lambda plan: looking.on_start(len(plan.new)),
+            on_photo=looking.on_photo,
+        ),
     )
     return _gathered(open_index(cache), paths, source)
 
 
-def _pipeline(source: Source, dim: int, store: ModelStore, notify: Notify) -> Pipeline:
-    trunk: Embedder
-    if source.pixels:
-        trunk = _Pixels(source.card)
-    else:
-        streams = os.cpu_count() or 1
-        trunk = open_embedder(source.card.name, store=store, streams=streams, notify=notify)
-    detector = CentralOrWhole(open_detector(source.card.detector, store=store, notify=notify))
-    return Pipeline(detector, _Views(trunk, source, dim), batch=BATCH, margin=source.card.margin)
+def find_crops(paths: Sequence[str], card: Card, store: ModelStore, looking: Looking) -> Found:
+    """Cut the face out of each photo, as a card says.
+
+    They are not kept: that takes longer than to look again, where the network is a small one.
+
+    Raises:
+        FacesearchError: The detector is in the way.
+        KeyboardInterrupt: Ctrl-C.
+    """
+    crops = np.zeros((len(paths), *card.size, 3), np.uint8)
+    readable = np.zeros(len(paths), np.bool_)
+    whole = 0
+    looking.on_start(len(paths))
+    photos = _pipeline(_Pixels(card), store, looking.notify).run(paths)
+    for place, photo in enumerate(photos):
+        looking.on_photo(photo)
+        if photo.vectors is None or not len(photo.vectors):
+            continue
+        readable[place] = True
+        crops[place] = photo.vectors[0].reshape(*card.size, 3)
+        whole += photo.faces[0].score == 0.0
+    return Found(crops, readable, whole)
+
+
+def _pipeline(embedder: Embedder, store: ModelStore, notify: Notify) -> Pipeline:
+    card = embedder.card
+    detector = CentralOrWhole(open_detector(card.detector, store=store, notify=notify))
+    return Pipeline(detector, embedder, batch=BATCH, margin=card.margin)
 
 
 class CentralOrWhole(Detector):
@@ -152,28 +202,25 @@ class _Pixels(Embedder):
         return crops.reshape(len(crops), -1).astype(np.float32)
 
 
-def _pixels(card: Card) -> int:
-    return card.size[0] * card.size[1] * 3
-
-
 def _cache_path(folder: str, source: Source) -> Path:
     card = source.card
     made_by = (
         *(os.path.realpath(folder), card.name, card.digest, card.detector),
-        *(card.margin, card.size, card.landmarks, source.views, asdict(source.strength), source.pixels),
+        *(card.margin, card.size, card.landmarks, source.views, asdict(source.strength), _MAKING),
     )
     return cache_file("train", made_by)
 
 
-def _gathered(layout: Layout, paths: Sequence[str], source: Source) -> Features:
-    vectors = np.full((len(paths), layout.meta.dim), np.nan, np.float32)
-    whole, unreadable = 0, []
+def _gathered(layout: Layout, paths: Sequence[str], source: Source) -> Found:
+    vectors = np.zeros((len(paths), layout.meta.dim), np.float32)
+    readable = np.zeros(len(paths), np.bool_)
+    whole = 0
     for place, path in enumerate(paths):
         photo = layout.find(path)
         faces = range(0) if photo is None else layout.faces_of(photo)
         if not faces:
-            unreadable.append(path)
             continue
+        readable[place] = True
         vectors[place] = layout.vectors[faces[0]]
         whole += float(layout.scores[faces[0]]) == 0.0
-    return Features(vectors.reshape(len(paths), 1 + source.views, -1), int(whole), tuple(unreadable))
+    return Found(vectors.reshape(len(paths), 1 + source.views, -1), readable, int(whole))

@@ -98,23 +98,25 @@ class Trainer:
         Raises:
             TrainingError: The loss is no number any more before any epoch was good.
         """
-        state = self._begin(state)
+        state = self._begin(state, validate)
+        if not state.epochs:
+            on_epoch(state)
         try:
             while not self._enough(state):
                 self._epoch(state, validate)
                 on_epoch(state)
         except KeyboardInterrupt:
-            if not state.history:
+            if not state.epochs:
                 raise  # nothing was learned
-            self._notify(f"Interrupted after {len(state.history)} epochs: the best so far is kept.")
+            self._notify(f"Interrupted after {state.epochs} epochs: the best so far is kept.")
         except _NoNumber as error:
-            best = state.best_epoch
-            if best is None:
+            if not state.epochs:
                 raise TrainingError(
                     "The loss is no number any more in the first epoch.",
                     "Choose a smaller --rate or another --loss.",
                 ) from error
-            self._notify(f"The loss is no number any more: training ends, epoch {best.number} is kept.")
+            kept = state.best_epoch.number
+            self._notify(f"The loss is no number any more: training ends, epoch {kept} is kept.")
         self._network.set_weights(state.best)
         return state
 
@@ -126,10 +128,13 @@ class Trainer:
             raise _NoNumber  # of weights that are too large, though they are numbers
         return vectors
 
-    def _begin(self, state: State | None) -> State:
+    def _begin(self, state: State | None, validate: Validate) -> State:
         if state is None:
+            began = time.monotonic()
+            accuracy, auc = validate(self.embed)
+            start = Epoch(0, None, accuracy, auc, time.monotonic() - began)
             weights = self._network.get_weights()
-            return State(weights, weights, self._variables(), [])
+            return State(weights, weights, self._variables(), [start])
         try:
             for weights in (state.best, state.weights):
                 self._network.set_weights(weights)
@@ -145,14 +150,14 @@ class Trainer:
         return [variable.numpy() for variable in self._optimizer.variables]
 
     def _enough(self, state: State) -> bool:
-        if len(state.history) >= self._lesson.epochs or not state.history:
-            return bool(state.history)
+        if state.epochs >= self._lesson.epochs:
+            return True
         figures = [(epoch.auc, epoch.accuracy) for epoch in state.history]
         # Of epochs that are as good the last is kept, but patience counts from the first.
         return len(figures) - 1 - figures.index(max(figures)) >= self._lesson.patience
 
     def _epoch(self, state: State, validate: Validate) -> None:
-        number, began = len(state.history) + 1, time.monotonic()
+        number, began = len(state.history), time.monotonic()
         part = (number - 1) / max(1, self._lesson.epochs)
         self._optimizer.learning_rate = self._lesson.rate * (0.01 + 0.99 * (1 + math.cos(math.pi * part)) / 2)
         loss = self._over_batches(number)
@@ -160,7 +165,7 @@ class Trainer:
             raise _NoNumber  # by the last batch's step, after its loss
         accuracy, auc = validate(self.embed)
         best = state.best_epoch
-        better = best is None or (auc, accuracy) >= (best.auc, best.accuracy)
+        better = (auc, accuracy) >= (best.auc, best.accuracy)
         state.history.append(Epoch(number, loss, accuracy, auc, time.monotonic() - began))
         state.weights, state.optimizer = self._network.get_weights(), self._variables()
         if better:
@@ -213,8 +218,8 @@ def _as_tuple(batch: Batch) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArr
     return batch.photo, batch.view, batch.person
 
 
-def device_name(device: str) -> str:
-    """Give TensorFlow's name of "auto", "cpu" or "gpu".
+def on_device(device: str) -> Any:  # noqa: ANN401 (TensorFlow's own context)
+    """Give the context in which networks are built and run on a device: "auto", "cpu" or "gpu".
 
     Raises:
         TrainingError: There is no GPU that TensorFlow sees.
@@ -222,9 +227,4 @@ def device_name(device: str) -> str:
     seen = tf.config.list_physical_devices("GPU")
     if device == "gpu" and not seen:
         raise TrainingError("TensorFlow sees no GPU on this machine.", "Leave out --device gpu.")
-    return "/CPU:0" if device == "cpu" or not seen else "/GPU:0"
-
-
-def on_device(name: str) -> Any:  # noqa: ANN401 (TensorFlow's own context)
-    """Give the context in which everything runs on a device."""
-    return tf.device(name)
+    return tf.device("/CPU:0" if device == "cpu" or not seen else "/GPU:0")

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.errors import DatasetError
-from facesearch.faces import PhotoFaces
 from facesearch.models.card import Card
-from facesearch.models.store import ModelStore, Notify
-from facesearch.siamese.features import Source, find_features
+from facesearch.models.store import ModelStore
+from facesearch.siamese.features import Looking, Source, find_crops, find_features
 from facesearch.siamese.figures import validate
 from facesearch.siamese.material import People, Pixels, Vectors, items
 from facesearch.siamese.run import Run, State
@@ -22,70 +21,91 @@ from facesearch.siamese.split import Split
 from facesearch.siamese.start import Start, find_start
 from facesearch.siamese.warps import SLIGHT, STRONG
 from facesearch.siamese.wish import CNN, IDENTITY, LEAST_BATCHES, LOOKS, Wish
-from facesearch.update import Plan
 
 if TYPE_CHECKING:
     from facesearch.siamese.keras_training import Trainer
 
 
-@dataclass(frozen=True)
-class Faces:
-    """The faces of all photos that can be read, and whose they are."""
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What a trunk gives of faces.
 
-    material: Vectors | Pixels
+    Attributes:
+        plain: Its vectors.
+        head: What a head stands on.
+    """
+
+    plain: Vectors
+    head: Vectors
+
+
+@dataclass(frozen=True, slots=True)
+class Faces:
+    """The faces of all photos that can be read, and whose they are.
+
+    Attributes:
+        person: (m,) int32.
+        features: What a trunk gives of them; None for a network from scratch.
+        pixels: Their crops; None for a head alone.
+        whole: How many photos show no face that was found, and were taken whole.
+        unreadable: The other photos.
+    """
+
     person: NDArray[np.int32]
+    features: Features | None
+    pixels: Pixels | None
     whole: int
     unreadable: tuple[str, ...]
 
     @classmethod
-    def found(
-        cls, people: People, wish: Wish, base: Card, store: ModelStore, notify: Notify,
-        on_plan: Callable[[Plan], None], on_photo: Callable[[PhotoFaces], None],
-    ) -> Faces:  # fmt: skip
-        """Look for them, and make the trunk's vectors."""
-        pixels = wish.base == CNN
+    def found(cls, people: People, wish: Wish, base: Card, store: ModelStore, looking: Looking) -> Faces:
+        """Look for them, and make what is learned from."""
         strength = STRONG if wish.single else SLIGHT
-        source = Source(base, 0 if pixels else int(wish.warps or 0), strength, pixels)
-        features = find_features(
-            people.folder,
-            people.paths,
-            source,
-            store=store,
-            notify=notify,
-            on_plan=on_plan,
-            on_photo=on_photo,
-        )
-        readable = np.isfinite(features.vectors[:, 0, 0])
+        warps = int(wish.warps or 0)
+        looks = []
+        if wish.base != CNN:
+            source = Source(base, warps if wish.single else 0, strength)
+            looks.append(find_features(people.folder, people.paths, source, store, looking))
+        if wish.base == CNN or wish.unfreeze:
+            looks.append(find_crops(people.paths, base, store, looking))
+        readable = np.logical_and.reduce([look.readable for look in looks])
         if not readable.any():
             raise DatasetError(
                 f"None of the photos in {people.folder!r} can be read.", "Look at some of them."
             )
-        vectors = features.vectors[readable]
-        material: Vectors | Pixels = Vectors(vectors)
-        if pixels:
-            material = Pixels(vectors.reshape(-1, *base.size, 3).astype(np.uint8), strength)
-        return cls(material, people.person[readable], features.whole, features.unreadable)
+        features = pixels = None
+        if wish.base != CNN:
+            both = looks[0].faces[readable]
+            features = Features(Vectors(both[..., : base.dim]), Vectors(both[..., base.dim :]))
+        if wish.base == CNN or wish.unfreeze:
+            pixels = Pixels(looks[-1].faces[readable], strength, warps > 0)
+        unreadable = tuple(path for path, ok in zip(people.paths, readable, strict=True) if not ok)
+        return cls(people.person[readable], features, pixels, looks[0].whole, unreadable)
 
 
 class Learned:
     """A network with what it learns from."""
 
     def __init__(
-        self, wish: Wish, base: Card, faces: Faces, split: Split, device: str, notify: Notify
+        self, wish: Wish, base: Card, faces: Faces, split: Split, store: ModelStore, looking: Looking
     ) -> None:
         from facesearch.siamese import keras_networks, keras_training
 
         self.wish, self.faces, self.split = wish, faces, split
-        self.device = keras_training.device_name(device)
         keras_training.prepare(wish.seed)
-        self.start: Start | None = None
-        self.material: Vectors | Pixels = faces.material
-        if isinstance(faces.material, Vectors):
-            self.start = _start(faces.material, faces.person, split, base)
-            self.material = Vectors(self.start.apply(faces.material.views))
+        self.start = None if faces.features is None else _start(faces.features.head, faces, split, base)
+        self.material: Vectors | Pixels
+        if faces.pixels is None:
+            assert self.start is not None
+            assert faces.features is not None
+            self.material = Vectors(self.start.apply(faces.features.head.views))
             self.network = keras_networks.build_head(self.start.projection.shape[1])
-        else:
+        elif self.start is None:
+            self.material = faces.pixels
             self.network = keras_networks.build_cnn(base.size, base.dim)
+        else:
+            self.material = faces.pixels
+            self.network = keras_networks.build_unfrozen(store.path(base.name), wish.unfreeze, self.start)
         self.trainer: Trainer = keras_training.Trainer(
             self.network,
             keras_training.Lesson(
@@ -98,14 +118,8 @@ class Learned:
             ),
             self._sampler(),
             self.material.inputs,
-            notify,
+            looking.notify,
         )
-
-    def on_device(self) -> Any:  # noqa: ANN401 (TensorFlow's own context)
-        """Give the context in which the network runs on the device."""
-        from facesearch.siamese.keras_training import on_device
-
-        return on_device(self.device)
 
     def _sampler(self) -> Sampler:
         own = [np.flatnonzero(self.faces.person == one) for one in self.split.train]
@@ -118,7 +132,7 @@ class Learned:
             int(self.wish.batch or 0),
             2 if self.wish.single else 3,
             self.wish.seed,
-            LEAST_BATCHES if isinstance(self.material, Pixels) else 1,
+            LEAST_BATCHES if self.wish.base == CNN else 1,
         )
 
     def run(self, run: Run, state: State | None, on_epoch: Callable[[State], None]) -> State:
@@ -147,11 +161,13 @@ class Learned:
         return self.trainer.embed(self.material.inputs(photo, view)), person
 
 
-def _start(material: Vectors, person: NDArray[np.int32], split: Split, base: Card) -> Start:
-    photos = np.flatnonzero(np.isin(person, split.train))
-    seen = material.views[photos]
-    count = seen.shape[1]
+def _start(head: Vectors, faces: Faces, split: Split, base: Card) -> Start:
+    photos = np.flatnonzero(np.isin(faces.person, split.train))
+    seen = head.views[photos]
     whitening, within = IDENTITY if base.identity else LOOKS
     return find_start(
-        seen.reshape(-1, seen.shape[-1]), np.repeat(person[photos], count), whitening=whitening, within=within
+        seen.reshape(-1, seen.shape[-1]),
+        np.repeat(faces.person[photos], seen.shape[1]),
+        whitening=whitening,
+        within=within,
     )

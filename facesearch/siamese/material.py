@@ -92,10 +92,12 @@ class Pixels:
     Attributes:
         crops: (m, height, width, 3) BGR uint8.
         strength: How strongly.
+        warps: Whether they are warped at all to learn from.
     """
 
     crops: NDArray[np.uint8]
     strength: Strength
+    warps: bool = True
 
     def inputs(self, photo: NDArray[np.int64], view: NDArray[np.int64]) -> NDArray[np.float32]:
         """Give views of photos; see `keras_training.Inputs`."""
@@ -107,8 +109,8 @@ class Pixels:
 
     @property
     def count(self) -> int:
-        """Give how many views there are to draw from: more than will ever be drawn."""
-        return 1 << 31
+        """Give how many views there are to draw from: one, or more than will ever be drawn."""
+        return 1 << 31 if self.warps else 1
 
 
 def items(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +16,33 @@ from facesearch.embed.network import store_network
 from facesearch.embed.vino import load_openvino, reason, save_network
 from facesearch.errors import ModelError
 from facesearch.models.card import NETWORK, Card
+from facesearch.siamese.trunk import features
 
 Build = Callable[[Path], Card]
 
 
-def head_on_trunk(
-    trunk: Path, weights: NDArray[np.float32], bias: NDArray[np.float32], length: float, card: Card
-) -> Build:
-    """Give what writes a stored trunk with a linear head behind it.
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A linear layer between two normalisations.
+
+    Attributes:
+        weights: (k, dim), on features of unit length.
+        bias: (dim,).
+        length: Of the vectors that come out.
+    """
+
+    weights: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    length: float
+
+
+def head_on_trunk(trunk: Path, base: Card, head: Head, card: Card) -> Build:
+    """Give what writes a stored trunk, as far as it is needed, with a head behind it.
 
     Args:
         trunk: The trunk's folder in the store.
-        weights: (trunk's dim, dim), on vectors of unit length.
-        bias: (dim,).
-        length: Of the vectors that come out.
+        base: Its card.
+        head: On what `trunk.features` gives.
         card: The model's.
     """
 
@@ -37,14 +51,13 @@ def head_on_trunk(
         try:
             model = openvino.Core().read_model(trunk / NETWORK)
             ops, float32 = openvino.opset13, np.float32
-            flow: Any = model.get_results()[0].input_value(0)
-            for layer in ("in", "out"):
-                if layer == "out":
-                    flow = ops.add(
-                        ops.matmul(flow, ops.constant(weights), False, False), ops.constant(bias[None])
-                    )
-                flow = ops.normalize_l2(flow, ops.constant(np.array([1])), 1e-12, "max")
-            flow = ops.multiply(flow, ops.constant(np.full((1, 1), length, float32)))
+            axis = ops.constant(np.array([1]))
+            flow: Any = ops.normalize_l2(features(openvino, model, base), axis, 1e-12, "max")
+            flow = ops.add(
+                ops.matmul(flow, ops.constant(head.weights), False, False), ops.constant(head.bias[None])
+            )
+            flow = ops.normalize_l2(flow, axis, 1e-12, "max")
+            flow = ops.multiply(flow, ops.constant(np.full((1, 1), head.length, float32)))
             whole = openvino.Model([ops.result(flow)], model.get_parameters(), card.name.replace("/", "_"))
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot put the head on {trunk.name}: {reason(error)}.") from error

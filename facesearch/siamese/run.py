@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facesearch.errors import TrainingError, storage_error
+from facesearch.errors import ModelBroken, TrainingError, storage_error
+from facesearch.models.card import Card
+from facesearch.models.store import CARD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,6 +35,7 @@ HISTORY = ("history.csv", "history.json")
 STATE = "state.npz"
 CURVES = "curves.png"
 REPORT = "report.json"
+MODEL = "model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +43,15 @@ class Epoch:
     """What came of an epoch.
 
     Attributes:
-        number: From 1.
-        loss: The mean over its batches.
+        number: From 1; 0 is the network before it learned anything.
+        loss: The mean over its batches; None where nothing was learned.
         accuracy: Share of right decisions on the pairs of the validation people; both kinds weigh the same.
         auc: On the same pairs; the best epoch is where it is largest.
         seconds: How long it took.
     """
 
     number: int
-    loss: float
+    loss: float | None
     accuracy: float
     auc: float
     seconds: float
@@ -62,7 +65,7 @@ class State:
         weights: The network's now.
         best: The network's where it was best.
         optimizer: The optimizer's variables.
-        history: The epochs that are done.
+        history: The epochs that are done, and what there was before them.
     """
 
     weights: list[NDArray[np.float32]]
@@ -71,9 +74,14 @@ class State:
     history: list[Epoch]
 
     @property
-    def best_epoch(self) -> Epoch | None:
+    def best_epoch(self) -> Epoch:
         """Give the epoch whose weights are `best`: of several that are as good, the last."""
-        return max(self.history, key=lambda epoch: (epoch.auc, epoch.accuracy, epoch.number), default=None)
+        return max(self.history, key=lambda epoch: (epoch.auc, epoch.accuracy, epoch.number))
+
+    @property
+    def epochs(self) -> int:
+        """Give how many epochs were learned in."""
+        return len(self.history) - 1
 
 
 class Run:
@@ -152,6 +160,14 @@ class Run:
                 table.writeheader()
                 table.writerows(rows)
 
+    def made(self, card: Card) -> bool:
+        """Tell whether a model of the store came out of this run."""
+        try:
+            kept = Card.from_json((self.folder / MODEL / CARD).read_bytes())
+        except (OSError, ModelBroken):
+            return False
+        return kept == card
+
     def report(self, figures: Mapping[str, Any]) -> None:
         """Write the figures on held-out people."""
         with self._writing():
@@ -177,6 +193,8 @@ def _read_state(path: Path) -> State:
             for name in ("weights", "best", "optimizer")
         }
         history = [Epoch(**row) for row in json.loads(str(archive["history"]))]
+    if not history:
+        raise ValueError("it has no history")
     return State(**lists, history=history)
 
 

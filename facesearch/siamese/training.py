@@ -20,18 +20,29 @@ from facesearch.detect import DETECTORS
 from facesearch.embed import MODELS, card_of, fetch_model
 from facesearch.errors import ModelError
 from facesearch.evaluate.fitting import fit_calibration
-from facesearch.faces import PhotoFaces
 from facesearch.models.card import SLASH, Card, check_name
-from facesearch.models.store import ModelStore, Notify, silent
+from facesearch.models.store import ModelStore, Notify
 from facesearch.siamese.curves import draw_curves
+from facesearch.siamese.features import UNTOLD, Looking
 from facesearch.siamese.figures import Figures, discriminant, measure, pairs_of, pixel_vectors
 from facesearch.siamese.learning import Faces, Learned
-from facesearch.siamese.material import People, Pixels, people_in, singles_in
-from facesearch.siamese.network_file import head_on_trunk, network_on_pixels
-from facesearch.siamese.run import CURVES, Run, State
+from facesearch.siamese.material import People, people_in, singles_in
+from facesearch.siamese.network_file import Build, Head, head_on_trunk, network_on_pixels
+from facesearch.siamese.run import CURVES, MODEL, Run, State
 from facesearch.siamese.split import Split, split_people
-from facesearch.siamese.wish import ADJUSTED, CNN, CNN_CARD, HEAD, LENGTH, SCRATCH, Wish, settled
-from facesearch.update import Plan
+from facesearch.siamese.start import unit
+from facesearch.siamese.wish import (
+    ADJUSTED,
+    CNN,
+    CNN_CARD,
+    HEAD,
+    LENGTH,
+    SCRATCH,
+    UNFROZEN,
+    Defaults,
+    Wish,
+    settled,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +54,8 @@ class Result:
         loss: What was learned by.
         run: The run's folder.
         figures: On the test people: the trained network first, then what it has to beat.
+        start: On the same, of the head before its first epoch: a closed form of the same features and people;
+            None for a network from scratch.
         at_threshold: Share of right decisions on the test people with the threshold of the validation people.
         split: Who was in which part.
         photos: How many photos were used.
@@ -57,6 +70,7 @@ class Result:
     loss: str
     run: str
     figures: tuple[Figures, ...]
+    start: Figures | None
     at_threshold: float
     split: Split
     photos: int
@@ -80,9 +94,7 @@ def train(
     resume: bool = False,
     force: bool = False,
     device: str = "auto",
-    notify: Notify = silent,
-    on_plan: Callable[[Plan], None] = lambda plan: None,
-    on_photo: Callable[[PhotoFaces], None] = lambda photo: None,
+    looking: Looking = UNTOLD,
     on_epoch: Callable[[State], None] = lambda state: None,
 ) -> Result:
     """Train a network on a folder of people and put it into the store.
@@ -92,24 +104,24 @@ def train(
         run: Its folder.
         store: Where the models lie.
         resume: Whether an interrupted run in that folder goes on.
-        force: Whether a model of this name is replaced.
+        force: Whether a model of this name is replaced; one that came out of the run to go on with always is.
         device: "auto", "cpu" or "gpu".
-        notify: Is told, in sentences, of what takes a while or is out of the ordinary.
-        on_plan: Told how many photos there are to look at.
-        on_photo: Told of each that was.
-        on_epoch: Told of each epoch.
+        looking: Who is told of the looking at photos, and of what is out of the ordinary.
+        on_epoch: Told of the network before training, and of each epoch.
 
     Raises:
         FacesearchError: The photos, the base, the run or the disk are not as they have to be.
         KeyboardInterrupt: Ctrl-C before the training itself; during it, it ends the training.
     """
+    force = force or (resume and store.installed(wish.name) and run.made(store.card(wish.name)))
     _check_name(wish.name, store, force=force)
+    _check_unfreeze(wish)
     people = (singles_in if wish.single else people_in)(wish.folder)
-    base = CNN_CARD if wish.base == CNN else _base_card(wish.base, store, notify)
+    base = CNN_CARD if wish.base == CNN else _base_card(wish.base, store, looking.notify)
     if wish.whole:
         base = replace(base, detector="whole", margin=0.0, landmarks=False)
-    wish = settled(wish, SCRATCH if wish.base == CNN else ADJUSTED if base.identity else HEAD)
-    faces = Faces.found(people, wish, base, store, notify, on_plan, on_photo)
+    wish = settled(wish, _defaults(wish, base))
+    faces = Faces.found(people, wish, base, store, looking)
     split = split_people(
         faces.person, validation=wish.validation, test=wish.test, seed=wish.seed, single=wish.single
     )
@@ -117,10 +129,29 @@ def train(
     state = run.resume(config) if resume else None
     if state is None:
         run.start(config)
-    learned = Learned(wish, base, faces, split, device, notify)
-    with learned.on_device():
+    # TensorFlow is loaded here.
+    from facesearch.siamese.keras_training import on_device
+
+    with on_device(device):
+        learned = Learned(wish, base, faces, split, store, looking)
         state = learned.run(run, state, on_epoch)
-    return _finish(wish, base, people, faces, split, learned, state, run, store, force)
+        return _finish(wish, base, people, faces, split, learned, state, run, store, force)
+
+
+def _defaults(wish: Wish, base: Card) -> Defaults:
+    if wish.base == CNN:
+        return SCRATCH
+    if wish.unfreeze:
+        return UNFROZEN
+    return ADJUSTED if base.identity else HEAD
+
+
+def _check_unfreeze(wish: Wish) -> None:
+    if wish.unfreeze and wish.base != "resnet50":
+        raise ModelError(
+            f"Only the blocks of resnet50 can be unfrozen, not those of {wish.base}.",
+            "Leave out --unfreeze, or take --base resnet50.",
+        )
 
 
 def _check_name(name: str, store: ModelStore, *, force: bool) -> None:
@@ -156,7 +187,7 @@ def _finish(
         for metric in ("cosine", "euclidean")
     }
     tested, person = learned.vectors(split.test)
-    figures = (measure(wish.name, tested, person, "euclidean"), *_baselines(wish, base, learned))
+    figures = (measure(wish.name, tested, person, "euclidean"), *_baselines(base, learned))
     pairs = pairs_of(tested, person, "euclidean")
     right = (pairs.distance <= calibration["euclidean"].threshold) == pairs.same
     at_threshold = float(pairs.weight @ right)
@@ -176,51 +207,59 @@ def _finish(
         digest=_digest(base, learned.network.get_weights()),
         files={},
     )
-    stored = store.install(wish.name, _builder(wish, card, learned, store), replace_it=force)
-    shutil.rmtree(run.folder / "model", ignore_errors=True)
-    shutil.copytree(store.path(wish.name), run.folder / "model")
-    best = state.best_epoch
-    if best is not None:
-        draw_curves(state.history, best.number, run.folder / CURVES)
+    stored = store.install(wish.name, _builder(wish, base, card, learned, store), replace_it=force)
+    shutil.rmtree(run.folder / MODEL, ignore_errors=True)
+    shutil.copytree(store.path(wish.name), run.folder / MODEL)
+    draw_curves(state.history, state.best_epoch.number, run.folder / CURVES)
     return Result(
         stored if isinstance(stored, Card) else card,
         str(wish.loss),
         os.fspath(run.folder),
         figures,
+        _start_figures(learned),
         at_threshold,
         split,
         len(faces.person),
         faces.whole,
         faces.unreadable,
-        len(state.history),
-        best.number if best else 0,
+        state.epochs,
+        state.best_epoch.number,
         people.remarks,
     )
 
 
-def _baselines(wish: Wish, base: Card, learned: Learned) -> list[Figures]:
+def _baselines(base: Card, learned: Learned) -> list[Figures]:
     """Measure what training has to beat, on the same faces."""
     photo, view, person = learned.items(learned.split.test)
-    plain = learned.faces.material.inputs(photo, view)
-    if isinstance(learned.faces.material, Pixels):
-        return [measure("16x16 grey pixels", pixel_vectors(plain.astype(np.uint8)), person, "cosine")]
-    found = [measure(f"{wish.base} alone", plain, person, base.metric)]
+    if learned.start is None or learned.faces.features is None:
+        crops = learned.material.inputs(photo, view).astype(np.uint8)
+        return [measure("16x16 grey pixels", pixel_vectors(crops), person, "cosine")]
+    features = learned.faces.features
+    plain = features.plain.inputs(photo, view)
+    found = [measure(f"{base.name} alone", plain, person, base.metric)]
     learned_from = np.flatnonzero(np.isin(learned.faces.person, learned.split.train))
-    vectors = learned.faces.material.views[learned_from, 0]
+    vectors = features.plain.views[learned_from, 0]
     discriminated = discriminant(vectors, learned.faces.person[learned_from], plain)
     if discriminated is not None:
         found.append(measure("linear discriminant", discriminated, person, "cosine"))
     return found
 
 
-def _builder(wish: Wish, card: Card, learned: Learned, store: ModelStore) -> Callable[[Path], Card]:
-    if wish.base == CNN:
+def _start_figures(learned: Learned) -> Figures | None:
+    if learned.start is None or learned.faces.features is None:
+        return None
+    photo, view, person = learned.items(learned.split.test)
+    started = unit(learned.start.apply(learned.faces.features.head.inputs(photo, view)))
+    return measure("its start (closed form)", started, person, "euclidean")
+
+
+def _builder(wish: Wish, base: Card, card: Card, learned: Learned, store: ModelStore) -> Build:
+    if learned.start is None or wish.unfreeze:
         return network_on_pixels(learned.network, card)
     (matrix,) = learned.network.get_layer("matrix").get_weights()
-    start = learned.start
-    assert start is not None
-    weights = start.projection @ matrix
-    return head_on_trunk(store.path(wish.base), weights, -(start.mean @ weights), LENGTH, card)
+    weights = learned.start.projection @ matrix
+    head = Head(weights, -(learned.start.mean @ weights), LENGTH)
+    return head_on_trunk(store.path(wish.base), base, head, card)
 
 
 def _config(wish: Wish, base: Card, people: People) -> dict[str, Any]:

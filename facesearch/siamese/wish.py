@@ -22,9 +22,11 @@ class Wish:
         folder: A folder of people, absolute.
         name: The model's that is to be.
         base: "cnn" for a small network from scratch, else a model whose vectors a head is trained on.
+        unfreeze: So many of ResNet-50's blocks before the head learn too.
         single: Whether each photo is a person of its own.
         whole: Whether each photo is nothing but the face.
-        warps: How many warps of a photo there are; None for the default.
+        warps: How many warps of a photo there are; None for the default. Pixels are warped anew each time,
+            so there it is 0 or not that counts while learning.
         loss: One of `keras_losses.LOSSES`; None for the default.
         margin: The loss's; None for its default.
         rate: Learning rate to start with; None for the default.
@@ -39,6 +41,7 @@ class Wish:
     folder: str
     name: str
     base: str = "resnet50"
+    unfreeze: int = 0
     single: bool = False
     whole: bool = False
     warps: int | None = None
@@ -79,6 +82,8 @@ class Defaults:
 HEAD = Defaults("contrastive", warps=0, rate=3e-4, epochs=30, batch=288, patience=10)
 # What knows people already is only to be adjusted.
 ADJUSTED = Defaults("contrastive", warps=0, rate=1e-4, epochs=30, batch=288, patience=10)
+# Through the whole trunk, so that an epoch takes minutes.
+UNFROZEN = Defaults("contrastive", warps=8, rate=2e-5, epochs=8, batch=96, patience=3)
 # To the end, as the rate falls: what few validation people say of a network at a high rate is chance's.
 SCRATCH = Defaults("supcon", warps=8, rate=2e-3, epochs=20, batch=128, patience=20)
 # In an epoch of a network from scratch, whose warps are new each time; validation costs as much as some.
@@ -86,7 +91,7 @@ LEAST_BATCHES = 20
 # Warps for people of one photo, where none are asked for.
 WARPS, LEAST_WARPS = 8, 2
 # Whitening and evening out of the head's start, for trunks that measure looks and for those that know people.
-LOOKS, IDENTITY = (0.5, 0.5), (0.25, 0.0)
+LOOKS, IDENTITY = (0.9, 0.75), (0.25, 0.0)
 
 
 def settled(wish: Wish, defaults: Defaults) -> Wish:

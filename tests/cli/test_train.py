@@ -97,8 +97,8 @@ def test_the_runs_folder_holds_what_was_asked_and_what_came_of_it(first, second,
     config = json.loads((run / "config.json").read_text())
     assert (config["base"], config["epochs"], config["seed"], config["loss"]) == ("cnn", 3, 0, "supcon")
     assert config["photos"].startswith("sha256:")
-    assert len(json.loads((run / "history.json").read_text())) == 3
-    assert len((run / "history.csv").read_text().splitlines()) == 4
+    assert len(json.loads((run / "history.json").read_text())) == 4  # before training, and three epochs
+    assert len((run / "history.csv").read_text().splitlines()) == 5
     assert {"network.xml", "network.bin", "card.json"} <= {*os.listdir(run / "model")}
 
 

@@ -10,7 +10,7 @@ from facesearch.embed.foreign import OWN_SIZE, import_model
 from facesearch.errors import ModelError
 from facesearch.models.card import NETWORK, Card
 from facesearch.models.store import ModelStore
-from facesearch.siamese.network_file import head_on_trunk
+from facesearch.siamese.network_file import Head, head_on_trunk
 
 TRUNK = Card(
     name="mean", dim=1, size=OWN_SIZE, margin=0.2, detector="haar", color="rgb", mean=(10.0, 20.0, 30.0)
@@ -39,7 +39,8 @@ def head(dim, out, seed=0):
 
 def install(store, weights, bias, *, length=2.0, name="mine", trunk="mean"):
     card = replace(store.card(trunk), name=name, dim=weights.shape[1], digest="sha256:" + "0" * 64)
-    return store.install(name, head_on_trunk(store.path(trunk), weights, bias, length, card))
+    base = store.card(trunk)
+    return store.install(name, head_on_trunk(store.path(trunk), base, Head(weights, bias, length), card))
 
 
 def plainly(vectors, weights, bias, length):
@@ -116,9 +117,10 @@ def test_a_head_that_does_not_fit_is_refused_and_nothing_is_stored(store):
 def test_a_trunk_whose_file_is_gone_is_said(store):
     weights, bias = head(3, 4)
     card = replace(store.card("mean"), name="mine")
+    build = head_on_trunk(store.path("mean"), store.card("mean"), Head(weights, bias, 2.0), card)
     (store.path("mean") / NETWORK).write_text("no network")
     with pytest.raises(ModelError, match="OpenVINO cannot put the head on mean: "):
-        store.install("mine", head_on_trunk(store.path("mean"), weights, bias, 2.0, card))
+        store.install("mine", build)
 
 
 @pytest.mark.slow

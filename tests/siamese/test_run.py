@@ -62,7 +62,6 @@ def test_a_later_state_takes_the_place_of_an_earlier_one_and_nothing_is_left_bes
 
 def test_the_best_epoch_is_the_last_of_the_largest_area():
     assert state_of(0.5, 0.75, 0.75, 0.7).best_epoch.number == 3
-    assert state_of().best_epoch is None
 
 
 def test_history_is_the_same_in_both_forms(run):

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from facesearch.siamese import start
@@ -114,6 +114,9 @@ def test_people_with_one_photo_say_nothing_of_differences_within():
 )
 def test_the_smaller_of_two_matrices_gives_the_same_as_the_larger(n, dim, whitening, within, seed):
     vectors, person = people(n, dim, each=2, seed=seed)
+    # What is left of a direction that hardly varies is rounding, which the two ways round otherwise.
+    spread = np.linalg.svd(start.unit(vectors) - start.unit(vectors).mean(axis=0), compute_uv=False)
+    assume(spread[min(n - 1, dim) - 1] > 0.01 * spread[0])
     small = find_start(vectors, person, whitening=whitening, within=within).apply(vectors)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(start, "_principal", principal_plainly)

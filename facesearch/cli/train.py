@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from pathlib import Path
@@ -22,7 +23,7 @@ LOSSES = ("contrastive", "logistic", "supcon", "triplet")
 
 
 class Number(click.FloatRange):
-    """A number in a range; "nan", which is in none, is refused."""
+    """A number in a range; "nan" and "inf" are refused."""
 
     def convert(
         self,
@@ -32,8 +33,8 @@ class Number(click.FloatRange):
     ) -> float:
         """Read it."""
         number = super().convert(value, param, ctx)
-        if number != number:
-            self.fail("'nan' is no number.", param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"'{value}' is no number.", param, ctx)
         return float(number)
 
 

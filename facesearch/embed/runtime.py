@@ -62,9 +62,7 @@ class OpenVinoEmbedder:
         if streams > 1 and device == "CPU":
             hints["NUM_STREAMS"] = str(streams)
         if cut:
-            self._network = core.compile_model(
-                cut(openvino, core.read_model(folder / NETWORK)), device, hints
-            )
+            self._network = _compile_cut(core, card, folder, cut, device, hints)
         else:
             self._network = _compile(core, card, folder, device, hints)
         batch = self._network.input().partial_shape[0]
@@ -133,6 +131,14 @@ def _compile(core: Any, card: Card, folder: Path, device: str, hints: dict[str, 
         f"OpenVINO cannot load the model {card.name}: {reason(failure)}.",
         f"Run 'facesearch models verify {card.name}'.",
     ) from failure
+
+
+def _compile_cut(core: Any, card: Card, folder: Path, cut: Cut, device: str, hints: dict[str, str]) -> Any:  # noqa: ANN401
+    try:
+        network = cut(load_openvino(), core.read_model(folder / NETWORK))
+        return core.compile_model(network, device, hints)
+    except RuntimeError as error:
+        raise ModelError(f"OpenVINO cannot cut the model {card.name}: {reason(error)}.") from error
 
 
 def _cache_folder(card: Card) -> str:

@@ -64,7 +64,8 @@ def build_unfrozen(trunk: Path, blocks: int, start: Start) -> Network:
     whole = build_model(load_tensors(trunk / TENSORS))
     places = [place for place, layer in enumerate(whole.layers) if layer.name.endswith("_out")]
     last = next(place for place in places if whole.layers[place].name == LAST)
-    first = places[places.index(last) - blocks] + 1
+    before = places.index(last) - blocks
+    first = places[before] + 1 if before >= 0 else 0
     for place, layer in enumerate(whole.layers):
         layer.trainable = first <= place <= last and isinstance(layer, layers.Conv2D)
     picture = keras.Input((*RESNET50.size, 3))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from types import FrameType
 from typing import Any
 
 import keras
@@ -20,11 +23,13 @@ from facesearch.siamese.sampling import Batch, Sampler
 
 # What a batch's faces look like to the network: float32, the first axis being the faces.
 Inputs = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
-# The accuracy and the AUC of vectors.
-Validate = Callable[[Callable[[NDArray[np.float32]], NDArray[np.float32]]], tuple[float, float]]
+# The vectors of views of photos.
+Embed = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
+# The accuracy and the AUC of a network.
+Validate = Callable[[Embed], tuple[float, float]]
 
 # Faces in one call where nothing is learned.
-FORWARD = 256
+FORWARD = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,7 @@ class Trainer:
     ) -> None:
         self._network, self._lesson, self._sampler = network, lesson, sampler
         self._inputs, self._notify = inputs, notify
+        self._interrupts = _Interrupts()
         self._optimizer = keras.optimizers.Adam(lesson.rate)
         self._optimizer.build(network.trainable_variables)
         loss, margin = LOSSES[lesson.loss]
@@ -102,9 +108,11 @@ class Trainer:
         if not state.epochs:
             on_epoch(state)
         try:
-            while not self._enough(state):
-                self._epoch(state, validate)
-                on_epoch(state)
+            with self._interrupts:
+                while not self._enough(state):
+                    self._epoch(state, validate)
+                    on_epoch(state)
+                    self._interrupts.heed()
         except KeyboardInterrupt:
             if not state.epochs:
                 raise  # nothing was learned
@@ -120,9 +128,16 @@ class Trainer:
         self._network.set_weights(state.best)
         return state
 
-    def embed(self, faces: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Give the vectors of faces, (n, dim) float32."""
-        parts = [self._vectors(faces[at : at + FORWARD]).numpy() for at in range(0, len(faces), FORWARD)]
+    def embed(self, photo: NDArray[np.int64], view: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Give the vectors of views of photos, (n, dim) float32; only some faces are in memory at once.
+
+        Raises:
+            TrainingError: They are no numbers.
+        """
+        parts = [
+            self._vectors(self._inputs(photo[at : at + FORWARD], view[at : at + FORWARD])).numpy()
+            for at in range(0, len(photo), FORWARD)
+        ]
         vectors = np.concatenate(parts)
         if not np.isfinite(vectors).all():
             raise _NoNumber  # of weights that are too large, though they are numbers
@@ -175,10 +190,13 @@ class Trainer:
         """Learn from an epoch's batches; give the mean loss. Where memory is short, with smaller batches."""
         while True:
             try:
-                losses = [float(self._step(faces, person)) for faces, person in self._feed(number)]
-            except tf.errors.ResourceExhaustedError:
+                losses = [self._learned(faces, person) for faces, person in self._feed(number)]
+            except tf.errors.ResourceExhaustedError as error:
                 if self._sampler.batch < 4 * self._sampler.faces:
-                    raise
+                    raise TrainingError(
+                        f"Memory is short even for batches of {self._sampler.batch} faces.",
+                        "Close other programs, or take a smaller --unfreeze.",
+                    ) from error
                 self._sampler = replace(self._sampler, batch=self._sampler.batch // 2)
                 self._notify(f"Memory is short: batches have {self._sampler.batch} faces from here on.")
                 continue
@@ -186,6 +204,10 @@ class Trainer:
             if not math.isfinite(loss):
                 raise _NoNumber
             return loss
+
+    def _learned(self, faces: Any, person: Any) -> float:  # noqa: ANN401
+        self._interrupts.heed()
+        return float(self._step(faces, person))
 
     def _feed(self, number: int) -> Any:  # noqa: ANN401 (a tf.data.Dataset)
         """Give an epoch's batches, made in other threads while the network learns."""
@@ -210,8 +232,45 @@ class Trainer:
         return loss
 
 
-class _NoNumber(Exception):
-    """The loss is NaN or infinite."""
+class _NoNumber(TrainingError):
+    """The loss, or a vector, is NaN or infinite."""
+
+    def __init__(self) -> None:
+        super().__init__("What the network gives is no number.", "Choose a smaller --rate or another --loss.")
+
+
+class _Interrupts:
+    """Holds Ctrl-C back to where a step is whole: TensorFlow's own code may swallow it half-way.
+
+    A second one is not held back. Outside the main thread nothing is.
+    """
+
+    def __init__(self) -> None:
+        self._held = False
+
+    def heed(self) -> None:
+        """Be interrupted, if there was a Ctrl-C.
+
+        Raises:
+            KeyboardInterrupt: There was.
+        """
+        if self._held:
+            self._held = False
+            raise KeyboardInterrupt
+
+    def __enter__(self) -> None:
+        self._before = None
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._hold)
+
+    def __exit__(self, *about: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _hold(self, number: int, frame: FrameType | None) -> None:
+        if self._held:
+            raise KeyboardInterrupt
+        self._held = True
 
 
 def _as_tuple(batch: Batch) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:

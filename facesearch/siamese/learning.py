@@ -23,7 +23,7 @@ from facesearch.siamese.warps import SLIGHT, STRONG
 from facesearch.siamese.wish import CNN, IDENTITY, LEAST_BATCHES, LOOKS, Wish
 
 if TYPE_CHECKING:
-    from facesearch.siamese.keras_training import Trainer
+    from facesearch.siamese.keras_training import Embed, Trainer
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +138,9 @@ class Learned:
     def run(self, run: Run, state: State | None, on_epoch: Callable[[State], None]) -> State:
         """Train."""
         photo, view, person = self.items(self.split.validation)
-        inputs = self.material.inputs(photo, view)
 
-        def measured(embed: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> tuple[float, float]:
-            return validate(embed(inputs), person)
+        def measured(embed: Embed) -> tuple[float, float]:
+            return validate(embed(photo, view), person)
 
         def each(state: State) -> None:
             run.keep(state)
@@ -158,7 +157,7 @@ class Learned:
     def vectors(self, people: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
         """Give the vectors of what people are tested on, and whose they are."""
         photo, view, person = self.items(people)
-        return self.trainer.embed(self.material.inputs(photo, view)), person
+        return self.trainer.embed(photo, view), person
 
 
 def _start(head: Vectors, faces: Faces, split: Split, base: Card) -> Start:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import struct
 import zipfile
 import zlib
@@ -36,6 +37,8 @@ STATE = "state.npz"
 CURVES = "curves.png"
 REPORT = "report.json"
 MODEL = "model"
+# What every run's configuration holds.
+_OWN = {"format", "base_digest", "photos"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +101,15 @@ class Run:
         """Write down what was asked; what a run of the same folder left is removed.
 
         Raises:
+            TrainingError: The folder holds files of these names that no run left.
             StorageError: The folder cannot be written.
         """
         with self._writing():
+            self._check_own()
             self.folder.mkdir(parents=True, exist_ok=True)
             for name in (STATE, *HISTORY, CURVES, REPORT):
                 (self.folder / name).unlink(missing_ok=True)
+            shutil.rmtree(self.folder / MODEL, ignore_errors=True)
             self._write(CONFIG, json.dumps(config, indent=2) + "\n")
 
     def resume(self, config: Mapping[str, Any]) -> State:
@@ -166,12 +172,28 @@ class Run:
             kept = Card.from_json((self.folder / MODEL / CARD).read_bytes())
         except (OSError, ModelBroken):
             return False
-        return kept == card
+        # The user may have calibrated it since.
+        return (kept.name, kept.digest) == (card.name, card.digest)
 
     def report(self, figures: Mapping[str, Any]) -> None:
         """Write the figures on held-out people."""
         with self._writing():
             self._write(REPORT, json.dumps(figures, indent=2) + "\n")
+
+    def _check_own(self) -> None:
+        """See that what would be removed is a run's."""
+        names = (CONFIG, STATE, *HISTORY, CURVES, REPORT, MODEL)
+        if not any((self.folder / name).exists() for name in names):
+            return
+        try:
+            held = json.loads((self.folder / CONFIG).read_bytes())
+        except (OSError, ValueError):
+            held = None
+        if not isinstance(held, dict) or not held.keys() >= _OWN:
+            raise TrainingError(
+                f"The folder {os.fspath(self.folder)!r} holds files that are not a run's and would be lost.",
+                "Name an empty or a new folder with --run.",
+            )
 
     def _write(self, name: str, text: str) -> None:
         beside = self.folder / f"{name}.new"

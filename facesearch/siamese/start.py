@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from facesearch.errors import DatasetError
+
 # Components beyond these hold nothing that helps with LFW's faces.
 COMPONENTS = 300
 # Of the largest variance: what is less is rounding's.
@@ -51,12 +53,17 @@ def find_start(
         whitening: 0 leaves principal components as large as they are, 1 makes all of them equally large.
         within: 0 leaves the directions in which photos of one person differ as they are, 1 makes those
             differences as large in one direction as in another.
+
+    Raises:
+        DatasetError: The vectors are all the same.
     """
     flat = unit(vectors).astype(np.float64)
     mean = flat.mean(axis=0)
     centred = flat - mean
     count = min(COMPONENTS, len(centred) - 1, centred.shape[1])
     variances, axes = _principal(centred, count)
+    if not len(variances):
+        raise DatasetError("All faces look the same.", "Bring photos of people that differ.")
     projection = axes * variances ** (-whitening / 2)
     if within:
         projection = projection @ _evened(centred @ projection, person, within)
@@ -81,7 +88,7 @@ def _principal(centred: NDArray[np.float64], count: int) -> tuple[NDArray[np.flo
 
 def _varying(variances: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Tell which axes hold more than rounding: made large, that would be all that is seen."""
-    return np.asarray(variances > DEAD * variances[0], np.bool_)
+    return np.asarray(variances > max(DEAD * variances[0], 1e-12), np.bool_)
 
 
 def _evened(projected: NDArray[np.float64], person: NDArray[np.int32], within: float) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ from platformdirs import user_data_dir
 
 from facesearch.detect import DETECTORS
 from facesearch.embed import MODELS, card_of, fetch_model
-from facesearch.errors import ModelError
+from facesearch.errors import ModelBroken, ModelError
 from facesearch.evaluate.fitting import fit_calibration
 from facesearch.models.card import SLASH, Card, check_name
 from facesearch.models.store import ModelStore, Notify
@@ -43,6 +43,9 @@ from facesearch.siamese.wish import (
     Wish,
     settled,
 )
+
+# How the source of a trained model's card begins.
+SOURCE = "facesearch train"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +116,22 @@ def train(
         FacesearchError: The photos, the base, the run or the disk are not as they have to be.
         KeyboardInterrupt: Ctrl-C before the training itself; during it, it ends the training.
     """
-    force = force or (resume and store.installed(wish.name) and run.made(store.card(wish.name)))
-    _check_name(wish.name, store, force=force)
+    _check_name(wish.name)
+    replaced = force or (resume and _came_of(run, wish.name, store))
+    if store.installed(wish.name) and not replaced:
+        raise ModelError(
+            f"There is a model {wish.name} already.", "Take another --name, or replace it with --force."
+        )
     _check_unfreeze(wish)
     people = (singles_in if wish.single else people_in)(wish.folder)
     base = CNN_CARD if wish.base == CNN else _base_card(wish.base, store, looking.notify)
     if wish.whole:
         base = replace(base, detector="whole", margin=0.0, landmarks=False)
+    if base.source.startswith(SOURCE):
+        looking.notify(
+            f"The base {base.name} was trained on people itself: if some of them are held out here, the "
+            "figures are too good."
+        )
     wish = settled(wish, _defaults(wish, base))
     faces = Faces.found(people, wish, base, store, looking)
     split = split_people(
@@ -135,7 +147,7 @@ def train(
     with on_device(device):
         learned = Learned(wish, base, faces, split, store, looking)
         state = learned.run(run, state, on_epoch)
-        return _finish(wish, base, people, faces, split, learned, state, run, store, force)
+        return _finish(wish, base, people, faces, split, learned, state, run, store, replaced)
 
 
 def _defaults(wish: Wish, base: Card) -> Defaults:
@@ -154,16 +166,20 @@ def _check_unfreeze(wish: Wish) -> None:
         )
 
 
-def _check_name(name: str, store: ModelStore, *, force: bool) -> None:
+def _check_name(name: str) -> None:
     check_name(name)
     if name in (*MODELS, *DETECTORS, CNN) or name.startswith("keras/"):
         raise ModelError(
             f"The name {name} is taken by a model that comes with facesearch.", "Take another --name."
         )
-    if store.installed(name) and not force:
-        raise ModelError(
-            f"There is a model {name} already.", "Take another --name, or replace it with --force."
-        )
+
+
+def _came_of(run: Run, name: str, store: ModelStore) -> bool:
+    """Tell whether the model of a name came out of a run: to go on with it replaces its own."""
+    try:
+        return store.installed(name) and run.made(store.card(name))
+    except ModelBroken:
+        return False
 
 
 def _base_card(name: str, store: ModelStore, notify: Notify) -> Card:
@@ -202,9 +218,9 @@ def _finish(
         mean=(0.0, 0.0, 0.0),
         scale=(1.0, 1.0, 1.0),
         measured_on=_measured_on(wish, people, faces, split, figures[0]),
-        source=f"facesearch train --base {wish.base} --loss {wish.loss} --seed {wish.seed}",
+        source=f"{SOURCE} --base {wish.base} --loss {wish.loss} --seed {wish.seed}",
         licence="yours" if wish.base == CNN else f"yours; the base's: {base.licence}",
-        digest=_digest(base, learned.network.get_weights()),
+        digest=_digest(base, learned),
         files={},
     )
     stored = store.install(wish.name, _builder(wish, base, card, learned, store), replace_it=force)
@@ -256,10 +272,15 @@ def _start_figures(learned: Learned) -> Figures | None:
 def _builder(wish: Wish, base: Card, card: Card, learned: Learned, store: ModelStore) -> Build:
     if learned.start is None or wish.unfreeze:
         return network_on_pixels(learned.network, card)
+    return head_on_trunk(store.path(wish.base), base, Head(*_head(learned), LENGTH), card)
+
+
+def _head(learned: Learned) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Give weights and bias of start and matrix in one."""
+    assert learned.start is not None
     (matrix,) = learned.network.get_layer("matrix").get_weights()
     weights = learned.start.projection @ matrix
-    head = Head(weights, -(learned.start.mean @ weights), LENGTH)
-    return head_on_trunk(store.path(wish.base), base, head, card)
+    return weights, -(learned.start.mean @ weights)
 
 
 def _config(wish: Wish, base: Card, people: People) -> dict[str, Any]:
@@ -288,8 +309,11 @@ def _measured_on(wish: Wish, people: People, faces: Faces, split: Split, figures
     )
 
 
-def _digest(base: Card, weights: list[NDArray[np.float32]]) -> str:
-    state = hashlib.sha256(json.dumps([base.name, base.digest]).encode())
-    for array in weights:
+def _digest(base: Card, learned: Learned) -> str:
+    """Give a digest of all that makes vectors: an index and the kept vectors of photos go by it."""
+    made_by = [base.name, base.digest, base.size, base.margin, base.detector, base.landmarks]
+    state = hashlib.sha256(json.dumps(made_by).encode())
+    in_head_alone = learned.start is not None and learned.faces.pixels is None
+    for array in _head(learned) if in_head_alone else learned.network.get_weights():
         state.update(np.ascontiguousarray(array, "<f4").data)
     return f"trained-sha256:{state.hexdigest()}"

@@ -74,12 +74,14 @@ def width(folder: Path, card: Card) -> int:
 def _map(model: Any, size: tuple[int, int]) -> Any:  # noqa: ANN401
     """Give the last map, (n, channels, height, width), at a sixteenth of the picture's size."""
     sides = tuple(side // STRIDE for side in size)
+    faces = model.input().partial_shape[0]
     found = None
     for node in model.get_ordered_ops():
         for output in node.outputs():
             shape = output.get_partial_shape()
             if shape.rank.is_dynamic or len(shape) != 4 or any(shape[axis].is_dynamic for axis in (1, 2, 3)):
                 continue
-            if tuple(shape[axis].get_length() for axis in (2, 3)) == sides:
+            # Weights of a convolution have no axis of faces.
+            if shape[0] == faces and tuple(shape[axis].get_length() for axis in (2, 3)) == sides:
                 found = output
     return found if sides[0] >= LEAST_ROWS else None

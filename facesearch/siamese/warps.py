@@ -72,7 +72,8 @@ def chance_of(crop: NDArray[np.uint8], number: int) -> np.random.Generator:
 
 def views(crop: NDArray[np.uint8], count: int, strength: Strength) -> NDArray[np.uint8]:
     """Give a picture and so many warps of it: (1 + count, height, width, 3)."""
-    return np.stack([crop, *(warped(crop, strength, chance_of(crop, number)) for number in range(count))])
+    numbers = range(1, count + 1)
+    return np.stack([crop, *(warped(crop, strength, chance_of(crop, number)) for number in numbers)])
 
 
 def _moved(crop: NDArray[np.uint8], strength: Strength, chance: np.random.Generator) -> NDArray[np.uint8]:

@@ -83,7 +83,7 @@ HEAD = Defaults("contrastive", warps=0, rate=3e-4, epochs=30, batch=288, patienc
 # What knows people already is only to be adjusted.
 ADJUSTED = Defaults("contrastive", warps=0, rate=1e-4, epochs=30, batch=288, patience=10)
 # Through the whole trunk, so that an epoch takes minutes.
-UNFROZEN = Defaults("contrastive", warps=8, rate=2e-5, epochs=8, batch=96, patience=3)
+UNFROZEN = Defaults("contrastive", warps=8, rate=1e-5, epochs=6, batch=96, patience=3)
 # To the end, as the rate falls: what few validation people say of a network at a high rate is chance's.
 SCRATCH = Defaults("supcon", warps=8, rate=2e-3, epochs=20, batch=128, patience=20)
 # In an epoch of a network from scratch, whose warps are new each time; validation costs as much as some.

@@ -14,7 +14,10 @@ import pytest
 from facesearch.errors import StorageError, TrainingError
 from facesearch.siamese.run import CONFIG, HISTORY, STATE, Epoch, Run, State
 
-CONFIG_OF = {"format": 1, "base": "cnn", "margin": None, "seed": 3, "validation": 0.2}
+CONFIG_OF = {
+    **{"format": 1, "base": "cnn", "margin": None, "seed": 3, "validation": 0.2},
+    **{"base_digest": "", "photos": "sha256:0"},
+}
 
 
 def state_of(*areas, seed=0):
@@ -58,6 +61,16 @@ def test_a_later_state_takes_the_place_of_an_earlier_one_and_nothing_is_left_bes
     run.keep(state_of(0.5, 0.6, seed=2))
     assert [epoch.number for epoch in run.resume(CONFIG_OF).history] == [1, 2]
     assert sorted(os.listdir(run.folder)) == sorted([CONFIG, STATE, *HISTORY])
+
+
+@pytest.mark.parametrize("name", ["config.json", "history.csv", "report.json", "model/weights.txt"])
+def test_a_folder_with_files_of_others_is_refused_and_they_stay(tmp_path, name):
+    folder = tmp_path / "mine"
+    (folder / name).parent.mkdir(parents=True)
+    (folder / name).write_text('{"of": "others"}')
+    with pytest.raises(TrainingError, match="holds files that are not a run's"):
+        Run(folder).start(CONFIG_OF)
+    assert (folder / name).read_text() == '{"of": "others"}'
 
 
 def test_the_best_epoch_is_the_last_of_the_largest_area():

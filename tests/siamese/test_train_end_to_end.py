@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -235,6 +236,50 @@ def test_a_run_that_goes_on_does_not_replace_the_model_of_another(teach, store):
     with pytest.raises(ModelError, match="There is a model other already"):
         teach("other", run="a", train_options={"resume": True})
     assert store.verify("other").source.endswith("--seed 1")
+
+
+def test_heads_of_other_people_have_other_digests_though_nothing_was_learned_behind_the_start(teach):
+    first, second = teach("a", run="a", rate=0.9, epochs=1), teach("b", run="b", rate=0.9, epochs=1, seed=3)
+    assert (first.best, second.best) == (0, 0)
+    assert first.card.digest != second.card.digest
+    whole = teach("c", run="c", rate=0.9, epochs=1, whole=False)
+    assert whole.card.digest != first.card.digest
+
+
+def test_a_run_goes_on_though_its_model_was_calibrated_since(teach, store):
+    made = teach(train_options={"on_epoch": stop_at(2)})
+    others = {metric: replace(one, data="others") for metric, one in made.card.calibration.items()}
+    store.calibrate("mine", others)
+    assert teach(train_options={"resume": True}).epochs == 6
+
+
+def test_what_a_new_run_in_the_same_folder_did_not_make_it_does_not_replace(teach, store):
+    before = teach("old", run="r").card
+
+    def interrupted(state):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        teach("other", run="r", seed=5, train_options={"on_epoch": interrupted})
+    with pytest.raises(ModelError, match="There is a model old already"):
+        teach("old", run="r", seed=5, train_options={"resume": True})
+    assert store.verify("old") == before
+
+
+def test_a_base_that_was_trained_on_people_is_said(teach):
+    teach("first", run="a")
+    said = []
+    teach("second", run="b", base="first", train_options={"looking": Looking(said.append)})
+    assert any("The base first was trained on people itself" in sentence for sentence in said)
+
+
+def test_people_who_all_look_the_same_are_said(teach, tmp_path):
+    for person in range(8):
+        (tmp_path / "alike" / f"p{person}").mkdir(parents=True)
+        for number in range(2):
+            cv2.imwrite(str(tmp_path / "alike" / f"p{person}" / f"{number}.png"), drawn_photo(0, 0))
+    with pytest.raises(DatasetError, match="All faces look the same"):
+        teach(folder=tmp_path / "alike")
 
 
 def test_only_resnet50_can_be_unfrozen(teach):

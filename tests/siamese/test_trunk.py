@@ -116,6 +116,18 @@ def test_of_resnet50_it_is_the_last_map_of_the_fourth_stage(model_store, crops):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("blocks", "convolutions"), [(1, 3), (6, 19), (13, 43)])
+def test_as_many_blocks_learn_as_are_asked_for(model_store, blocks, convolutions):
+    from facesearch.siamese.keras_networks import build_unfrozen
+    from facesearch.siamese.start import Start
+
+    start = Start(np.zeros(7168, np.float32), np.eye(7168, 4, dtype=np.float32))
+    network = build_unfrozen(model_store.path("resnet50"), blocks, start)
+    # Kernel and bias of each; 13 are all of them, and the first convolution is before the first block.
+    assert len(network.trainable_variables) - 1 in (2 * convolutions, 2 * convolutions - 2)
+
+
+@pytest.mark.slow
 def test_unfrozen_resnet50_begins_as_its_start_and_only_its_last_blocks_learn(model_store, crops):
     from facesearch.siamese.keras_networks import build_unfrozen
     from facesearch.siamese.start import find_start, unit

@@ -32,7 +32,7 @@ class FacePair:
         a: The place of the one among the references, from 0.
         b: That of the other, above a.
         distance: By the comparison's metric; smaller is nearer.
-        similarity: 1 - cosine distance; None where the metric is another.
+        similarity: 1 - cosine distance, whatever the metric.
         probability: That both are one person; None where the model is not calibrated for the metric.
         verdict: What the threshold says of them; None where there is none.
     """
@@ -40,7 +40,7 @@ class FacePair:
     a: int
     b: int
     distance: float
-    similarity: float | None
+    similarity: float
     probability: float | None
     verdict: str | None
 
@@ -54,6 +54,7 @@ class Comparison:
         problems: Photos that gave no face, with the reason.
         metric: Which distance.
         distances: (n, n) float64, exact; symmetric, 0 from each face to itself.
+        similarities: (n, n) float64, 1 - cosine distance, whatever the metric.
         calibration: What the model's distances say about persons; None where that was not measured.
         identity: Whether the model was taught who people are; else its verdicts are about looks.
     """
@@ -62,13 +63,9 @@ class Comparison:
     problems: tuple[tuple[str, PhotoError], ...]
     metric: Metric
     distances: NDArray[np.float64]
+    similarities: NDArray[np.float64]
     calibration: Calibration | None
     identity: bool
-
-    @property
-    def similarities(self) -> NDArray[np.float64] | None:
-        """Give 1 - cosine distance, (n, n) float64; None where the metric is another."""
-        return 1.0 - self.distances if self.metric == "cosine" else None
 
     @cached_property
     def probabilities(self) -> NDArray[np.float64] | None:
@@ -86,7 +83,7 @@ class Comparison:
     def pair(self, a: int, b: int) -> FacePair:
         """Give what there is to say of two faces, by their places."""
         distance = float(self.distances[a, b])
-        similarity = 1.0 - distance if self.metric == "cosine" else None
+        similarity = float(self.similarities[a, b])
         if self.calibration is None:
             return FacePair(a, b, distance, similarity, None, None)
         near, far = (SAME, DIFFERENT) if self.identity else (ALIKE, UNLIKE)
@@ -143,11 +140,14 @@ def compare(
     meta = make_meta(card, Looking(rotations=rotations), None)
     pipeline = model.pipeline(meta, few=len(photos) <= model.runtime.batch, whole=whole)
     found, problems = find_references(pipeline, [os.path.abspath(one) for one in photos], face, on_photo)
+    vectors = [one.vector for one in found]
+    apart = _distances(vectors, metric)
     return Comparison(
         tuple(found),
         tuple(problems),
         metric,
-        _distances([one.vector for one in found], metric),
+        apart,
+        1.0 - (apart if metric == "cosine" else _distances(vectors, "cosine")),
         # Where the model wants aligned faces, a picture taken whole is not what was measured.
         None if whole and card.landmarks else card.calibration.get(metric),
         card.identity,

@@ -57,9 +57,9 @@ MANY = 20
 def command(photos: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 (click's options by name)
     """Say how similar the faces of two photos are; of more photos, each with each.
 
-    The largest face of each photo is taken. The smaller a distance, the nearer; similarity is 1 - cosine
-    distance. Where the model was measured on labelled pairs of faces, there is a probability that both are
-    one person's, given that this is as likely beforehand as not, and a verdict by the threshold.
+    The largest face of each photo is taken. The smaller a distance (dissimilarity), the nearer; similarity is
+    1 - cosine distance. Where the model was measured on labelled pairs of faces, there is a probability that
+    both are one person's, given that this is as likely beforehand as not, and a verdict by the threshold.
 
     Who a face is, only a model can tell that was taught to: sface was. resnet50 says how alike two
     pictures of faces look.

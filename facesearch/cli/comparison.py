@@ -44,7 +44,7 @@ def _two_faces(comparison: Comparison, model: str) -> Iterator[str]:
     pair = comparison.pair(0, 1)
     lines = [(letter, _photo(one)) for letter, one in zip("AB", comparison.references, strict=True)]
     lines.append(("distance", f"{_distance(comparison, pair.distance)}  ({comparison.metric})"))
-    if pair.similarity is not None:
+    if math.isfinite(pair.similarity):
         lines.append(("similarity", f"{pair.similarity:.4f}"))
     if pair.probability is not None:
         given = "that both are one person, where this is as likely beforehand as not"
@@ -136,7 +136,7 @@ def as_csv(comparison: Comparison) -> Iterator[str]:
     for pair in comparison.pairs():
         a, b = comparison.references[pair.a], comparison.references[pair.b]
         known = [
-            "" if figure is None else f"{figure:.6f}"
+            "" if figure is None or not math.isfinite(figure) else f"{figure:.6f}"
             for figure in (pair.distance, pair.similarity, pair.probability)
         ]
         yield csv_line((a.path, b.path, a.face, b.face, *known, pair.verdict or ""))

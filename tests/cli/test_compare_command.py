@@ -120,7 +120,9 @@ def test_a_measured_model_of_looks_speaks_of_looks(compare):
 def test_another_metric_than_was_measured(compare):
     told = figures(compare(OBAMA, HIM, "--metric", "euclidean"))
     assert float(told["distance"].removesuffix("  (euclidean)")) > 2
-    assert not told.keys() & {"similarity", "probability", "threshold"}
+    cosine = figures(compare(OBAMA, HIM))
+    assert told["similarity"] == cosine["similarity"]
+    assert not told.keys() & {"probability", "threshold"}
     assert told["verdict"].endswith("by euclidean distance")
 
 
@@ -226,7 +228,8 @@ def test_csv_is_one_record_a_pair(compare):
         assert float(row["probability"]) == pytest.approx(MEASURED.probability(distance), abs=1e-4)
     assert [row["verdict"] for row in rows] == ["same person", "different people", "different people"]
     (row,) = records(compare(OBAMA, HIM, "--format", "csv", "--metric", "euclidean"))
-    assert (row["similarity"], row["probability"], row["verdict"]) == ("", "", "")
+    assert float(row["similarity"]) == pytest.approx(float(rows[0]["similarity"]), abs=1e-6)
+    assert (row["probability"], row["verdict"]) == ("", "")
 
 
 def test_json_has_all_of_it(compare):

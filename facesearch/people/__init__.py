@@ -1,0 +1,1 @@
+"""People: the faces of an index in groups, one for each person."""

@@ -1,0 +1,112 @@
+"""Groups are those of scipy's average linkage where that is asked for, and known people stay who they are."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import pdist
+
+from facesearch.people import grouping
+from facesearch.people.grouping import ALONE, group_faces
+
+EXAMPLES = settings(max_examples=40, deadline=None)
+
+
+def faces_of(people, each, *, spread=0.5, dim=32, seed=0):
+    """Give vectors of people, mixed and of any length, around one direction each, and whose they are."""
+    rng = np.random.default_rng(seed)
+    middles = rng.normal(size=(people, dim)) / np.sqrt(dim)
+    person = rng.permutation(np.repeat(np.arange(people), each))
+    vectors = middles[person] + spread * rng.normal(size=(len(person), dim)) / np.sqrt(dim)
+    return (vectors * rng.uniform(0.5, 20, (len(person), 1))).astype(np.float32), person
+
+
+def same_partition(one, other):
+    return len(np.unique(np.stack([one, other]), axis=1).T) == len(np.unique(one)) == len(np.unique(other))
+
+
+@EXAMPLES
+@given(
+    people=st.integers(1, 12),
+    each=st.integers(1, 6),
+    spread=st.sampled_from([0.3, 0.8, 1.5]),
+    within=st.sampled_from([0.2, 0.5, 0.8]),
+    seed=st.integers(0, 10_000),
+)
+def test_without_centring_it_is_average_linkage(people, each, spread, within, seed):
+    vectors, _ = faces_of(people, each, spread=spread, seed=seed)
+    found = group_faces(vectors, within=within, centring=0.0)
+    if len(vectors) == 1:
+        assert found.tolist() == [0]
+        return
+    flat = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    tree = linkage(pdist(flat.astype(np.float64), "cosine"), "average")
+    # A join at the very limit may fall on either side of it.
+    if np.abs(tree[:, 2] - within).min() > 1e-5:
+        assert same_partition(found, fcluster(tree, within, "distance"))
+
+
+@pytest.mark.parametrize("centring", [0.0, 0.85, 1.0])
+def test_people_who_are_far_apart_are_found_and_numbered_by_their_first_faces(centring):
+    vectors, person = faces_of(20, 7, spread=0.4, dim=64)
+    found = group_faces(vectors, within=0.5, centring=centring)
+    assert same_partition(found, person)
+    firsts = [int(np.flatnonzero(found == number)[0]) for number in range(20)]
+    assert firsts == sorted(firsts)
+
+
+def test_a_block_at_a_time_gives_the_same(monkeypatch):
+    vectors, _ = faces_of(30, 5, spread=0.8)
+    at_once = group_faces(vectors, within=0.6)
+    monkeypatch.setattr(grouping, "BLOCK", 7)
+    np.testing.assert_array_equal(group_faces(vectors, within=0.6), at_once)
+
+
+def test_grainy_copies_of_faces_fall_apart_by_average_linkage_and_stay_together_here():
+    vectors, person = faces_of(10, 4, spread=0.75, dim=256)
+    rng = np.random.default_rng(1)
+    flat = np.repeat(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), 12, axis=0)
+    grainy = (flat + 0.5 * rng.normal(size=flat.shape) / 16).astype(np.float32)
+    person = np.repeat(person, 12)
+    assert same_partition(group_faces(grainy, within=0.45), person)
+    assert len(np.unique(group_faces(grainy, within=0.45, centring=0.0))) > 10
+
+
+def test_new_faces_join_the_people_they_belong_to_and_known_ones_keep_their_numbers():
+    vectors, person = faces_of(12, 6, spread=0.4, dim=64)
+    known = np.where((np.arange(len(person)) % 3 > 0) & (person < 8), 100 + person, ALONE)
+    found = group_faces(vectors, within=0.5, known=known)
+    for one in range(8):
+        assert set(found[person == one]) == {100 + one}
+    assert set(found[person >= 8]) == {108, 109, 110, 111}
+    assert same_partition(found, person)
+
+
+def test_known_people_are_never_joined_however_near_and_never_taken_apart_however_far():
+    one, other = np.eye(2, 8, dtype=np.float32)
+    vectors = np.stack([one, one, one, other, -one])
+    known = np.array([3, 5, ALONE, 3, 5])
+    found = group_faces(vectors, within=0.5, known=known)
+    assert found[[0, 1, 3, 4]].tolist() == [3, 5, 3, 5]
+
+
+def test_the_same_faces_again_change_nothing():
+    vectors, _ = faces_of(15, 4, spread=0.9)
+    found = group_faces(vectors, within=0.6)
+    np.testing.assert_array_equal(group_faces(vectors, within=0.6, known=found), found)
+
+
+def test_copies_that_are_equally_near_end_in_one_group():
+    vectors = np.tile(np.arange(1, 9, dtype=np.float32), (50, 1))
+    np.testing.assert_array_equal(group_faces(vectors, within=0.1), np.zeros(50))
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_no_face_and_one_face(count):
+    assert group_faces(np.ones((count, 8), np.float32), within=0.5).tolist() == [0] * count
+
+
+def test_a_vector_without_length_is_in_a_group_of_its_own():
+    vectors = np.stack([np.zeros(4), np.ones(4), np.ones(4)]).astype(np.float32)
+    assert group_faces(vectors, within=0.5).tolist() == [0, 1, 1]

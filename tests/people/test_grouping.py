@@ -60,6 +60,7 @@ def test_a_block_at_a_time_gives_the_same(monkeypatch):
     vectors, _ = faces_of(30, 5, spread=0.8)
     at_once = group_faces(vectors, within=0.6)
     monkeypatch.setattr(grouping, "BLOCK", 7)
+    monkeypatch.setattr(grouping, "TILE", 11)
     np.testing.assert_array_equal(group_faces(vectors, within=0.6), at_once)
 
 

@@ -17,11 +17,11 @@ from facesearch.embed.resnet50 import CARD as RESNET50
 from facesearch.models.card import TENSORS
 from facesearch.models.tensors import load_tensors
 from facesearch.siamese.start import Start
+from facesearch.siamese.wish import LENGTH
 
 # Keras has no types.
 Network = Any
 
-LENGTH = 2.0
 # The last map at a sixteenth of the picture's size.
 LAST = "conv4_block6_out"
 FILTERS = (16, 32, 64, 128)

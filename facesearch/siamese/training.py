@@ -22,15 +22,15 @@ from facesearch.errors import ModelBroken, ModelError
 from facesearch.evaluate.fitting import fit_calibration
 from facesearch.models.card import SLASH, Card, check_name
 from facesearch.models.store import ModelStore, Notify
+from facesearch.siamese.baselines import baselines, start_figures
 from facesearch.siamese.curves import draw_curves
 from facesearch.siamese.features import UNTOLD, Looking
-from facesearch.siamese.figures import Figures, discriminant, measure, pairs_of, pixel_vectors
+from facesearch.siamese.figures import Figures, measure, pairs_of
 from facesearch.siamese.learning import Faces, Learned
 from facesearch.siamese.material import People, people_in, singles_in
 from facesearch.siamese.network_file import Build, Head, head_on_trunk, network_on_pixels
 from facesearch.siamese.run import CURVES, MODEL, Run, State
 from facesearch.siamese.split import Split, split_people
-from facesearch.siamese.start import unit
 from facesearch.siamese.wish import (
     ADJUSTED,
     CNN,
@@ -203,7 +203,7 @@ def _finish(
         for metric in ("cosine", "euclidean")
     }
     tested, person = learned.vectors(split.test)
-    figures = (measure(wish.name, tested, person, "euclidean"), *_baselines(base, learned))
+    figures = (measure(wish.name, tested, person, "euclidean"), *baselines(base, learned))
     pairs = pairs_of(tested, person, "euclidean")
     right = (pairs.distance <= calibration["euclidean"].threshold) == pairs.same
     at_threshold = float(pairs.weight @ right)
@@ -232,7 +232,7 @@ def _finish(
         str(wish.loss),
         os.fspath(run.folder),
         figures,
-        _start_figures(learned),
+        start_figures(learned),
         at_threshold,
         split,
         len(faces.person),
@@ -242,31 +242,6 @@ def _finish(
         state.best_epoch.number,
         people.remarks,
     )
-
-
-def _baselines(base: Card, learned: Learned) -> list[Figures]:
-    """Measure what training has to beat, on the same faces."""
-    photo, view, person = learned.items(learned.split.test)
-    if learned.start is None or learned.faces.features is None:
-        crops = learned.material.inputs(photo, view).astype(np.uint8)
-        return [measure("16x16 grey pixels", pixel_vectors(crops), person, "cosine")]
-    features = learned.faces.features
-    plain = features.plain.inputs(photo, view)
-    found = [measure(f"{base.name} alone", plain, person, base.metric)]
-    learned_from = np.flatnonzero(np.isin(learned.faces.person, learned.split.train))
-    vectors = features.plain.views[learned_from, 0]
-    discriminated = discriminant(vectors, learned.faces.person[learned_from], plain)
-    if discriminated is not None:
-        found.append(measure("linear discriminant", discriminated, person, "cosine"))
-    return found
-
-
-def _start_figures(learned: Learned) -> Figures | None:
-    if learned.start is None or learned.faces.features is None:
-        return None
-    photo, view, person = learned.items(learned.split.test)
-    started = unit(learned.start.apply(learned.faces.features.head.inputs(photo, view)))
-    return measure("its start (closed form)", started, person, "euclidean")
 
 
 def _builder(wish: Wish, base: Card, card: Card, learned: Learned, store: ModelStore) -> Build:

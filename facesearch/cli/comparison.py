@@ -136,8 +136,8 @@ def as_csv(comparison: Comparison) -> Iterator[str]:
     for pair in comparison.pairs():
         a, b = comparison.references[pair.a], comparison.references[pair.b]
         known = [
-            "" if figure is None or not math.isfinite(figure) else f"{figure:.6f}"
-            for figure in (pair.distance, pair.similarity, pair.probability)
+            "" if figure is None else f"{figure:.6f}"
+            for figure in map(_finite, (pair.distance, pair.similarity, pair.probability))
         ]
         yield csv_line((a.path, b.path, a.face, b.face, *known, pair.verdict or ""))
 

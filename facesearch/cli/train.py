@@ -124,7 +124,7 @@ def command(folder: str, **options: Any) -> None:  # noqa: ANN401 (click's optio
     """  # noqa: D301
     from facesearch.cli.training_report import as_dict
     from facesearch.models.store import ModelStore, silent
-    from facesearch.siamese.features import Looking
+    from facesearch.siamese.features import Listener
     from facesearch.siamese.run import Run
     from facesearch.siamese.training import default_run, train
     from facesearch.siamese.wish import Wish
@@ -142,7 +142,7 @@ def command(folder: str, **options: Any) -> None:  # noqa: ANN401 (click's optio
             resume=resume,
             force=force,
             device=device,
-            looking=Looking(silent if quiet else _say, progress.start, progress.photo),
+            listener=Listener(silent if quiet else _say, progress.start, progress.photo),
             on_epoch=_say_nothing if quiet else _say_epoch,
         )
     run.report(as_dict(wish, result))

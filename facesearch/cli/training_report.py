@@ -56,10 +56,7 @@ def as_table(wish: Wish, result: Result) -> str:
         f"{len(split.test)} people who were held out, {pairs:,} pairs, both kinds weighing the same",
         "",
         f"{'':26}accuracy                  AUC     EER     rank-1",
-        *(
-            _row(figures)
-            for figures in (trained, *([result.start] if result.start else []), *result.figures[1:])
-        ),
+        *(_row(figures) for figures in (trained, result.start, *result.figures[1:]) if figures),
         "",
         f"With the threshold of the {len(split.validation)} validation people, "
         f"{result.card.calibration['euclidean'].threshold:.3f}, {100 * result.at_threshold:.1f} % are right.",

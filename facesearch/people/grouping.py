@@ -129,7 +129,7 @@ def _join(groups: _Groups, within: float) -> Numbers:
     became = np.arange(len(groups.number))
     changed = np.arange(len(groups.number))
     near, similarity = np.zeros(len(changed), np.int64), np.zeros(len(changed), np.float32)
-    while len(groups.number) > 1:
+    while len(changed):
         near[changed], similarity[changed] = groups.nearest(changed)
         first, second = _mutual(near, similarity, 1.0 - within)
         if not len(first):
@@ -148,8 +148,6 @@ def _join(groups: _Groups, within: float) -> Numbers:
         near, similarity = places[near[kept]], similarity[kept]
         changed = np.flatnonzero(looks[kept])
         groups = groups.take(kept)
-        if not len(changed):
-            break
     return _roots(became)
 
 

@@ -32,7 +32,7 @@ _MAKING = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Looking:
+class Listener:
     """Who is told of the looking at photos.
 
     Attributes:
@@ -46,7 +46,7 @@ class Looking:
     on_photo: Callable[[PhotoFaces], None] = lambda photo: None
 
 
-UNTOLD = Looking()
+NOBODY = Listener()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Source:
 
 
 def find_features(
-    folder: str, paths: Sequence[str], source: Source, store: ModelStore, looking: Looking
+    folder: str, paths: Sequence[str], source: Source, store: ModelStore, listener: Listener
 ) -> Found:
     """Make a trunk's vectors and a head's features of photos that were not made before; others are kept.
 
@@ -90,7 +90,7 @@ def find_features(
         paths: The photos, absolute.
         source: How they are made.
         store: Where the networks lie.
-        looking: Who is told.
+        listener: Who is told.
 
     Returns:
         In each view the trunk's vector and, behind it, what `trunk.features` gives.
@@ -113,7 +113,7 @@ def find_features(
             streams=os.cpu_count() or 1,
             cut=beside_vectors(card),
         )
-        return _pipeline(_Views(trunk, source, dim), store, looking.notify)
+        return _pipeline(_Views(trunk, source, dim), store, listener.notify)
 
     bring_up_to_date(
         cache,
@@ -122,14 +122,14 @@ def find_features(
             meta,
             wanted,
             pipeline,
-            on_plan=lambda plan: looking.on_start(len(plan.new)),
-            on_photo=looking.on_photo,
+            on_plan=lambda plan: listener.on_start(len(plan.new)),
+            on_photo=listener.on_photo,
         ),
     )
     return _gathered(open_index(cache), paths, source)
 
 
-def find_crops(paths: Sequence[str], card: Card, store: ModelStore, looking: Looking) -> Found:
+def find_crops(paths: Sequence[str], card: Card, store: ModelStore, listener: Listener) -> Found:
     """Cut the face out of each photo, as a card says.
 
     They are not kept: that takes longer than to look again, where the network is a small one.
@@ -141,10 +141,10 @@ def find_crops(paths: Sequence[str], card: Card, store: ModelStore, looking: Loo
     crops = np.zeros((len(paths), *card.size, 3), np.uint8)
     readable = np.zeros(len(paths), np.bool_)
     whole = 0
-    looking.on_start(len(paths))
-    photos = _pipeline(_Pixels(card), store, looking.notify).run(paths)
+    listener.on_start(len(paths))
+    photos = _pipeline(_Pixels(card), store, listener.notify).run(paths)
     for place, photo in enumerate(photos):
-        looking.on_photo(photo)
+        listener.on_photo(photo)
         if photo.vectors is None or not len(photo.vectors):
             continue
         readable[place] = True

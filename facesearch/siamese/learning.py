@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from facesearch.errors import DatasetError
 from facesearch.models.card import Card
 from facesearch.models.store import ModelStore
-from facesearch.siamese.features import Looking, Source, find_crops, find_features
+from facesearch.siamese.features import Listener, Source, find_crops, find_features
 from facesearch.siamese.figures import validate
 from facesearch.siamese.material import People, Pixels, Vectors, items
 from facesearch.siamese.run import Run, State
@@ -58,16 +58,16 @@ class Faces:
     unreadable: tuple[str, ...]
 
     @classmethod
-    def found(cls, people: People, wish: Wish, base: Card, store: ModelStore, looking: Looking) -> Faces:
+    def found(cls, people: People, wish: Wish, base: Card, store: ModelStore, listener: Listener) -> Faces:
         """Look for them, and make what is learned from."""
         strength = STRONG if wish.single else SLIGHT
         warps = int(wish.warps or 0)
         looks = []
         if wish.base != CNN:
             source = Source(base, warps if wish.single else 0, strength)
-            looks.append(find_features(people.folder, people.paths, source, store, looking))
+            looks.append(find_features(people.folder, people.paths, source, store, listener))
         if wish.base == CNN or wish.unfreeze:
-            looks.append(find_crops(people.paths, base, store, looking))
+            looks.append(find_crops(people.paths, base, store, listener))
         readable = np.logical_and.reduce([look.readable for look in looks])
         if not readable.any():
             raise DatasetError(
@@ -87,7 +87,7 @@ class Learned:
     """A network with what it learns from."""
 
     def __init__(
-        self, wish: Wish, base: Card, faces: Faces, split: Split, store: ModelStore, looking: Looking
+        self, wish: Wish, base: Card, faces: Faces, split: Split, store: ModelStore, listener: Listener
     ) -> None:
         from facesearch.siamese import keras_networks, keras_training
 
@@ -118,7 +118,7 @@ class Learned:
             ),
             self._sampler(),
             self.material.inputs,
-            looking.notify,
+            listener.notify,
         )
 
     def _sampler(self) -> Sampler:

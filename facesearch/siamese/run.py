@@ -37,6 +37,8 @@ STATE = "state.npz"
 CURVES = "curves.png"
 REPORT = "report.json"
 MODEL = "model"
+# What is of one run alone.
+_LEFT = (STATE, *HISTORY, CURVES, REPORT)
 # What every run's configuration holds.
 _OWN = {"format", "base_digest", "photos"}
 
@@ -107,7 +109,7 @@ class Run:
         with self._writing():
             self._check_own()
             self.folder.mkdir(parents=True, exist_ok=True)
-            for name in (STATE, *HISTORY, CURVES, REPORT):
+            for name in _LEFT:
                 (self.folder / name).unlink(missing_ok=True)
             shutil.rmtree(self.folder / MODEL, ignore_errors=True)
             self._write(CONFIG, json.dumps(config, indent=2) + "\n")
@@ -182,8 +184,7 @@ class Run:
 
     def _check_own(self) -> None:
         """See that what would be removed is a run's."""
-        names = (CONFIG, STATE, *HISTORY, CURVES, REPORT, MODEL)
-        if not any((self.folder / name).exists() for name in names):
+        if not any((self.folder / name).exists() for name in (CONFIG, *_LEFT, MODEL)):
             return
         try:
             held = json.loads((self.folder / CONFIG).read_bytes())

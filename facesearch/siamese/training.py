@@ -24,7 +24,7 @@ from facesearch.models.card import SLASH, Card, check_name
 from facesearch.models.store import ModelStore, Notify
 from facesearch.siamese.baselines import baselines, start_figures
 from facesearch.siamese.curves import draw_curves
-from facesearch.siamese.features import UNTOLD, Looking
+from facesearch.siamese.features import NOBODY, Listener
 from facesearch.siamese.figures import Figures, measure, pairs_of
 from facesearch.siamese.learning import Faces, Learned
 from facesearch.siamese.material import People, people_in, singles_in
@@ -97,7 +97,7 @@ def train(
     resume: bool = False,
     force: bool = False,
     device: str = "auto",
-    looking: Looking = UNTOLD,
+    listener: Listener = NOBODY,
     on_epoch: Callable[[State], None] = lambda state: None,
 ) -> Result:
     """Train a network on a folder of people and put it into the store.
@@ -109,7 +109,7 @@ def train(
         resume: Whether an interrupted run in that folder goes on.
         force: Whether a model of this name is replaced; one that came out of the run to go on with always is.
         device: "auto", "cpu" or "gpu".
-        looking: Who is told of the looking at photos, and of what is out of the ordinary.
+        listener: Who is told of the looking at photos, and of what is out of the ordinary.
         on_epoch: Told of the network before training, and of each epoch.
 
     Raises:
@@ -124,16 +124,16 @@ def train(
         )
     _check_unfreeze(wish)
     people = (singles_in if wish.single else people_in)(wish.folder)
-    base = CNN_CARD if wish.base == CNN else _base_card(wish.base, store, looking.notify)
+    base = CNN_CARD if wish.base == CNN else _base_card(wish.base, store, listener.notify)
     if wish.whole:
         base = replace(base, detector="whole", margin=0.0, landmarks=False)
     if base.source.startswith(SOURCE):
-        looking.notify(
+        listener.notify(
             f"The base {base.name} was trained on people itself: if some of them are held out here, the "
             "figures are too good."
         )
     wish = settled(wish, _defaults(wish, base))
-    faces = Faces.found(people, wish, base, store, looking)
+    faces = Faces.found(people, wish, base, store, listener)
     split = split_people(
         faces.person, validation=wish.validation, test=wish.test, seed=wish.seed, single=wish.single
     )
@@ -145,7 +145,7 @@ def train(
     from facesearch.siamese.keras_training import on_device
 
     with on_device(device):
-        learned = Learned(wish, base, faces, split, store, looking)
+        learned = Learned(wish, base, faces, split, store, listener)
         state = learned.run(run, state, on_epoch)
         return _finish(wish, base, people, faces, split, learned, state, run, store, replaced)
 

@@ -16,7 +16,7 @@ import numpy as np
 from facesearch.embed import card_of, fetch_model
 from facesearch.models.store import ModelStore
 from facesearch.people.grouping import CENTRING, group_faces
-from facesearch.siamese.features import UNTOLD, Source, find_features
+from facesearch.siamese.features import NOBODY, Source, find_features
 from facesearch.siamese.material import people_in
 from facesearch.siamese.warps import SLIGHT
 
@@ -57,7 +57,7 @@ def main():
     fetch_model("sface", store)
     card = card_of("sface", store)
     people = people_in(asked.folder)
-    found = find_features(people.folder, people.paths, Source(card, 0, SLIGHT), store, UNTOLD)
+    found = find_features(people.folder, people.paths, Source(card, 0, SLIGHT), store, NOBODY)
     vectors, person = found.faces[found.readable, 0, : card.dim], people.person[found.readable]
     if asked.faces:
         vectors, person = enlarged(vectors, person, asked.faces)

@@ -14,7 +14,7 @@ from facesearch.evaluate.faces import pair_distances
 from facesearch.evaluate.fitting import fit_calibration
 from facesearch.evaluate.pairs_file import read_pairs
 from facesearch.models.store import ModelStore
-from facesearch.siamese.features import UNTOLD
+from facesearch.siamese.features import NOBODY
 from facesearch.siamese.figures import pairs_of
 from facesearch.siamese.learning import Faces, Learned
 from facesearch.siamese.material import people_in
@@ -54,7 +54,7 @@ def main():
     wish = Wish(asked.folder, "folds", base=asked.base, loss=asked.loss, seed=asked.seed)
     wish = settled(wish, ADJUSTED if base.identity else HEAD)
     people = people_in(asked.folder)
-    faces = Faces.found(people, wish, base, store, UNTOLD)
+    faces = Faces.found(people, wish, base, store, NOBODY)
     dataset = read_pairs(asked.pairs, asked.folder)
     place = {path: number for number, path in enumerate(p for p in people.paths if p not in faces.unreadable)}
     photo = np.array([place[path] for path in dataset.paths])
@@ -65,7 +65,7 @@ def main():
         first, second = photo[trials.first[chosen]], photo[trials.second[chosen]]
         tested = np.unique(faces.person[np.concatenate([first, second])])
         learned = Learned(
-            wish, base, faces, split_without(faces.person, tested, wish.validation, wish.seed), store, UNTOLD
+            wish, base, faces, split_without(faces.person, tested, wish.validation, wish.seed), store, NOBODY
         )
         learned.run(Nowhere(), None, lambda state: None)
         everything = np.arange(len(faces.person))

@@ -15,7 +15,7 @@ from drawn_people import draw_people, draw_singles, drawn_photo
 from facesearch.embed import open_embedder
 from facesearch.errors import DatasetError, ModelError, TrainingError, UnknownModel
 from facesearch.models.store import ModelStore
-from facesearch.siamese.features import Looking
+from facesearch.siamese.features import Listener
 from facesearch.siamese.material import Vectors
 from facesearch.siamese.run import HISTORY, STATE, Run
 from facesearch.siamese.training import default_run, train
@@ -174,7 +174,7 @@ def test_an_interrupted_training_that_goes_on_ends_like_one_that_was_not(scratch
     store, run = ModelStore(tmp_path / "models"), Run(tmp_path / "run")
     wish = Wish(str(home / "people"), "again", **CNN)
     said = []
-    stopped = train(wish, run, store=store, on_epoch=stop_at(2), looking=Looking(said.append))
+    stopped = train(wish, run, store=store, on_epoch=stop_at(2), listener=Listener(said.append))
     assert stopped.epochs == 2
     assert said == ["Interrupted after 2 epochs: the best so far is kept."]
     assert store.verify("again") == stopped.card
@@ -269,7 +269,7 @@ def test_what_a_new_run_in_the_same_folder_did_not_make_it_does_not_replace(teac
 def test_a_base_that_was_trained_on_people_is_said(teach):
     teach("first", run="a")
     said = []
-    teach("second", run="b", base="first", train_options={"looking": Looking(said.append)})
+    teach("second", run="b", base="first", train_options={"listener": Listener(said.append)})
     assert any("The base first was trained on people itself" in sentence for sentence in said)
 
 
@@ -303,7 +303,7 @@ def test_each_loss_trains(teach, loss):
 
 def test_ctrl_c_keeps_the_best_so_far_and_stores_it(teach, store, tmp_path):
     said = []
-    options = {"on_epoch": stop_at(2), "looking": Looking(said.append)}
+    options = {"on_epoch": stop_at(2), "listener": Listener(said.append)}
     result = teach(train_options=options)
     assert (result.epochs, len(history_of(tmp_path / "run"))) == (2, 3)
     assert said == ["Interrupted after 2 epochs: the best so far is kept."]
@@ -474,7 +474,7 @@ def test_a_loss_that_is_no_number_later_keeps_the_best_before(teach, store, monk
         if state.epochs == 2:
             broken.append(True)
 
-    result = teach(train_options={"on_epoch": on_epoch, "looking": Looking(notify)})
+    result = teach(train_options={"on_epoch": on_epoch, "listener": Listener(notify)})
 
     assert said == [f"The loss is no number any more: training ends, epoch {result.best} is kept."]
     assert (result.epochs, store.verify("mine")) == (2, result.card)
@@ -502,7 +502,7 @@ def test_short_memory_halves_the_batches_and_is_said(teach, monkeypatch):
 
     monkeypatch.setattr(Trainer, "__init__", build)
 
-    result = teach(batch=30, epochs=2, train_options={"looking": Looking(said.append)})
+    result = teach(batch=30, epochs=2, train_options={"listener": Listener(said.append)})
 
     assert said == ["Memory is short: batches have 15 faces from here on."]
     assert max(sizes[1:]) <= 15
@@ -611,7 +611,7 @@ def test_what_was_computed_once_is_not_computed_again(teach, people, tmp_path):
             folder=folder,
             epochs=1,
             run=name,
-            train_options={"looking": Looking(on_start=counts.append, on_photo=looked_at.append)},
+            train_options={"listener": Listener(on_start=counts.append, on_photo=looked_at.append)},
         )
         assert counts == [number]
     assert len(looked_at) == 80

@@ -106,6 +106,7 @@ def _begin(built: Path, meta: Meta, old: Layout) -> None:
         discard(built)
     with IndexWriter(built, meta) as writer:
         writer.forget(digest.tobytes() for digest in old.forgotten)
+        writer.erase((digest, box) for digest, boxes in old.erased_faces.items() for box in boxes)
         writer.commit()
 
 

@@ -34,6 +34,8 @@ ARRAYS: Mapping[str, tuple[str, tuple[int, ...], str]] = {
     "digest": ("|u1", (16,), "photos"),
     "status": ("|u1", (), "photos"),
     "forgotten": ("|u1", (16,), "digests"),
+    "erased": ("|u1", (16,), "erased"),
+    "erased_boxes": ("<i4", (4,), "erased"),
 }
 
 JsonScalar = str | int | float | bool | None
@@ -137,6 +139,8 @@ class Layout:
         digest: (P, 16) uint8, zeros where it could not be read.
         status: (P,) uint8, a `Status`.
         forgotten: (K, 16) uint8, digests of photos that are not to be taken in again.
+        erased: (E, 16) uint8, digests of photos of which one face is not to be taken in again.
+        erased_boxes: (E, 4) int32, where that face is.
     """
 
     meta: Meta
@@ -154,6 +158,8 @@ class Layout:
     digest: NDArray[np.uint8]
     status: NDArray[np.uint8]
     forgotten: NDArray[np.uint8]
+    erased: NDArray[np.uint8]
+    erased_boxes: NDArray[np.int32]
 
     @property
     def photo_count(self) -> int:
@@ -193,6 +199,15 @@ class Layout:
         """Give the rows of a photo's faces; looks at few rows."""
         start, stop = np.searchsorted(self.photo, [photo, photo + 1])
         return range(int(start), int(stop))
+
+    @cached_property
+    def erased_faces(self) -> dict[bytes, tuple[Box, ...]]:
+        """Give the faces that are not to be taken in again, by their photos' digests."""
+        faces: dict[bytes, tuple[Box, ...]] = {}
+        for digest, corners in zip(self.erased, self.erased_boxes.tolist(), strict=True):
+            here = faces.get(digest.tobytes(), ())
+            faces[digest.tobytes()] = (*here, Box(*corners))
+        return faces
 
     @cached_property
     def first_face(self) -> NDArray[np.int64]:
@@ -278,7 +293,7 @@ def _out_of_range(layout: Layout) -> str:
         ("a photo lies under no root", _outside(layout.root, 0, len(layout.meta.roots))),
         ("a photo has no known status", _outside(layout.status, 0, len(Status))),
         ("a photo has a negative size", bool(np.any(layout.size < 0))),
-        ("a box is empty", bool(np.any(layout.boxes[:, 2:] < 1))),
+        ("a box is empty", any(bool(np.any(b[:, 2:] < 1)) for b in (layout.boxes, layout.erased_boxes))),
         ("a length is not a number", not bool(np.all(np.isfinite(layout.norms) & (layout.norms >= 0)))),
         ("a path holds a zero byte", bool(np.any(layout.paths == 0))),
     )

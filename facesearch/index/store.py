@@ -17,7 +17,7 @@ from facesearch.errors import (
     IndexMissing,
     storage_error,
 )
-from facesearch.faces import PhotoFaces
+from facesearch.faces import Box, PhotoFaces
 from facesearch.index.beside import journal_path, unfinished_path
 from facesearch.index.fold import KeptPhoto, write_index
 from facesearch.index.journal import Journal, JournalEntry, read_journal
@@ -104,6 +104,7 @@ class IndexWriter:
         self._dropped: set[bytes] = set()
         self._moved: tuple[bytes, bytes] | None = None
         self._forgotten: set[bytes] = set()
+        self._erased: dict[bytes, tuple[Box, ...]] = {}
         self._roots: tuple[str, ...] = ()
 
     def __enter__(self) -> IndexWriter:
@@ -154,6 +155,7 @@ class IndexWriter:
         self.layout = layout
         self._roots = layout.meta.roots
         self._forgotten = {digest.tobytes() for digest in layout.forgotten}
+        self._erased = dict(layout.erased_faces)
 
     @property
     def forgotten(self) -> frozenset[bytes]:
@@ -191,6 +193,13 @@ class IndexWriter:
         """Let forgotten contents be taken in again."""
         self._forgotten.difference_update(digests)
 
+    def erase(self, faces: Iterable[tuple[bytes, Box]]) -> None:
+        """Remove single faces, each by its photo's digest and its box, and do not take them in again."""
+        for digest, box in faces:
+            here = self._erased.get(digest, ())
+            if box not in here:
+                self._erased[digest] = (*here, box)
+
     def move_root(self, old: str, new: str) -> None:
         """Let all that lies at or below `old` lie at `new`."""
         self._moved = os.fsencode(old), os.fsencode(new)
@@ -216,9 +225,8 @@ class IndexWriter:
             return
         try:
             entries = read_journal(left).entries if left.exists() else []
-            write_index(
-                self.path, self.layout, self._photos(entries), self._roots, frozenset(self._forgotten)
-            )
+            photos = self._photos(entries)
+            write_index(self.path, self.layout, photos, self._roots, frozenset(self._forgotten), self._erased)
             left.unlink(missing_ok=True)
         except OSError as error:
             raise storage_error(self.path, error) from error
@@ -228,6 +236,7 @@ class IndexWriter:
     def _changed(self) -> bool:
         forgotten = {digest.tobytes() for digest in self.layout.forgotten}
         same = self._roots == self.layout.meta.roots and forgotten == self._forgotten
+        same = same and self._erased == self.layout.erased_faces
         return bool(self._taken or self._dropped or self._moved) or not same
 
     def _photos(self, entries: Sequence[JournalEntry]) -> list[KeptPhoto]:

@@ -56,3 +56,5 @@ def write_index(path: Path, faces: int, *, real: np.ndarray | None = None, model
         writer.write("digest", number.astype("<u8").repeat(2).view(np.uint8).reshape(faces, 16))
         writer.write("status", np.zeros(faces, np.uint8))
         writer.write("forgotten", np.empty((0, 16), np.uint8))
+        writer.write("erased", np.empty((0, 16), np.uint8))
+        writer.write("erased_boxes", np.empty((0, 4), np.int32))

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,18 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.faces import Box, Status
-from facesearch.index.beside import unfinished_path
-from facesearch.index.journal import JournalEntry, open_private
+from facesearch.index.journal import JournalEntry
 from facesearch.index.layout import ARRAYS, FORMAT, Layout
 from facesearch.index.npz import NpzWriter
 from facesearch.index.roots import root_of
+from facesearch.index.whole import written_whole
 from facesearch.ranking import norms_of
 from facesearch.version import __version__
 
 # Vectors are copied from the old file and the journal in blocks of at least this many rows, 2 MB of 2048
 # numbers: memory stays as it was while the photos were looked at.
 _BLOCK_ROWS = 256
-
 
 # The faces of photos that are not to be taken in again, by the photo's digest.
 Erased = Mapping[bytes, Sequence[Box]]
@@ -70,21 +66,8 @@ def write_index(
     Raises:
         OSError: The disk is full or the folder cannot be written; the file is as it was.
     """
-    beside = unfinished_path(path)
-    try:
-        beside.unlink(missing_ok=True)  # left by a process that died, with any mode
-        with open(beside, "xb", opener=open_private) as file:
-            with NpzWriter(file) as writer:
-                _Fold(old, photos, erased).write(writer, roots, forgotten)
-            file.flush()
-            os.fsync(file.fileno())
-        _take_mode(beside, path)
-        os.replace(beside, path)
-        _sync_folder(path.parent)
-    except BaseException:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise
+    with written_whole(path) as writer:
+        _Fold(old, photos, erased).write(writer, roots, forgotten)
 
 
 class _Fold:
@@ -206,19 +189,3 @@ def _joined(name: str, blocks: Iterable[NDArray[Any]], dim: int) -> NDArray[Any]
     dtype, inner, _ = ARRAYS[name]
     none = np.empty((0, *(dim if length < 0 else length for length in inner)), dtype)
     return np.concatenate([none, *blocks])
-
-
-def _take_mode(beside: Path, path: Path) -> None:
-    """Let a new file be read by whom the old one was; where there is none, by its owner."""
-    with suppress(OSError):  # no old file, or a file system without modes
-        beside.chmod(stat.S_IMODE(path.stat().st_mode) & 0o777)
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "posix":  # elsewhere a folder cannot be opened
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            with suppress(OSError):  # some network file systems refuse it; the file is in its place
-                os.fsync(handle)
-        finally:
-            os.close(handle)

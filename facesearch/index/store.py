@@ -21,8 +21,9 @@ from facesearch.faces import Box, PhotoFaces
 from facesearch.index.beside import journal_path, unfinished_path
 from facesearch.index.fold import KeptPhoto, write_index
 from facesearch.index.journal import Journal, JournalEntry, read_journal
-from facesearch.index.layout import Layout, Meta, check_layout, empty_layout
+from facesearch.index.layout import Layout, check_layout, empty_layout
 from facesearch.index.lock import alone
+from facesearch.index.meta import Meta
 from facesearch.index.npz import NpzError, map_arrays
 from facesearch.index.roots import is_within, joined_roots, moved_path, root_of
 
@@ -189,9 +190,10 @@ class IndexWriter:
         """Remove all photos of these contents and do not take them in again."""
         self._forgotten.update(digests)
 
-    def remember(self, digests: Iterable[bytes]) -> None:
-        """Let forgotten contents be taken in again."""
-        self._forgotten.difference_update(digests)
+    def remember(self, digest: bytes) -> None:
+        """Let a forgotten content, and the faces that were erased from it, be taken in again."""
+        self._forgotten.discard(digest)
+        self._erased.pop(digest, None)
 
     def erase(self, faces: Iterable[tuple[bytes, Box]]) -> None:
         """Remove single faces, each by its photo's digest and its box, and do not take them in again."""

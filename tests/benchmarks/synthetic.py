@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from facesearch.embed import card_of
-from facesearch.index.layout import FORMAT, Meta
+from facesearch.index.layout import FORMAT
+from facesearch.index.meta import Meta
 from facesearch.index.npz import NpzWriter
 
 _BLOCK = 8192

@@ -262,5 +262,7 @@ def test_ctrl_c_is_an_interrupt_after_networks_were_opened_and_dropped(store):
         "except KeyboardInterrupt:\n"
         "    print('interrupted')\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, store.root], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code, store.root], capture_output=True, text=True, timeout=60
+    )
     assert (done.returncode, done.stdout) == (0, "interrupted\n"), done

@@ -316,7 +316,7 @@ def test_a_forgotten_content_is_not_taken_in_until_it_is_remembered(tmp_path):
     assert open_index(path).photo_count == 0
     with IndexWriter(path) as writer:
         assert writer.forgotten == {photo.digest}
-        writer.remember([photo.digest])
+        writer.remember(photo.digest)
         writer.add(photo)
         writer.commit()
     assert open_index(path).photo_count == 1

@@ -20,8 +20,9 @@ def command(
 ) -> None:
     """Remove photos, or all photos below folders, from an index for good; the files stay.
 
-    The index is rewritten without their faces and paths. Only digests of their contents are kept, so that
-    neither they nor their copies are taken in again, until `facesearch index --again`.
+    The index is rewritten without their faces and paths, and small pictures of them leave your cache folder.
+    Only digests of their contents are kept, so that neither they nor their copies are taken in again, until
+    `facesearch index --again`.
 
     \b
     Examples:

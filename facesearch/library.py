@@ -23,6 +23,7 @@ from facesearch.rebuild import rebuild_index, with_known
 from facesearch.references import FaceWanted, find_references
 from facesearch.search import Answer, Question, search
 from facesearch.settings import Looking, Runtime, make_meta
+from facesearch.show.thumbnails import Thumbnails
 from facesearch.update import Plan, Report, Wanted, make_plan, update_index
 
 if TYPE_CHECKING:
@@ -248,6 +249,8 @@ class Library:
     def forget(self, paths: Iterable[str | os.PathLike[str]]) -> list[str]:
         """Remove photos for good, their copies too, and keep only digests, so as not to take them in again.
 
+        Small pictures of them in the cache folder go too.
+
         Args:
             paths: Photos, or folders for all below them; they need not exist any more.
 
@@ -256,10 +259,12 @@ class Library:
 
         Raises:
             IndexFileError: There is no index, or it cannot be used.
-            StorageError: The file cannot be rewritten.
+            StorageError: The file cannot be rewritten, or a small picture cannot be removed.
         """
         removed = edit.forget(self.index_path, absolute(paths))
         self.refresh()
+        # Of all that was ever forgotten: a call that was cut short here is made good by the next.
+        Thumbnails().forget(digest.tobytes() for digest in open_index(self.index_path).forgotten)
         return removed
 
     def move_root(self, old: str | os.PathLike[str], new: str | os.PathLike[str]) -> int:

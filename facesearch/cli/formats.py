@@ -76,7 +76,7 @@ def as_table(answers: Answers) -> Iterator[str]:
         if not answer.matches:
             yield "   no match\n"
         for match in answer.matches:
-            path = escaped(match.path) + _which(match.face)
+            path = escaped(match.path) + which(match.face)
             yield f"{match.rank:4}  {match.distance:8.4f}  {_judgement(match)}{path}\n"
     if any(match.same is False for match in matches):
         yield f"\n{BEYOND} beyond the model's threshold\n"
@@ -87,7 +87,7 @@ def _judgement(match: Match) -> str:
     if match.probability is None or match.strangers is None:
         return ""
     mark = BEYOND if match.same is False else " "
-    return f"{percent(match.probability):>11}  {_few(match.strangers):>9}  {mark} "
+    return f"{percent(match.probability):>11}  {few(match.strangers):>9}  {mark} "
 
 
 def percent(probability: float) -> str:
@@ -97,16 +97,16 @@ def percent(probability: float) -> str:
     return "<0.1 %" if probability < 0.001 else f"{100 * probability:.1f} %"
 
 
-def _few(count: float) -> str:
+def few(count: float) -> str:
     """Give a count that is an estimate."""
     return "<0.01" if count < 0.01 else f"{count:.2g}" if count < 10 else f"{count:,.0f}"
 
 
 def _table_heading(answer: Answer) -> str:
-    return " + ".join(one.person or one.path + _which(one.face) for one in answer.references)
+    return " + ".join(one.person or one.path + which(one.face) for one in answer.references)
 
 
-def _which(face: int) -> str:
+def which(face: int) -> str:
     """Name the face of a photo, unless it is the largest."""
     return f" (face {face})" if face > 1 else ""
 

@@ -20,7 +20,7 @@ from facesearch.cli.options import (
     runtime_options,
 )
 from facesearch.cli.progress import Progress
-from facesearch.cli.text import counted, escaped, say_what_is_measured, write
+from facesearch.cli.text import counted, escaped, say_what_is_measured, what_is_measured, write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,6 +98,9 @@ def _a_number(_context: click.Context, _option: click.Parameter, number: float |
 @json_option
 @click.option("-0", "--null", is_flag=True, help="Write paths alone, each ended by a zero byte.")
 @click.option("--sheet", metavar="FILE.jpg", type=AnyPath(), help="Draw the references and their matches.")
+@click.option(
+    "--html", metavar="FILE.html", type=AnyPath(), help="Write the same as a page that stands alone."
+)
 @click.option("--copy-to", metavar="DIR", type=AnyPath(), help="Copy the matches there.")
 @click.option("--link-to", metavar="DIR", type=AnyPath(), help="Make symbolic links to the matches there.")
 @runtime_options
@@ -115,6 +118,7 @@ def command(refs: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 (cli
     Examples:
       facesearch query reference.jpg --top 10
       facesearch query reference.jpg --sheet result.jpg
+      facesearch query reference.jpg --top 40 --html result.html
       facesearch query a.jpg b.jpg c.jpg --together --model sface --min-probability 0.9
       find refs -name '*.jpg' -print0 | facesearch query --files0-from - --format tsv
       facesearch query reference.jpg -0 | xargs -0 -I{} cp {} found/
@@ -276,12 +280,17 @@ def _write(answers: Answers, options: dict[str, Any]) -> None:
 
 
 def _keep(answers: Answers, options: dict[str, Any], library: Library, *, quiet: bool) -> None:
-    """Draw the sheet, copy or link the matches."""
+    """Draw the sheet, write the page, copy or link the matches."""
     metric = options["metric"] or library.card.metric
     if options["sheet"]:
         from facesearch.cli.sheet import write_sheet
 
         write_sheet(answers.answers, options["sheet"], metric)
+    if options["html"]:
+        from facesearch.cli.answers import write_answers
+
+        remarks = what_is_measured(library.card, whole=options["whole"])
+        write_answers(answers, library, options["html"], metric, remarks)
     for folder, link in ((options["copy_to"], False), (options["link_to"], True)):
         if folder:
             from facesearch.show.collect import collect

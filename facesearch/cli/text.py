@@ -13,23 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from facesearch.show.naming import escaped as escaped
+
 if TYPE_CHECKING:
     from facesearch.models.card import Card
 
 SCHEMA = 1
-
-
-def escaped(text: str) -> str:
-    """Give text for a person to read: control characters and lone surrogates escaped."""
-    return "".join(_shown(character) for character in text)
-
-
-def _shown(character: str) -> str:
-    if character.isprintable() or character == " ":
-        return character
-    if 0xDC80 <= ord(character) <= 0xDCFF:  # a byte of a name that is not UTF-8
-        return f"\\x{ord(character) - 0xDC00:02x}"
-    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 def shown(text: str) -> str:
@@ -43,20 +32,26 @@ def counted(count: int, noun: str) -> str:
 
 
 def say_what_is_measured(card: Card, *, whole: bool) -> None:
-    """Say it plainly where a model's distances are not about persons, or are not told as it wants."""
+    """Say what has to be known of a model's distances."""
+    for remark in what_is_measured(card, whole=whole):
+        click.echo(f"Note: {remark}", err=True)
+
+
+def what_is_measured(card: Card, *, whole: bool) -> list[str]:
+    """Tell plainly where a model's distances are not about persons, or are not told as it wants."""
+    remarks = []
     if not card.identity:
-        click.echo(
-            f"Note: {card.name} measures how alike pictures of faces look, not who they are; its "
+        remarks.append(
+            f"{card.name} measures how alike pictures of faces look, not who they are; its "
             "probabilities hold for photographs like those it was measured on. "
-            "`--model sface` finds the person.",
-            err=True,
+            "`--model sface` finds the person."
         )
     if whole and card.landmarks:
-        click.echo(
-            f"Note: {card.name} wants aligned faces, and --whole takes a picture as it is: probabilities are "
-            "left out.",
-            err=True,
+        remarks.append(
+            f"{card.name} wants aligned faces, and --whole takes a picture as it is: probabilities are "
+            "left out."
         )
+    return remarks
 
 
 def escaped_field(value: object) -> str:

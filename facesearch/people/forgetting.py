@@ -1,4 +1,4 @@
-"""Forget a person: every face, the name, and the pictures that were kept; and look whether anything is left."""
+"""Forget a person: every face, the name, the pictures that were kept; and look whether anything is left."""
 
 from __future__ import annotations
 

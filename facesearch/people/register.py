@@ -132,11 +132,21 @@ def _checked(arrays: Mapping[str, NDArray[Any]]) -> Register:
     Raises:
         ValueError: Something is missing, of another type or shape, or out of range; a clause says what.
     """
-    number, text = arrays.get("format"), arrays.get("meta")
+    number = arrays.get("format")
     if number is None or number.dtype.kind not in "iu" or number.size != 1:
         raise ValueError("it carries no format number")
     if int(number.reshape(-1)[0]) != FORMAT:
         raise ValueError(f"it has format {int(number.reshape(-1)[0])}, and this facesearch knows {FORMAT}")
+    faces = _faces(arrays)
+    names, last, grouped = _meta(arrays.get("meta"))
+    register = Register(**faces, names=names, last=last, grouped=grouped)
+    person = register.person
+    if len(person) and not (person.min() >= IGNORED and person.max() <= last):
+        raise ValueError("a person has a number that was never given")
+    return register
+
+
+def _faces(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
     faces: dict[str, Any] = {}
     for name, (dtype, inner) in _ARRAYS.items():
         array = arrays.get(name)
@@ -145,24 +155,24 @@ def _checked(arrays: Mapping[str, NDArray[Any]]) -> Register:
         faces[name] = array
     if len({len(array) for array in faces.values()}) > 1:
         raise ValueError("its arrays are not of one length")
+    return faces
+
+
+def _meta(text: NDArray[Any] | None) -> tuple[dict[int, str], int, str]:
+    """Give the names, the last number, and when the index was grouped."""
     if text is None or text.dtype.kind != "U" or text.ndim != 0:
         raise ValueError("it has no names")
     meta = json.loads(str(text))
-    names, last = _names(meta)
-    grouped = meta.get("grouped")
-    if not isinstance(grouped, str):
-        raise ValueError("it does not say when it was made")
-    register = Register(**faces, names=names, last=last, grouped=grouped)
-    person = register.person
-    if len(person) and not (person.min() >= IGNORED and person.max() <= last):
-        raise ValueError("a person has a number that was never given")
-    return register
+    if not isinstance(meta, dict):
+        raise ValueError("its names cannot be read")
+    last, grouped = meta.get("last"), meta.get("grouped")
+    if type(last) is not int or not 0 <= last < 2**31 or not isinstance(grouped, str):
+        raise ValueError("its numbers cannot be read")
+    return _names(meta.get("names"), last), last, grouped
 
 
-def _names(meta: object) -> tuple[dict[int, str], int]:
-    names = meta.get("names") if isinstance(meta, dict) else None
-    last = meta.get("last") if isinstance(meta, dict) else None
-    if not isinstance(names, dict) or type(last) is not int or not 0 <= last < 2**31:
+def _names(names: object, last: int) -> dict[int, str]:
+    if not isinstance(names, dict):
         raise ValueError("its names cannot be read")
     read: dict[int, str] = {}
     for number, name in names.items():
@@ -173,7 +183,7 @@ def _names(meta: object) -> tuple[dict[int, str], int]:
         read[int(number)] = name
     if len({name.casefold() for name in read.values()}) < len(read):
         raise ValueError("two persons have one name")
-    return read, last
+    return read
 
 
 def _is_good(name: str) -> bool:

@@ -111,7 +111,7 @@ def open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def decode(data: bytes, *, side: int | None = None) -> Picture:
+def decode(data: bytes, *, side: int | None = None, shrink: float = 1.0) -> Picture:
     """Decode a photo upright.
 
     Args:
@@ -119,6 +119,7 @@ def decode(data: bytes, *, side: int | None = None) -> Picture:
         side: The longer side that is needed, in pixels. A JPEG that is larger is decoded at a half, a
             quarter or an eighth where that leaves at least so much, for a fraction of the time; so is any
             photo of more than `LARGE_PIXELS`, for a fraction of the memory.
+        shrink: The same said otherwise: so many times smaller than the photo is large enough.
 
     Raises:
         UnreadablePhoto: It is no picture, truncated, or too large.
@@ -126,7 +127,7 @@ def decode(data: bytes, *, side: int | None = None) -> Picture:
     if not data:
         raise UnreadablePhoto("It is empty.")
     try:
-        return _decode(data, side)
+        return _decode(data, side, shrink)
     except UnreadablePhoto:
         raise
     except MemoryError as error:
@@ -135,11 +136,11 @@ def decode(data: bytes, *, side: int | None = None) -> Picture:
         raise UnreadablePhoto(f"It is not a whole picture ({_first_line(error)}).") from error
 
 
-def _decode(data: bytes, side: int | None) -> Picture:
+def _decode(data: bytes, side: int | None, shrink: float) -> Picture:
     with closing(_open(data)) as image:
         width, height = image.size
         pixels = None
-        divisor = _divisor(max(width, height), side)
+        divisor = _divisor(max(width, height) / side if side else shrink)
         jpeg = data.startswith(_JPEG_MAGIC) and image.mode in ("L", "RGB")
         # Reduced, a JPEG never is in memory whole, unless it is progressive.
         light = jpeg and divisor > 1 and not image.info.get("progressive")
@@ -182,9 +183,9 @@ def _turn(pixels: int) -> AbstractContextManager[object]:
     return _ONE_LARGE if pixels > LARGE_PIXELS else nullcontext()
 
 
-def _divisor(longer: int, side: int | None) -> int:
-    """Give by how much a photo can be made smaller when `side` pixels of its longer side are needed."""
-    return next((by for by in (8, 4, 2) if side is not None and longer >= side * by), 1)
+def _divisor(shrink: float) -> int:
+    """Give by how much a photo is made smaller where `shrink` times is small enough."""
+    return next((by for by in (8, 4, 2) if shrink >= by), 1)
 
 
 @cache

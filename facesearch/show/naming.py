@@ -1,10 +1,23 @@
-"""Short names for photos that are shown together."""
+"""Names of photos as people read them: without control characters, short where they are shown together."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePath
+
+
+def escaped(text: str) -> str:
+    """Give text for a person to read: control characters and lone surrogates escaped."""
+    return text if text.isprintable() else "".join(_shown(character) for character in text)
+
+
+def _shown(character: str) -> str:
+    if character.isprintable() or character == " ":
+        return character
+    if 0xDC80 <= ord(character) <= 0xDCFF:  # a byte of a name that is not UTF-8
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 def short_names(paths: Sequence[str]) -> list[str]:

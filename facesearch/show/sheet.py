@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from facesearch.errors import FacesearchError, StorageError, UnreadablePhoto
+from facesearch.errors import FacesearchError, UnreadablePhoto
 from facesearch.faces import Box, Match
+from facesearch.show.files import put
 from facesearch.show.layout import BLOCK_GAP, CAPTION, FOOTER, HEADER, MARGIN, Layout, lay_out
 from facesearch.show.lettering import Colour, text_width, write
 from facesearch.show.naming import short_names
@@ -113,28 +111,8 @@ def save_sheet(image: Image.Image, destination: Path) -> None:
             f"The sheet is too long for WebP: {image.height:,} pixels of at most {WEBP_SIDE:,}.",
             "Use a name that ends in .jpg or .png, or ask for fewer matches.",
         )
-    draft = destination.with_name(f".facesearch-{secrets.token_hex(8)}.tmp")
-    try:
-        with draft.open("xb") as file:
-            image.save(file, format=picture_format, **SETTINGS[picture_format])
-        draft.replace(destination)
-    except OSError as error:
-        raise _storage_error(destination, error) from error
-    finally:
-        # Gone already when all went well; in a folder that is not there or not ours, there is none to remove.
-        with contextlib.suppress(OSError):
-            draft.unlink()
-
-
-def _storage_error(destination: Path, error: OSError) -> StorageError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageError(
-            f"The disk is full: {destination} was not written.", "Free some space and try again."
-        )
-    return StorageError(
-        f"{destination} cannot be written: {error.strerror or error}.",
-        "Name a file in a folder that is there and that you may write to.",
-    )
+    settings = SETTINGS[picture_format]
+    put(destination, lambda file: image.save(file, format=picture_format, **settings))
 
 
 def _draw_header(page: _Page, rows: Sequence[Row], metric: str) -> None:

@@ -8,6 +8,10 @@ import numpy as np
 import pytest
 from command import LIBRARY, OBAMA
 
+from facesearch.faces import Box
+from facesearch.photos.read import fingerprint
+from facesearch.show.thumbnails import Thumbnails
+
 FACES = ["grace_hopper.jpg", "henry_moseley.jpg"]
 
 
@@ -238,6 +242,27 @@ def test_forget_and_again(ask, index, photos, listed):
     assert "2 indexed" in index(photos, "--again").err
     assert listed() == ["photos/copy.jpg", "photos/grace_hopper.jpg", "photos/henry_moseley.jpg"]
     assert "unchanged" in index(photos).err
+
+
+def test_forget_removes_the_small_pictures_too(ask, index, photos, monkeypatch, tmp_path):
+    """Those of copies as well, and those that an earlier call left."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    index(photos)
+    gone, kept = photos / "grace_hopper.jpg", photos / "henry_moseley.jpg"
+    cache = Thumbnails()
+    for path in (gone, kept):
+        cache.photo(str(path), fingerprint(path.read_bytes()), 100)
+        cache.face(str(path), fingerprint(path.read_bytes()), Box(10, 10, 50, 50), 64)
+
+    def names():
+        return [path.name[:32] for path in cache.folder.rglob("*.jpg")]
+
+    assert len(names()) == 4
+    assert ask("forget", gone, "--index", "i.npz").status == 0
+    assert names() == [fingerprint(kept.read_bytes()).hex()] * 2
+    cache.photo(str(gone), fingerprint(gone.read_bytes()), 100)
+    assert ask("forget", gone, "--index", "i.npz").status == 1
+    assert names() == [fingerprint(kept.read_bytes()).hex()] * 2
 
 
 @pytest.mark.parametrize("name", ["forget", "index"])

@@ -3,11 +3,15 @@
 import json
 import os
 import shutil
+from urllib.parse import quote
 
 import numpy as np
 import pytest
 from command import CURIE, LIBRARY, OBAMA
+from html_pages import Page
 from PIL import Image, ImageChops
+
+from facesearch.cli.formats import percent
 
 HIS = ["obama_2009.jpg", "obama_2010.jpg"]
 SOLVAY = LIBRARY / "solvay_1927.jpg"
@@ -295,6 +299,58 @@ def test_a_sheet_that_cannot_be_written_still_leaves_the_answer(query):
     assert done.status == 2
     assert done.names == HIS[:1]
     assert "'/nowhere/sheet.jpg' cannot be written" in done.err or "/nowhere/sheet.jpg cannot" in done.err
+
+
+def test_the_page_is_the_answer_as_a_user_gets_it(tool, sample_index, tmp_path):
+    done = tool.run(
+        "query", OBAMA, CURIE, LIBRARY / "rocket.jpg", "--index", sample_index, "--html", "a.html"
+    )
+    assert done.status == 0
+    page = Page((tmp_path / "a.html").read_text(encoding="utf-8"))
+    assert page.classes.count("frame") == 2 + 8
+    links = [attrs["href"] for attrs in page.of("a")]
+    for row in done.rows:
+        assert f"{int(row[1])} {percent(float(row[3]))} {os.path.basename(row[4])}" in page.text
+        assert f"distance {float(row[2]):.4f}" in page.text
+        assert f"file://{row[4]}" in links
+    assert "Model resnet50 Distance cosine Searched " in page.text
+    assert "resnet50 measures how alike pictures of faces look, not who they are" in page.text
+    assert "Not looked for rocket.jpg : " in page.text
+    assert {"a.html", "data"} >= {*os.listdir(tmp_path)}
+
+
+def test_the_page_says_what_is_beyond_the_threshold(query, tmp_path):
+    done = json.loads(query(OBAMA, "--top", 9, "--html", "a.html", "--json").out)
+    beyond = [match["same_person"] for match in done["results"][0]["matches"]].count(False)
+    page = Page((tmp_path / "a.html").read_text(encoding="utf-8"))
+    assert page.classes.count("beyond") == beyond > 0
+
+
+def test_a_page_with_hostile_names_and_a_photo_that_vanished(tool, tmp_path):
+    names = [b"<script>x(1)<.jpg", b"caf\xe9 \x1b[31m\n.jpg", b"\"'onerror=x.jpg"]
+    folder = os.path.join(os.fsencode(tmp_path), b"photos")
+    os.mkdir(folder)
+    for name in names:
+        shutil.copy(LIBRARY / "grace_hopper.jpg", os.path.join(folder, name))
+    assert tool.run("index", "photos", "--index", "i.npz").status == 0
+    os.unlink(os.path.join(folder, names[0]))
+    done = tool.run("query", OBAMA, os.path.join(folder, names[1]), "--index", "i.npz", "--html", "a.html")
+    assert done.status == 0
+    page = Page((tmp_path / "a.html").read_text(encoding="utf-8"))
+    links = {attrs["href"] for attrs in page.of("a")}
+    assert {f"file://{quote(os.path.join(folder, name))}" for name in names} <= links
+    assert page.text.count("Photo gone or unreadable") == 2
+    assert "caf\\xe9 \\x1b[31m\\n.jpg" in page.text
+
+
+@pytest.mark.parametrize("place", ["/nowhere/a.html", "folder"])
+def test_a_page_that_cannot_be_written_still_leaves_the_answer(query, tmp_path, place):
+    (tmp_path / "folder").mkdir()
+    done = query(OBAMA, "--top", 1, "--html", place)
+    assert done.status == 2
+    assert done.names == HIS[:1]
+    assert f"{place} cannot be written" in done.err
+    assert os.listdir(tmp_path / "folder") == []
 
 
 @pytest.mark.parametrize("option", ["--copy-to", "--link-to"])

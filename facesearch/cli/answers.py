@@ -1,0 +1,59 @@
+"""`query --html`: answers as a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from facesearch.cli.formats import few, percent
+from facesearch.cli.text import counted
+from facesearch.show.answers import Block, Hit, Shown, answers_page
+from facesearch.show.page import write_page
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from facesearch.faces import Match
+    from facesearch.library import Answers, Library
+    from facesearch.search import Reference
+
+
+def write_answers(
+    answers: Answers, library: Library, destination: str, metric: str, remarks: Sequence[str]
+) -> None:
+    """Write answers and what they were made with as one page.
+
+    Raises:
+        StorageError: The file cannot be written.
+    """
+    layout = library.layout
+    facts = [
+        ("Model", library.card.name),
+        ("Distance", metric),
+        ("Searched", f"{counted(layout.face_count, 'face')} in {counted(layout.photo_count, 'photo')}"),
+    ]
+    page = answers_page(
+        [
+            Block([_shown(one) for one in answer.references], [_hit(match) for match in answer.matches])
+            for answer in answers.answers
+        ],
+        facts=facts,
+        remarks=remarks,
+        problems=[(path, error.message) for path, error in answers.problems],
+    )
+    write_page(page, Path(destination))
+
+
+def _shown(face: Reference | Match) -> Shown:
+    return Shown(face.path, face.box, f"face {face.face}" if face.face > 1 else "")
+
+
+def _hit(match: Match) -> Hit:
+    return Hit(
+        _shown(match),
+        match.rank,
+        f"{match.distance:.4f}",
+        percent(match.probability) if match.probability is not None else "",
+        few(match.strangers) if match.strangers is not None else "",
+        match.same is False,
+    )

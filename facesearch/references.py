@@ -8,9 +8,8 @@ from dataclasses import replace
 from typing import Literal
 
 from facesearch.errors import NoFace, PhotoError, UnreadablePhoto
-from facesearch.faces import Face, PhotoFaces, Status
+from facesearch.faces import Face, PhotoFaces, Reference, Status
 from facesearch.pipeline import Choice, Pipeline, all_faces, largest_face
-from facesearch.search import Reference
 
 FaceWanted = int | Literal["largest", "all"]
 

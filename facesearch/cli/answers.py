@@ -5,17 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facesearch.cli.formats import few, percent
 from facesearch.cli.text import counted
 from facesearch.show.answers import Block, Hit, Shown, answers_page
+from facesearch.show.likelihood import few, percent
 from facesearch.show.page import write_page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from facesearch.faces import Match
-    from facesearch.library import Answers, Library
-    from facesearch.search import Reference
+    from facesearch.faces import Answers, Match, Reference
+    from facesearch.library import Library
 
 
 def write_answers(

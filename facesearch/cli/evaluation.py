@@ -7,7 +7,8 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from facesearch.cli.text import escaped, with_path_bytes
+from facesearch.answers import with_path_bytes
+from facesearch.cli.text import escaped
 from facesearch.evaluate.dataset import Dataset
 from facesearch.evaluate.evaluation import Evaluation
 from facesearch.evaluate.resampling import Interval, Intervals

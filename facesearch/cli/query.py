@@ -25,8 +25,8 @@ from facesearch.cli.text import counted, escaped, say_what_is_measured, what_is_
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from facesearch.faces import Box
-    from facesearch.library import Answers, Library
+    from facesearch.faces import Answers, Box
+    from facesearch.library import Library
     from facesearch.references import FaceWanted
     from facesearch.search import Question
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from facesearch.library import Answers, Library
+    from facesearch.faces import Answers
+    from facesearch.library import Library
 
 
 def photos_of_people(library: Library, options: dict[str, Any]) -> Answers:
     """Find the photos that show all people who are named in a command's options."""
-    from facesearch.library import Answers
+    from facesearch.faces import Answers
     from facesearch.people.keeping import open_people
     from facesearch.people.photos import Wish, photos_with
 

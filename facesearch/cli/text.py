@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
 import json
-import os
 import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from facesearch.answers import SCHEMA
 from facesearch.show.naming import escaped as escaped
 
 if TYPE_CHECKING:
     from facesearch.models.card import Card
-
-SCHEMA = 1
 
 
 def shown(text: str) -> str:
@@ -73,17 +70,6 @@ def csv_line(fields: Iterable[object]) -> str:
     # The writer quotes a field for the characters of its own line end: with "\n" it would leave "\r" bare.
     csv.writer(stream, lineterminator="\r\n").writerow([shown(str(field)) for field in fields])
     return stream.getvalue().removesuffix("\r\n") + "\n"
-
-
-def with_path_bytes(fields: Mapping[str, Any], name: str = "path") -> dict[str, Any]:
-    """Add the path's bytes in base64 where they are not UTF-8."""
-    result = dict(fields)
-    raw = os.fsencode(result[name])
-    try:
-        raw.decode("utf-8")
-    except UnicodeDecodeError:
-        result[f"{name}_bytes"] = base64.b64encode(raw).decode("ascii")
-    return result
 
 
 def json_text(value: Mapping[str, Any]) -> str:

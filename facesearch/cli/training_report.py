@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from facesearch.cli.text import escaped, with_path_bytes
+from facesearch.answers import with_path_bytes
+from facesearch.cli.text import escaped
 from facesearch.siamese.figures import Figures
 from facesearch.siamese.training import Result
 from facesearch.siamese.wish import Wish

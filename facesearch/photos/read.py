@@ -106,6 +106,11 @@ def read_content(path: str) -> Content:
     raise UnreadablePhoto("It changes while it is read.", "Index again when it is at rest.")
 
 
+def content_of(data: bytes) -> Content:
+    """Give what came as bytes, and lies in no file."""
+    return Content(data, len(data), -1, fingerprint(data))
+
+
 def open_without_waiting(path: str, flags: int) -> int:
     """Open a file for `open`; a named pipe, too, which would block for ever otherwise."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

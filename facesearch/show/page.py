@@ -18,14 +18,14 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 @cache
-def environment() -> Environment:
-    """Give what fills in the templates of `templates/`.
+def environment(folder: Path = TEMPLATES) -> Environment:
+    """Give what fills in the templates of a folder.
 
     Whatever is written into one is escaped for HTML, control characters and bytes that are not UTF-8 become
     escapes that can be read; only what is Markup already goes in as it is.
     """
     made = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader(folder),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_as_text,

@@ -15,6 +15,8 @@
     |  |- IndexFormat        written by a newer facesearch
     |  |- IndexConflict      made with another model or other settings
     |  `- IndexBusy          another process is writing it
+    |- PeopleError           people who cannot be told apart, found or named
+    |  `- PeopleBroken       the file they are kept in
     |- DatasetError          labelled photos that cannot be measured on
     |  `- NoFaceFound        not one of them shows a face
     |- TrainingError         a network that cannot be trained, or a run that cannot go on
@@ -100,6 +102,14 @@ class IndexConflict(IndexFileError):
 
 class IndexBusy(IndexFileError):
     """Another process is writing this index."""
+
+
+class PeopleError(FacesearchError):
+    """People who cannot be told apart, found, or named as is asked."""
+
+
+class PeopleBroken(PeopleError):
+    """The file that people are kept in is truncated, inconsistent, or none."""
 
 
 class DatasetError(FacesearchError):

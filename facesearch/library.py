@@ -14,7 +14,8 @@ from platformdirs import user_data_dir
 from facesearch.errors import IndexFileError, IndexMissing, ModelMismatch, PhotoError
 from facesearch.faces import PhotoFaces
 from facesearch.index import edit
-from facesearch.index.layout import Layout, Meta, empty_layout
+from facesearch.index.layout import Layout, empty_layout
+from facesearch.index.meta import Meta
 from facesearch.index.store import check_same_making, index_meta, open_index
 from facesearch.model import Model
 from facesearch.models.store import ModelStore, silent
@@ -122,6 +123,10 @@ class Library:
             )
         return layout
 
+    def refresh(self) -> None:
+        """Read the index anew when it is used next: it has been written since."""
+        self.__dict__.pop("layout", None)
+
     def opened(self) -> Layout:
         """Give the index as it lies there, whatever model is here.
 
@@ -167,7 +172,7 @@ class Library:
             on_plan=on_plan,
             on_photo=on_photo,
         )
-        self.__dict__.pop("layout", None)
+        self.refresh()
         return report
 
     def _held_if_whole(self) -> Meta | None:
@@ -257,7 +262,7 @@ class Library:
             StorageError: The file cannot be rewritten, or a small picture cannot be removed.
         """
         removed = edit.forget(self.index_path, absolute(paths))
-        self.__dict__.pop("layout", None)
+        self.refresh()
         # Of all that was ever forgotten: a call that was cut short here is made good by the next.
         Thumbnails().forget(digest.tobytes() for digest in open_index(self.index_path).forgotten)
         return removed
@@ -273,7 +278,7 @@ class Library:
             StorageError: The file cannot be rewritten.
         """
         count = edit.move_root(self.index_path, absolute([old])[0], absolute([new])[0])
-        self.__dict__.pop("layout", None)
+        self.refresh()
         return count
 
 

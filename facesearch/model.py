@@ -14,7 +14,7 @@ from facesearch.models.store import ModelStore, silent
 from facesearch.settings import Looking, Runtime, make_meta, make_pipeline
 
 if TYPE_CHECKING:
-    from facesearch.index.layout import Meta
+    from facesearch.index.meta import Meta
     from facesearch.models.card import Card
     from facesearch.pipeline import Pipeline
 

@@ -19,8 +19,9 @@ from facesearch.errors import (
 )
 from facesearch.faces import PhotoFaces
 from facesearch.index.beside import discard, journal_path, rebuild_path
-from facesearch.index.layout import Layout, Meta, empty_layout
+from facesearch.index.layout import Layout, empty_layout
 from facesearch.index.lock import alone
+from facesearch.index.meta import Meta
 from facesearch.index.store import IndexWriter, index_meta, open_index
 from facesearch.pipeline import Pipeline
 from facesearch.update import Plan, Report, Wanted, update_index
@@ -106,6 +107,7 @@ def _begin(built: Path, meta: Meta, old: Layout) -> None:
         discard(built)
     with IndexWriter(built, meta) as writer:
         writer.forget(digest.tobytes() for digest in old.forgotten)
+        writer.erase((digest, box) for digest, boxes in old.erased_faces.items() for box in boxes)
         writer.commit()
 
 

@@ -27,12 +27,14 @@ class Reference:
         face: Its number there, 1 for the largest.
         box: Where it is in the upright photo.
         vector: (dim,) float32.
+        person: Whom it stands for, where that is known by name.
     """
 
     path: str
     face: int
     box: Box
     vector: NDArray[np.float32]
+    person: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,10 +226,11 @@ def _matches(
         if photo not in own and len(matches) < top:
             number = row - layout.faces_of(photo).start + 1
             matches.append(Match(len(matches) + 1, layout.path(photo), number, layout.box(row), distance))
-    return tuple(_judged(match, layout.face_count, calibration) for match in matches)
+    return tuple(judged(match, layout.face_count, calibration) for match in matches)
 
 
-def _judged(match: Match, faces: int, calibration: Calibration | None) -> Match:
+def judged(match: Match, faces: int, calibration: Calibration | None) -> Match:
+    """Say of a match what a calibration makes of its distance, in an index of so many faces."""
     if calibration is None:
         return match
     return replace(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from facesearch.detect import Detector, gives_landmarks, open_detector
 from facesearch.errors import ModelError
-from facesearch.index.layout import Meta
+from facesearch.index.meta import Meta
 from facesearch.models.store import ModelStore, Notify, silent
 from facesearch.pipeline import DEFAULT_BATCH, Choice, Pipeline, all_faces, largest_face
 

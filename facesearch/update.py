@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from facesearch.faces import PhotoFaces, Status
-from facesearch.index.layout import Layout, Meta
+from facesearch.index.layout import Layout
+from facesearch.index.meta import Meta
 from facesearch.index.roots import is_within
 from facesearch.index.store import IndexWriter, check_same_making
 from facesearch.photos.find import FoundPhoto, Scan, find_photos
@@ -29,7 +30,7 @@ class Wanted:
         hidden: Whether names that begin with a dot are taken.
         follow: Whether links are followed.
         prune: Whether photos that are gone are dropped even when a root lost most of its photos.
-        again: Whether forgotten photos are taken in again.
+        again: Whether forgotten photos and erased faces are taken in again.
     """
 
     paths: tuple[str, ...]
@@ -158,10 +159,7 @@ def make_plan(layout: Layout, wanted: Wanted) -> tuple[Scan, Plan]:
     rows = layout.rows
     for name, photo in sorted(scan.photos.items(), key=lambda item: os.fsencode(item[0])):
         row = rows.get(name)
-        if row is not None and (int(layout.size[row]), int(layout.mtime_ns[row])) == (
-            photo.size,
-            photo.mtime_ns,
-        ):
+        if row is not None and _is_as_known(layout, row, photo, again=wanted.again):
             plan.unchanged += 1
         else:
             plan.new.append(photo)
@@ -171,6 +169,13 @@ def make_plan(layout: Layout, wanted: Wanted) -> tuple[Scan, Plan]:
         if name not in scan.photos and _is_gone(name, folders, unknown):
             plan.gone.append(name)
     return scan, plan
+
+
+def _is_as_known(layout: Layout, row: int, photo: FoundPhoto, *, again: bool) -> bool:
+    """Say whether a photo need not be opened: its faces are known, and none that was erased is wanted."""
+    if again and layout.digest[row].tobytes() in layout.erased_faces:
+        return False
+    return (int(layout.size[row]), int(layout.mtime_ns[row])) == (photo.size, photo.mtime_ns)
 
 
 def _is_gone(name: str, folders: Iterable[bytes], unknown: Iterable[bytes]) -> bool:
@@ -214,6 +219,8 @@ class _Run:
             if any(digest):
                 self.known.setdefault(digest, []).append(row)
         self.known.update((digest, []) for digest in self._forgotten)
+        for digest in layout.erased_faces if wanted.again else ():
+            self.known.pop(digest, None)
 
     def look_at_new(self, pipeline: Callable[[], Pipeline], on_photo: Callable[[PhotoFaces], None]) -> None:
         """Send what is new through the pipeline; Ctrl-C ends this, and what was done is kept."""
@@ -252,8 +259,8 @@ class _Run:
                 report.no_face += 1
 
     def _add(self, photo: PhotoFaces) -> None:
-        if self._wanted.again and photo.digest in self._writer.forgotten:
-            self._writer.remember([photo.digest])
+        if self._wanted.again:
+            self._writer.remember(photo.digest)
         self._writer.add(photo)
 
     def _take_known(self, photo: PhotoFaces, rows: Sequence[int]) -> None:

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from facesearch.faces import Box, Face, PhotoFaces, Status
-from facesearch.index.layout import Meta
+from facesearch.index.meta import Meta
 from facesearch.index.store import IndexWriter
 from facesearch.models.card import Card
 from facesearch.pipeline import Pipeline

@@ -15,6 +15,7 @@ from PIL import Image, ImageEnhance
 ARRAYS = (
     *("vectors", "norms", "boxes", "scores", "landmarks", "photo", "paths", "path_ends", "root"),
     *("size", "mtime_ns", "digest", "status", "forgotten", "format"),
+    *("erased", "erased_boxes"),
 )
 PEOPLE = ("grace_hopper.jpg", "biden.jpg", "obama_2009.jpg", "obama_2010.jpg", "astronaut.png")
 

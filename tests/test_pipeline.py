@@ -28,7 +28,7 @@ from facesearch.detect import Detector
 from facesearch.detect.align import TEMPLATE
 from facesearch.errors import FacesearchError, ModelError
 from facesearch.faces import Box, Face, Status
-from facesearch.index.layout import Meta
+from facesearch.index.meta import Meta
 from facesearch.models.card import Card
 from facesearch.photos.read import fingerprint
 from facesearch.pipeline import Pipeline, largest_face

@@ -21,8 +21,8 @@ BEYOND = "x"
 
 
 def query_name(answer: Answer) -> str:
-    """Give what stands in the column `query`: the reference, or the fused ones joined by ' + '."""
-    return " + ".join(reference.path for reference in answer.references)
+    """Give what stands in the column `query`: the reference or person, or several of them joined by ' + '."""
+    return " + ".join(reference.person or reference.path for reference in answer.references)
 
 
 def _fields(answer: Answer, match: Match) -> tuple[object, ...]:
@@ -103,7 +103,7 @@ def few(count: float) -> str:
 
 
 def _table_heading(answer: Answer) -> str:
-    return " + ".join(reference.path + which(reference.face) for reference in answer.references)
+    return " + ".join(one.person or one.path + which(one.face) for one in answer.references)
 
 
 def which(face: int) -> str:
@@ -128,7 +128,14 @@ def as_jsonl(answers: Answers) -> Iterator[str]:
 
 def _reference(answer: Answer) -> dict[str, Any]:
     faces = [
-        with_path_bytes({"path": one.path, "face": one.face, "box": _box(one.box)})
+        with_path_bytes(
+            {
+                "path": one.path,
+                "face": one.face,
+                "box": _box(one.box),
+                **({"person": one.person} if one.person else {}),
+            }
+        )
         for one in answer.references
     ]
     return {"query": query_name(answer), "references": faces}

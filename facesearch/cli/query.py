@@ -46,16 +46,14 @@ def _a_number(_context: click.Context, _option: click.Parameter, number: float |
 
 
 @click.command("query", short_help="Find the photos whose faces are nearest to a reference.")
-@click.argument("refs", nargs=-1, type=AnyPath(), metavar="REF...")
+@click.argument("refs", nargs=-1, type=AnyPath(), metavar="[REF...]")
 @index_option
 @model_option
 @click.option(
     "--top",
     type=click.IntRange(1),
-    default=4,
-    show_default=True,
     metavar="N",
-    help="Matches for each reference.",
+    help="Matches for each reference.  [default: 4; all of --person]",
 )
 @click.option(
     "--metric", type=click.Choice(["cosine", "euclidean"]), help="Which distance.  [default: the model's]"
@@ -81,6 +79,9 @@ def _a_number(_context: click.Context, _option: click.Parameter, number: float |
 @click.option("--all-faces", is_flag=True, help="Look for every face of REF.")
 @click.option("--whole", is_flag=True, help="REF is nothing but the face.")
 @click.option("--together", is_flag=True, help="All REFs show one person: fuse them.")
+@click.option("--person", metavar="P", help="In place of REF: the photos of a person, by name or number.")
+@click.option("--with", "others", metavar="P", multiple=True, help="Only photos that show this person too.")
+@click.option("--only", is_flag=True, help="Only photos that show nobody else.")
 @click.option("--include-self", is_flag=True, help="Let REF's own file be a match.")
 @click.option("--unique", is_flag=True, help="List copies of one photo once.")
 @click.option("--rotations/--no-rotations", default=None, help="Look at REF in all four orientations.")
@@ -121,6 +122,10 @@ def command(refs: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 (cli
       facesearch query a.jpg b.jpg c.jpg --together --model sface --min-probability 0.9
       find refs -name '*.jpg' -print0 | facesearch query --files0-from - --format tsv
       facesearch query reference.jpg -0 | xargs -0 -I{} cp {} found/
+      facesearch query --person Ada --with Grace --only
+
+    --person and --with look for people as `facesearch people` grouped and named them: all photos that show
+    each of them, as faces of their own. The distance is that from the middle of the first one's faces.
 
     Without a terminal: one line a match, the columns query, rank, distance, probability, path, x, y, w, h
     (tsv). Tab, newline and backslash in a path are written \\t, \\n and \\\\; x, y, w, h are the face in
@@ -129,6 +134,9 @@ def command(refs: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 (cli
     Exit status: 0 found, 1 nothing found, 2 any error, 130 interrupted.
     """  # noqa: D301
     _refuse_contradictions(options)
+    if options["person"] or options["others"]:
+        _refuse_references(refs, options)
+        sys.exit(_answer_by_name(options))
     sys.exit(_answer(_references(refs, options), options))
 
 
@@ -151,6 +159,20 @@ def _answer(references: list[str], options: dict[str, Any]) -> int:
         )
     if options["verbose"] and not quiet:
         _say_faces(answers)
+    return _finish(answers, options, library)
+
+
+def _answer_by_name(options: dict[str, Any]) -> int:
+    """Give the photos of people as `facesearch people` knows them; the exit status."""
+    from facesearch.cli.query_people import photos_of_people
+
+    library = open_library(options["index_file"], options["model"], quiet=options["quiet"])
+    return _finish(photos_of_people(library, options), options, library)
+
+
+def _finish(answers: Answers, options: dict[str, Any], library: Library) -> int:
+    """Write and keep answers, and say what is wrong; give the exit status."""
+    quiet = options["quiet"]
     for _, error in answers.problems:
         click.echo(f"facesearch: {escaped(error.message)} {error.hint}".rstrip(), err=True)
     if not quiet and answers.answers and not any(answer.matches for answer in answers.answers):
@@ -173,6 +195,19 @@ def _say_faces(answers: Answers) -> None:
         click.echo(f"{escaped(path)}: {faces} looked for, {where}", err=True)
 
 
+def _refuse_references(refs: Sequence[str], options: dict[str, Any]) -> None:
+    """Refuse what goes with a photo as the reference, and not with a person."""
+    if refs:
+        raise click.UsageError("REF or --person: choose one.")
+    for name in ("files_from", "files0_from", "face", "all_faces", "whole", "together", "rotations"):
+        if options[name]:
+            raise click.UsageError(
+                f"--{name.replace('_', '-')} goes with REF, and not with --person or --with."
+            )
+    if options["metric"] == "euclidean":
+        raise click.UsageError("People are grouped by cosine distance: leave out --metric.")
+
+
 def _refuse_contradictions(options: dict[str, Any]) -> None:
     """Find out before the work, not after it, what cannot be done."""
     if options["null"] and (options["form"] not in (None, "paths") or options["as_json"]):
@@ -183,6 +218,8 @@ def _refuse_contradictions(options: dict[str, Any]) -> None:
     if len(wanted) > 1:
         first, second = (f"--{option.replace('_', '-')}" for option in wanted[:2])
         raise click.UsageError(f"{first} or {second}: choose one.")
+    if options["only"] and not (options["person"] or options["others"]):
+        raise click.UsageError("--only goes with --person or --with.")
     if options["sheet"]:
         from facesearch.show.sheet import sheet_format
 
@@ -193,6 +230,8 @@ def _why_nothing(options: dict[str, Any], library: Library) -> str:
     """Say why there is no match although there was a face to look for."""
     if not library.layout.face_count:
         return "The index holds no face yet: take in photos with `facesearch index FOLDER`."
+    if options["person"] or options["others"]:
+        return "No photo shows them like that. `facesearch people` takes in what was indexed since."
     limits = []
     if options["threshold"] is not None:
         limits.append(f"within a distance of {options['threshold']}")
@@ -215,9 +254,9 @@ def _references(refs: Sequence[str], options: dict[str, Any]) -> list[str]:
 def _question(options: dict[str, Any]) -> Question:
     from facesearch.search import Question
 
-    names = ("top", "by", "include_self", "unique", "together")
+    names = ("by", "include_self", "unique", "together")
     chosen = {name: options[name] for name in names}
-    for name in ("threshold", "min_probability"):
+    for name in ("top", "threshold", "min_probability"):
         if options[name] is not None:
             chosen[name] = options[name]
     return Question(metric=options["metric"], **chosen)

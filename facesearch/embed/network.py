@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from facesearch.embed.vino import load_openvino, reason, save_network
+from facesearch.embed.vino import load_openvino, openvino_core, reason, save_network
 from facesearch.errors import ModelError
 from facesearch.models.card import NETWORK, Card
 
@@ -46,9 +46,8 @@ def own_size(source: Path) -> tuple[int, int]:
     Raises:
         ModelError: The network cannot be read, or takes pictures of any size.
     """
-    openvino = load_openvino()
     try:
-        model = openvino.Core().read_model(source)
+        model = openvino_core().read_model(source)
     except RuntimeError as error:
         raise ModelError(f"OpenVINO cannot use {source.name}: {reason(error)}.") from error
     layouts = _image_layouts(model, source.name)
@@ -62,7 +61,7 @@ def own_size(source: Path) -> tuple[int, int]:
 
 def _prepare(openvino: Any, source: Path, card: Card) -> tuple[Model, int]:  # noqa: ANN401
     """Give the network as it is to be stored, and the length of its vectors."""
-    model = openvino.Core().read_model(source)
+    model = openvino_core().read_model(source)
     layout = _image_layout(model, card.size, source.name)
     if len(model.outputs) != 1:
         raise ModelError(f"{source.name} gives {len(model.outputs)} outputs where one vector is wanted.")
@@ -73,7 +72,7 @@ def _prepare(openvino: Any, source: Path, card: Card) -> tuple[Model, int]:  # n
     except RuntimeError:
         pass
     # The batch is written into the network's own nodes: it serves one crop at a time.
-    ready = _finish(openvino, openvino.Core().read_model(source), layout, card, batch=1)
+    ready = _finish(openvino, openvino_core().read_model(source), layout, card, batch=1)
     return ready, _vector_length(ready, source.name)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from platformdirs import user_cache_dir
 
 from facesearch.embed.crops import check_crops
-from facesearch.embed.vino import load_openvino, reason
+from facesearch.embed.vino import load_openvino, openvino_core, reason
 from facesearch.errors import ModelBroken, ModelError
 from facesearch.models.card import NETWORK, Card
 from facesearch.models.digest import check_digest
@@ -55,8 +55,7 @@ class OpenVinoEmbedder:
     ) -> None:
         self.card = card
         _check_xml(card, folder)
-        openvino = load_openvino()
-        core = openvino.Core()
+        core = openvino_core()
         _check_device(core, device)
         hints = _hints(core, device, precision)
         if streams > 1 and device == "CPU":

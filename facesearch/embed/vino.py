@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import threading
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,25 @@ def load_openvino() -> Any:  # noqa: ANN401 - OpenVINO has no types
     return openvino
 
 
+_one_at_a_time = threading.Lock()
+
+
+def openvino_core() -> Any:  # noqa: ANN401
+    """Give the process' one OpenVINO core, which stays until its end.
+
+    A core that has compiled for a CPU gives signals a stack of their own, and takes it away when it is
+    removed. Of two, the second can leave the first one's behind when that is gone: the next Ctrl-C, as Python
+    handles it on that stack, is a segmentation fault.
+    """
+    with _one_at_a_time:
+        return _core()
+
+
+@lru_cache(1)
+def _core() -> Any:  # noqa: ANN401
+    return load_openvino().Core()
+
+
 def _convert_model(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - OpenVINO's own signature
     """Do what `openvino.convert_model` does."""
     return import_module(_CONVERSION).convert_model(*arguments, **options)
@@ -45,7 +66,7 @@ def save_network(openvino: Any, model: Any, path: Path) -> None:  # noqa: ANN401
     """
     try:
         openvino.save_model(model, path, compress_to_fp16=False)
-        openvino.Core().read_model(path)
+        openvino_core().read_model(path)
     except RuntimeError as error:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import stat
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,17 +11,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facesearch.index.beside import unfinished_path
-from facesearch.index.journal import JournalEntry, open_private
+from facesearch.faces import Box, Status
+from facesearch.index.journal import JournalEntry
 from facesearch.index.layout import ARRAYS, FORMAT, Layout
 from facesearch.index.npz import NpzWriter
 from facesearch.index.roots import root_of
+from facesearch.index.whole import written_whole
 from facesearch.ranking import norms_of
 from facesearch.version import __version__
 
 # Vectors are copied from the old file and the journal in blocks of at least this many rows, 2 MB of 2048
 # numbers: memory stays as it was while the photos were looked at.
 _BLOCK_ROWS = 256
+
+# The faces of photos that are not to be taken in again, by the photo's digest.
+Erased = Mapping[bytes, Sequence[Box]]
+# A face that was found anew, by a detector of other settings, overlaps the one that was erased this far.
+_SAME_FACE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ def write_index(
     photos: Sequence[KeptPhoto],
     roots: Sequence[str],
     forgotten: frozenset[bytes],
+    erased: Erased,
 ) -> None:
     """Write beside the file, then take its place; readers see the old file or the new one, whole.
 
@@ -57,33 +61,24 @@ def write_index(
         photos: By path.
         roots: Of all photos.
         forgotten: Digests that are not to be taken in again.
+        erased: Faces that are left out.
 
     Raises:
         OSError: The disk is full or the folder cannot be written; the file is as it was.
     """
-    beside = unfinished_path(path)
-    try:
-        beside.unlink(missing_ok=True)  # left by a process that died, with any mode
-        with open(beside, "xb", opener=open_private) as file:
-            with NpzWriter(file) as writer:
-                _Fold(old, photos).write(writer, roots, forgotten)
-            file.flush()
-            os.fsync(file.fileno())
-        _take_mode(beside, path)
-        os.replace(beside, path)
-        _sync_folder(path.parent)
-    except BaseException:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise
+    with written_whole(path) as writer:
+        _Fold(old, photos, erased).write(writer, roots, forgotten)
 
 
 class _Fold:
     """The arrays of the new file, made from the old one's and the journal's."""
 
-    def __init__(self, old: Layout, photos: Sequence[KeptPhoto]) -> None:
+    def __init__(self, old: Layout, photos: Sequence[KeptPhoto], erased: Erased) -> None:
         self._old = old
         self._photos = photos
+        self._erased = erased
+        # Which faces stay, for the photos where one may not.
+        self._stay = {photo.path: self._stays(photo) for photo in photos if photo.digest(old) in erased}
 
     def write(self, writer: NpzWriter, roots: Sequence[str], forgotten: frozenset[bytes]) -> None:
         """Write all arrays."""
@@ -108,13 +103,15 @@ class _Fold:
             writer.write(name, _joined(name, self._blocks(name), meta.dim))
         writer.write("photo", np.repeat(np.arange(len(photos), dtype=np.int32), counts))
         self._write_photos(writer, roots)
-        digests = b"".join(sorted(forgotten))
-        writer.write("forgotten", np.frombuffer(digests, np.uint8).reshape(-1, 16))
+        writer.write("forgotten", _digests(sorted(forgotten)))
+        gone = [(digest, box) for digest, boxes in sorted(self._erased.items()) for box in boxes]
+        writer.write("erased", _digests(digest for digest, _ in gone))
+        corners = [(box.x, box.y, box.width, box.height) for _, box in gone]
+        writer.write("erased_boxes", np.array(corners, np.int32).reshape(-1, 4))
 
     def _write_photos(self, writer: NpzWriter, roots: Sequence[str]) -> None:
         photos = self._photos
         lengths = np.array([len(photo.path) for photo in photos], np.int64)
-        digests = b"".join(photo.digest(self._old) for photo in photos)
         writer.write("paths", np.frombuffer(b"".join(photo.path for photo in photos), np.uint8))
         writer.write("path_ends", np.cumsum(lengths, dtype=np.int64))
         under = [root_of(photo.path, roots) for photo in photos]
@@ -122,30 +119,49 @@ class _Fold:
         writer.write("root", np.array(under, np.int32))
         writer.write("size", np.array([photo.size for photo in photos], np.int64))
         writer.write("mtime_ns", np.array([photo.mtime_ns for photo in photos], np.int64))
-        writer.write("digest", np.frombuffer(digests, np.uint8).reshape(-1, 16))
+        writer.write("digest", _digests(photo.digest(self._old) for photo in photos))
         writer.write("status", np.array([self._status(photo) for photo in photos], np.uint8))
 
     def _status(self, photo: KeptPhoto) -> int:
         source = photo.source
-        return int(self._old.status[source]) if isinstance(source, int) else source.status
+        status = int(self._old.status[source]) if isinstance(source, int) else source.status
+        all_erased = photo.path in self._stay and not self._face_count(photo)
+        return Status.NO_FACE if status == Status.OK and all_erased else status
 
     def _face_count(self, photo: KeptPhoto) -> int:
-        source = photo.source
+        if photo.path in self._stay:
+            return int(self._stay[photo.path].sum())
+        return len(self._of_photo("boxes", photo))
+
+    def _of_photo(self, name: str, photo: KeptPhoto) -> NDArray[Any]:
+        """Give one of the faces' arrays for a photo, with the faces that are left out."""
+        source, first = photo.source, self._old.first_face
         if isinstance(source, int):
-            return int(self._old.first_face[source + 1] - self._old.first_face[source])
-        return len(source.vectors)
+            rows: NDArray[Any] = getattr(self._old, name)[first[source] : first[source + 1]]
+            return rows
+        of_entry: NDArray[Any] = getattr(source, name)
+        return of_entry
+
+    def _stays(self, photo: KeptPhoto) -> NDArray[np.bool_]:
+        faces = [Box(*corners) for corners in self._of_photo("boxes", photo).tolist()]
+        digest = photo.digest(self._old)
+        # From what the file holds, what it counts as erased is gone already.
+        done = self._old.erased_faces.get(digest, ()) if isinstance(photo.source, int) else ()
+        stays = np.ones(len(faces), np.bool_)
+        for box in (box for box in self._erased[digest] if box not in done):
+            overlap = [box.overlap(face) if stay else 0.0 for face, stay in zip(faces, stays, strict=True)]
+            if overlap and max(overlap) >= _SAME_FACE:
+                stays[int(np.argmax(overlap))] = False
+        return stays
 
     def _blocks(self, name: str) -> Iterator[NDArray[Any]]:
         """Give one of the faces' arrays for all photos, in blocks."""
-        old = getattr(self._old, name)
-        first = self._old.first_face
         pieces: list[NDArray[Any]] = []
         rows = 0
         for photo in self._photos:
-            source = photo.source
-            piece = (
-                old[first[source] : first[source + 1]] if isinstance(source, int) else getattr(source, name)
-            )
+            piece = self._of_photo(name, photo)
+            if photo.path in self._stay:
+                piece = piece[self._stay[photo.path]]
             pieces.append(piece)
             rows += len(piece)
             if rows >= _BLOCK_ROWS:
@@ -153,6 +169,10 @@ class _Fold:
                 pieces, rows = [], 0
         if rows:
             yield np.concatenate(pieces)
+
+
+def _digests(digests: Iterable[bytes]) -> NDArray[np.uint8]:
+    return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 16)
 
 
 def _noting_norms(
@@ -169,19 +189,3 @@ def _joined(name: str, blocks: Iterable[NDArray[Any]], dim: int) -> NDArray[Any]
     dtype, inner, _ = ARRAYS[name]
     none = np.empty((0, *(dim if length < 0 else length for length in inner)), dtype)
     return np.concatenate([none, *blocks])
-
-
-def _take_mode(beside: Path, path: Path) -> None:
-    """Let a new file be read by whom the old one was; where there is none, by its owner."""
-    with suppress(OSError):  # no old file, or a file system without modes
-        beside.chmod(stat.S_IMODE(path.stat().st_mode) & 0o777)
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "posix":  # elsewhere a folder cannot be opened
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            with suppress(OSError):  # some network file systems refuse it; the file is in its place
-                os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from facesearch.errors import IndexBroken
 from facesearch.faces import PhotoFaces, Status
-from facesearch.index.layout import LANDMARKS, Meta
+from facesearch.index.layout import LANDMARKS
+from facesearch.index.meta import Meta
 
 MAGIC = b"facesearch journal 1\n"
 # Killed processes lose nothing that was written; a power cut may lose this much.

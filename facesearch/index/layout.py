@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from facesearch.errors import IndexBroken, IndexFormat
 from facesearch.faces import Box, Status
+from facesearch.index.meta import Meta
 
 FORMAT = 1
 LANDMARKS = 5
@@ -34,83 +34,8 @@ ARRAYS: Mapping[str, tuple[str, tuple[int, ...], str]] = {
     "digest": ("|u1", (16,), "photos"),
     "status": ("|u1", (), "photos"),
     "forgotten": ("|u1", (16,), "digests"),
-}
-
-JsonScalar = str | int | float | bool | None
-
-
-@dataclass(frozen=True, slots=True)
-class Meta:
-    """What made an index.
-
-    Attributes:
-        model: The model's name.
-        model_digest: Of its weights.
-        dim: Numbers in a vector.
-        detector: The detector's name.
-        settings: The detector's and the pipeline's, as JSON scalars.
-        roots: The folders that the index covers, absolute; not UTF-8 is surrogate-escaped.
-        created: ISO 8601, UTC.
-        updated: ISO 8601, UTC.
-        facesearch: The version that wrote the file.
-    """
-
-    model: str
-    model_digest: str
-    dim: int
-    detector: str
-    settings: dict[str, JsonScalar] = field(default_factory=dict)
-    roots: tuple[str, ...] = ()
-    created: str = ""
-    updated: str = ""
-    facesearch: str = ""
-
-    def to_json(self) -> str:
-        """Give the meta data as JSON in ASCII."""
-        return json.dumps(asdict(self), sort_keys=True)
-
-    @classmethod
-    def from_json(cls, data: str) -> Meta:
-        """Read what `to_json` wrote.
-
-        Raises:
-            ValueError: It is not that.
-        """
-        raw = json.loads(data)
-        if not isinstance(raw, dict):
-            raise ValueError("the meta data are not an object")
-        for name, kind in _META_TYPES.items():
-            if not isinstance(raw.get(name), kind) or isinstance(raw[name], bool):
-                raise ValueError(f"{name!r} is missing from the meta data or of the wrong type")
-        if not all(isinstance(root, str) and b"\0" not in os.fsencode(root) for root in raw["roots"]):
-            raise ValueError("a root is not a path")
-        if raw["dim"] < 1:
-            raise ValueError("it has no dimensions")
-        for name, value in raw["settings"].items():
-            if name not in _SETTINGS or not _SETTINGS[name](value):
-                raise ValueError(f"the setting {name!r} is unknown or out of range")
-        known = {name: raw[name] for name in _META_TYPES}
-        return cls(**{**known, "roots": tuple(raw["roots"])})
-
-
-_META_TYPES: Mapping[str, type] = {
-    "model": str,
-    "model_digest": str,
-    "dim": int,
-    "detector": str,
-    "settings": dict,
-    "roots": list,
-    "created": str,
-    "updated": str,
-    "facesearch": str,
-}
-
-# What a detector and the pipeline can be given; a setting that is absent is left to them.
-_SETTINGS: Mapping[str, Callable[[Any], bool]] = {
-    "min_face": lambda value: type(value) is int and 0 <= value < 2**31,
-    "faces": lambda value: value in ("all", "largest"),
-    "rotations": lambda value: type(value) is bool,
-    "margin": lambda value: type(value) in (int, float) and 0 <= value <= 10,  # NaN is not
+    "erased": ("|u1", (16,), "erased"),
+    "erased_boxes": ("<i4", (4,), "erased"),
 }
 
 
@@ -137,6 +62,8 @@ class Layout:
         digest: (P, 16) uint8, zeros where it could not be read.
         status: (P,) uint8, a `Status`.
         forgotten: (K, 16) uint8, digests of photos that are not to be taken in again.
+        erased: (E, 16) uint8, digests of photos of which one face is not to be taken in again.
+        erased_boxes: (E, 4) int32, where that face is.
     """
 
     meta: Meta
@@ -154,6 +81,8 @@ class Layout:
     digest: NDArray[np.uint8]
     status: NDArray[np.uint8]
     forgotten: NDArray[np.uint8]
+    erased: NDArray[np.uint8]
+    erased_boxes: NDArray[np.int32]
 
     @property
     def photo_count(self) -> int:
@@ -193,6 +122,15 @@ class Layout:
         """Give the rows of a photo's faces; looks at few rows."""
         start, stop = np.searchsorted(self.photo, [photo, photo + 1])
         return range(int(start), int(stop))
+
+    @cached_property
+    def erased_faces(self) -> dict[bytes, tuple[Box, ...]]:
+        """Give the faces that are not to be taken in again, by their photos' digests."""
+        faces: dict[bytes, tuple[Box, ...]] = {}
+        for digest, corners in zip(self.erased, self.erased_boxes.tolist(), strict=True):
+            here = faces.get(digest.tobytes(), ())
+            faces[digest.tobytes()] = (*here, Box(*corners))
+        return faces
 
     @cached_property
     def first_face(self) -> NDArray[np.int64]:
@@ -278,7 +216,7 @@ def _out_of_range(layout: Layout) -> str:
         ("a photo lies under no root", _outside(layout.root, 0, len(layout.meta.roots))),
         ("a photo has no known status", _outside(layout.status, 0, len(Status))),
         ("a photo has a negative size", bool(np.any(layout.size < 0))),
-        ("a box is empty", bool(np.any(layout.boxes[:, 2:] < 1))),
+        ("a box is empty", any(bool(np.any(b[:, 2:] < 1)) for b in (layout.boxes, layout.erased_boxes))),
         ("a length is not a number", not bool(np.all(np.isfinite(layout.norms) & (layout.norms >= 0)))),
         ("a path holds a zero byte", bool(np.any(layout.paths == 0))),
     )

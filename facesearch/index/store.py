@@ -17,12 +17,13 @@ from facesearch.errors import (
     IndexMissing,
     storage_error,
 )
-from facesearch.faces import PhotoFaces
+from facesearch.faces import Box, PhotoFaces
 from facesearch.index.beside import journal_path, unfinished_path
 from facesearch.index.fold import KeptPhoto, write_index
 from facesearch.index.journal import Journal, JournalEntry, read_journal
-from facesearch.index.layout import Layout, Meta, check_layout, empty_layout
+from facesearch.index.layout import Layout, check_layout, empty_layout
 from facesearch.index.lock import alone
+from facesearch.index.meta import Meta
 from facesearch.index.npz import NpzError, map_arrays
 from facesearch.index.roots import is_within, joined_roots, moved_path, root_of
 
@@ -104,6 +105,7 @@ class IndexWriter:
         self._dropped: set[bytes] = set()
         self._moved: tuple[bytes, bytes] | None = None
         self._forgotten: set[bytes] = set()
+        self._erased: dict[bytes, tuple[Box, ...]] = {}
         self._roots: tuple[str, ...] = ()
 
     def __enter__(self) -> IndexWriter:
@@ -154,6 +156,7 @@ class IndexWriter:
         self.layout = layout
         self._roots = layout.meta.roots
         self._forgotten = {digest.tobytes() for digest in layout.forgotten}
+        self._erased = dict(layout.erased_faces)
 
     @property
     def forgotten(self) -> frozenset[bytes]:
@@ -187,9 +190,17 @@ class IndexWriter:
         """Remove all photos of these contents and do not take them in again."""
         self._forgotten.update(digests)
 
-    def remember(self, digests: Iterable[bytes]) -> None:
-        """Let forgotten contents be taken in again."""
-        self._forgotten.difference_update(digests)
+    def remember(self, digest: bytes) -> None:
+        """Let a forgotten content, and the faces that were erased from it, be taken in again."""
+        self._forgotten.discard(digest)
+        self._erased.pop(digest, None)
+
+    def erase(self, faces: Iterable[tuple[bytes, Box]]) -> None:
+        """Remove single faces, each by its photo's digest and its box, and do not take them in again."""
+        for digest, box in faces:
+            here = self._erased.get(digest, ())
+            if box not in here:
+                self._erased[digest] = (*here, box)
 
     def move_root(self, old: str, new: str) -> None:
         """Let all that lies at or below `old` lie at `new`."""
@@ -216,9 +227,8 @@ class IndexWriter:
             return
         try:
             entries = read_journal(left).entries if left.exists() else []
-            write_index(
-                self.path, self.layout, self._photos(entries), self._roots, frozenset(self._forgotten)
-            )
+            photos = self._photos(entries)
+            write_index(self.path, self.layout, photos, self._roots, frozenset(self._forgotten), self._erased)
             left.unlink(missing_ok=True)
         except OSError as error:
             raise storage_error(self.path, error) from error
@@ -228,6 +238,7 @@ class IndexWriter:
     def _changed(self) -> bool:
         forgotten = {digest.tobytes() for digest in self.layout.forgotten}
         same = self._roots == self.layout.meta.roots and forgotten == self._forgotten
+        same = same and self._erased == self.layout.erased_faces
         return bool(self._taken or self._dropped or self._moved) or not same
 
     def _photos(self, entries: Sequence[JournalEntry]) -> list[KeptPhoto]:

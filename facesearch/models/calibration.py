@@ -56,3 +56,13 @@ class Calibration:
         (low_rate, low), (rate, limit) = table[max(above - 1, 0)], table[max(above, 1)]
         steepness = (math.log(rate) - math.log(low_rate)) / (limit - low)
         return math.exp(max(math.log(rate) - steepness * (limit - distance), -_CERTAIN))
+
+    def stranger_distance(self, rate: float) -> float:
+        """Give the distance up to which this share of strangers is near, as `stranger_rate` has it."""
+        table = self.strangers
+        if rate >= table[-1][0]:
+            return table[-1][1]
+        above = next(place for place, (limit, _) in enumerate(table) if limit > rate)
+        (low_rate, low), (high_rate, high) = table[max(above - 1, 0)], table[max(above, 1)]
+        steepness = (math.log(high_rate) - math.log(low_rate)) / (high - low)
+        return high - (math.log(high_rate) - math.log(rate)) / steepness

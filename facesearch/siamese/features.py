@@ -16,7 +16,8 @@ from facesearch.embed import Embedder
 from facesearch.embed.runtime import OpenVinoEmbedder
 from facesearch.evaluate.cache import bring_up_to_date, cache_file
 from facesearch.faces import Box, Face, PhotoFaces
-from facesearch.index.layout import Layout, Meta
+from facesearch.index.layout import Layout
+from facesearch.index.meta import Meta
 from facesearch.index.store import open_index
 from facesearch.models.card import Card
 from facesearch.models.store import ModelStore, Notify, silent

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from facesearch.embed.conversion import run_keras
 from facesearch.embed.network import store_network
-from facesearch.embed.vino import load_openvino, reason, save_network
+from facesearch.embed.vino import load_openvino, openvino_core, reason, save_network
 from facesearch.errors import ModelError
 from facesearch.models.card import NETWORK, Card
 from facesearch.siamese.trunk import features
@@ -49,7 +49,7 @@ def head_on_trunk(trunk: Path, base: Card, head: Head, card: Card) -> Build:
     def build(folder: Path) -> Card:
         openvino = load_openvino()
         try:
-            model = openvino.Core().read_model(trunk / NETWORK)
+            model = openvino_core().read_model(trunk / NETWORK)
             ops, float32 = openvino.opset13, np.float32
             axis = ops.constant(np.array([1]))
             flow: Any = ops.normalize_l2(features(openvino, model, base), axis, 1e-12, "max")

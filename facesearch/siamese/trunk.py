@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from facesearch.embed.vino import load_openvino, reason
+from facesearch.embed.vino import load_openvino, openvino_core, reason
 from facesearch.errors import ModelError
 from facesearch.models.card import NETWORK, Card
 
@@ -65,7 +65,7 @@ def width(folder: Path, card: Card) -> int:
     """
     openvino = load_openvino()
     try:
-        model = openvino.Core().read_model(folder / NETWORK)
+        model = openvino_core().read_model(folder / NETWORK)
         return int(beside_vectors(card)(openvino, model).output().partial_shape[1].get_length())
     except RuntimeError as error:
         raise ModelError(f"OpenVINO cannot use the model {card.name}: {reason(error)}.") from error

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from facesearch.embed import card_of
-from facesearch.index.layout import FORMAT, Meta
+from facesearch.index.layout import FORMAT
+from facesearch.index.meta import Meta
 from facesearch.index.npz import NpzWriter
 
 _BLOCK = 8192
@@ -56,3 +57,5 @@ def write_index(path: Path, faces: int, *, real: np.ndarray | None = None, model
         writer.write("digest", number.astype("<u8").repeat(2).view(np.uint8).reshape(faces, 16))
         writer.write("status", np.zeros(faces, np.uint8))
         writer.write("forgotten", np.empty((0, 16), np.uint8))
+        writer.write("erased", np.empty((0, 16), np.uint8))
+        writer.write("erased_boxes", np.empty((0, 4), np.int32))

@@ -19,7 +19,7 @@ from command import COMMAND, CURIE, LIBRARY, OBAMA
 from fakes import looked_at, write_index
 
 from facesearch.embed.resnet50 import CARD
-from facesearch.index.layout import Meta
+from facesearch.index.meta import Meta
 
 
 @pytest.fixture

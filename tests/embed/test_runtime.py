@@ -243,3 +243,26 @@ def test_threads_that_embed_for_the_first_time_at_once_do_not_wait_for_each_othe
     for _ in range(6):
         ran = subprocess.run([sys.executable, "-c", _TWO_AT_ONCE, store.root], timeout=60, check=False)
         assert ran.returncode == 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGINT is sent")
+def test_ctrl_c_is_an_interrupt_after_networks_were_opened_and_dropped(store):
+    """Networks with OpenVINO cores of their own left signals a stack that was gone: a segmentation fault."""
+    code = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from facesearch.embed import open_embedder\n"
+        "from facesearch.models.store import ModelStore\n"
+        "store = ModelStore(Path(sys.argv[1]))\n"
+        "first, second = (open_embedder('mine', store=store) for _ in range(2))\n"
+        "del first\n"
+        "del second\n"
+        "try:\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "except KeyboardInterrupt:\n"
+        "    print('interrupted')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, store.root], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done

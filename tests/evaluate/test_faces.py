@@ -15,7 +15,7 @@ from facesearch.evaluate import faces as module
 from facesearch.evaluate.dataset import read_people
 from facesearch.evaluate.faces import cache_path, find_faces, pair_distances
 from facesearch.faces import Box
-from facesearch.index.layout import Meta
+from facesearch.index.meta import Meta
 from facesearch.index.store import IndexWriter
 from facesearch.settings import Runtime
 

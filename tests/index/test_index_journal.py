@@ -9,7 +9,7 @@ from fakes import META, looked_at, write_index
 from facesearch.errors import IndexBroken, IndexConflict
 from facesearch.index.beside import journal_path
 from facesearch.index.journal import MAGIC, Journal, read_journal
-from facesearch.index.layout import Meta
+from facesearch.index.meta import Meta
 from facesearch.index.store import IndexWriter, index_meta, open_index
 
 META_ROOTED = dataclasses.replace(META, roots=("/p",))

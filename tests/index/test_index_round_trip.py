@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from facesearch.errors import IndexConflict, IndexMissing
 from facesearch.faces import Box, Face, PhotoFaces, Status
 from facesearch.index.beside import journal_path
-from facesearch.index.layout import ARRAYS, Meta
+from facesearch.index.layout import ARRAYS
+from facesearch.index.meta import Meta
 from facesearch.index.npz import BOUNDARY
 from facesearch.index.store import IndexWriter, check_same_making, index_meta, open_index
 

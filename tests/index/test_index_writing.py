@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from fakes import META, looked_at, write_index
 
 from facesearch.errors import IndexBusy, IndexFileError, StorageError, storage_error
+from facesearch.faces import Status
 from facesearch.index import fold, journal
 from facesearch.index.beside import discard, journal_path
 from facesearch.index.edit import forget, move_root
@@ -314,11 +316,49 @@ def test_a_forgotten_content_is_not_taken_in_until_it_is_remembered(tmp_path):
     assert open_index(path).photo_count == 0
     with IndexWriter(path) as writer:
         assert writer.forgotten == {photo.digest}
-        writer.remember([photo.digest])
+        writer.remember(photo.digest)
         writer.add(photo)
         writer.commit()
     assert open_index(path).photo_count == 1
     assert len(open_index(path).forgotten) == 0
+
+
+def test_an_erased_face_leaves_no_trace_and_stays_out(tmp_path):
+    """It is erased from copies too, from what is found anew with slightly other boxes, and only once."""
+    group = looked_at("/p/group.jpg", 3)
+    copy = looked_at("/p/zz.jpg", 3, digest=group.digest)
+    other = looked_at("/p/other.jpg", 2)
+    path = write_index(tmp_path / "i.npz", [group, copy, other], roots=["/p"])
+    with IndexWriter(path) as writer:
+        writer.erase([(group.digest, group.faces[1].box)])
+        writer.commit()
+    left = [0, 2]
+    for _ in range(2):
+        layout = open_index(path)
+        assert layout.photo.tolist() == [0, 0, 1, 1, 2, 2]
+        for photo, source in ((0, group), (2, copy)):
+            rows = layout.faces_of(photo)
+            np.testing.assert_array_equal(layout.vectors[rows], source.vectors[left])
+            assert [layout.box(row) for row in rows] == [source.faces[number].box for number in left]
+        everything = b"".join(state(tmp_path).values())
+        for photo in (group, copy):
+            assert photo.vectors[1].tobytes() not in everything
+            assert photo.vectors[0].tobytes() in everything
+        # The photo is looked at anew, and the detector places its boxes a little otherwise.
+        moved = tuple(replace(face, box=replace(face.box, y=face.box.y + 1)) for face in group.faces)
+        write_index(path, [replace(group, faces=moved), replace(copy, faces=group.faces)], roots=["/p"])
+        group = replace(group, faces=moved)
+
+
+def test_a_photo_whose_only_face_is_erased_has_none(tmp_path):
+    photo = looked_at("/p/a.jpg")
+    path = write_index(tmp_path / "i.npz", [photo])
+    with IndexWriter(path) as writer:
+        writer.erase([(photo.digest, photo.faces[0].box)])
+        writer.commit()
+    layout = open_index(path)
+    assert (layout.face_count, layout.status.tolist()) == (0, [Status.NO_FACE])
+    assert layout.erased_faces == {photo.digest: (photo.faces[0].box,)}
 
 
 @pytest.mark.parametrize(

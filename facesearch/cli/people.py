@@ -1,0 +1,229 @@
+"""`facesearch people`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from facesearch.cli.options import (
+    AnyPath,
+    index_option,
+    json_option,
+    model_option,
+    open_library,
+    quiet_option,
+)
+from facesearch.cli.people_edits import EDITS, library_of
+from facesearch.cli.text import counted, escaped, tsv_line, with_path_bytes, write, write_json
+
+if TYPE_CHECKING:
+    from facesearch.library import Library
+    from facesearch.people.people import People, Person
+
+
+@click.group("people", invoke_without_command=True, short_help="Group the faces of an index into people.")
+@index_option
+@model_option
+@click.option(
+    "--within",
+    type=click.FloatRange(0, 2, min_open=True, max_open=True),
+    metavar="D",
+    help="The distance up to which groups are one person's.  [default: the model's]",
+)
+@json_option
+@quiet_option
+@click.pass_context
+def people(context: click.Context, /, **options: Any) -> None:  # noqa: ANN401 (click's options by name)
+    """Group the faces of an index into people; name, merge, split and export them.
+
+    Without a subcommand, faces that are nobody's yet are grouped, and all people are listed. It is careful:
+    rather two groups of one person, which `merge` joins, than two people in one. Numbers and names stay: what
+    is indexed later joins the people it belongs to when this is run again. A face like no other is nobody's
+    until a second one is there, or until it is named. What is said of people is kept beside the index.
+
+    P is a person's number or name; FACE is a photo's path, with #2 behind it for its second largest face.
+
+    \b
+    Examples:
+      facesearch people --model sface
+      facesearch people name 3 "Ada Lovelace"
+      facesearch people show Ada\\ Lovelace
+      facesearch query --person "Ada Lovelace"
+      facesearch people export --to ~/by-person --link
+
+    Exit status: 0 done, 1 when there is nobody, 2 any error.
+    """  # noqa: D301
+    if context.invoked_subcommand is None:
+        _group_and_list(_opened(options), options)
+    elif options["as_json"] or options["within"] is not None:
+        raise click.UsageError("--json and --within go with grouping, or behind the subcommand.")
+
+
+def _opened(options: dict[str, Any]) -> Library:
+    return open_library(options["index_file"], options["model"], quiet=options["quiet"])
+
+
+def _group_and_list(library: Library, options: dict[str, Any]) -> None:
+    from facesearch.people.keeping import changed_people, grouping_distance
+
+    with changed_people(library) as found:
+        done = found.group(options["within"] or grouping_distance(library.card))
+    if not options["quiet"]:
+        new = "1 new person" if done.new == 1 else f"{done.new:,} new people"
+        said = f"{new}, {counted(done.joined, 'face')} joined known ones, {counted(done.alone, 'face')} alone"
+        click.echo(said, err=True)
+    _list(found, as_json=options["as_json"])
+
+
+@people.command("list", short_help="List the people.")
+@index_option
+@model_option
+@json_option
+@quiet_option
+@click.pass_context
+def list_people(context: click.Context, /, **options: Any) -> None:  # noqa: ANN401
+    """List the people: the named first, then those in most photos.
+
+    Without a terminal: one line a person, the columns number, name, photos, faces, path (tsv); path is the
+    photo with the face that shows them best.
+
+    \b
+    Examples:
+      facesearch people list
+      facesearch people list --json --index family.npz
+
+    Exit status: 0 done, 1 when there is nobody, 2 any error.
+    """  # noqa: D301
+    from facesearch.people.keeping import open_people
+
+    _list(open_people(library_of(context, options)), as_json=options["as_json"])
+
+
+def _list(found: People, *, as_json: bool) -> None:
+    everyone = found.everyone()
+    if as_json:
+        write_json({"people": [_as_json(found, person) for person in everyone]})
+    elif sys.stdout.isatty():
+        write("".join(_table(everyone)))
+    else:
+        write("".join(tsv_line(_fields(found, person)) for person in everyone))
+    sys.exit(0 if everyone else 1)
+
+
+def _table(everyone: Iterable[Person]) -> Iterator[str]:
+    yield "number  photos  faces  name\n"
+    for one in everyone:
+        yield f"{one.number:6}  {one.photos:6,}  {len(one.faces):5,}  {escaped(one.name)}\n"
+
+
+def _fields(found: People, person: Person) -> tuple[object, ...]:
+    return person.number, person.name, person.photos, len(person.faces), _portrait(found, person)
+
+
+def _portrait(found: People, person: Person) -> str:
+    return found.layout.path(int(found.layout.photo[found.portrait(person)])) if person.faces else ""
+
+
+def _as_json(found: People, person: Person) -> dict[str, Any]:
+    fields = {
+        "number": person.number,
+        "name": person.name,
+        "photos": person.photos,
+        "faces": len(person.faces),
+        "path": _portrait(found, person),
+    }
+    return with_path_bytes(fields)
+
+
+@people.command(short_help="List a person's faces.")
+@click.argument("who", metavar="P")
+@index_option
+@model_option
+@json_option
+@quiet_option
+@click.pass_context
+def show(context: click.Context, /, who: str, **options: Any) -> None:  # noqa: ANN401
+    """List the faces of a person, the surest first.
+
+    Without a terminal: the columns distance, face, path, x, y, w, h (tsv). Distance is the mean one from all
+    faces of the person; the last ones are those to look at. `facesearch query --person P --sheet FILE.jpg`
+    draws them.
+
+    \b
+    Examples:
+      facesearch people show 3
+      facesearch people show Ada --json
+
+    Exit status: 0 done, 1 when the person is in no photo now, 2 any error.
+    """  # noqa: D301
+    from facesearch.people.keeping import open_people
+
+    found = open_people(library_of(context, options))
+    person = found.person(who)
+    distances = found.from_middle(person.faces).tolist() if person.faces else []
+    faces = sorted(zip(distances, person.faces, strict=True))
+    rows = [{"distance": distance, **_face(found, row)} for distance, row in faces]
+    if options["as_json"]:
+        write_json({**_as_json(found, person), "faces": [with_path_bytes(row) for row in rows]})
+    else:
+        write("".join(tsv_line((f"{row['distance']:.6f}", *list(row.values())[1:])) for row in rows))
+    sys.exit(0 if rows else 1)
+
+
+def _face(found: People, row: int) -> dict[str, Any]:
+    layout = found.layout
+    photo, box = int(layout.photo[row]), layout.box(row)
+    number = row - layout.faces_of(photo).start + 1
+    corners = {"x": box.x, "y": box.y, "w": box.width, "h": box.height}
+    return {"face": number, "path": layout.path(photo), **corners}
+
+
+@people.command(short_help="Make a folder of photos for each person.")
+@click.argument("whom", metavar="[P...]", nargs=-1)
+@click.option("--to", required=True, metavar="DIR", type=AnyPath(), help="Where the folders are made.")
+@click.option("--link/--copy", default=None, help="Make symbolic links, or copies.")
+@click.option("--dry-run", is_flag=True, help="Say what would go where, and write nothing.")
+@index_option
+@model_option
+@quiet_option
+@click.pass_context
+def export(context: click.Context, /, whom: Sequence[str], **options: Any) -> None:  # noqa: ANN401
+    """Make a folder for each person, or for those that are named, with copies of their photos or links.
+
+    Originals are neither moved nor changed, and nothing that is in a folder is overwritten.
+
+    \b
+    Examples:
+      facesearch people export --to ~/by-person --link
+      facesearch people export Ada Grace --to /media/stick --copy
+      facesearch people export --to ~/by-person --link --dry-run
+
+    Exit status: 0 done, 1 when there is nobody, 2 any error.
+    """  # noqa: D301
+    from facesearch.people.export import albums
+    from facesearch.people.export import export as fill
+    from facesearch.people.keeping import open_people
+
+    if options["link"] is None and not options["dry_run"]:
+        raise click.UsageError("--link or --copy: choose one.")
+    quiet = options["quiet"]
+    found = open_people(library_of(context, options))
+    persons = [found.person(who) for who in whom] if whom else found.everyone()
+    wanted = albums(found, persons, os.path.abspath(options["to"]))
+    if options["dry_run"]:
+        write("".join(tsv_line((path, album.folder)) for album in wanted for path in album.photos))
+    else:
+        count = fill(wanted, link=options["link"])
+        if not quiet:
+            done = "linked" if options["link"] else "copied"
+            said = f"{counted(count, 'photo')} {done} to {counted(len(wanted), 'folder')} in {options['to']}"
+            click.echo(escaped(said), err=True)
+    sys.exit(0 if wanted else 1)
+
+
+for _command in EDITS:
+    people.add_command(_command)

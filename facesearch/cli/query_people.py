@@ -1,0 +1,29 @@
+"""`query --person`: photos of people by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from facesearch.library import Answers, Library
+
+
+def photos_of_people(library: Library, options: dict[str, Any]) -> Answers:
+    """Find the photos that show all people who are named in a command's options."""
+    from facesearch.library import Answers
+    from facesearch.people.keeping import open_people
+    from facesearch.people.photos import Wish, photos_with
+
+    people = open_people(library)
+    named = [who for who in (options["person"], *options["others"]) if who]
+    chosen = {name: options[name] for name in ("threshold", "min_probability") if options[name] is not None}
+    names = ("top", "only", "by", "unique")
+    wish = Wish(**{name: options[name] for name in names}, **chosen)
+    answer = photos_with(
+        people, [people.person(who) for who in named], wish, library.card.calibration.get("cosine")
+    )
+    if not people.up_to_date and not options["quiet"]:
+        click.echo("The index has changed since people were grouped: run `facesearch people`.", err=True)
+    return Answers((answer,), ())

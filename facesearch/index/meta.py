@@ -1,0 +1,86 @@
+"""What made an index: the model, the detector, their settings; and the folders that it covers."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+JsonScalar = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """What made an index.
+
+    Attributes:
+        model: The model's name.
+        model_digest: Of its weights.
+        dim: Numbers in a vector.
+        detector: The detector's name.
+        settings: The detector's and the pipeline's, as JSON scalars.
+        roots: The folders that the index covers, absolute; not UTF-8 is surrogate-escaped.
+        created: ISO 8601, UTC.
+        updated: ISO 8601, UTC.
+        facesearch: The version that wrote the file.
+    """
+
+    model: str
+    model_digest: str
+    dim: int
+    detector: str
+    settings: dict[str, JsonScalar] = field(default_factory=dict)
+    roots: tuple[str, ...] = ()
+    created: str = ""
+    updated: str = ""
+    facesearch: str = ""
+
+    def to_json(self) -> str:
+        """Give the meta data as JSON in ASCII."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, data: str) -> Meta:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: It is not that.
+        """
+        raw = json.loads(data)
+        if not isinstance(raw, dict):
+            raise ValueError("the meta data are not an object")
+        for name, kind in _META_TYPES.items():
+            if not isinstance(raw.get(name), kind) or isinstance(raw[name], bool):
+                raise ValueError(f"{name!r} is missing from the meta data or of the wrong type")
+        if not all(isinstance(root, str) and b"\0" not in os.fsencode(root) for root in raw["roots"]):
+            raise ValueError("a root is not a path")
+        if raw["dim"] < 1:
+            raise ValueError("it has no dimensions")
+        for name, value in raw["settings"].items():
+            if name not in _SETTINGS or not _SETTINGS[name](value):
+                raise ValueError(f"the setting {name!r} is unknown or out of range")
+        known = {name: raw[name] for name in _META_TYPES}
+        return cls(**{**known, "roots": tuple(raw["roots"])})
+
+
+_META_TYPES: Mapping[str, type] = {
+    "model": str,
+    "model_digest": str,
+    "dim": int,
+    "detector": str,
+    "settings": dict,
+    "roots": list,
+    "created": str,
+    "updated": str,
+    "facesearch": str,
+}
+
+# What a detector and the pipeline can be given; a setting that is absent is left to them.
+_SETTINGS: Mapping[str, Callable[[Any], bool]] = {
+    "min_face": lambda value: type(value) is int and 0 <= value < 2**31,
+    "faces": lambda value: value in ("all", "largest"),
+    "rotations": lambda value: type(value) is bool,
+    "margin": lambda value: type(value) in (int, float) and 0 <= value <= 10,  # NaN is not
+}

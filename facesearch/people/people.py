@@ -1,0 +1,294 @@
+"""The people of an index: who is in it, under what name, and what a user says of that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facesearch.errors import PeopleError
+from facesearch.faces import Box
+from facesearch.index.layout import Layout
+from facesearch.people.grouping import ALONE, group_faces
+from facesearch.people.names import good_name
+from facesearch.people.register import IGNORED, Register
+
+# A face found anew, by a detector of other settings, overlaps the one that is known this far.
+_SAME_FACE = 0.5
+
+Numbers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One of the people of an index.
+
+    Attributes:
+        number: From 1; it stays.
+        name: Empty where none was given.
+        faces: Rows of the index, in its order.
+        photos: In how many photos.
+    """
+
+    number: int
+    name: str
+    faces: tuple[int, ...]
+    photos: int
+
+    @property
+    def title(self) -> str:
+        """Give the name, or what stands in for it."""
+        return self.name or f"Person {self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Grouped:
+    """What grouping did.
+
+    Attributes:
+        new: People who were found.
+        joined: Faces that joined people who were known.
+        alone: Faces like no other, which are nobody's yet.
+    """
+
+    new: int
+    joined: int
+    alone: int
+
+
+class People:
+    """Who is who in an index. Changes are kept when `register` is written.
+
+    Args:
+        layout: The index.
+        register: What was known of its faces; what it knows of faces that are not in the index stays.
+
+    Attributes:
+        whose: (F,) int64, the number of each face's person, 0 for one that is ignored, -1 where not known.
+    """
+
+    def __init__(self, layout: Layout, register: Register) -> None:
+        self.layout = layout
+        self.whose, self._elsewhere = _placed(layout, register)
+        self._names = dict(register.names)
+        self._last = register.last
+        self._grouped = register.grouped
+
+    @property
+    def up_to_date(self) -> bool:
+        """Say whether the index is as it was when it was grouped."""
+        return self._grouped == self.layout.meta.updated
+
+    @property
+    def register(self) -> Register:
+        """Give what is to be kept."""
+        known = np.flatnonzero(self.whose >= IGNORED)
+        keys = _keys(self.layout.digest[self.layout.photo[known]], self.layout.boxes[known])
+        _, first = np.unique(keys, return_index=True)  # copies of a photo count once
+        rows, old = known[np.sort(first)], self._elsewhere
+        return Register(
+            np.concatenate([old.digest, self.layout.digest[self.layout.photo[rows]]]),
+            np.concatenate([old.boxes, self.layout.boxes[rows]]),
+            np.concatenate([old.person, self.whose[rows].astype(np.int32)]),
+            self._names,
+            self._last,
+            self._grouped,
+        )
+
+    def group(self, within: float) -> Grouped:
+        """Group what is nobody's yet: faces join the people they belong to, or each other.
+
+        Copies of a photo count once, so that they alone make no person.
+
+        Args:
+            within: The cosine distance up to which two groups are one person's.
+        """
+        open_rows = np.flatnonzero((self.whose != IGNORED) & (self.layout.norms > 0))
+        keys = _keys(self.layout.digest[self.layout.photo[open_rows]], self.layout.boxes[open_rows])
+        _, first, copy = np.unique(keys, return_index=True, return_inverse=True)
+        order = np.argsort(first)  # in the index's order, which decides who is numbered first
+        rows, place = open_rows[first[order]], np.argsort(order)[copy.reshape(-1)]
+        before = self.whose[rows]
+        numbers = group_faces(np.asarray(self.layout.vectors[rows]), within=within, known=before)
+        fresh = numbers[~np.isin(numbers, before[before != ALONE])]
+        groups, sizes = np.unique(fresh, return_counts=True)
+        given = {int(group): self._last + 1 + at for at, group in enumerate(groups[sizes > 1])}
+        self._last += len(given)
+        known = set(before[before != ALONE].tolist())
+        after = np.array([n if n in known else given.get(n, ALONE) for n in numbers.tolist()], np.int64)
+        self.whose[open_rows] = after[place]
+        self._grouped = self.layout.meta.updated
+        joined = int(np.sum((before == ALONE) & np.isin(after, list(known))))
+        return Grouped(len(given), joined, int(np.sum(after == ALONE)))
+
+    def everyone(self) -> list[Person]:
+        """Give all people: the named by name, then the others, who is in most photos first."""
+        order = np.argsort(self.whose, kind="stable")
+        numbers, starts = np.unique(self.whose[order], return_index=True)
+        people = [
+            self._person(number, rows)
+            for number, rows in zip(numbers.tolist(), np.split(order, starts[1:]), strict=True)
+            if number > IGNORED
+        ]
+        gone = self._names.keys() - set(numbers.tolist())
+        people += [Person(number, self._names[number], (), 0) for number in gone]
+        return sorted(people, key=lambda one: (not one.name, one.name.casefold(), -one.photos, one.number))
+
+    def person(self, who: str | int) -> Person:
+        """Give a person by number or name.
+
+        Raises:
+            PeopleError: There is nobody of that number or name.
+        """
+        number = self._number(str(who))
+        rows = np.flatnonzero(self.whose == number)
+        if not len(rows) and number not in self._names and number not in self._elsewhere.person:
+            raise PeopleError(f"There is no person {number}.", "`facesearch people list` names them.")
+        return self._person(number, rows)
+
+    def face(self, photo: str, number: int) -> int:
+        """Give the row of a photo's face by its number, 1 for the largest.
+
+        Raises:
+            PeopleError: The index does not hold it.
+        """
+        row = self.layout.find(photo)
+        if row is None:
+            raise PeopleError(
+                f"The index holds no photo {photo!r}.", "`facesearch info --list ok` lists them."
+            )
+        faces = self.layout.faces_of(row)
+        if not 1 <= number <= len(faces):
+            raise PeopleError(f"{photo!r} has no face number {number}; it has {len(faces)}.")
+        return faces[number - 1]
+
+    def name(self, person: Person, text: str) -> Person:
+        """Name a person.
+
+        Raises:
+            PeopleError: It is no name, or another person's.
+        """
+        name = good_name(text)
+        for number, other in self._names.items():
+            if other.casefold() == name.casefold() and number != person.number:
+                raise PeopleError(
+                    f"Person {number} is called {other!r} already.",
+                    f"If they are one: facesearch people merge {number} {person.number}",
+                )
+        self._names[person.number] = name
+        return self.person(person.number)
+
+    def merge(self, into: Person, others: Iterable[Person]) -> Person:
+        """Make several people one, who keeps the first one's number, and name where there is one."""
+        for other in others:
+            if other.number == into.number:
+                continue
+            self.whose[self.whose == other.number] = into.number
+            self._elsewhere.person[self._elsewhere.person == other.number] = into.number
+            name = self._names.pop(other.number, "")
+            self._names.setdefault(into.number, name)
+            if not self._names[into.number]:
+                del self._names[into.number]
+        return self.person(into.number)
+
+    def give(self, faces: Iterable[int], person: Person | None) -> Person:
+        """Say that faces are one person's, a new one's where none is named; copies of their photos too."""
+        number = person.number if person is not None else self._last + 1
+        self._last = max(self._last, number)
+        self._set(faces, number)
+        return self.person(number)
+
+    def ignore(self, faces: Iterable[int]) -> None:
+        """Say that faces are nobody who is looked for: false ones, strangers."""
+        self._set(faces, IGNORED)
+
+    def heed(self, faces: Iterable[int]) -> None:
+        """Take it back that faces are ignored, or that they are somebody's."""
+        self._set(faces, ALONE)
+
+    def drop(self, person: Person) -> None:
+        """Remove a person, whose faces are nobody's then."""
+        self.whose[self.whose == person.number] = ALONE
+        old, stays = self._elsewhere, self._elsewhere.person != person.number
+        self._elsewhere = Register(old.digest[stays], old.boxes[stays], old.person[stays])
+        self._names.pop(person.number, None)
+
+    def middle(self, faces: Sequence[int]) -> NDArray[np.float32]:
+        """Give the mean of some faces' vectors of unit length, (dim,) float32."""
+        rows = np.asarray(faces, np.int64)
+        flat = self.layout.vectors[rows] / np.maximum(self.layout.norms[rows], 1e-12)[:, None]
+        return np.asarray(flat.mean(axis=0), np.float32)
+
+    def from_middle(self, faces: Sequence[int]) -> NDArray[np.float64]:
+        """Give the mean cosine distance of each face from all of them, (n,)."""
+        rows = np.asarray(faces, np.int64)
+        flat = self.layout.vectors[rows] / np.maximum(self.layout.norms[rows], 1e-12)[:, None]
+        return np.asarray(1.0 - flat @ flat.mean(axis=0), np.float64)
+
+    def portrait(self, person: Person) -> int:
+        """Give the face that shows a person best: of the larger half, the one nearest to the others."""
+        rows = np.asarray(person.faces, np.int64)
+        areas = self.layout.boxes[rows, 2].astype(np.int64) * self.layout.boxes[rows, 3]
+        large = rows[areas >= np.median(areas)]
+        return int(large[self.from_middle(large.tolist()).argmin()])
+
+    def _person(self, number: int, rows: NDArray[np.int64]) -> Person:
+        photos = len(np.unique(self.layout.photo[rows]))
+        return Person(number, self._names.get(number, ""), tuple(rows.tolist()), photos)
+
+    def _number(self, who: str) -> int:
+        if who.isdigit():
+            return int(who)
+        for number, name in self._names.items():
+            if name.casefold() == who.casefold():
+                return number
+        from difflib import get_close_matches
+
+        near = get_close_matches(who, self._names.values(), n=1)
+        meant = f"Did you mean {near[0]!r}?" if near else "`facesearch people list` names them."
+        raise PeopleError(f"Nobody is called {who!r}.", meant)
+
+    def _set(self, faces: Iterable[int], number: int) -> None:
+        rows = np.asarray(list(faces), np.int64)
+        keys = _keys(self.layout.digest[self.layout.photo], self.layout.boxes)
+        self.whose[np.isin(keys, keys[rows])] = number
+
+
+def _keys(digest: NDArray[np.uint8], boxes: NDArray[np.int32]) -> NDArray[np.void]:
+    """Give what a face is known by, (n,): its photo's content and its box."""
+    both = np.concatenate([digest, np.ascontiguousarray(boxes, "<i4").view(np.uint8).reshape(-1, 16)], axis=1)
+    return np.ascontiguousarray(both).view("V32").reshape(-1)
+
+
+def _placed(layout: Layout, register: Register) -> tuple[Numbers, Register]:
+    """Find the register's faces in an index: (F,) whose each is, and what is kept of faces elsewhere."""
+    whose = np.full(layout.face_count, ALONE, np.int64)
+    if not len(register.person):
+        return whose, register
+    known, faces = _keys(register.digest, register.boxes), _keys(layout.digest[layout.photo], layout.boxes)
+    order = np.argsort(known)
+    place = order[np.minimum(np.searchsorted(known[order], faces), len(known) - 1)]
+    exact = known[place] == faces
+    whose[exact] = register.person[place[exact]]
+    left = np.ones(len(known), np.bool_)
+    left[place[exact]] = False
+    _place_overlapping(layout, register, whose, left)
+    return whose, Register(register.digest[left], register.boxes[left], register.person[left].copy())
+
+
+def _place_overlapping(layout: Layout, register: Register, whose: Numbers, left: NDArray[np.bool_]) -> None:
+    """Find those that were found anew in other boxes; `whose` and `left` are brought up to date."""
+    photos: dict[bytes, list[int]] = {}
+    wanted = {register.digest[at].tobytes() for at in np.flatnonzero(left)}
+    for photo in range(layout.photo_count) if wanted else ():
+        if (digest := layout.digest[photo].tobytes()) in wanted:
+            photos.setdefault(digest, []).append(photo)
+    for at in np.flatnonzero(left):
+        box = Box(*register.boxes[at].tolist())
+        for photo in photos.get(register.digest[at].tobytes(), ()):
+            faces = [row for row in layout.faces_of(photo) if whose[row] == ALONE]
+            near = max(faces, key=lambda row: box.overlap(layout.box(row)), default=None)
+            if near is not None and box.overlap(layout.box(near)) >= _SAME_FACE:
+                whose[near], left[at] = register.person[at], False

@@ -1,0 +1,121 @@
+"""The photos that show a person, or several persons together, as an answer like any other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from facesearch.errors import PeopleError
+from facesearch.faces import Match
+from facesearch.models.calibration import Calibration
+from facesearch.people.people import People, Person
+from facesearch.search import Answer, Reference, judged
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Which photos of people are wanted.
+
+    Attributes:
+        top: How many at most; None for all.
+        only: Whether nobody else may be in them. Faces that are ignored are nobody.
+        by: "photo": each photo once, with the first person's best face; "face": each face of the persons.
+        unique: Whether copies of one photo count once.
+        threshold: Faces farther than this from the person's others, on the average, are left out.
+        min_probability: Faces that are less likely the person's are left out.
+    """
+
+    top: int | None = None
+    only: bool = False
+    by: Literal["photo", "face"] = "photo"
+    unique: bool = False
+    threshold: float = math.inf
+    min_probability: float = 0.0
+
+
+def photos_with(
+    people: People, persons: Sequence[Person], wish: Wish, calibration: Calibration | None = None
+) -> Answer:
+    """Give the photos that show all of some persons, each by a face of their own.
+
+    Who is surest comes first: a photo's distance is that of the person in it who is farthest from the mean of
+    the faces that are theirs.
+
+    Args:
+        people: Of an index.
+        persons: One or more.
+        wish: Which photos.
+        calibration: What cosine distances say about persons.
+
+    Raises:
+        PeopleError: A person is named twice.
+    """
+    if len({person.number for person in persons}) < len(persons):
+        raise PeopleError("A photo that shows a person twice is not looked for.", "Name each person once.")
+    best = [_best_faces(people, person, wish, calibration) for person in persons]
+    together = set(best[0]).intersection(*best[1:])
+    if wish.only:
+        together = {photo for photo in together if _nobody_else(people, photo, persons)}
+    order = sorted(together, key=lambda photo: (max(faces[photo][0] for faces in best), photo))
+    if wish.unique:
+        contents: dict[bytes, int] = {}
+        order = [
+            photo
+            for photo in order
+            if contents.setdefault(people.layout.digest[photo].tobytes(), photo) == photo
+        ]
+    faces = [best[0][photo] for photo in order] if wish.by == "photo" else _all_faces(best, order)
+    matches = [_match(people, rank, *face) for rank, face in enumerate(faces[: wish.top], 1)]
+    count = people.layout.face_count
+    references = tuple(_portrait(people, person) for person in persons)
+    return Answer(references, tuple(judged(match, count, calibration) for match in matches))
+
+
+def _best_faces(
+    people: People, person: Person, wish: Wish, calibration: Calibration | None
+) -> dict[int, tuple[float, int]]:
+    """Give a person's nearest face, with its distance, in each photo."""
+    limit = wish.threshold
+    if calibration is not None and wish.min_probability > 0:
+        limit = min(limit, calibration.distance(wish.min_probability))
+    best: dict[int, tuple[float, int]] = {}
+    distances = people.from_middle(person.faces).tolist() if person.faces else []
+    for distance, row in sorted(zip(distances, person.faces, strict=True)):
+        if distance <= limit:
+            best.setdefault(int(people.layout.photo[row]), (distance, row))
+    return best
+
+
+def _all_faces(best: Sequence[dict[int, tuple[float, int]]], order: Sequence[int]) -> list[tuple[float, int]]:
+    return [faces[photo] for photo in order for faces in best]
+
+
+def _nobody_else(people: People, photo: int, persons: Sequence[Person]) -> bool:
+    rows = people.layout.faces_of(photo)
+    others = set(people.whose[rows.start : rows.stop].tolist()) - {person.number for person in persons}
+    return not others - {0}
+
+
+def _match(people: People, rank: int, distance: float, row: int) -> Match:
+    layout = people.layout
+    photo = int(layout.photo[row])
+    return Match(rank, layout.path(photo), row - layout.faces_of(photo).start + 1, layout.box(row), distance)
+
+
+def _portrait(people: People, person: Person) -> Reference:
+    """Give the face that stands for a person, under the person's name."""
+    layout = people.layout
+    if not person.faces:
+        raise PeopleError(
+            f"{person.title} is in no photo of this index now.",
+            "Take the photos in again with `facesearch index`.",
+        )
+    row = people.portrait(person)
+    photo = int(layout.photo[row])
+    number = row - layout.faces_of(photo).start + 1
+    vector = np.asarray(layout.vectors[row])
+    return Reference(layout.path(photo), number, layout.box(row), vector, person.title)

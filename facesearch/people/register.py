@@ -1,0 +1,193 @@
+"""What is kept of people: who each face is, by its photo's content and its place there, and their names.
+
+It lies beside the index as one more .npz. Faces are known by what does not change when an index is written
+anew: photos that move, come back, or are embedded by another model keep their people.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facesearch.errors import PeopleBroken, PeopleError, storage_error
+from facesearch.index.beside import unfinished_path
+from facesearch.index.lock import alone
+from facesearch.index.npz import NpzError, map_arrays
+from facesearch.index.whole import written_whole
+from facesearch.people.names import good_name
+
+FORMAT = 1
+IGNORED = 0  # in place of a person's number: a face that is nobody's who is looked for
+
+# name -> dtype and shape behind the first axis, which counts faces.
+_ARRAYS: Mapping[str, tuple[str, tuple[int, ...]]] = {
+    "digest": ("|u1", (16,)),
+    "boxes": ("<i4", (4,)),
+    "person": ("<i4", ()),
+}
+
+
+@dataclass(frozen=True)
+class Register:
+    """Faces whose person is known.
+
+    Attributes:
+        digest: (n, 16) uint8, of the photo that a face is in.
+        boxes: (n, 4) int32, x, y, width, height in the upright photo.
+        person: (n,) int32, from 1; 0 for a face that is ignored.
+        names: Of the persons that have one.
+        last: The highest number that a person ever had: none is given twice.
+        grouped: When the index that was grouped last had been written, as its meta data say.
+    """
+
+    digest: NDArray[np.uint8]
+    boxes: NDArray[np.int32]
+    person: NDArray[np.int32]
+    names: Mapping[int, str] = field(default_factory=dict)
+    last: int = 0
+    grouped: str = ""
+
+    def without(self, digests: Collection[bytes]) -> Register:
+        """Give the register without the faces of some photos, by their digests."""
+        stays = np.array([digest.tobytes() not in digests for digest in self.digest], np.bool_)
+        return replace(self, digest=self.digest[stays], boxes=self.boxes[stays], person=self.person[stays])
+
+
+def empty_register() -> Register:
+    """Give the register of nobody."""
+    return Register(np.empty((0, 16), np.uint8), np.empty((0, 4), np.int32), np.empty(0, np.int32))
+
+
+def register_path(index: Path) -> Path:
+    """Give where the people of an index are kept."""
+    return index.with_name(index.name + ".people")
+
+
+def read_register(path: Path) -> Register:
+    """Read a register; where there is none, that of nobody.
+
+    Raises:
+        PeopleBroken: It is truncated, inconsistent, or not a register.
+    """
+    try:
+        return _checked(map_arrays(path))
+    except FileNotFoundError:
+        return empty_register()
+    except (NpzError, ValueError, RecursionError) as error:
+        reason = str(error)
+    except OSError as error:
+        reason = f"it cannot be read ({error.strerror or error})"
+    raise PeopleBroken(
+        f"{os.fspath(path)!r} cannot be used as a list of people: {reason}.",
+        "It was left as it is. Put back a copy, or move it away and run `facesearch people` again.",
+    )
+
+
+@contextmanager
+def only_editor(path: Path) -> Iterator[None]:
+    """Be the only one who changes a register, from reading it to writing it.
+
+    Raises:
+        IndexBusy: Another process does.
+        StorageError: The folder cannot be written.
+    """
+    with alone(path):
+        with suppress(OSError):
+            unfinished_path(path).unlink(missing_ok=True)  # of a process that was killed
+        yield
+
+
+def write_register(path: Path, register: Register) -> None:
+    """Write beside the file, then take its place.
+
+    Raises:
+        StorageError: The disk is full or the folder cannot be written; the file is as it was.
+    """
+    meta = {
+        "names": {str(number): name for number, name in register.names.items()},
+        "last": register.last,
+        "grouped": register.grouped,
+    }
+    try:
+        with written_whole(path) as writer:
+            writer.write("format", np.array(FORMAT, np.int64))
+            writer.write("meta", np.array(json.dumps(meta, sort_keys=True)))
+            for name, (dtype, _) in _ARRAYS.items():
+                writer.write(name, getattr(register, name).astype(dtype))
+    except OSError as error:
+        raise storage_error(path, error) from error
+
+
+def _checked(arrays: Mapping[str, NDArray[Any]]) -> Register:
+    """Make sure that nothing in a file that may be a stranger's can lead astray.
+
+    Raises:
+        ValueError: Something is missing, of another type or shape, or out of range; a clause says what.
+    """
+    number = arrays.get("format")
+    if number is None or number.dtype.kind not in "iu" or number.size != 1:
+        raise ValueError("it carries no format number")
+    if int(number.reshape(-1)[0]) != FORMAT:
+        raise ValueError(f"it has format {int(number.reshape(-1)[0])}, and this facesearch knows {FORMAT}")
+    faces = _faces(arrays)
+    names, last, grouped = _meta(arrays.get("meta"))
+    register = Register(**faces, names=names, last=last, grouped=grouped)
+    person = register.person
+    if len(person) and not (person.min() >= IGNORED and person.max() <= last):
+        raise ValueError("a person has a number that was never given")
+    return register
+
+
+def _faces(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    faces: dict[str, Any] = {}
+    for name, (dtype, inner) in _ARRAYS.items():
+        array = arrays.get(name)
+        if array is None or array.dtype != np.dtype(dtype) or array.ndim < 1 or array.shape[1:] != inner:
+            raise ValueError(f"its array {name!r} is missing or of another type or shape")
+        faces[name] = array
+    if len({len(array) for array in faces.values()}) > 1:
+        raise ValueError("its arrays are not of one length")
+    return faces
+
+
+def _meta(text: NDArray[Any] | None) -> tuple[dict[int, str], int, str]:
+    """Give the names, the last number, and when the index was grouped."""
+    if text is None or text.dtype.kind != "U" or text.ndim != 0:
+        raise ValueError("it has no names")
+    meta = json.loads(str(text))
+    if not isinstance(meta, dict):
+        raise ValueError("its names cannot be read")
+    last, grouped = meta.get("last"), meta.get("grouped")
+    if type(last) is not int or not 0 <= last < 2**31 or not isinstance(grouped, str):
+        raise ValueError("its numbers cannot be read")
+    return _names(meta.get("names"), last), last, grouped
+
+
+def _names(names: object, last: int) -> dict[int, str]:
+    if not isinstance(names, dict):
+        raise ValueError("its names cannot be read")
+    read: dict[int, str] = {}
+    for number, name in names.items():
+        if not (number.isascii() and number.isdigit()) or not 1 <= int(number[:10]) <= last:
+            raise ValueError("a name is nobody's")
+        if not isinstance(name, str) or not _is_good(name):
+            raise ValueError("a name is not one")
+        read[int(number)] = name
+    if len({name.casefold() for name in read.values()}) < len(read):
+        raise ValueError("two persons have one name")
+    return read
+
+
+def _is_good(name: str) -> bool:
+    try:
+        return name == good_name(name)
+    except PeopleError:
+        return False

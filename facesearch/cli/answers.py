@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ def write_answers(
     ]
     page = answers_page(
         [
-            Block([_shown(one) for one in answer.references], [_hit(match) for match in answer.matches])
+            Block([_reference(one) for one in answer.references], [_hit(match) for match in answer.matches])
             for answer in answers.answers
         ],
         facts=facts,
@@ -41,6 +42,10 @@ def write_answers(
         problems=[(path, error.message) for path, error in answers.problems],
     )
     write_page(page, Path(destination))
+
+
+def _reference(face: Reference) -> Shown:
+    return replace(_shown(face), title=face.person)
 
 
 def _shown(face: Reference | Match) -> Shown:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from functools import cache
 from pathlib import Path, PurePath
 
@@ -66,8 +67,9 @@ def data_uri(data: bytes, kind: str = "image/jpeg") -> Markup:
 
 
 def file_uri(path: str) -> Markup:
-    """Give the address of an absolute path, percent-encoded; bytes that are not UTF-8 are kept."""
-    return Markup.escape(PurePath(path).as_uri())
+    """Give the address of a file, percent-encoded; bytes that are not UTF-8 are kept."""
+    # An index may be a stranger's, and hold a path that is not absolute.
+    return Markup.escape(PurePath(os.path.abspath(path)).as_uri())
 
 
 def _as_text(value: object) -> object:

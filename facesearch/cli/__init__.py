@@ -36,6 +36,7 @@ COMMANDS = {
         "facesearch.cli.evaluate:command",
         "Measure models on photos whose people are known.",
     ),
+    "serve": ("facesearch.cli.serve:command", "Look at an index in a browser."),
     "train": ("facesearch.cli.train:command", "Train a Siamese network on your own people."),
     "info": ("facesearch.cli.info:command", "Say what an index holds."),
     "forget": ("facesearch.cli.forget:command", "Remove photos from an index for good."),

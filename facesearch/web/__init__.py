@@ -1,1 +1,1 @@
-"""The local page over one or more indexes, and the JSON API under it; an extra: `pip install facesearch[web]`."""
+"""The local page over one or more indexes, and the JSON API under it; needs the extra `web`."""

@@ -15,11 +15,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from facesearch.answers import SCHEMA, answer_as_json, box_as_json, with_path_bytes
-from facesearch.faces import Reference
-from facesearch.people.people import People, Person
+from facesearch.errors import NoFace
+from facesearch.faces import PhotoFaces, Reference
+from facesearch.people.people import Person
 from facesearch.web.desk import Desk, question_of
 from facesearch.web.guard import LARGEST_FORM, Refused
-from facesearch.web.shelf import Shelf, Snapshot
+from facesearch.web.shelf import Shelf, Snapshot, known_people
 
 
 class Api:
@@ -64,21 +65,10 @@ class Api:
         question = question_of(values, shelf.metric)
         path = _path(values.get("path", ""))
         wanted = values.get("face", "largest")
-        if wanted not in ("largest", "all") and not (wanted.isascii() and wanted.isdigit() and int(wanted[:9])):
-            raise Refused(HTTPStatus.BAD_REQUEST, f"face={wanted!r} is not understood.")
 
         def answers(data: bytes) -> Response:
             found = self._desk.look_at(shelf, data, path)
-            vectors = found.vectors
-            assert vectors is not None
-            numbers = range(1, len(found.faces) + 1)
-            if wanted != "all":
-                numbers = range(int(wanted), int(wanted) + 1) if wanted.isdigit() else range(1, 2)
-            if numbers[-1] > len(found.faces):
-                raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"There is no face number {wanted}.")
-            references = [
-                Reference(path, number, found.faces[number - 1].box, vectors[number - 1]) for number in numbers
-            ]
+            references = [_reference(found, number) for number in _wanted(wanted, len(found.faces))]
             results = [answer_as_json(shelf.ask(reference, question)) for reference in references]
             return as_json({"metric": question.metric, "results": results})
 
@@ -101,7 +91,7 @@ class Api:
     def person(self, request: Request) -> Response:
         """Give a person's faces."""
         snapshot = self._desk.shelf(request).now()
-        people = _known(snapshot)
+        people = known_people(snapshot)
         person = people.person(request.path_params["person"])
         faces = [_face(snapshot, row) for row in person.faces]
         return as_json({**_person(person), "faces": faces})
@@ -150,10 +140,20 @@ def as_json(value: dict[str, Any], status: int = HTTPStatus.OK) -> Response:
     return Response(json.dumps({"schema": SCHEMA, **value}), status, media_type="application/json")
 
 
-def _known(snapshot: Snapshot) -> People:
-    if snapshot.people is None:
-        raise Refused(HTTPStatus.CONFLICT, snapshot.no_people)
-    return snapshot.people
+def _wanted(text: str, count: int) -> range:
+    """Read which faces are meant, "largest", "all" or a number, of so many."""
+    if text in ("largest", "all"):
+        return range(1, count + 1 if text == "all" else 2)
+    if not text.isascii() or not text.isdigit() or not (number := int(text[:9])):
+        raise Refused(HTTPStatus.BAD_REQUEST, f"face={text!r} is not understood.")
+    if number > count:
+        raise NoFace(f"There is no face number {number}.", "Leave out the number for the largest.")
+    return range(number, number + 1)
+
+
+def _reference(found: PhotoFaces, number: int) -> Reference:
+    assert found.vectors is not None
+    return Reference(found.path, number, found.faces[number - 1].box, found.vectors[number - 1])
 
 
 def _about(shelf: Shelf) -> dict[str, Any]:

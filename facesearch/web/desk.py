@@ -113,7 +113,7 @@ def _read(
     try:
         value = kind(values[name])
     except ValueError:
-        value = None  # type: ignore[assignment]
+        value = None
     if value is None or not good(value):
         raise Refused(HTTPStatus.BAD_REQUEST, f"{name}={values[name]!r} is not understood.")
     return value
@@ -132,4 +132,8 @@ def whole_number(text: str, least: int = 1) -> int:
 
 def status_of(error: FacesearchError) -> HTTPStatus:
     """Give the status under which an error is answered."""
-    return HTTPStatus.UNPROCESSABLE_ENTITY if isinstance(error, (NoFace, UnreadablePhoto)) else HTTPStatus.CONFLICT
+    return (
+        HTTPStatus.UNPROCESSABLE_ENTITY
+        if isinstance(error, (NoFace, UnreadablePhoto))
+        else HTTPStatus.CONFLICT
+    )

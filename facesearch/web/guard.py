@@ -6,7 +6,9 @@ part of every address: no cookie, which a browser would give to servers on other
 
 from __future__ import annotations
 
+import logging
 import secrets
+import traceback
 from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -81,7 +83,12 @@ class Guard:
         except Refused as refusal:
             await PlainTextResponse(refusal.sentence + "\n", refusal.status)(scope, receive, guarded)
             return
-        await self._app(self._inside(scope), receive, guarded)
+        try:
+            await self._app(self._inside(scope), receive, guarded)
+        except Exception as error:
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            fault = f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno})"
+            logging.getLogger(__name__).error("A fault in facesearch itself: %s", fault)
 
     def _check(self, scope: MutableMapping[str, Any], headers: Headers) -> None:
         """Refuse what is not from here, not for here, or without the token."""
@@ -91,7 +98,7 @@ class Guard:
             raise Refused(HTTPStatus.MISDIRECTED_REQUEST, "This server has another name.")
         given = scope["path"].encode("utf-8", "surrogatepass").split(b"/", 2)[1:2]
         if not secrets.compare_digest(given[0] if given else b"", self._token):
-            raise Refused(HTTPStatus.NOT_FOUND, "There is nothing here. The address that was printed has a token.")
+            raise Refused(HTTPStatus.NOT_FOUND, "There is nothing here without the address that was printed.")
         if scope["method"] not in ("GET", "HEAD", "POST"):
             raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "GET and POST are understood.")
         self._check_origin(scope["method"], f"http://{host.lower()}", headers)
@@ -134,7 +141,7 @@ class Bodies:
                     self._left -= len(part)
                     _check_length(str(taken), limit)
                     if self._left < 0:
-                        raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "Too much is being sent: try again soon.")
+                        raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "Too much is sent now: try again.")
                     parts.append(part)
             yield b"".join(parts)
         except TimeoutError as error:

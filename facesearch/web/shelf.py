@@ -6,22 +6,23 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import cv2
 import numpy as np
 
-from facesearch.errors import FacesearchError
-from facesearch.faces import Answer, PhotoFaces, Reference
+from facesearch.errors import FacesearchError, PeopleError
+from facesearch.faces import Answer, Box, PhotoFaces, Reference
 from facesearch.index.layout import Layout
 from facesearch.library import Library
-from facesearch.models.calibration import Calibration
 from facesearch.people.keeping import changed_people, open_people
 from facesearch.people.people import People, Person
 from facesearch.people.register import register_path
-from facesearch.photos.read import Content
+from facesearch.photos.read import Content, content_of
 from facesearch.pipeline import Pipeline, all_faces
+from facesearch.ranking import Metric
 from facesearch.search import Question, search
 from facesearch.show.thumbnails import Thumbnails
 
@@ -103,20 +104,20 @@ class Shelf:
     @cached_property
     def pipeline(self) -> Pipeline:
         """Give what looks at references, warm."""
-        from dataclasses import replace
-
         made = self.library.used.pipeline(self.now().layout.meta, few=True)
         return replace(made, choose=all_faces)
 
-    @property
-    def metric(self) -> str:
-        """Give the model's distance."""
-        return self.library.card.metric
+    def warm(self) -> None:
+        """Load the model and bring the vectors into memory, so that the first question need not wait."""
+        card = self.library.card
+        self.pipeline.look_at(content_of(_blank()))
+        vector = self.pipeline.embedder.embed(np.zeros((1, *card.size, 3), np.uint8))[0]
+        self.ask(Reference("", 1, Box(0, 0, 1, 1), vector), Question(top=1))
 
     @property
-    def calibration(self) -> Calibration | None:
-        """Give what the model's distances say about persons, where that is known."""
-        return self.library.card.calibration.get(self.metric)
+    def metric(self) -> Metric:
+        """Give the model's distance."""
+        return self.library.card.metric
 
     def now(self) -> Snapshot:
         """Give what lies on disk now; an index that is being replaced, or has gone, stays as it was."""
@@ -162,9 +163,10 @@ class Shelf:
 
     def ask(self, reference: Reference, question: Question) -> Answer:
         """Rank the index by distance to a reference."""
-        snapshot = self.now()
+        snapshot, metric = self.now(), question.metric or self.metric
+        calibration = self.library.card.calibration.get(metric)
         with self._cores:
-            return search(snapshot.layout, [reference], question, self._judging(question))[0]
+            return search(snapshot.layout, [reference], replace(question, metric=metric), calibration)[0]
 
     def reference(self, snapshot: Snapshot, face: int) -> Reference:
         """Give a face of the index as what is looked for."""
@@ -173,8 +175,21 @@ class Shelf:
         path = layout.path(int(layout.photo[face]))
         return Reference(path, number, layout.box(face), np.asarray(layout.vectors[face]))
 
-    def _judging(self, question: Question) -> Calibration | None:
-        return self.library.card.calibration.get(question.metric or "cosine")
+
+def known_people(snapshot: Snapshot) -> People:
+    """Give the people of an index.
+
+    Raises:
+        PeopleError: There are none, for the reason that it says.
+    """
+    if snapshot.people is None:
+        raise PeopleError(snapshot.no_people)
+    return snapshot.people
+
+
+def _blank() -> bytes:
+    """Give a photo without a face."""
+    return bytes(cv2.imencode(".png", np.zeros((64, 64, 3), np.uint8))[1])
 
 
 def _state(path: Path) -> _State:

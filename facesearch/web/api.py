@@ -35,13 +35,14 @@ class Api:
 
     def routes(self) -> list[Route]:
         """Give the addresses."""
-        person, face = "/{shelf:int}/api/people/{person:int}", "/{shelf:int}/api/faces/{digest}/{face:int}"
+        shelf = "/{shelf:number}/api"
+        person, face = shelf + "/people/{person:number}", shelf + "/faces/{digest}/{face:number}"
         return [
             Route("/api", self.indexes),
-            Route("/{shelf:int}/api", self.index),
-            Route("/{shelf:int}/api/query", self.query, methods=["POST"]),
+            Route(shelf, self.index),
+            Route(shelf + "/query", self.query, methods=["POST"]),
             Route(face + "/matches", self.matches),
-            Route("/{shelf:int}/api/people", self.people),
+            Route(shelf + "/people", self.people),
             Route(person, self.person),
             Route(person + "/name", self.name, methods=["POST"]),
             Route(person + "/merge", self.merge, methods=["POST"]),
@@ -92,7 +93,7 @@ class Api:
         """Give a person's faces."""
         snapshot = self._desk.shelf(request).now()
         people = known_people(snapshot)
-        person = people.person(request.path_params["person"])
+        person = self._desk.person(request, people)
         faces = [_face(snapshot, row) for row in person.faces]
         return as_json({**_person(person), "faces": faces})
 
@@ -104,7 +105,7 @@ class Api:
 
         def change() -> Response:
             with shelf.changing() as people:
-                person = people.name(people.person(request.path_params["person"]), name)
+                person = people.name(self._desk.person(request, people), name)
             return as_json(_person(person))
 
         return await run_in_threadpool(change)
@@ -118,7 +119,7 @@ class Api:
 
         def change() -> Response:
             with shelf.changing() as people:
-                into = people.person(request.path_params["person"])
+                into = self._desk.person(request, people)
                 person = people.merge(into, [people.person(other) for other in others])
             return as_json(_person(person))
 
@@ -136,8 +137,9 @@ class Api:
 
 
 def as_json(value: dict[str, Any], status: int = HTTPStatus.OK) -> Response:
-    """Answer with an object and its schema number, in ASCII."""
-    return Response(json.dumps({"schema": SCHEMA, **value}), status, media_type="application/json")
+    """Answer with an object and its schema number, in ASCII and without what a page could take for a tag."""
+    text = json.dumps({"schema": SCHEMA, **value}).replace("<", "\\u003c")
+    return Response(text, status, media_type="application/json")
 
 
 def _wanted(text: str, count: int) -> range:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from pathlib import Path
 
 from starlette.applications import Starlette
+from starlette.convertors import IntegerConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -25,6 +27,15 @@ from facesearch.web.shelf import Shelf
 STATIC = Path(__file__).parent / "static"
 
 
+class _Number(IntegerConvertor):
+    """A number in an address, of few digits: Python raises where it is to read some thousand."""
+
+    regex = "[0-9]{1,9}"
+
+
+register_url_convertor("number", _Number())
+
+
 def make_app(shelves: Sequence[Shelf], token: str, hosts: frozenset[str]) -> ASGIApp:
     """Build the application.
 
@@ -42,8 +53,8 @@ def make_app(shelves: Sequence[Shelf], token: str, hosts: frozenset[str]) -> ASG
             return as_json({"error": sentence, "hint": hint}, status)
         return pages.message(request, sentence, hint, status)
 
-    shelf = "/{shelf:int}"
-    person, face = shelf + "/person/{person:int}", shelf + "/face/{digest}/{face:int}"
+    shelf = "/{shelf:number}"
+    person, face = shelf + "/person/{person:number}", shelf + "/face/{digest}/{face:number}"
     routes = [
         Route("/", pages.home),
         Route("/style.css", _static(_style(), "text/css")),
@@ -54,7 +65,7 @@ def make_app(shelves: Sequence[Shelf], token: str, hosts: frozenset[str]) -> ASG
         Route(shelf + "/group", forms.group, methods=["POST"]),
         Route(shelf + "/uploads", pictures.upload, methods=["POST"]),
         Route(shelf + "/uploads/{key}.jpg", pictures.uploaded),
-        Route(shelf + "/uploads/{key}/{face:int}", pages.uploaded),
+        Route(shelf + "/uploads/{key}/{face:number}", pages.uploaded),
         Route(shelf + "/photo/{digest}.jpg", pictures.photo),
         Route(shelf + "/photo/{digest}", pages.photo),
         Route(face + ".jpg", pictures.face),
@@ -65,8 +76,10 @@ def make_app(shelves: Sequence[Shelf], token: str, hosts: frozenset[str]) -> ASG
         Route(person + "/name", forms.name_person, methods=["POST"]),
         Route(person + "/merge", forms.merge_person, methods=["POST"]),
     ]
-    handlers = dict.fromkeys((FacesearchError, Refused, HTTPException), fail)
-    return Guard(Starlette(routes=routes, exception_handlers=handlers), token, hosts)
+    handlers = dict.fromkeys((FacesearchError, Refused, HTTPException, Exception), fail)
+    app = Starlette(routes=routes, exception_handlers=handlers)
+    app.router.redirect_slashes = False  # to where the token is missing
+    return Guard(app, token, hosts)
 
 
 def _said(error: Exception) -> tuple[str, str, int]:
@@ -74,8 +87,11 @@ def _said(error: Exception) -> tuple[str, str, int]:
         return error.message, error.hint, status_of(error)
     if isinstance(error, Refused):
         return error.sentence, "", error.status
-    assert isinstance(error, HTTPException)
-    return "There is nothing at this address.", "", error.status_code
+    if isinstance(error, HTTPException):
+        nothing = error.status_code == HTTPStatus.NOT_FOUND
+        sentence = "There is nothing at this address." if nothing else "This address is asked in another way."
+        return sentence, "", error.status_code
+    return "That is a fault in facesearch itself.", "It is told where `serve` runs.", 500
 
 
 def _style() -> bytes:

@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 
 from starlette.requests import Request
 
-from facesearch.errors import FacesearchError, NoFace, UnreadablePhoto
+from facesearch.errors import FacesearchError, NoFace, PeopleError, UnreadablePhoto
 from facesearch.faces import PhotoFaces, Status
+from facesearch.people.people import People, Person
 from facesearch.photos.read import content_of
 from facesearch.search import Question
 from facesearch.web.guard import LARGEST_UPLOAD, Bodies, Refused
@@ -61,6 +62,17 @@ class Desk:
         if row is None:
             raise Refused(HTTPStatus.NOT_FOUND, "The index holds no such face now.")
         return row
+
+    def person(self, request: Request, people: People) -> Person:
+        """Give the person that a request is about.
+
+        Raises:
+            Refused: There is nobody of this number.
+        """
+        try:
+            return people.person(request.path_params["person"])
+        except PeopleError as error:
+            raise Refused(HTTPStatus.NOT_FOUND, error.message) from error
 
     @asynccontextmanager
     async def photo(self, request: Request) -> AsyncIterator[bytes]:

@@ -32,7 +32,7 @@ class Forms:
         sent = await self._sent(request)
 
         def change(people: People) -> Person:
-            return people.name(people.person(request.path_params["person"]), sent("name"))
+            return people.name(self._desk.person(request, people), sent("name"))
 
         return await self._change(request, change)
 
@@ -41,7 +41,7 @@ class Forms:
         sent = await self._sent(request)
 
         def change(people: People) -> Person:
-            return people.merge(people.person(request.path_params["person"]), [people.person(sent("other"))])
+            return people.merge(self._desk.person(request, people), [people.person(sent("other"))])
 
         return await self._change(request, change)
 

@@ -17,8 +17,10 @@ from typing import Any
 import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from facesearch.show.naming import escaped
 
 POLICY = (
     "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self'; "
@@ -67,12 +69,13 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it."""
         if scope["type"] != "http":
-            if scope["type"] == "lifespan":
-                await self._app(scope, receive, send)
             return
+        started = False
 
         async def guarded(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
@@ -80,15 +83,13 @@ class Guard:
 
         try:
             self._check(scope, Headers(scope=scope))
-        except Refused as refusal:
-            await PlainTextResponse(refusal.sentence + "\n", refusal.status)(scope, receive, guarded)
-            return
-        try:
             await self._app(self._inside(scope), receive, guarded)
+        except Refused as refusal:
+            await _plain(refusal.sentence, refusal.status)(scope, receive, guarded)
         except Exception as error:
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            fault = f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno})"
-            logging.getLogger(__name__).error("A fault in facesearch itself: %s", fault)
+            _tell(error)
+            if not started:
+                await _plain("That is a fault in facesearch itself.", 500)(scope, receive, guarded)
 
     def _check(self, scope: MutableMapping[str, Any], headers: Headers) -> None:
         """Refuse what is not from here, not for here, or without the token."""
@@ -150,6 +151,17 @@ class Bodies:
             raise Refused(HTTPStatus.BAD_REQUEST, "It was not sent whole.") from error
         finally:
             self._left += taken
+
+
+def _plain(sentence: str, status: int) -> Response:
+    return PlainTextResponse(sentence + "\n", status)
+
+
+def _tell(error: Exception) -> None:
+    """Tell the terminal of a fault, in one line whatever a name or a request holds."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    fault = escaped(f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno})")
+    logging.getLogger(__name__).error("A fault in facesearch itself: %s", fault)
 
 
 def _check_length(length: str, limit: int) -> None:

@@ -104,7 +104,7 @@ class Pages:
         """Show a person's faces, the surest first, with what can be said of the person."""
         snapshot = self._desk.shelf(request).now()
         people = known_people(snapshot)
-        person = people.person(request.path_params["person"])
+        person = self._desk.person(request, people)
         number = whole_number(request.query_params.get("page", ""))
         order = sorted(zip(_distances(people, person), person.faces, strict=True))
         shown = order[FACES * (number - 1) :]

@@ -1,0 +1,178 @@
+"""`facesearch serve` as a process of its own, and the ways in which tests ask it."""
+
+import contextlib
+import http.client
+import json
+import os
+import queue
+import shutil
+import signal
+import socket
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from command import CURIE, LIBRARY, OBAMA, Tool
+
+HTML_NAME = "<img src=x onerror=alert(1)>.jpg"
+ODD_NAME = 'it\'s "100%" #1 & more?.jpg'
+BYTES_NAME = b"caf\xe9 curie.jpg"  # Latin-1, as old cameras and archives have it
+
+# Sample -> the name that it has in the album.
+_NAMES = {"obama_2010.jpg": HTML_NAME, "obama_2009.jpg": ODD_NAME, "marie_curie.jpg": BYTES_NAME}
+
+
+@dataclass
+class Reply:
+    """An answer: its status, its headers by lower-case name, and its body."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def text(self):
+        """Give the body as text."""
+        return self.body.decode("utf-8")
+
+    @property
+    def json(self):
+        """Give the body's JSON, which every address of the API sends."""
+        assert self.headers["content-type"] == "application/json", self
+        return json.loads(self.body)
+
+
+def fill_album(folder):
+    """Copy the sample photos into a folder, some under names that pages and addresses stumble over."""
+    folder.mkdir(parents=True)
+    for photo in [*sorted(LIBRARY.iterdir()), OBAMA, CURIE]:
+        name = _NAMES.get(photo.name, photo.name)
+        shutil.copy2(photo, os.path.join(os.fsencode(folder), os.fsencode(name)))
+    return folder
+
+
+def make_album(tool, index="album.npz"):
+    """Fill, index and group an album in a tool's folder."""
+    album = fill_album(tool.folder / "album")
+    for args in (["index", album, "--model", "sface", "--index", index], ["people", "--index", index]):
+        done = tool.run(*args)
+        assert done.status == 0, done
+    return album
+
+
+class Served:
+    """A server that runs: tests ask it as any program does.
+
+    Args:
+        tool: What runs it.
+        args: Of `facesearch serve`.
+
+    Attributes:
+        address: As the process printed it, the token at its end.
+    """
+
+    def __init__(self, tool, *args, env=None):
+        self.tool = tool
+        self.scratch, self.cache = tool.folder / "scratch", tool.folder / "cache"
+        self.scratch.mkdir(exist_ok=True)
+        self._errors = tool.folder / "stderr"
+        folders = {"TMPDIR": self.scratch, "XDG_CACHE_HOME": self.cache, **(env or {})}
+        with self._errors.open("wb") as errors:
+            self.process = tool.start("serve", "--port", 0, *args, env=folders, stderr=errors)
+        self.address = _first_line(self.process, 60)
+        where = urlsplit(self.address)
+        self.host, self.port, self.token = where.hostname, where.port, where.path.strip("/")
+
+    @property
+    def root(self):
+        """Give what every path begins with."""
+        return f"/{self.token}"
+
+    @property
+    def errors(self):
+        """Give what it has written to stderr."""
+        return self._errors.read_text(errors="replace")
+
+    def ask(self, path, method="GET", body=None, **headers):
+        """Ask for a path below the token; header names are written with _ for -."""
+        return self.ask_plainly(self.root + path, method, body, **headers)
+
+    def ask_plainly(self, path, method="GET", body=None, **headers):
+        """Ask for a path just as it is."""
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=60)
+        with contextlib.closing(connection):
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method, path, body, named)
+            return _reply(connection.getresponse())
+
+    def connect(self, timeout=30):
+        """Open a bare connection."""
+        return socket.create_connection((self.host, self.port), timeout)
+
+    def send(self, data, timeout=30):
+        """Send bytes as they are; give all that comes back until the server hangs up."""
+        with self.connect(timeout) as connection:
+            connection.sendall(data)
+            return received(connection)
+
+    def head(self, path="/1/", method="GET", *lines):
+        """Give the head of a request, for tests that write it themselves."""
+        return "\r\n".join(
+            [f"{method} {self.root}{path} HTTP/1.1", f"Host: {self.host}:{self.port}", *lines, "", ""]
+        ).encode("latin-1")
+
+    def end(self):
+        """End it as Ctrl-C does; give its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        status = self.process.wait(timeout=20)
+        self.process.stdout.close()
+        return status
+
+
+def check_end(server):
+    """End a server, and see that it ended well and never had a fault."""
+    status = server.end()
+    assert status == 0, server.errors
+    assert server.errors == "Ctrl-C ends it.\n"
+
+
+@contextlib.contextmanager
+def serving(folder: Path, models: Path, index: Path, *args, env=None):
+    """Serve an index until the context ends."""
+    server = Served(Tool(folder, models), "--index", index, *args, env=env)
+    try:
+        yield server
+    except BaseException:
+        server.end()
+        raise
+    check_end(server)
+
+
+def received(connection):
+    """Give all that comes on a connection until the other side ends it."""
+    parts = []
+    with contextlib.suppress(ConnectionResetError):
+        while part := connection.recv(65536):
+            parts.append(part)
+    return b"".join(parts)
+
+
+def _reply(answer):
+    return Reply(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+
+
+def _first_line(process, seconds):
+    """Give the first line of a process' stdout, or fail with what it said instead."""
+    lines = queue.SimpleQueue()
+    threading.Thread(target=lambda: lines.put(process.stdout.readline()), daemon=True).start()
+    try:
+        line = lines.get(timeout=seconds)
+    except queue.Empty:
+        line = b""
+    if not line:
+        process.kill()
+        process.wait()
+        raise AssertionError("it printed no address")
+    return line.decode().strip()

@@ -110,9 +110,9 @@ class Served:
         """Open a bare connection."""
         return socket.create_connection((self.host, self.port), timeout)
 
-    def send(self, data, timeout=30):
-        """Send bytes as they are; give all that comes back until the server hangs up."""
-        with self.connect(timeout) as connection:
+    def send(self, data, quiet=30):
+        """Send bytes as they are; give all that comes back until the server hangs up, or is quiet so long."""
+        with self.connect(quiet) as connection:
             connection.sendall(data)
             return received(connection)
 
@@ -151,9 +151,9 @@ def serving(folder: Path, models: Path, index: Path, *args, env=None):
 
 
 def received(connection):
-    """Give all that comes on a connection until the other side ends it."""
+    """Give all that comes on a connection until the other side ends it, or is quiet too long."""
     parts = []
-    with contextlib.suppress(ConnectionResetError):
+    with contextlib.suppress(ConnectionResetError, TimeoutError):
         while part := connection.recv(65536):
             parts.append(part)
     return b"".join(parts)

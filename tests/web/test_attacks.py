@@ -108,7 +108,8 @@ def test_the_token_elsewhere_than_in_the_path(server):
 @pytest.mark.parametrize(
     "name",
     ["attacker.example", "127.0.0.1.attacker.example", "localhost.attacker.example", "127.0.0.1", "localhost",
-     "127.1:{port}", "2130706433:{port}", "0x7f.1:{port}", "[::1]:{port}", "0.0.0.0:{port}", "127.0.0.2:{port}",
+     "127.1:{port}", "2130706433:{port}", "0x7f.1:{port}", "[::1]:{port}", "0.0.0.0:{port}",
+     "127.0.0.2:{port}",
      "127.0.0.1:1{port}", "127.0.0.1:{port}.", "localhost.:{port}", "user@127.0.0.1:{port}",
      "127.0.0.1:{port}, attacker.example", "attacker.example:{port}", "\xe4:{port}"],
 )  # fmt: skip
@@ -231,7 +232,8 @@ TRAVELS = [
     "../../../../etc/passwd", "..%2f..%2f..%2f..%2fetc%2fpasswd", "%2e%2e/%2e%2e/%2e%2e/etc/passwd",
     "%2e%2e%2f%2e%2e%2fetc%2fpasswd", "..%252f..%252fetc%252fpasswd", "..%c0%af..%c0%afetc%c0%afpasswd",
     "..%5c..%5cetc%5cpasswd", "....//....//etc/passwd", "%2fetc%2fpasswd", "/etc/passwd", "//etc/passwd",
-    "file:%2f%2f%2fetc%2fpasswd", "etc%2fpasswd%00", "%00", ".", "..", "%2e", "~root", "C:%5cboot.ini", "%ff%fe",
+    "file:%2f%2f%2fetc%2fpasswd", "etc%2fpasswd%00", "%00", ".", "..", "%2e", "~root", "C:%5cboot.ini",
+    "%ff%fe",
     "0" * 32, "f" * 4000, "%F0%9F%98%80", "%3Cscript%3Ealert(1)%3C%2Fscript%3E", "{{7*7}}", "%7B%7B7*7%7D%7D",
     "1%20OR%201=1", "-1", "9" * 5000, "1e9", "٣", "%D9%A3",
 ]  # fmt: skip
@@ -331,7 +333,8 @@ def test_every_kind_of_answer_has_all_headers(server, digest):
     kinds = {}
     for reply in [
         upload,
-        server.ask("/"), server.ask("/1/"), server.ask("/style.css"), server.ask("/page.js"), server.ask("/icon.svg"),
+        server.ask("/"), server.ask("/1/"), server.ask("/style.css"), server.ask("/page.js"),
+        server.ask("/icon.svg"),
         server.ask("/1/person/1"), server.ask(f"/1/photo/{digest}"), server.ask(f"/1/photo/{digest}.jpg"),
         server.ask(f"/1/face/{digest}/1.jpg"), server.ask(f"/1/uploads/{upload.json['upload']}.jpg"),
         server.ask("/1/api"), server.ask("/api"), server.ask("/nothing"), server.ask_plainly("/"),

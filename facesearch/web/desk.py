@@ -52,6 +52,13 @@ class Desk:
             raise Refused(HTTPStatus.NOT_FOUND, "There is no such index.")
         return self.shelves[number - 1]
 
+    def has(self, number: int) -> bool:
+        """Say whether there is a library of this number, and it can be used."""
+        try:
+            return 1 <= number <= len(self.shelves) and self.shelves[number - 1].now() is not None
+        except FacesearchError:
+            return False
+
     def face(self, request: Request, snapshot: Snapshot) -> int:
         """Give the face that a request is about.
 

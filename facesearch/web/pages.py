@@ -52,7 +52,6 @@ class Pages:
             "shelf.html",
             request,
             title=f"Faces of {shelf.name}",
-            layout=snapshot.layout,
             people=[(one, *self._portrait(snapshot, one)) for one in everyone[:PEOPLE] if one.faces],
             count=len(snapshot.everyone),
             no_people=snapshot.no_people,
@@ -142,7 +141,7 @@ class Pages:
     def message(self, request: Request, sentence: str, hint: str, status: int) -> Response:
         """Show a sentence and the next step."""
         shelf = request.path_params.get("shelf")
-        inside = request if isinstance(shelf, int) and 1 <= shelf <= len(self._desk.shelves) else None
+        inside = request if isinstance(shelf, int) and self._desk.has(shelf) else None
         return self._page(
             "message.html", inside, status, title="That did not work", sentence=sentence, hint=hint
         )
@@ -174,7 +173,8 @@ class Pages:
     ) -> Response:
         values = {"root": self._desk.root, "base": "", "shelf": None, "several": False, **values}
         if request is not None:
-            values.update(base=self._base(request), shelf=self._desk.shelf(request))
+            shelf = self._desk.shelf(request)
+            values.update(base=self._base(request), shelf=shelf, layout=shelf.now().layout)
             values["several"] = len(self._desk.shelves) > 1
         page = environment(TEMPLATES).get_template(template).render(values)
         return HTMLResponse(page, status)

@@ -89,7 +89,8 @@ class Shelf:
     def __init__(self, library: Library, thumbnails: Thumbnails) -> None:
         self.library = library
         self.thumbnails = thumbnails
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
+        self._changing = threading.Lock()
         # As many photos at once as there are cores: more would only wait for each other, with all they hold.
         self._cores = threading.Semaphore(os.cpu_count() or 1)
         self._states: tuple[_State, _State] = (None, None)
@@ -120,7 +121,11 @@ class Shelf:
         return self.library.card.metric
 
     def now(self) -> Snapshot:
-        """Give what lies on disk now; an index that is being replaced, or has gone, stays as it was."""
+        """Give what lies on disk now; an index that has gone, or was replaced by a bad one, stays as it was.
+
+        Raises:
+            FacesearchError: The index was written over in place, and cannot be used.
+        """
         with self._lock:
             states = _state(self.library.index_path), _state(register_path(self.library.index_path))
             if self._snapshot is None or states != self._states:
@@ -134,7 +139,7 @@ class Shelf:
                 self.library.refresh()
                 layout = self.library.layout
             except FacesearchError:
-                if self._snapshot is None:
+                if self._snapshot is None or self._written_over():
                     raise
                 return self._snapshot
         else:
@@ -144,6 +149,11 @@ class Shelf:
         except FacesearchError as error:
             return Snapshot(layout, None, str(error))
 
+    def _written_over(self) -> bool:
+        """Say whether the file itself is another one now: what is mapped of it must not be touched again."""
+        before, now = self._states[0], _state(self.library.index_path)
+        return before is not None and now is not None and before[0] == now[0]
+
     @contextmanager
     def changing(self) -> Iterator[People]:
         """Let people be changed, by one at a time.
@@ -151,7 +161,7 @@ class Shelf:
         Raises:
             FacesearchError: They cannot be changed.
         """
-        with self._lock:
+        with self._changing:
             self.now()
             with changed_people(self.library) as people:
                 yield people

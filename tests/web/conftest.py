@@ -1,5 +1,5 @@
 import pytest
-from command import Tool
+from command import OBAMA, Tool
 from serving import Served, check_end, make_album
 
 
@@ -17,3 +17,11 @@ def server(album, tmp_path_factory, model_store):
     served = Served(Tool(tmp_path_factory.mktemp("served"), model_store.root), "--index", album / "album.npz")
     yield served
     check_end(served)
+
+
+@pytest.fixture(scope="session")
+def digest(server):
+    """A photo of the index."""
+    matches = server.ask("/1/api/query", "POST", OBAMA.read_bytes()).json["results"][0]["matches"]
+    assert matches
+    return server.ask("/1/api/people/1").json["faces"][0]["photo"]

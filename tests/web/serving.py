@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import queue
+import re
 import shutil
 import signal
 import socket
@@ -18,6 +19,14 @@ from command import CURIE, LIBRARY, OBAMA, Tool
 HTML_NAME = "<img src=x onerror=alert(1)>.jpg"
 ODD_NAME = 'it\'s "100%" #1 & more?.jpg'
 BYTES_NAME = b"caf\xe9 curie.jpg"  # Latin-1, as old cameras and archives have it
+
+HEADERS = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+}
 
 # Sample -> the name that it has in the album.
 _NAMES = {"obama_2010.jpg": HTML_NAME, "obama_2009.jpg": ODD_NAME, "marie_curie.jpg": BYTES_NAME}
@@ -148,6 +157,28 @@ def serving(folder: Path, models: Path, index: Path, *args, env=None):
         server.end()
         raise
     check_end(server)
+
+
+def check_refusal(reply, *statuses):
+    """See that a request was refused: with one of these statuses, in a sentence, and under all headers."""
+    assert reply.status in statuses, reply
+    for name, value in HEADERS.items():
+        assert reply.headers[name] == value
+    policy = reply.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; ")
+    assert "unsafe" not in policy
+    assert "*" not in policy
+    said = re.sub(r"<[^>]*>", " ", reply.text).strip()
+    assert said.rstrip('}" ').endswith(".") or "error" in said or "To the beginning" in said, said
+    assert "Traceback" not in reply.text
+    assert "/tests/" not in reply.text
+    assert "set-cookie" not in reply.headers
+    assert "access-control-allow-origin" not in reply.headers
+
+
+def status_of(answer):
+    """Give the status of an answer in bytes."""
+    return int(answer.split(b" ", 2)[1])
 
 
 def received(connection):

@@ -1,11 +1,9 @@
 """What is too large, too slow, broken or hostile by itself, sent to the server."""
 
 import contextlib
-import io
 import os
 import socket
 import struct
-import threading
 import time
 import zlib
 
@@ -14,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 from command import OBAMA
-from test_attacks import check_refusal, status_of
+from serving import check_refusal, status_of
 
 PHOTO = OBAMA.read_bytes()
 
@@ -267,7 +265,8 @@ def test_a_request_that_can_be_read_in_two_ways(server, path, lines, body):
 @pytest.mark.parametrize(
     "data",
     [
-        b"\r\n\r\n", b"\0" * 100, b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"GET /\r\n\r\n", b"\x16\x03\x01\x02\x00",
+        b"\r\n\r\n", b"\0" * 100, b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"GET /\r\n\r\n",
+        b"\x16\x03\x01\x02\x00",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET / HTTP/1.1\nHost: a\n\n", b"SSH-2.0-x\r\n\r\n",
         b"GET /%zz%% HTTP/1.1\r\nHost: a\r\n\r\n", b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",

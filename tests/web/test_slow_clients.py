@@ -8,7 +8,7 @@ import time
 import psutil
 import pytest
 from command import OBAMA
-from test_attacks import status_of
+from serving import status_of
 
 from facesearch.web.guard import UPLOAD_SECONDS
 from facesearch.web.server import ANSWER_SECONDS, BODY_SECONDS, CONNECTIONS, HEAD_SECONDS

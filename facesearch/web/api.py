@@ -186,6 +186,6 @@ def _face(snapshot: Snapshot, row: int) -> dict[str, Any]:
 def _path(encoded: str) -> str:
     """Read the path under which a client has the photo: it is only compared, never opened."""
     try:
-        return os.fsdecode(base64.urlsafe_b64decode(encoded.encode("ascii")))
+        return os.fsdecode(base64.b64decode(encoded.encode("ascii"), b"-_", validate=True))
     except (ValueError, binascii.Error) as error:
         raise Refused(HTTPStatus.BAD_REQUEST, "path is not base64.") from error

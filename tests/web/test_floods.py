@@ -251,10 +251,9 @@ SMUGGLED = "GET /nothing HTTP/1.1\r\nHost: attacker.example\r\n\r\n"
         (["Expect: 100-continue", "Content-Length: 3"], "abc" + "\0\0\r\n\r\n"),
     ],
 )
-@pytest.mark.parametrize("path", ["/1/api/people/999/name", "/nothing"])
-def test_a_request_that_can_be_read_in_two_ways(server, path, lines, body):
+def test_a_request_that_can_be_read_in_two_ways(server, lines, body):
     """It is refused, or what follows is judged as any request is; and there is no fault at the other end."""
-    answer = server.send(server.head(path, "POST", *lines) + body.encode(), quiet=0.2)
+    answer = server.send(server.head("/1/api/people/999/name", "POST", *lines) + body.encode(), quiet=0.2)
     statuses = [int(part.split(b" ", 1)[0]) for part in answer.split(b"HTTP/1.1 ")[1:]]
     assert statuses
     assert set(statuses) <= {100, 400, 404, 413, 421, 501}

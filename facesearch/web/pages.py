@@ -71,7 +71,7 @@ class Pages:
         return self._page(
             "hits.html",
             request,
-            title=f"Faces like this of {upload.name}" if upload.name else "Faces like this",
+            title=f"Faces like this one in {upload.name}" if upload.name else "Faces like this one",
             upload=upload,
             key=request.path_params["key"],
             chosen=number,

@@ -1,6 +1,9 @@
+import os
+import shutil
+
 import pytest
 from command import OBAMA, Tool
-from serving import Served, check_end, make_album
+from serving import Served, check_end, make_album, serving
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +28,19 @@ def digest(server):
     matches = server.ask("/1/api/query", "POST", OBAMA.read_bytes()).json["results"][0]["matches"]
     assert matches
     return server.ask("/1/api/people/1").json["faces"][0]["photo"]
+
+
+@pytest.fixture
+def home(tmp_path, album, model_store):
+    """A tool over a copy of the album's index and people, which a test may change."""
+    for name in os.listdir(album):
+        if name.startswith("album.npz") and not name.endswith((".lock", ".journal")):
+            shutil.copy2(album / name, tmp_path)
+    return Tool(tmp_path, model_store.root)
+
+
+@pytest.fixture
+def changed(home, model_store):
+    """A server over it."""
+    with serving(home.folder, model_store.root, home.folder / "album.npz") as server:
+        yield server

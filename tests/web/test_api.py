@@ -3,28 +3,11 @@
 import base64
 import json
 import os
-import shutil
 from urllib.parse import urlencode
 
 import pytest
-from command import CURIE, LIBRARY, OBAMA, Tool
+from command import CURIE, LIBRARY, OBAMA
 from serving import BYTES_NAME, HTML_NAME, check_refusal, serving
-
-
-@pytest.fixture
-def home(tmp_path, album, model_store):
-    """A tool over a copy of the album's index and people, which a test may change."""
-    for name in os.listdir(album):
-        if name.startswith("album.npz") and not name.endswith((".lock", ".journal")):
-            shutil.copy2(album / name, tmp_path)
-    return Tool(tmp_path, model_store.root)
-
-
-@pytest.fixture
-def changed(home, model_store):
-    """A server over it."""
-    with serving(home.folder, model_store.root, home.folder / "album.npz") as server:
-        yield server
 
 
 def by_command(tool, index, *args):

@@ -1,0 +1,265 @@
+"""The page in a real browser: what a person does with it."""
+
+import re
+
+import pytest
+from browsing import PHONE, Watched, a_browser
+from command import CURIE, LIBRARY, OBAMA
+from serving import HTML_NAME, ODD_NAME, Served
+
+pytestmark = pytest.mark.slow
+
+SOLVAY = LIBRARY / "solvay_1927.jpg"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with a_browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+def opened(browser, server, request):
+    """A page of the server whose index does not change."""
+    watched = Watched(browser, server, **getattr(request, "param", {}))
+    yield watched
+    watched.close()
+
+
+@pytest.fixture
+def own(browser, changed):
+    """A page of a server of the test's own."""
+    watched = Watched(browser, changed)
+    yield watched
+    watched.close()
+
+
+def hits(page):
+    """Wait for the matches; give the file names, nearest first."""
+    page.wait_for_url(re.compile(r"/uploads/[\w-]+/\d+$"))
+    return [one.get_attribute("aria-label").rpartition(", number ")[0] for one in page.locator(".shot").all()]
+
+
+@pytest.mark.parametrize("way", ["drop", "paste", "choose"])
+def test_a_photo_is_brought_and_the_right_person_comes_first(opened, way):
+    page = opened.go()
+    if way == "choose":
+        page.set_input_files("#photo", OBAMA)
+    else:
+        opened.drop(OBAMA, event=way)
+    names = hits(page)
+    assert names[0] == "obama.jpg"
+    assert set(names[:3]) == {"obama.jpg", HTML_NAME, ODD_NAME}
+    assert page.get_by_role("heading", level=1).inner_text().startswith("Faces like this")
+    assert page.locator(".card.beyond").count() > 0
+    opened.shoot("hits-light")
+
+
+def test_the_page_says_where_a_photo_that_hangs_over_it_goes(opened):
+    page = opened.go()
+    assert page.locator("#dropping").is_hidden()
+    opened.drop(OBAMA, event="dragover")
+    assert page.locator("#dropping").is_visible()
+    opened.shoot("dropping-light")
+    page.dispatch_event("body", "dragleave")
+    assert page.locator("#dropping").is_hidden()
+
+
+def test_text_that_is_dropped_or_pasted_is_left_alone(opened):
+    page = opened.go()
+    page.evaluate("""() => {
+      const held = new DataTransfer();
+      held.setData("text/plain", "words");
+      document.dispatchEvent(new DragEvent("drop", {dataTransfer: held, bubbles: true}));
+      document.dispatchEvent(new ClipboardEvent("paste", {clipboardData: held, bubbles: true}));
+    }""")
+    assert page.locator("#said").inner_text() == ""
+
+
+def test_another_face_of_a_group_is_chosen_by_its_box(opened):
+    page = opened.go()
+    opened.drop(SOLVAY)
+    hits(page)
+    boxes = page.locator(".frames a")
+    assert boxes.count() > 20
+    assert boxes.nth(0).get_attribute("aria-current") == "true"
+    first = page.locator(".distance, .measures dd").all_inner_texts()
+    boxes.nth(1).click()
+    page.wait_for_url(re.compile(r"/uploads/[\w-]+/2$"))
+    assert page.locator(".frames a").nth(1).get_attribute("aria-current") == "true"
+    assert page.locator(".frames a").nth(0).get_attribute("aria-current") is None
+    assert page.locator(".measures dd").all_inner_texts() != first
+    opened.shoot("hits-group-light")
+
+
+def test_a_face_of_the_index_is_looked_for(opened):
+    page = opened.go()
+    page.get_by_role("link", name="Person 1").click()
+    opened.shoot("person-light")
+    page.locator(".grid a").first.click()
+    page.locator(".frames a").first.click()
+    assert page.get_by_role("heading", level=1).inner_text() == "Faces like Person 1"
+    assert page.locator(".hits .card").count() > 1
+    opened.shoot("hits-index-light")
+
+
+def test_a_person_is_renamed_for_good(own):
+    page = own.go("/1/person/1")
+    page.get_by_label("Name").fill("Barack <b>Obama</b>")
+    page.get_by_role("button", name="Save").click()
+    page.wait_for_url(re.compile(r"/person/1$"))
+    page.reload()
+    assert page.get_by_role("heading", level=1).inner_text() == "Barack <b>Obama</b>"
+    assert page.locator("h1 b").count() == 0
+    page.goto(own.server.address)
+    assert page.get_by_role("link", name="Barack <b>Obama</b>").is_visible()
+    page.goto(own.server.address + "1/person/1")
+    page.get_by_label("Name").fill("12")
+    page.get_by_role("button", name="Save").click()
+    own.allowed.append("409")
+    assert "is a number" in page.get_by_role("alert").inner_text()
+    own.shoot("message-light")
+
+
+def test_two_people_are_made_one(own):
+    page = own.go("/1/person/1")
+    page.get_by_label("Is the same as").fill("2")
+    page.get_by_role("button", name="Merge").click()
+    page.wait_for_url(re.compile(r"/person/1$"))
+    assert page.get_by_text("5 faces in 5 photos").is_visible()
+    page.goto(own.server.address)
+    assert page.locator("a.card").count() == 1
+
+
+def test_a_single_face_is_named_ignored_and_heeded_again(own):
+    path = own.go("/1/person/2") and own.page.locator(".grid a").all()
+    hrefs = [one.get_attribute("href") for one in path]
+    solvay = next(
+        href for href in hrefs if own.page.request.get(_absolute(own, href)).text().count("<li id") > 5
+    )
+    page = own.page
+    page.goto(_absolute(own, solvay))
+    third = page.locator("#face-3")
+    third.get_by_label("This is").fill("Niels Bohr")
+    third.get_by_role("button", name="Save").click()
+    page.wait_for_url(re.compile(r"/person/3$"))
+    assert page.get_by_role("heading", level=1).inner_text() == "Niels Bohr"
+    page.goto(_absolute(own, solvay))
+    assert page.locator("#face-3").get_by_role("link", name="Niels Bohr").is_visible()
+    page.locator("#face-4").get_by_role("button", name="Nobody: ignore it").click()
+    page.wait_for_url(re.compile(r"/photo/\w+"))
+    assert page.locator("#face-4").get_by_text("ignored").is_visible()
+    assert page.locator(".frames .ignored").count() == 1
+    own.shoot("photo-light")
+    page.locator("#face-4").get_by_role("button", name="Heed it again").click()
+    page.wait_for_url(re.compile(r"/photo/\w+"))
+    assert page.locator("#face-4").get_by_text("ignored").count() == 0
+
+
+def _absolute(watched, href):
+    return f"http://{watched.server.host}:{watched.server.port}{href}"
+
+
+def test_faces_are_grouped_from_the_page(own, home):
+    for name in [one for one in home.folder.iterdir() if "people" in one.name]:
+        name.unlink()
+    page = own.go()
+    assert page.get_by_text("Nobody yet.").is_visible()
+    own.shoot("home-empty-light")
+    page.get_by_role("button", name="Group the faces").click()
+    page.wait_for_url(re.compile(r"/1/$"))
+    assert page.locator("a.card").count() == 2
+
+
+def test_a_name_with_html_in_it_stays_text(opened):
+    page = opened.go("/1/person/1")
+    card = page.locator(".card", has_text=HTML_NAME)
+    assert card.count() == 1
+    card.click()
+    assert page.get_by_role("heading", level=1).inner_text() == HTML_NAME
+    assert page.title().startswith(HTML_NAME)
+    assert page.locator("img[src=x]").count() == 0
+    assert page.locator(".stage img").get_attribute("alt") == HTML_NAME
+    opened.drop(OBAMA.read_bytes(), name="<img src=x onerror=alert(2)>.jpg")
+    hits(page)
+    assert "<img src=x onerror=alert(2)>" in page.get_by_role("heading", level=1).inner_text()
+    assert page.locator("img[src=x]").count() == 0
+    page.get_by_role("link", name=re.compile(r"caf.*curie")).count()
+
+
+def test_a_name_that_is_not_utf8_can_be_read(opened):
+    page = opened.go()
+    opened.drop(CURIE)
+    assert r"caf\xe9 curie.jpg" in hits(page)
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "said"),
+    [
+        ((LIBRARY / "coffee.png").read_bytes(), "coffee.png", "No face was found in it."),
+        (b"words", "words.txt", "This is no photo that can be read."),
+    ],
+)
+def test_what_shows_no_face_is_said_on_the_page(opened, data, name, said):
+    page = opened.go()
+    opened.allowed.append("422")
+    before = page.url
+    opened.drop(data, name=name, kind="")
+    status = page.get_by_role("status")
+    status.get_by_text(said).wait_for()
+    assert page.url == before
+    assert "wrong" in page.locator("#said").get_attribute("class")
+    opened.shoot("no-face-light")
+
+
+def test_a_server_that_has_ended_is_said_on_the_page(browser, album, tmp_path, model_store, home):
+    server = Served(home, "--index", home.folder / "album.npz")
+    watched = Watched(browser, server)
+    watched.allowed += ["ERR_CONNECTION", "ERR_EMPTY"]
+    page = watched.go()
+    page.wait_for_load_state("networkidle")
+    assert server.end() == 0
+    watched.drop(OBAMA)
+    page.get_by_text("The server does not answer").wait_for()
+    watched.close()
+
+
+@pytest.mark.parametrize("opened", [{"java_script_enabled": False}], indirect=True)
+def test_browsing_without_javascript(opened):
+    page = opened.go()
+    assert "needs JavaScript" in page.locator("noscript").text_content()
+    page.get_by_role("link", name="Person 1").click()
+    page.locator(".grid a").first.click()
+    page.locator(".faces a").last.click()
+    assert page.locator(".hits .card").count() > 1
+    opened.shoot("no-script-light")
+
+
+def test_renaming_without_javascript(browser, changed):
+    watched = Watched(browser, changed, java_script_enabled=False)
+    page = watched.go("/1/person/2")
+    page.get_by_label("Name").fill("Marie Curie")
+    page.get_by_role("button", name="Save").click()
+    page.reload()
+    assert page.get_by_role("heading", level=1).inner_text() == "Marie Curie"
+    watched.close()
+
+
+def test_paging(opened):
+    page = opened.go()
+    opened.drop(OBAMA)
+    hits(page)
+    assert page.locator(".pager").count() == 0  # eleven photos
+    page.goto(page.url + "?page=2")
+    assert page.get_by_text("Page 2").is_visible()
+    page.get_by_role("link", name="Back").click()
+    assert page.locator(".hits .card").count() == 11
+
+
+@pytest.mark.parametrize("opened", [{"viewport": PHONE, "has_touch": True}], indirect=True)
+def test_a_tap_on_a_phone(opened):
+    page = opened.go()
+    page.get_by_role("link", name="Person 1").tap()
+    page.locator("h1", has_text="Person 1").wait_for()
+    page.locator(".grid a").first.tap()
+    page.get_by_role("heading", name="Faces", exact=True).wait_for()

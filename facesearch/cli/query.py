@@ -20,6 +20,7 @@ from facesearch.cli.options import (
     runtime_options,
 )
 from facesearch.cli.progress import Progress
+from facesearch.cli.query_people import photos_of_people, refuse_references
 from facesearch.cli.text import counted, escaped, say_what_is_measured, what_is_measured, write
 
 if TYPE_CHECKING:
@@ -125,7 +126,8 @@ def command(refs: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 (cli
       facesearch query --person Ada --with Grace --only
 
     --person and --with look for people as `facesearch people` grouped and named them: all photos that show
-    each of them, as faces of their own. The distance is that from the middle of the first one's faces.
+    each of them, as faces of their own, the surest first. The distance is the mean one of the first one's
+    face from that person's other faces.
 
     Without a terminal: one line a match, the columns query, rank, distance, probability, path, x, y, w, h
     (tsv). Tab, newline and backslash in a path are written \\t, \\n and \\\\; x, y, w, h are the face in
@@ -135,7 +137,7 @@ def command(refs: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 (cli
     """  # noqa: D301
     _refuse_contradictions(options)
     if options["person"] or options["others"]:
-        _refuse_references(refs, options)
+        refuse_references(refs, options)
         sys.exit(_answer_by_name(options))
     sys.exit(_answer(_references(refs, options), options))
 
@@ -164,8 +166,6 @@ def _answer(references: list[str], options: dict[str, Any]) -> int:
 
 def _answer_by_name(options: dict[str, Any]) -> int:
     """Give the photos of people as `facesearch people` knows them; the exit status."""
-    from facesearch.cli.query_people import photos_of_people
-
     library = open_library(options["index_file"], options["model"], quiet=options["quiet"])
     return _finish(photos_of_people(library, options), options, library)
 
@@ -193,19 +193,6 @@ def _say_faces(answers: Answers) -> None:
         faces = counted(1 + len(others), "face")
         where = f"{'the largest ' if others else ''}at {box.x},{box.y} of {box.width}x{box.height} pixels"
         click.echo(f"{escaped(path)}: {faces} looked for, {where}", err=True)
-
-
-def _refuse_references(refs: Sequence[str], options: dict[str, Any]) -> None:
-    """Refuse what goes with a photo as the reference, and not with a person."""
-    if refs:
-        raise click.UsageError("REF or --person: choose one.")
-    for name in ("files_from", "files0_from", "face", "all_faces", "whole", "together", "rotations"):
-        if options[name]:
-            raise click.UsageError(
-                f"--{name.replace('_', '-')} goes with REF, and not with --person or --with."
-            )
-    if options["metric"] == "euclidean":
-        raise click.UsageError("People are grouped by cosine distance: leave out --metric.")
 
 
 def _refuse_contradictions(options: dict[str, Any]) -> None:

@@ -133,8 +133,8 @@ class People:
         first = np.ones(len(order), np.bool_)
         first[1:] = (whose[1:] != whose[:-1]) | (photo[1:] != photo[:-1])
         before = np.concatenate([np.zeros(1, np.int64), np.cumsum(first)])
-        numbers, starts = np.unique(whose, return_index=True)
-        stops = np.append(starts[1:], len(order))
+        numbers, starts, counts = np.unique(whose, return_index=True, return_counts=True)
+        stops = starts + counts
         rows, photos = order.tolist(), (before[stops] - before[starts]).tolist()
         people = [
             Person(number, self._names.get(number, ""), tuple(rows[start:stop]), count)
@@ -236,9 +236,11 @@ class People:
 
     def from_middle(self, faces: Sequence[int]) -> NDArray[np.float64]:
         """Give the mean cosine distance of each face from the others, (n,); of one alone 0."""
+        if not len(faces):
+            return np.empty(0)
         flat = self._flat(np.asarray(faces, np.int64))
         # A face's distance from itself is 0, and does not count.
-        others = max(len(flat) - 1, 1) / len(flat) if len(flat) else 1.0
+        others = max(len(flat) - 1, 1) / len(flat)
         return np.asarray((1.0 - flat @ flat.mean(axis=0)) / others, np.float64)
 
     def portrait(self, person: Person) -> int:

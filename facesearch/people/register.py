@@ -28,6 +28,7 @@ from facesearch.people.names import folded, good_name
 FORMAT = 1
 IGNORED = 0  # in place of a person's number: a face that is nobody's who is looked for
 
+_MANY = 2**30  # of numbers that were given; as many more fit
 _NUMBER = re.compile("[1-9][0-9]{0,9}")  # of a person, as JSON has it
 
 # name -> dtype and shape behind the first axis, which counts faces.
@@ -175,7 +176,7 @@ def _meta(text: NDArray[Any] | None) -> tuple[dict[int, str], int, str]:
     if not isinstance(meta, dict):
         raise ValueError("its names cannot be read")
     last, grouped = meta.get("last"), meta.get("grouped")
-    if type(last) is not int or not 0 <= last < 2**31 or not isinstance(grouped, str):
+    if type(last) is not int or not 0 <= last < _MANY or not isinstance(grouped, str):
         raise ValueError("its numbers cannot be read")
     return _names(meta.get("names"), last), last, grouped
 

@@ -14,20 +14,20 @@ META = Meta(CARD.name, CARD.digest, CARD.dim, CARD.detector, {"margin": CARD.mar
 WITHIN = 0.45
 
 
-def shows(path, *persons, content=None, shift=0, spread=0.3):
+def shows(path, *persons, content=None, digest=None, shift=0, spread=0.3):
     """Give a photo that shows persons, by number from 0, as a pipeline would; the first is the largest.
 
     Vectors and digest follow from the content, by default the path; a shift moves all boxes to the right.
     """
     rng = np.random.default_rng([*(content or path).encode("utf-8", "surrogateescape")])
-    digest = rng.bytes(16)
+    own = rng.bytes(16)
     vectors = np.eye(CARD.dim)[list(persons)] + spread * rng.normal(size=(len(persons), CARD.dim)) / 11
     faces = tuple(Face(Box(100 * at + shift, 5, 80 - at, 80 - at), 0.9) for at in range(len(persons)))
     return PhotoFaces(
         path,
         10,
         20,
-        digest,
+        digest or own,
         Status.OK if persons else Status.NO_FACE,
         faces,
         vectors.astype(np.float32) if persons else None,

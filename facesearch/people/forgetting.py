@@ -17,6 +17,7 @@ from facesearch.index.beside import discard, journal_path, rebuild_path, unfinis
 from facesearch.index.layout import Layout
 from facesearch.index.store import IndexWriter
 from facesearch.people.keeping import changed_people
+from facesearch.people.placing import face_keys
 from facesearch.people.register import only_editor, read_register, register_path, write_register
 from facesearch.show.thumbnails import Thumbnails
 
@@ -66,13 +67,18 @@ def forget_person(library: Library, who: str) -> Forgotten:
         Thumbnails().forget(digest for digest, _ in faces)
         people.drop(person)
     library.refresh()
-    # An equal vector may be another's: that of a face in a copy with other data about it.
     traces = set(_traces(layout, rows))
-    traces.difference_update(_traces(library.layout, np.arange(library.layout.face_count)))
+    # An equal vector may be another face's: that of a copy of the photo with other data about it.
+    others = ~np.isin(_keys(library.layout), _keys(layout)[rows])
+    traces.difference_update(_traces(library.layout, np.flatnonzero(others)))
     if person.name:
         # As the register has it: numpy's text is UTF-32.
         traces.add(json.dumps({str(person.number): person.name})[1:-1].encode("utf-32-le"))
     return Forgotten(len(rows), person.photos, _scan(_files(library.index_path), traces))
+
+
+def _keys(layout: Layout) -> NDArray[np.void]:
+    return face_keys(layout.digest[layout.photo], layout.boxes)
 
 
 def _traces(layout: Layout, rows: NDArray[np.int64]) -> Iterator[bytes]:

@@ -43,11 +43,11 @@ def _spaced(text: str) -> str:
 
 
 def folder_name(name: str, number: int) -> str:
-    """Give a person's folder: the name where the file systems take it, else the number alone."""
+    """Give a person's folder: the name as far as the file systems take it, else the number."""
     safe = _UNSAFE.sub("_", name).strip(". ")
     while len(safe.encode()) > _LONGEST_FOLDER:
         safe = safe[:-1]
     safe = safe.strip(". ")
-    if not safe or _RESERVED.fullmatch(safe):
-        return f"{safe or 'person'}-{number}"
-    return safe
+    if _RESERVED.fullmatch(safe):  # in front: a device's name is one whatever stands behind a dot
+        return f"_{safe}"
+    return safe or f"person-{number}"

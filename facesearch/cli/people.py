@@ -11,6 +11,7 @@ import click
 
 from facesearch.cli.options import (
     AnyPath,
+    a_number,
     index_option,
     json_option,
     model_option,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 @click.option(
     "--within",
     type=click.FloatRange(0, 2, min_open=True, max_open=True),
+    callback=a_number,
     metavar="D",
     help="The distance up to which groups are one person's.  [default: the model's]",
 )

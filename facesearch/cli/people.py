@@ -119,7 +119,7 @@ def _list(found: People, *, as_json: bool) -> None:
 def _table(everyone: Iterable[Person]) -> Iterator[str]:
     yield "number  photos  faces  name\n"
     for one in everyone:
-        yield f"{one.number:6}  {one.photos:6,}  {len(one.faces):5,}  {escaped(one.name)}\n"
+        yield f"{one.number:6}  {one.photos:6,}  {len(one.faces):5,}  {escaped(one.name)}".rstrip() + "\n"
 
 
 def _fields(found: People, persons: Sequence[Person]) -> Iterator[dict[str, Any]]:

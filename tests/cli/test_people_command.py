@@ -88,7 +88,7 @@ def test_a_terminal_gets_a_table_without_a_names_control_characters(tool, own):
     assert shown == (
         "number  photos  faces  name\n"
         "     2       2      2  Marie Curie <b>\n"
-        "     1       3      3  \n"
+        "     1       3      3\n"
     )  # fmt: skip
     status, shown = on_a_terminal(tool, "query", "--person", 2, "--index", own)
     assert status == 0
@@ -402,9 +402,11 @@ def test_a_model_that_measures_looks_knows_no_people(ask, sample_index, args):
     ],
 )
 def test_without_an_index_nothing_is_made(ask, tmp_path, args):
-    done = ask(*args, "--index", "there/is/none.npz", "--model", "sface")
-    assert (done.status, done.out) == (2, b"")
-    assert "There is no index at" in done.err
+    for model in ([], ["--model", "sface"]):
+        done = ask(*args, "--index", "there/is/none.npz", *model)
+        assert (done.status, done.out) == (2, b"")
+        assert "There is no index at" in done.err
+        assert ("--model sface" in done.err) != bool(model)
     assert not (tmp_path / "there").exists()
 
 

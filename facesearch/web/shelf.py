@@ -92,7 +92,7 @@ class Shelf:
         self.library = library
         self.thumbnails = thumbnails
         self._lock = threading.RLock()
-        # As many questions at once as there are cores: each thread that looks at photos has networks of its own.
+        # As many questions at once as there are cores: each thread that looks at photos has its own networks.
         self._cores = os.cpu_count() or 1
         self._workers = ThreadPoolExecutor(self._cores, thread_name_prefix="shelf")
         self._states: tuple[_State, _State] = (None, None)

@@ -149,10 +149,12 @@ def _wanted(text: str) -> FaceWanted:
 
 def _about(shelf: Shelf) -> dict[str, Any]:
     layout = shelf.now().layout
+    card = shelf.library.card
     facts = {
         "index": os.fspath(shelf.library.index_path),
-        "model": layout.meta.model,
-        "metric": shelf.metric,
+        "model": card.name,
+        "metric": card.metric,
+        "knows_persons": card.identity,
         "photos": layout.photo_count,
         "faces": layout.face_count,
     }

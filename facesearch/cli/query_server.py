@@ -75,7 +75,9 @@ class _Server:
 
     def query(self, number: int, path: str, options: Mapping[str, Any]) -> Iterator[Answer]:
         """Ask for one photo."""
-        answer = self._ask("POST", f"{number}/api/query?{urlencode(_values(path, options))}", _photo(path), path)
+        answer = self._ask(
+            "POST", f"{number}/api/query?{urlencode(_values(path, options))}", _photo(path), path
+        )
         for one in answer["results"]:
             yield answer_from_json(one)
 
@@ -102,7 +104,9 @@ def _split(address: str) -> SplitResult:
             return parts
     except ValueError:
         pass
-    raise FacesearchError(f"{address!r} is no server's address.", "Give the one that `facesearch serve` printed.")
+    raise FacesearchError(
+        f"{address!r} is no server's address.", "Give the one that `facesearch serve` printed."
+    )
 
 
 def _values(path: str, options: Mapping[str, Any]) -> dict[str, str]:
@@ -118,7 +122,9 @@ def _values(path: str, options: Mapping[str, Any]) -> dict[str, str]:
 def _photo(path: str) -> bytes:
     try:
         # Without waiting for a named pipe, as everywhere.
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
+        with open(
+            path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+        ) as file:
             return file.read()
     except OSError as error:
         hint = "Name the photos in it." if os.path.isdir(path) else ""

@@ -23,6 +23,7 @@ def open_people(library: Library) -> People:
     """Give the people of a library as they are kept.
 
     Raises:
+        IndexFileError: There is no index, or it cannot be used.
         ModelError: The model does not tell persons apart.
         PeopleBroken: What is kept cannot be used.
     """
@@ -35,13 +36,16 @@ def changed_people(library: Library) -> Iterator[People]:
     """Let the people of a library be changed; they are written when the context ends well.
 
     Raises:
+        IndexFileError: There is no index, or it cannot be used.
         ModelError: The model does not tell persons apart.
         PeopleBroken: What is kept cannot be used.
         IndexBusy: Another process changes them.
         StorageError: They cannot be written; they are as they were.
     """
     path = register_path(library.index_path)
+    open_people(library)  # before anything is written, a lock as little as a folder for it
     with only_editor(path):
+        library.refresh()  # somebody may have been forgotten since it was read
         people = open_people(library)
         yield people
         write_register(path, people.register)

@@ -11,7 +11,7 @@ LONGEST = 100  # characters
 
 # What no file system that a folder of photos is copied to takes in a name.
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]')
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+_RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[\d¹²³])\s*(\..*)?", re.IGNORECASE)
 _LONGEST_FOLDER = 80  # bytes: with a number behind it, it fits wherever 143 or more do
 
 
@@ -21,7 +21,7 @@ def good_name(text: str) -> str:
     Raises:
         PeopleError: It is empty, too long, no text, or looks like a person's number.
     """
-    name = " ".join(unicodedata.normalize("NFC", text).split())
+    name = _spaced(text)
     if not name:
         raise PeopleError("An empty name names nobody.", 'Give a name: facesearch people name 3 "Ada".')
     if len(name) > LONGEST:
@@ -33,12 +33,21 @@ def good_name(text: str) -> str:
     return name
 
 
+def folded(name: str) -> str:
+    """Give what two ways of writing one name have in common: capitals, spaces, composed characters."""
+    return _spaced(name).casefold()
+
+
+def _spaced(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
 def folder_name(name: str, number: int) -> str:
-    """Give a person's folder: the name where the file systems take it, else the number alone."""
+    """Give a person's folder: the name as far as the file systems take it, else the number."""
     safe = _UNSAFE.sub("_", name).strip(". ")
     while len(safe.encode()) > _LONGEST_FOLDER:
         safe = safe[:-1]
     safe = safe.strip(". ")
-    if not safe or _RESERVED.fullmatch(safe):
-        return f"{safe or 'person'}-{number}"
-    return safe
+    if _RESERVED.fullmatch(safe):  # in front: a device's name is one whatever stands behind a dot
+        return f"_{safe}"
+    return safe or f"person-{number}"

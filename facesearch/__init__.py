@@ -1,8 +1,10 @@
 """Find the photographs that show a face.
 
     cli          one short file a command; parse, call, print
+    web          the local page over an index, and its API
     siamese      a Siamese network, trained on the user's own people
     evaluate     how well models tell people apart: labelled photos -> figures and plots
+    people       faces grouped into people, their names
     library      an index, its photos and its model: what the commands do, for Python
     compare      some faces -> how far each is from each
     rebuild      embed a library anew beside the index that serves until then
@@ -20,6 +22,7 @@
     models       the model store: cards, sources, fetch, verify, import
     photos       find photos, read them upright, fingerprint them
     ranking      exact nearest rows of a large array
+    answers      answers as JSON, there and back
     faces        the nouns
     errors       everything that can go wrong, as one tree
 
@@ -36,10 +39,10 @@ from facesearch.version import __version__
 
 if TYPE_CHECKING:
     from facesearch.errors import FacesearchError
-    from facesearch.faces import Box, Face, Match
-    from facesearch.library import Answers, Library
+    from facesearch.faces import Answer, Answers, Box, Face, Match
+    from facesearch.library import Library
     from facesearch.model import Model
-    from facesearch.search import Answer, Question
+    from facesearch.search import Question
     from facesearch.settings import Looking, Runtime
     from facesearch.update import Report, Wanted
 

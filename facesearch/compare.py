@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.errors import PhotoError
-from facesearch.faces import PhotoFaces
+from facesearch.faces import PhotoFaces, Reference
 from facesearch.model import Model
 from facesearch.models.calibration import Calibration
 from facesearch.ranking import Metric, distances
 from facesearch.references import FaceWanted, find_references
-from facesearch.search import Reference
 from facesearch.settings import Looking, make_meta
 
 SAME, DIFFERENT = "same person", "different people"

@@ -1,4 +1,4 @@
-"""The nouns: a box, a face in a photo, a face near to another."""
+"""The nouns: a box, a face in a photo, a face that is looked for, a face near to another."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from facesearch.errors import PhotoError
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,3 +135,43 @@ class Match:
     probability: float | None = None
     same: bool | None = None
     strangers: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A face that is looked for.
+
+    Attributes:
+        path: The photo it is in, absolute.
+        face: Its number there, 1 for the largest.
+        box: Where it is in the upright photo.
+        vector: (dim,) float32.
+        person: Whom it stands for, where that is known by name.
+    """
+
+    path: str
+    face: int
+    box: Box
+    vector: NDArray[np.float32]
+    person: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The matches of one reference, or of several that are fused; nearest first."""
+
+    references: tuple[Reference, ...]
+    matches: tuple[Match, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What came of a query.
+
+    Attributes:
+        answers: One for each face that was looked for, in the order of the references.
+        problems: References that gave no face to look for, with the reason.
+    """
+
+    answers: tuple[Answer, ...]
+    problems: tuple[tuple[str, PhotoError], ...]

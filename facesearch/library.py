@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from platformdirs import user_data_dir
 
-from facesearch.errors import IndexFileError, IndexMissing, ModelMismatch, PhotoError
-from facesearch.faces import PhotoFaces
+from facesearch.errors import IndexFileError, IndexMissing, ModelMismatch
+from facesearch.faces import Answers, PhotoFaces
 from facesearch.index import edit
 from facesearch.index.layout import Layout, empty_layout
 from facesearch.index.meta import Meta
@@ -21,7 +21,7 @@ from facesearch.model import Model
 from facesearch.models.store import ModelStore, silent
 from facesearch.rebuild import rebuild_index, with_known
 from facesearch.references import FaceWanted, find_references
-from facesearch.search import Answer, Question, search
+from facesearch.search import Question, search
 from facesearch.settings import Looking, Runtime, make_meta
 from facesearch.show.thumbnails import Thumbnails
 from facesearch.update import Plan, Report, Wanted, make_plan, update_index
@@ -30,19 +30,6 @@ if TYPE_CHECKING:
     from facesearch.models.card import Card
 
 DEFAULT_MODEL = "resnet50"
-
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """What came of a query.
-
-    Attributes:
-        answers: One for each face that was looked for, in the order of the references.
-        problems: References that gave no face to look for, with the reason.
-    """
-
-    answers: tuple[Answer, ...]
-    problems: tuple[tuple[str, PhotoError], ...]
 
 
 class Library:

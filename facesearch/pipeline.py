@@ -101,6 +101,15 @@ class Pipeline:
                 yield from future.result()
             yield from self._embed(batch)
 
+    def look_at(self, content: Content, path: str = "") -> PhotoFaces:
+        """Look at one photo that is in memory; may be called by several threads at once.
+
+        Args:
+            content: The photo.
+            path: What it is called.
+        """
+        return self._embed([self._look_into(content, path)])[0]
+
     def _look(self, path: str, known: Container[bytes]) -> _Look:
         """Read, decode, detect and crop; what is wrong with a photo becomes its status."""
         try:
@@ -109,9 +118,12 @@ class Pipeline:
             return _unreadable(path, error.message)
         except OSError as error:
             return _unreadable(path, f"It cannot be read ({error.strerror or error}).")
-        photo = PhotoFaces(path, content.size, content.mtime_ns, content.digest, Status.OK)
         if content.digest in known:
-            return _Look(photo, [])
+            return _Look(_photo(content, path), [])
+        return self._look_into(content, path)
+
+    def _look_into(self, content: Content, path: str) -> _Look:
+        photo = _photo(content, path)
         try:
             faces, crops = self._faces(content)
         except UnreadablePhoto as error:
@@ -173,6 +185,10 @@ class _Look:
 
     photo: PhotoFaces
     crops: list[NDArray[np.uint8]]
+
+
+def _photo(content: Content, path: str) -> PhotoFaces:
+    return PhotoFaces(path, content.size, content.mtime_ns, content.digest, Status.OK)
 
 
 def _unreadable(path: str, reason: str) -> _Look:

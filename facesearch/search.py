@@ -12,29 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.errors import ModelError
-from facesearch.faces import Box, Match
+from facesearch.faces import Answer, Match, Reference
 from facesearch.index.layout import Layout
 from facesearch.models.calibration import Calibration
 from facesearch.ranking import Metric, Neighbours, nearest
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A face that is looked for.
-
-    Attributes:
-        path: The photo it is in, absolute.
-        face: Its number there, 1 for the largest.
-        box: Where it is in the upright photo.
-        vector: (dim,) float32.
-        person: Whom it stands for, where that is known by name.
-    """
-
-    path: str
-    face: int
-    box: Box
-    vector: NDArray[np.float32]
-    person: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +41,6 @@ class Question:
     include_self: bool = False
     unique: bool = False
     together: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The matches of one reference, or of several that are fused; nearest first."""
-
-    references: tuple[Reference, ...]
-    matches: tuple[Match, ...]
 
 
 def search(

@@ -52,7 +52,7 @@ def test_it_works_from_another_folder(editable, environment, tmp_path, model_sto
     models = str(model_store.root)
     done = run(tool, "index", photo, "--index", "i.npz", cwd=tmp_path, FACESEARCH_MODELS=models)
     assert done.stderr.startswith("1 indexed")
-    done = run(
-        tool, "query", photo, "--include-self", "--index", "i.npz", cwd=tmp_path, FACESEARCH_MODELS=models
-    )
+    ask = ["query", photo, "--include-self", "--index", "i.npz", "--html", "a.html"]
+    done = run(tool, *ask, cwd=tmp_path, FACESEARCH_MODELS=models)
     assert done.stdout.split("\t")[1:3] == ["1", "0.000000"]
+    assert "<style>" in (tmp_path / "a.html").read_text(encoding="utf-8")  # the templates came along

@@ -7,12 +7,12 @@ from fakes import CARD, looked_at, write_index
 from scipy.spatial.distance import cdist
 
 from facesearch.errors import ModelError
-from facesearch.faces import Box
+from facesearch.faces import Box, Reference
 from facesearch.index.store import open_index
 from facesearch.library import Library
 from facesearch.model import Model
 from facesearch.models.calibration import Calibration
-from facesearch.search import Question, Reference, search
+from facesearch.search import Question, search
 
 
 def holding(path, *vectors, digest=None):

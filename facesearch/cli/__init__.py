@@ -27,7 +27,7 @@ COMMANDS = {
         "Take in the photos below folders, or bring the index up to date.",
     ),
     "query": ("facesearch.cli.query:command", "Find the photos whose faces are nearest to a reference."),
-    "people": ("facesearch.cli.people:people", "Group the faces of an index into people, and name them."),
+    "people": ("facesearch.cli.people:people", "Group the faces of an index into people."),
     "compare": (
         "facesearch.cli.compare:command",
         "Say how similar faces are, and whether they are one person's.",
@@ -36,6 +36,7 @@ COMMANDS = {
         "facesearch.cli.evaluate:command",
         "Measure models on photos whose people are known.",
     ),
+    "serve": ("facesearch.cli.serve:command", "Look at an index in a browser."),
     "train": ("facesearch.cli.train:command", "Train a Siamese network on your own people."),
     "info": ("facesearch.cli.info:command", "Say what an index holds."),
     "forget": ("facesearch.cli.forget:command", "Remove photos from an index for good."),

@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facesearch.cli.formats import few, percent
 from facesearch.cli.text import counted
 from facesearch.show.answers import Block, Hit, Shown, answers_page
+from facesearch.show.likelihood import few, percent
 from facesearch.show.page import write_page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from facesearch.faces import Match
-    from facesearch.library import Answers, Library
-    from facesearch.search import Reference
+    from facesearch.cli.query_output import Searched
+    from facesearch.faces import Answers, Match, Reference
 
 
 def write_answers(
-    answers: Answers, library: Library, destination: str, metric: str, remarks: Sequence[str]
+    answers: Answers, searched: Searched, destination: str, metric: str, remarks: Sequence[str]
 ) -> None:
     """Write answers and what they were made with as one page.
 
     Raises:
         StorageError: The file cannot be written.
     """
-    layout = library.layout
     facts = [
-        ("Model", library.card.name),
+        ("Model", searched.name),
         ("Distance", metric),
-        ("Searched", f"{counted(layout.face_count, 'face')} in {counted(layout.photo_count, 'photo')}"),
+        ("Searched", f"{counted(searched.faces, 'face')} in {counted(searched.photos, 'photo')}"),
     ]
     page = answers_page(
         [
-            Block([_shown(one) for one in answer.references], [_hit(match) for match in answer.matches])
+            Block([_reference(one) for one in answer.references], [_hit(match) for match in answer.matches])
             for answer in answers.answers
         ],
         facts=facts,
@@ -42,6 +41,10 @@ def write_answers(
         problems=[(path, error.message) for path, error in answers.problems],
     )
     write_page(page, Path(destination))
+
+
+def _reference(face: Reference) -> Shown:
+    return replace(_shown(face), title=face.person)
 
 
 def _shown(face: Reference | Match) -> Shown:

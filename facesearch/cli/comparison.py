@@ -9,13 +9,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facesearch.cli.formats import percent
-from facesearch.cli.text import counted, csv_line, escaped, with_path_bytes
+from facesearch.answers import with_path_bytes
+from facesearch.cli.text import counted, csv_line, escaped
+from facesearch.show.likelihood import percent
 from facesearch.show.naming import short_names
 
 if TYPE_CHECKING:
     from facesearch.compare import Comparison, FacePair
-    from facesearch.search import Reference
+    from facesearch.faces import Reference
 
 COLUMNS = ("a", "b", "face_a", "face_b", "distance", "similarity", "probability", "verdict")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +12,7 @@ import click
 from facesearch.cli import INTERRUPTED
 from facesearch.cli.options import (
     AnyPath,
+    asked,
     default_model,
     json_option,
     make_runtime,
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from facesearch.evaluate.evaluation import Evaluation
     from facesearch.model import Model
 
-REPORT = "report.json"
+REPORT, PAGE = "report.json", "report.html"
 NO_ACCURACY = (
     "There is no accuracy: the threshold for each fold is chosen on the other folds, which hold too little. "
     "Three people with two photos or more of each are enough."
@@ -50,7 +52,10 @@ NO_ACCURACY = (
     "--metric", type=click.Choice(["cosine", "euclidean"]), help="Which distance.  [default: the model's]"
 )
 @click.option(
-    "--out", metavar="DIR", type=AnyPath(), help="Write plots, the worst mistakes and report.json there."
+    "--out",
+    metavar="DIR",
+    type=AnyPath(),
+    help="Write plots, the worst mistakes, report.json, and report.html with all of it there.",
 )
 @click.option(
     "--calibrate", is_flag=True, help="Put threshold and probabilities of these photos in the model's card."
@@ -198,12 +203,21 @@ def _make_folder(folder: str) -> None:
 def _write_files(
     dataset: Dataset, evaluations: Sequence[Evaluation], figures: dict[str, Any], folder: str
 ) -> list[str]:
+    from facesearch.cli.evaluation_page import as_page
     from facesearch.errors import storage_error
     from facesearch.evaluate.pictures import draw_all
+    from facesearch.show.page import write_page
 
+    remarks = figures["dataset"]["remarks"]
+    if any(one.verification.accuracy is None for one in evaluations):
+        remarks = [*remarks, NO_ACCURACY]
     try:
         with open(os.path.join(folder, REPORT), "w", encoding="utf-8") as file:
             file.write(json_text(figures))
+        names = draw_all(dataset, evaluations, folder)
+        pictures = [Path(folder, name) for name in names]
+        page = as_page(dataset, evaluations, pictures, remarks, asked(click.get_current_context()))
     except OSError as error:
         raise storage_error(folder, error) from error
-    return [*draw_all(dataset, evaluations, folder), REPORT]
+    write_page(page, Path(folder, PAGE))
+    return [*names, REPORT, PAGE]

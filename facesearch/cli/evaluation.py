@@ -7,7 +7,8 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from facesearch.cli.text import escaped, with_path_bytes
+from facesearch.answers import with_path_bytes
+from facesearch.cli.text import escaped
 from facesearch.evaluate.dataset import Dataset
 from facesearch.evaluate.evaluation import Evaluation
 from facesearch.evaluate.resampling import Interval, Intervals
@@ -95,14 +96,20 @@ def _intervals(spread: Intervals) -> dict[str, Any]:
 
 def as_table(dataset: Dataset, evaluations: Sequence[Evaluation]) -> str:
     """Give the figures in a column for each model; intervals are of 95 % over people."""
-    rows: list[tuple[str, ...]] = [("", *(one.card.name for one in evaluations))]
-    for label, cell in _ROWS:
-        rows.append((label, *(cell(one) for one in evaluations)) if cell else (label,))
+    rows = [
+        ("", *(one.card.name for one in evaluations)),
+        *(row if len(row) == 1 else (f"  {row[0]}", *row[1:]) for row in table_rows(evaluations)),
+    ]
     widths = [max(len(row[at]) for row in rows if at < len(row)) for at in range(len(evaluations) + 1)]
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=False)) for row in rows]
     people = f"{len(dataset.paths):,} photos of {len(dataset.names):,} people"
     heading = escaped(f"{people} in {os.path.basename(dataset.folder) or dataset.folder}: {dataset.protocol}")
     return "\n".join(line.rstrip() for line in (heading, "", *lines)) + "\n"
+
+
+def table_rows(evaluations: Sequence[Evaluation]) -> list[tuple[str, ...]]:
+    """Give a label with a cell for each model, or a heading alone, for each row of the table."""
+    return [(label, *(cell(one) for one in evaluations)) if cell else (label,) for label, cell in _ROWS]
 
 
 def _percent(value: float | None, spread: Interval | None = None) -> str:
@@ -130,7 +137,7 @@ def _tar_row(rate: float) -> tuple[str, Callable[[Evaluation], str]]:
         value = one.verification.figures.tar[rate]
         return TOO_FEW if value is None else _percent(value, one.intervals.tar[rate])
 
-    return f"  TAR at FAR {100 * rate:g} %", cell
+    return f"TAR at FAR {100 * rate:g} %", cell
 
 
 def _error(one: Evaluation) -> str:
@@ -156,18 +163,18 @@ _MAP = _of_retrieval(lambda one: one.map)
 # What stands in each row: a label, and for each model a cell; None for a heading.
 _ROWS: tuple[tuple[str, Callable[[Evaluation], str] | None], ...] = (
     ("one person or two?", None),
-    ("  accuracy", lambda one: _percent(one.verification.accuracy, one.intervals.accuracy)),
-    ("  missed faces left out", lambda one: _percent(one.verification.accuracy_found)),
-    ("  ROC AUC", lambda one: _number(one.verification.figures.auc)),
-    ("  EER", lambda one: _percent(one.verification.figures.eer, one.intervals.eer)),
+    ("accuracy", lambda one: _percent(one.verification.accuracy, one.intervals.accuracy)),
+    ("missed faces left out", lambda one: _percent(one.verification.accuracy_found)),
+    ("ROC AUC", lambda one: _number(one.verification.figures.auc)),
+    ("EER", lambda one: _percent(one.verification.figures.eer, one.intervals.eer)),
     *(_tar_row(rate) for rate in FALSE_ACCEPT_RATES),
-    ("  best threshold", _threshold),
-    ("  calibration error (ECE)", _error),
+    ("best threshold", _threshold),
+    ("calibration error (ECE)", _error),
     ("finding the person", None),
-    ("  rank-1", lambda one: _percent(_RANK1(one), one.intervals.rank1)),
-    ("  rank-5", lambda one: _percent(_RANK5(one), one.intervals.rank5)),
-    ("  mAP", lambda one: _percent(_MAP(one), one.intervals.map)),
+    ("rank-1", lambda one: _percent(_RANK1(one), one.intervals.rank1)),
+    ("rank-5", lambda one: _percent(_RANK5(one), one.intervals.rank5)),
+    ("mAP", lambda one: _percent(_MAP(one), one.intervals.map)),
     ("photos", None),
-    ("  without a face", lambda one: f"{one.faces.no_face:,}"),
-    ("  unreadable", lambda one: f"{len(one.faces.unreadable):,}"),
+    ("without a face", lambda one: f"{one.faces.no_face:,}"),
+    ("unreadable", lambda one: f"{len(one.faces.unreadable):,}"),
 )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from facesearch.cli.text import SCHEMA, csv_line, escaped, shown, tsv_line, with_path_bytes
+from facesearch.answers import SCHEMA, answer_as_json, match_as_json, query_name, question_as_json
+from facesearch.cli.text import csv_line, escaped, shown, tsv_line
+from facesearch.show.likelihood import few, percent
 
 if TYPE_CHECKING:
-    from facesearch.faces import Match
-    from facesearch.search import Answer
+    from facesearch.faces import Answer, Match
 
 COLUMNS = ("query", "rank", "distance", "probability", "path", "x", "y", "w", "h")
 
@@ -18,11 +19,6 @@ Answers = Iterable["Answer"]
 
 # Marks a match that is farther than the model's threshold.
 BEYOND = "x"
-
-
-def query_name(answer: Answer) -> str:
-    """Give what stands in the column `query`: the reference or person, or several of them joined by ' + '."""
-    return " + ".join(reference.person or reference.path for reference in answer.references)
 
 
 def _fields(answer: Answer, match: Match) -> tuple[object, ...]:
@@ -90,18 +86,6 @@ def _judgement(match: Match) -> str:
     return f"{percent(match.probability):>11}  {few(match.strangers):>9}  {mark} "
 
 
-def percent(probability: float) -> str:
-    """Give a probability in per cent with one decimal, but never a certainty that no model has."""
-    if probability > 0.999:
-        return ">99.9 %"
-    return "<0.1 %" if probability < 0.001 else f"{100 * probability:.1f} %"
-
-
-def few(count: float) -> str:
-    """Give a count that is an estimate."""
-    return "<0.01" if count < 0.01 else f"{count:.2g}" if count < 10 else f"{count:,.0f}"
-
-
 def _table_heading(answer: Answer) -> str:
     return " + ".join(one.person or one.path + which(one.face) for one in answer.references)
 
@@ -113,9 +97,7 @@ def which(face: int) -> str:
 
 def as_json(answers: Answers) -> Iterator[str]:
     """Give one object with all references, hits included."""
-    results = [
-        {**_reference(answer), "matches": [_match(match) for match in answer.matches]} for answer in answers
-    ]
+    results = [answer_as_json(answer) for answer in answers]
     yield json.dumps({"schema": SCHEMA, "results": results}, indent=2) + "\n"
 
 
@@ -123,41 +105,7 @@ def as_jsonl(answers: Answers) -> Iterator[str]:
     """Give one object a line for each match."""
     for answer in answers:
         for match in answer.matches:
-            yield json.dumps({"schema": SCHEMA, **_reference(answer), **_match(match)}) + "\n"
-
-
-def _reference(answer: Answer) -> dict[str, Any]:
-    faces = [
-        with_path_bytes(
-            {
-                "path": one.path,
-                "face": one.face,
-                "box": _box(one.box),
-                **({"person": one.person} if one.person else {}),
-            }
-        )
-        for one in answer.references
-    ]
-    return {"query": query_name(answer), "references": faces}
-
-
-def _match(match: Match) -> dict[str, Any]:
-    return with_path_bytes(
-        {
-            "rank": match.rank,
-            "distance": match.distance,
-            "probability": match.probability,
-            "same_person": match.same,
-            "expected_strangers": match.strangers,
-            "path": match.path,
-            "face": match.face,
-            "box": _box(match.box),
-        }
-    )
-
-
-def _box(box: Any) -> dict[str, int]:  # noqa: ANN401 (a Box; numpy-free import)
-    return {"x": box.x, "y": box.y, "w": box.width, "h": box.height}
+            yield json.dumps({"schema": SCHEMA, **question_as_json(answer), **match_as_json(match)}) + "\n"
 
 
 FORMATS: Mapping[str, Callable[[Answers], Iterator[str]]] = {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from facesearch.answers import with_path_bytes
 from facesearch.cli.options import (
     AnyPath,
     index_option,
@@ -19,7 +20,7 @@ from facesearch.cli.options import (
     runtime_options,
 )
 from facesearch.cli.progress import Progress
-from facesearch.cli.text import counted, escaped, escaped_field, with_path_bytes, write_json
+from facesearch.cli.text import counted, escaped, escaped_field, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from facesearch.answers import with_path_bytes
 from facesearch.cli.options import index_option, json_option, model_option, open_library
-from facesearch.cli.text import counted, escaped, shown, with_path_bytes, write, write_json
+from facesearch.cli.text import counted, escaped, shown, write, write_json
 
 if TYPE_CHECKING:
     from facesearch.index.layout import Layout

@@ -107,6 +107,25 @@ def runtime_options(command: Command) -> Command:
     return command
 
 
+# They change nothing of what comes out.
+_NO_SETTINGS = {"quiet", "verbose", "as_json"}
+
+
+def asked(context: click.Context) -> list[tuple[str, str]]:
+    """Give what a command was asked for, defaults included: each option's name with its value."""
+    settings = []
+    for parameter in context.command.params:
+        value = context.params[str(parameter.name)]
+        if parameter.name in _NO_SETTINGS or value in (None, (), False):
+            continue
+        name = (
+            parameter.make_metavar(context) if isinstance(parameter, click.Argument) else parameter.opts[-1]
+        )
+        text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        settings.append((name.strip("[]"), "yes" if value is True else text))
+    return settings
+
+
 def make_runtime(options: dict[str, Any], batch: int | None = None) -> Runtime:
     """Take the runtime's settings out of a command's options."""
     from facesearch.settings import Runtime

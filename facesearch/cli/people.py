@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from facesearch.answers import with_path_bytes
 from facesearch.cli.options import (
     AnyPath,
     a_number,
@@ -19,7 +20,7 @@ from facesearch.cli.options import (
     quiet_option,
 )
 from facesearch.cli.people_edits import EDITS, library_of
-from facesearch.cli.text import counted, escaped, tsv_line, with_path_bytes, write, write_json
+from facesearch.cli.text import counted, escaped, tsv_line, write, write_json
 
 if TYPE_CHECKING:
     from facesearch.library import Library

@@ -9,7 +9,8 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from facesearch.library import Answers, Library
+    from facesearch.faces import Answers
+    from facesearch.library import Library
 
 
 def refuse_references(refs: Sequence[str], options: dict[str, Any]) -> None:
@@ -27,7 +28,7 @@ def refuse_references(refs: Sequence[str], options: dict[str, Any]) -> None:
 
 def photos_of_people(library: Library, options: dict[str, Any]) -> Answers:
     """Find the photos that show all people who are named in a command's options."""
-    from facesearch.library import Answers
+    from facesearch.faces import Answers
     from facesearch.people.keeping import open_people
     from facesearch.people.photos import Wish, photos_with
 

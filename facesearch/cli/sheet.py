@@ -10,7 +10,7 @@ from facesearch.show.pairs import read_pixels
 from facesearch.show.sheet import Row, draw_sheet, save_sheet
 
 if TYPE_CHECKING:
-    from facesearch.search import Answer
+    from facesearch.faces import Answer
 
 
 def write_sheet(answers: Iterable[Answer], destination: str, metric: str) -> None:

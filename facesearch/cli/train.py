@@ -122,6 +122,7 @@ def command(folder: str, **options: Any) -> None:  # noqa: ANN401 (click's optio
 
     Exit status: 0 done, 2 any error, 130 interrupted before the training.
     """  # noqa: D301
+    from facesearch.cli.training_page import as_page
     from facesearch.cli.training_report import as_dict
     from facesearch.models.store import ModelStore, silent
     from facesearch.siamese.features import Listener
@@ -145,7 +146,7 @@ def command(folder: str, **options: Any) -> None:  # noqa: ANN401 (click's optio
             listener=Listener(silent if quiet else _say, progress.start, progress.photo),
             on_epoch=_say_nothing if quiet else _say_epoch,
         )
-    run.report(as_dict(wish, result))
+    run.report(as_dict(wish, result), as_page(wish, result))
     _report(wish, result, quiet=quiet, as_json=as_json, verbose=verbose)
     sys.exit(0)
 
@@ -185,4 +186,4 @@ def _report(wish: Wish, result: Result, *, quiet: bool, as_json: bool, verbose: 
     if as_json:
         write_json(as_dict(wish, result))
     else:
-        write(as_table(wish, result))
+        write(as_table(result))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from facesearch.cli.text import escaped, with_path_bytes
+from facesearch.answers import with_path_bytes
+from facesearch.cli.text import escaped
 from facesearch.siamese.figures import Figures
 from facesearch.siamese.training import Result
 from facesearch.siamese.wish import Wish
+
+COLUMNS = ("accuracy", "AUC", "EER", "rank-1")
 
 
 def as_dict(wish: Wish, result: Result) -> dict[str, Any]:
@@ -48,25 +51,41 @@ def _figures(figures: Figures) -> dict[str, Any]:
     }
 
 
-def as_table(wish: Wish, result: Result) -> str:
+def as_table(result: Result) -> str:
     """Give the figures on held-out people beside those of what training has to beat; say whether it did."""
+    heading, *others = sentences(result)
+    lines = [
+        heading,
+        "",
+        _line("", *COLUMNS),
+        *(_line(*cells(figures)) for figures in shown_figures(result)),
+        "",
+        *others,
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def shown_figures(result: Result) -> list[Figures]:
+    """Give whose figures stand in the table: the trained network, its start, then what it has to beat."""
+    trained, *others = result.figures
+    return [trained, *([] if result.start is None else [result.start]), *others]
+
+
+def sentences(result: Result) -> list[str]:
+    """Give what is said above the table, and what below it."""
     split, trained = result.split, result.figures[0]
     pairs = trained.verification.same + trained.verification.different
-    lines = [
+    return [
         f"{len(split.test)} people who were held out, {pairs:,} pairs, both kinds weighing the same",
-        "",
-        f"{'':26}accuracy                  AUC     EER     rank-1",
-        *(_row(figures) for figures in (trained, result.start, *result.figures[1:]) if figures),
-        "",
         f"With the threshold of the {len(split.validation)} validation people, "
         f"{result.card.calibration['euclidean'].threshold:.3f}, {100 * result.at_threshold:.1f} % are right.",
         _verdict(result),
         f"The model is ready: use it with --model {result.card.name}. The run lies in {escaped(result.run)}.",
     ]
-    return "\n".join(lines) + "\n"
 
 
-def _row(figures: Figures) -> str:
+def cells(figures: Figures) -> tuple[str, ...]:
+    """Give a row of the table: whose figures, and the figures."""
     one, retrieval = figures.verification, figures.retrieval
     spread = figures.intervals.accuracy
     accuracy = "-" if one.accuracy is None else f"{100 * one.accuracy:.1f} %"
@@ -75,7 +94,11 @@ def _row(figures: Figures) -> str:
     auc = "-" if one.figures.auc is None else f"{one.figures.auc:.4f}"
     eer = "-" if one.figures.eer is None else f"{100 * one.figures.eer:.1f} %"
     rank1 = "-" if retrieval is None else f"{100 * retrieval.rank1:.1f} %"
-    return f"{figures.name[:24]:26}{accuracy:26}{auc:8}{eer:8}{rank1}"
+    return figures.name, accuracy, auc, eer, rank1
+
+
+def _line(name: str, accuracy: str, auc: str, eer: str, rank1: str) -> str:
+    return f"{name[:24]:26}{accuracy:26}{auc:8}{eer:8}{rank1}"
 
 
 def _verdict(result: Result) -> str:

@@ -10,10 +10,10 @@ from typing import Literal
 import numpy as np
 
 from facesearch.errors import PeopleError
-from facesearch.faces import Match
+from facesearch.faces import Answer, Match, Reference
 from facesearch.models.calibration import Calibration
 from facesearch.people.people import People, Person
-from facesearch.search import Answer, Reference, judged
+from facesearch.search import judged
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.errors import UnreadablePhoto
-from facesearch.photos.find import modified
+from facesearch.photos.find import modified, open_without_waiting
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -106,9 +106,9 @@ def read_content(path: str) -> Content:
     raise UnreadablePhoto("It changes while it is read.", "Index again when it is at rest.")
 
 
-def open_without_waiting(path: str, flags: int) -> int:
-    """Open a file for `open`; a named pipe, too, which would block for ever otherwise."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+def content_of(data: bytes) -> Content:
+    """Give what came as bytes, and lies in no file."""
+    return Content(data, len(data), -1, fingerprint(data))
 
 
 def decode(data: bytes, *, side: int | None = None, shrink: float = 1.0) -> Picture:

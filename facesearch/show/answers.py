@@ -33,11 +33,19 @@ class Shown:
         path: The photo, absolute.
         box: The face, in pixels of the upright photo.
         face: What tells it from the photo's other faces, such as "face 2"; empty where nothing has to.
+        title: Whom it stands for, in headings; the file's name where it is empty.
     """
 
     path: str
     box: Box
     face: str = ""
+    title: str = ""
+
+    @property
+    def heading(self) -> str:
+        """Give what it is called in a heading."""
+        name = os.path.basename(self.path) + (f" ({self.face})" if self.face else "")
+        return self.title or name
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,5 +186,5 @@ def _far_corner(frame: Frame) -> str:
 def _title(blocks: Sequence[Block]) -> str:
     if len(blocks) != 1:
         return f"Answers for {len(blocks):,} references"
-    names = [os.path.basename(photo.path) for photo in blocks[0].references]
-    return f"Faces near to {names[0]}" + (f" and {len(names) - 1:,} more" if len(names) > 1 else "")
+    first, *others = blocks[0].references
+    return f"Faces near to {first.heading}" + (f" and {len(others):,} more" if others else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from functools import cache
 from pathlib import Path, PurePath
 
@@ -18,14 +19,14 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 @cache
-def environment() -> Environment:
-    """Give what fills in the templates of `templates/`.
+def environment(folder: Path = TEMPLATES) -> Environment:
+    """Give what fills in the templates of a folder.
 
     Whatever is written into one is escaped for HTML, control characters and bytes that are not UTF-8 become
     escapes that can be read; only what is Markup already goes in as it is.
     """
     made = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader(folder),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_as_text,
@@ -66,8 +67,9 @@ def data_uri(data: bytes, kind: str = "image/jpeg") -> Markup:
 
 
 def file_uri(path: str) -> Markup:
-    """Give the address of an absolute path, percent-encoded; bytes that are not UTF-8 are kept."""
-    return Markup.escape(PurePath(path).as_uri())
+    """Give the address of a file, percent-encoded; bytes that are not UTF-8 are kept."""
+    # An index may be a stranger's, and hold a path that is not absolute.
+    return Markup.escape(PurePath(os.path.abspath(path)).as_uri())
 
 
 def _as_text(value: object) -> object:

@@ -35,10 +35,10 @@ CONFIG = "config.json"
 HISTORY = ("history.csv", "history.json")
 STATE = "state.npz"
 CURVES = "curves.png"
-REPORT = "report.json"
+REPORT, PAGE = "report.json", "report.html"
 MODEL = "model"
 # What is of one run alone.
-_LEFT = (STATE, *HISTORY, CURVES, REPORT)
+_LEFT = (STATE, *HISTORY, CURVES, REPORT, PAGE)
 # What every run's configuration holds.
 _OWN = {"format", "base_digest", "photos"}
 
@@ -177,10 +177,11 @@ class Run:
         # The user may have calibrated it since.
         return (kept.name, kept.digest) == (card.name, card.digest)
 
-    def report(self, figures: Mapping[str, Any]) -> None:
-        """Write the figures on held-out people."""
+    def report(self, figures: Mapping[str, Any], page: str) -> None:
+        """Write the figures on held-out people, for scripts and as a page of HTML."""
         with self._writing():
             self._write(REPORT, json.dumps(figures, indent=2) + "\n")
+            self._write(PAGE, page)
 
     def _check_own(self) -> None:
         """See that what would be removed is a run's."""

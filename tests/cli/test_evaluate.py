@@ -9,6 +9,7 @@ import signal
 
 import pytest
 from command import CURIE, LIBRARY, OBAMA, Tool
+from html_pages import Page
 from PIL import Image, ImageOps
 
 from facesearch.embed import card_of
@@ -98,16 +99,45 @@ def test_json_holds_nothing_that_json_does_not_know(first):
 
 
 def test_the_files_are_pictures_and_the_same_report(first, home):
-    names = ["roc.png", "distances.png", "cmc.png", "reliability.png", "mistakes-sface.png", "report.json"]
+    names = ["roc.png", "distances.png", "cmc.png", "reliability.png", "mistakes-sface.png"]
+    names += ["report.json", "report.html"]
     assert sorted(os.listdir(home / "report")) == sorted(names)
     assert first.err.splitlines()[-1] == f"In report: {', '.join(names)}"
     assert (home / "report" / "report.json").read_bytes() == first.out
-    for name in names[:-1]:
+    for name in names[:-2]:
         with Image.open(home / "report" / name) as picture:
             assert picture.format == "PNG"
             assert 300 < picture.width < 4000
             assert 30 < picture.height < 4000
             picture.load()
+
+
+def test_the_page_holds_figures_pictures_and_settings(first, home):
+    page = Page((home / "report" / "report.html").read_text(encoding="utf-8"))
+    assert page.text.startswith(
+        f"sface on people Photos {PHOTOS} of 4 people Pairs {PAIRS[0]} of one person, {PAIRS[1]} of two"
+    )
+    assert "People with one photo, who are only strangers to the others: 1 of 4." in page.text
+    assert "one person or two? accuracy 100.0 % (100.0 to 100.0) missed faces left out 100.0 %" in page.text
+    assert "TAR at FAR 0.1 % too few pairs" in page.text
+    held = [base64.b64decode(attrs["src"].partition(",")[2]) for attrs in page.of("img")]
+    for name in ("roc.png", "distances.png", "cmc.png", "reliability.png", "mistakes-sface.png"):
+        assert (home / "report" / name).read_bytes() in held
+    assert len(held) == 5
+    assert "Settings DIR people --model sface --out report --runtime openvino" in page.text
+
+
+def test_the_page_of_people_with_hostile_names_and_too_few_of_them(evaluate, people, tmp_path):
+    folder = tmp_path / "<script>x(1)<"
+    for name in ("biden", "curie"):
+        shutil.copytree(people / name, folder / name)
+    done = evaluate(folder, "--model", "sface", "--model", "resnet50", "--out", "out")
+    assert done.status == 0
+    page = Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
+    assert "sface and resnet50 on <script>x(1)<" in page.text
+    assert "There is no accuracy" in page.text
+    assert "resnet50 measures how alike pictures of faces look" in page.text
+    assert "accuracy - -" in page.text
 
 
 def test_tensorflow_is_not_loaded_and_nothing_is_sent(first, home):

@@ -11,7 +11,7 @@ from command import CURIE, LIBRARY, OBAMA
 from html_pages import Page
 from PIL import Image, ImageChops
 
-from facesearch.cli.formats import percent
+from facesearch.show.likelihood import percent
 
 HIS = ["obama_2009.jpg", "obama_2010.jpg"]
 SOLVAY = LIBRARY / "solvay_1927.jpg"

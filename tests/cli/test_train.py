@@ -1,5 +1,6 @@
 """`facesearch train` as a process, on drawn people: what it says, what it writes, and what goes wrong."""
 
+import base64
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import shutil
 import pytest
 from command import Tool
 from drawn_people import draw_people
+from html_pages import Page
 
 pytestmark = pytest.mark.slow
 
@@ -100,6 +102,24 @@ def test_the_runs_folder_holds_what_was_asked_and_what_came_of_it(first, second,
     assert len(json.loads((run / "history.json").read_text())) == 4  # before training, and three epochs
     assert len((run / "history.csv").read_text().splitlines()) == 5
     assert {"network.xml", "network.bin", "card.json"} <= {*os.listdir(run / "model")}
+
+
+@pytest.mark.parametrize(("folder", "name"), [("kept", "other/one"), ("data/facesearch/runs/mine", "mine")])
+def test_the_runs_page_holds_figures_curves_and_settings(first, second, home, folder, name):
+    page = Page((home / folder / "report.html").read_text(encoding="utf-8"))
+    told = json.loads((home / folder / "report.json").read_text())
+    assert page.text.startswith(
+        f"Training of {name} People 5 to learn from, 3 to stop in time, 6 held out Photos 56"
+    )
+    assert f"{name} {100 * told['accuracy']:.1f} % (" in page.text
+    assert "16x16 grey pixels" in page.text
+    assert "Training helped: " in page.text or "Training did not help: " in page.text
+    assert "Unreadable 1 photo " in page.text
+    (curves,) = page.of("img")
+    data = base64.b64decode(curves["src"].removeprefix("data:image/png;base64,"))
+    assert data == (home / folder / "curves.png").read_bytes()
+    assert f"Settings folder {home}/people base cnn unfreeze 0 single no whole yes" in page.text
+    assert "loss supcon" in page.text
 
 
 def test_the_model_compares_photos(process, first, second, home):

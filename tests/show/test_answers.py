@@ -3,6 +3,7 @@
 import base64
 import os
 import re
+from dataclasses import replace
 from urllib.parse import quote
 
 import cv2
@@ -157,6 +158,11 @@ def test_a_thousand_matches_stay_usable(red):
     assert len(page.of("img", loading="lazy", decoding="async")) == 1001
     assert re.search(r"content-visibility: auto", html)
     assert len(html) < 10_000_000
+
+
+def test_a_person_is_called_by_name(red):
+    page = Page(answers_page([Block([replace(red, title="Ada <L>")], [hit(red)])]))
+    assert page.text.startswith("Faces near to Ada <L> Ada <L> Reference red.png ")
 
 
 def test_no_answer_at_all():

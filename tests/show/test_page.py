@@ -56,6 +56,11 @@ def test_the_address_of_a_file(path, address):
     assert written == address
 
 
+def test_the_address_of_a_path_that_is_not_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert file_uri("p/a.jpg") == f"file://{tmp_path}/p/a.jpg"
+
+
 def test_an_address_that_holds_the_bytes():
     assert filled("{{ value }}", value=data_uri(b"\xff\xd8>", "image/png")) == "data:image/png;base64,/9g+"
 

@@ -217,14 +217,15 @@ def test_no_flipped_bit_in_the_table_of_a_state_is_a_fault(run):
 
 def test_a_new_run_in_the_same_folder_begins_with_nothing(run):
     run.keep(state_of(0.5))
-    run.report({"accuracy": 1.0})
+    run.report({"accuracy": 1.0}, "<p>")
     run.start({**CONFIG_OF, "seed": 9})
     assert os.listdir(run.folder) == [CONFIG]
     assert json.loads((run.folder / CONFIG).read_text())["seed"] == 9
 
 
-def test_the_report_is_json(run):
-    run.report({"accuracy": 0.5, "path": "caf\xe9"})
+def test_the_report_is_json_and_a_page(run):
+    run.report({"accuracy": 0.5, "path": "caf\xe9"}, "<p>caf\xe9")
+    assert (run.folder / "report.html").read_text(encoding="utf-8") == "<p>caf\xe9"
     assert json.loads((run.folder / "report.json").read_text()) == {"accuracy": 0.5, "path": "caf\xe9"}
 
 

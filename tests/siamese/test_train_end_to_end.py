@@ -341,7 +341,7 @@ def test_two_people_are_too_few_for_an_accuracy_and_it_is_not_said_that_training
     folder = str(tmp_path / "eight")
     result = teach(folder=folder, test=0.25, validation=0.34, epochs=2)
     assert (len(result.split.test), result.figures[0].verification.accuracy) == (2, None)
-    assert "0.0 points" not in as_table(Wish(folder, "mine"), result)
+    assert "0.0 points" not in as_table(result)
 
 
 def test_a_head_goes_on_where_it_was_interrupted(teach, tmp_path):

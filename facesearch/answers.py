@@ -1,0 +1,111 @@
+"""Answers as JSON, there and back: what `query --json` writes and a server sends."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from facesearch.faces import Answer, Box, Match, Reference
+
+SCHEMA = 1
+
+
+def query_name(answer: Answer) -> str:
+    """Give what was asked for: the reference or person, or several of them joined by ' + '."""
+    return " + ".join(reference.person or reference.path for reference in answer.references)
+
+
+def question_as_json(answer: Answer) -> dict[str, Any]:
+    """Give what an answer answers."""
+    faces = [
+        with_path_bytes(
+            {
+                "path": one.path,
+                "face": one.face,
+                "box": box_as_json(one.box),
+                **({"person": one.person} if one.person else {}),
+            }
+        )
+        for one in answer.references
+    ]
+    return {"query": query_name(answer), "references": faces}
+
+
+def match_as_json(match: Match) -> dict[str, Any]:
+    """Give a match."""
+    return with_path_bytes(
+        {
+            "rank": match.rank,
+            "distance": match.distance,
+            "probability": match.probability,
+            "same_person": match.same,
+            "expected_strangers": match.strangers,
+            "path": match.path,
+            "face": match.face,
+            "box": box_as_json(match.box),
+        }
+    )
+
+
+def answer_as_json(answer: Answer) -> dict[str, Any]:
+    """Give an answer whole."""
+    return {**question_as_json(answer), "matches": [match_as_json(match) for match in answer.matches]}
+
+
+def box_as_json(box: Box) -> dict[str, int]:
+    """Give a box."""
+    return {"x": box.x, "y": box.y, "w": box.width, "h": box.height}
+
+
+def answer_from_json(value: Mapping[str, Any]) -> Answer:
+    """Read what `answer_as_json` gave; the references' vectors, which are not in it, are empty.
+
+    Args:
+        value: An answer.
+
+    Raises:
+        KeyError, TypeError, ValueError: It is no answer.
+    """
+    import numpy as np
+
+    nothing = np.empty(0, np.float32)
+    references = tuple(
+        Reference(_path(one), int(one["face"]), _box(one["box"]), nothing, str(one.get("person", "")))
+        for one in value["references"]
+    )
+    matches = tuple(
+        Match(
+            int(one["rank"]),
+            _path(one),
+            int(one["face"]),
+            _box(one["box"]),
+            float(one["distance"]),
+            one["probability"],
+            one["same_person"],
+            one["expected_strangers"],
+        )
+        for one in value["matches"]
+    )
+    return Answer(references, matches)
+
+
+def with_path_bytes(fields: Mapping[str, Any], name: str = "path") -> dict[str, Any]:
+    """Add the path's bytes in base64 where they are not UTF-8."""
+    result = dict(fields)
+    raw = os.fsencode(result[name])
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        result[f"{name}_bytes"] = base64.b64encode(raw).decode("ascii")
+    return result
+
+
+def _path(value: Mapping[str, Any]) -> str:
+    raw = value.get("path_bytes")
+    return os.fsdecode(base64.b64decode(raw, validate=True)) if raw else str(value["path"])
+
+
+def _box(value: Mapping[str, Any]) -> Box:
+    return Box(*(int(value[side]) for side in "xywh"))

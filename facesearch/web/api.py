@@ -1,0 +1,182 @@
+"""The JSON API: what the pages do, for scripts."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+from http import HTTPStatus
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from facesearch.answers import SCHEMA, answer_as_json, box_as_json, with_path_bytes
+from facesearch.people.people import Person
+from facesearch.references import FaceWanted, references_in
+from facesearch.web.desk import Desk, question_of
+from facesearch.web.guard import LARGEST_FORM, Refused
+from facesearch.web.shelf import Shelf, Snapshot, known_people
+
+
+class Api:
+    """The JSON API.
+
+    Args:
+        desk: What is served.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def routes(self) -> list[Route]:
+        """Give the addresses."""
+        person, face = "/{shelf:int}/api/people/{person:int}", "/{shelf:int}/api/faces/{digest}/{face:int}"
+        return [
+            Route("/api", self.indexes),
+            Route("/{shelf:int}/api", self.index),
+            Route("/{shelf:int}/api/query", self.query, methods=["POST"]),
+            Route(face + "/matches", self.matches),
+            Route("/{shelf:int}/api/people", self.people),
+            Route(person, self.person),
+            Route(person + "/name", self.name, methods=["POST"]),
+            Route(person + "/merge", self.merge, methods=["POST"]),
+        ]
+
+    def indexes(self, _request: Request) -> Response:
+        """List the indexes that are served."""
+        listed = [
+            {"number": number, **_about(shelf)} for number, shelf in enumerate(self._desk.shelves, start=1)
+        ]
+        return as_json({"indexes": listed})
+
+    def index(self, request: Request) -> Response:
+        """Say what an index holds."""
+        return as_json(_about(self._desk.shelf(request)))
+
+    async def query(self, request: Request) -> Response:
+        """Find the faces of a photo, the request's body; parameters as `facesearch query` has options."""
+        shelf = self._desk.shelf(request)
+        values = request.query_params
+        question = question_of(values, shelf.metric)
+        path = _path(values.get("path", ""))
+        wanted = _wanted(values.get("face", "largest"))
+
+        def answers(data: bytes) -> Response:
+            references = references_in(self._desk.look_at(shelf, data, path, wanted), wanted)
+            results = [answer_as_json(shelf.ask(reference, question)) for reference in references]
+            return as_json({"metric": question.metric, "results": results})
+
+        async with self._desk.photo(request) as data:
+            return await run_in_threadpool(answers, data)
+
+    def matches(self, request: Request) -> Response:
+        """Find the faces near to one of the index, which `query` and `people` name."""
+        shelf = self._desk.shelf(request)
+        snapshot = shelf.now()
+        reference = shelf.reference(snapshot, self._desk.face(request, snapshot))
+        answer = shelf.ask(reference, question_of(request.query_params, shelf.metric))
+        return as_json({"metric": shelf.metric, "results": [answer_as_json(answer)]})
+
+    def people(self, request: Request) -> Response:
+        """List the people."""
+        snapshot = self._desk.shelf(request).now()
+        return as_json({"people": [_person(person) for person in snapshot.everyone]})
+
+    def person(self, request: Request) -> Response:
+        """Give a person's faces."""
+        snapshot = self._desk.shelf(request).now()
+        people = known_people(snapshot)
+        person = people.person(request.path_params["person"])
+        faces = [_face(snapshot, row) for row in person.faces]
+        return as_json({**_person(person), "faces": faces})
+
+    async def name(self, request: Request) -> Response:
+        """Name a person: {"name": "Ada"}."""
+        shelf, value = self._desk.shelf(request), await self._sent(request)
+        if not isinstance(name := value.get("name"), str):
+            raise Refused(HTTPStatus.BAD_REQUEST, 'Send {"name": "Ada"}.')
+
+        def change() -> Response:
+            with shelf.changing() as people:
+                person = people.name(people.person(request.path_params["person"]), name)
+            return as_json(_person(person))
+
+        return await run_in_threadpool(change)
+
+    async def merge(self, request: Request) -> Response:
+        """Make others one with a person: {"others": [12, "Grace"]}."""
+        shelf, value = self._desk.shelf(request), await self._sent(request)
+        others = value.get("others")
+        if not isinstance(others, list) or not all(isinstance(other, (int, str)) for other in others):
+            raise Refused(HTTPStatus.BAD_REQUEST, 'Send {"others": [12, "Grace"]}.')
+
+        def change() -> Response:
+            with shelf.changing() as people:
+                into = people.person(request.path_params["person"])
+                person = people.merge(into, [people.person(other) for other in others])
+            return as_json(_person(person))
+
+        return await run_in_threadpool(change)
+
+    async def _sent(self, request: Request) -> dict[str, Any]:
+        async with self._desk.bodies.read(request, LARGEST_FORM) as data:
+            try:
+                value = json.loads(data)
+            except (ValueError, RecursionError):
+                value = None
+        if not isinstance(value, dict):
+            raise Refused(HTTPStatus.BAD_REQUEST, "Send a JSON object.")
+        return value
+
+
+def as_json(value: dict[str, Any], status: int = HTTPStatus.OK) -> Response:
+    """Answer with an object and its schema number, in ASCII."""
+    return Response(json.dumps({"schema": SCHEMA, **value}), status, media_type="application/json")
+
+
+def _wanted(text: str) -> FaceWanted:
+    """Read which faces are meant: "largest", "all" or a number."""
+    if text in ("largest", "all"):
+        return "largest" if text == "largest" else "all"
+    if not text.isascii() or not text.isdigit() or not (number := int(text[:9])):
+        raise Refused(HTTPStatus.BAD_REQUEST, f"face={text!r} is not understood.")
+    return number
+
+
+def _about(shelf: Shelf) -> dict[str, Any]:
+    layout = shelf.now().layout
+    card = shelf.library.card
+    facts = {
+        "index": os.fspath(shelf.library.index_path),
+        "model": card.name,
+        "metric": card.metric,
+        "knows_persons": card.identity,
+        "photos": layout.photo_count,
+        "faces": layout.face_count,
+    }
+    return with_path_bytes(facts, "index")
+
+
+def _person(person: Person) -> dict[str, Any]:
+    return {"number": person.number, "name": person.name, "photos": person.photos, "faces": len(person.faces)}
+
+
+def _face(snapshot: Snapshot, row: int) -> dict[str, Any]:
+    digest, number = snapshot.face_id(row)
+    layout = snapshot.layout
+    path = layout.path(int(layout.photo[row]))
+    return with_path_bytes(
+        {"photo": digest, "face": number, "path": path, "box": box_as_json(layout.box(row))}
+    )
+
+
+def _path(encoded: str) -> str:
+    """Read the path under which a client has the photo: it is only compared, never opened."""
+    try:
+        return os.fsdecode(base64.urlsafe_b64decode(encoded.encode("ascii")))
+    except (ValueError, binascii.Error) as error:
+        raise Refused(HTTPStatus.BAD_REQUEST, "path is not base64.") from error

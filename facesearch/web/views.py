@@ -1,0 +1,96 @@
+"""Faces and matches in words, as the pages' templates need them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from facesearch.errors import FacesearchError
+from facesearch.faces import Box, Match
+from facesearch.photos.read import decode, read_content
+from facesearch.show.likelihood import few, percent
+from facesearch.web.shelf import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One page of several.
+
+    Attributes:
+        number: From 1.
+        more: Whether another one follows.
+    """
+
+    number: int
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FaceView:
+    """A face as a template needs it.
+
+    Attributes:
+        digest: Its photo's.
+        number: In its photo.
+        box: In the upright photo.
+        name: The photo's file name.
+        folder: That it lies in.
+        person: Whose it is: a number, 0 for a face that is ignored, -1 where that is not known.
+        title: What that person is called; empty for nobody.
+    """
+
+    digest: str
+    number: int
+    box: Box
+    name: str
+    folder: str
+    person: int
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class HitView:
+    """A match in words."""
+
+    face: FaceView
+    rank: int
+    distance: str
+    probability: str
+    strangers: str
+    beyond: bool
+
+
+def face_view(snapshot: Snapshot, row: int) -> FaceView:
+    """Give a face of the index."""
+    digest, number = snapshot.face_id(row)
+    folder, name = os.path.split(snapshot.layout.path(int(snapshot.layout.photo[row])))
+    person = int(snapshot.people.whose[row]) if snapshot.people is not None else -1
+    title = snapshot.title.get(person, "")
+    return FaceView(digest, number, snapshot.layout.box(row), name, folder, person, title)
+
+
+def hit_view(snapshot: Snapshot, match: Match) -> HitView | None:
+    """Give a match in words; None where the index has been written since, without it."""
+    photo = snapshot.layout.find(match.path)
+    rows = snapshot.layout.faces_of(photo) if photo is not None else range(0)
+    if match.face > len(rows):
+        return None
+    return HitView(
+        face_view(snapshot, rows[match.face - 1]),
+        match.rank,
+        f"{match.distance:.4f}",
+        percent(match.probability) if match.probability is not None else "",
+        few(match.strangers) if match.strangers is not None else "",
+        match.same is False,
+    )
+
+
+def photo_size(path: str, faces: Sequence[FaceView]) -> tuple[int, int]:
+    """Give an upright photo's width and height; where it is gone, as much as its faces need."""
+    try:
+        picture = decode(read_content(path).data, side=64)
+        return picture.width, picture.height
+    except (OSError, FacesearchError):
+        corners = [(face.box.x + face.box.width, face.box.y + face.box.height) for face in faces]
+        return max((x for x, _ in corners), default=1), max((y for _, y in corners), default=1)

@@ -78,6 +78,7 @@ def test_ways_to_write_one_name():
         ("conin$", "_conin$"),
         ("console", "console"),
         ("x" * 100, "x" * 80),
+        ("x" * 79 + ". y", "x" * 79),
         ("\u00e9" * 100, "\u00e9" * 40),
         ("\u4e2d" * 100, "\u4e2d" * 26),
     ],

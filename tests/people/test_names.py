@@ -24,6 +24,7 @@ from facesearch.people.names import LONGEST, folded, folder_name, good_name
         ("x" * LONGEST, "x" * LONGEST),
         ("-rf", "-rf"),
         ("Grandma \U0001f600", "Grandma \U0001f600"),
+        ("\u0646\u06cc\u200c\u0645\u0627", "\u0646\u06cc\u200c\u0645\u0627"),
     ],
 )
 def test_a_name_is_kept_as_text(text, name):

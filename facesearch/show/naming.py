@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePath
 
-
 # Shown by what they do to their neighbours, in Persian and in families of emoji; they hide nothing.
 _JOINERS = "\u200c\u200d"
 

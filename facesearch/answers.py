@@ -5,13 +5,9 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from facesearch.faces import Answer, Box, Match, Reference
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 SCHEMA = 1
 
@@ -63,18 +59,20 @@ def box_as_json(box: Box) -> dict[str, int]:
     return {"x": box.x, "y": box.y, "w": box.width, "h": box.height}
 
 
-def answer_from_json(value: Mapping[str, Any], no_vector: NDArray[np.float32]) -> Answer:
-    """Read what `answer_as_json` gave; vectors are not in it.
+def answer_from_json(value: Mapping[str, Any]) -> Answer:
+    """Read what `answer_as_json` gave; the references' vectors, which are not in it, are empty.
 
     Args:
         value: An answer.
-        no_vector: What stands in place of the references' vectors.
 
     Raises:
         KeyError, TypeError, ValueError: It is no answer.
     """
+    import numpy as np
+
+    nothing = np.empty(0, np.float32)
     references = tuple(
-        Reference(_path(one), int(one["face"]), _box(one["box"]), no_vector, str(one.get("person", "")))
+        Reference(_path(one), int(one["face"]), _box(one["box"]), nothing, str(one.get("person", "")))
         for one in value["references"]
     )
     matches = tuple(

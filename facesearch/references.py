@@ -30,20 +30,17 @@ def find_references(
     """
     found: list[Reference] = []
     problems: list[tuple[str, PhotoError]] = []
-    for photo in replace(pipeline, choose=_chosen(face)).run(paths):
+    for photo in replace(pipeline, choose=chosen(face)).run(paths):
         on_photo(photo)
         if photo.status is Status.OK and photo.vectors is not None:
-            first = face if isinstance(face, int) else 1
-            found.extend(
-                Reference(photo.path, first + number, one.box, photo.vectors[number])
-                for number, one in enumerate(photo.faces)
-            )
+            found.extend(references_in(photo, face))
         else:
-            problems.append((photo.path, _problem(photo, face)))
+            problems.append((photo.path, problem(photo, face)))
     return found, problems
 
 
-def _chosen(face: FaceWanted) -> Choice:
+def chosen(face: FaceWanted) -> Choice:
+    """Give what takes the faces that are meant from all of a photo's."""
     if face == "all":
         return all_faces
     if face == "largest":
@@ -56,7 +53,18 @@ def _chosen(face: FaceWanted) -> Choice:
     return numbered
 
 
-def _problem(photo: PhotoFaces, face: FaceWanted) -> PhotoError:
+def references_in(photo: PhotoFaces, face: FaceWanted) -> list[Reference]:
+    """Give the faces of a photo that was looked at for those that are meant."""
+    assert photo.vectors is not None
+    first = face if isinstance(face, int) else 1
+    return [
+        Reference(photo.path, first + number, one.box, photo.vectors[number])
+        for number, one in enumerate(photo.faces)
+    ]
+
+
+def problem(photo: PhotoFaces, face: FaceWanted) -> PhotoError:
+    """Say why a photo gave no face to look for."""
     if os.path.isdir(photo.path):
         return UnreadablePhoto(f"{photo.path}: It is a folder.", "Name the photos in it.")
     if photo.status is Status.UNREADABLE:

@@ -27,7 +27,7 @@ COMMANDS = {
         "Take in the photos below folders, or bring the index up to date.",
     ),
     "query": ("facesearch.cli.query:command", "Find the photos whose faces are nearest to a reference."),
-    "people": ("facesearch.cli.people:people", "Group the faces of an index into people, and name them."),
+    "people": ("facesearch.cli.people:people", "Group the faces of an index into people."),
     "compare": (
         "facesearch.cli.compare:command",
         "Say how similar faces are, and whether they are one person's.",

@@ -14,23 +14,22 @@ from facesearch.show.page import write_page
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from facesearch.cli.query_output import Searched
     from facesearch.faces import Answers, Match, Reference
-    from facesearch.library import Library
 
 
 def write_answers(
-    answers: Answers, library: Library, destination: str, metric: str, remarks: Sequence[str]
+    answers: Answers, searched: Searched, destination: str, metric: str, remarks: Sequence[str]
 ) -> None:
     """Write answers and what they were made with as one page.
 
     Raises:
         StorageError: The file cannot be written.
     """
-    layout = library.layout
     facts = [
-        ("Model", library.card.name),
+        ("Model", searched.name),
         ("Distance", metric),
-        ("Searched", f"{counted(layout.face_count, 'face')} in {counted(layout.photo_count, 'photo')}"),
+        ("Searched", f"{counted(searched.faces, 'face')} in {counted(searched.photos, 'photo')}"),
     ]
     page = answers_page(
         [

@@ -12,6 +12,7 @@ import click
 from facesearch.answers import with_path_bytes
 from facesearch.cli.options import (
     AnyPath,
+    a_number,
     index_option,
     json_option,
     model_option,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 @click.option(
     "--within",
     type=click.FloatRange(0, 2, min_open=True, max_open=True),
+    callback=a_number,
     metavar="D",
     help="The distance up to which groups are one person's.  [default: the model's]",
 )
@@ -107,37 +109,30 @@ def list_people(context: click.Context, /, **options: Any) -> None:  # noqa: ANN
 def _list(found: People, *, as_json: bool) -> None:
     everyone = found.everyone()
     if as_json:
-        write_json({"people": [_as_json(found, person) for person in everyone]})
+        write_json({"people": [with_path_bytes(fields) for fields in _fields(found, everyone)]})
     elif sys.stdout.isatty():
         write("".join(_table(everyone)))
     else:
-        write("".join(tsv_line(_fields(found, person)) for person in everyone))
+        write("".join(tsv_line(fields.values()) for fields in _fields(found, everyone)))
     sys.exit(0 if everyone else 1)
 
 
 def _table(everyone: Iterable[Person]) -> Iterator[str]:
     yield "number  photos  faces  name\n"
     for one in everyone:
-        yield f"{one.number:6}  {one.photos:6,}  {len(one.faces):5,}  {escaped(one.name)}\n"
+        yield f"{one.number:6}  {one.photos:6,}  {len(one.faces):5,}  {escaped(one.name)}".rstrip() + "\n"
 
 
-def _fields(found: People, person: Person) -> tuple[object, ...]:
-    return person.number, person.name, person.photos, len(person.faces), _portrait(found, person)
-
-
-def _portrait(found: People, person: Person) -> str:
-    return found.layout.path(int(found.layout.photo[found.portrait(person)])) if person.faces else ""
-
-
-def _as_json(found: People, person: Person) -> dict[str, Any]:
-    fields = {
-        "number": person.number,
-        "name": person.name,
-        "photos": person.photos,
-        "faces": len(person.faces),
-        "path": _portrait(found, person),
-    }
-    return with_path_bytes(fields)
+def _fields(found: People, persons: Sequence[Person]) -> Iterator[dict[str, Any]]:
+    portraits = iter(found.portraits([person for person in persons if person.faces]))
+    for person in persons:
+        yield {
+            "number": person.number,
+            "name": person.name,
+            "photos": person.photos,
+            "faces": len(person.faces),
+            "path": found.layout.path(int(found.layout.photo[next(portraits)])) if person.faces else "",
+        }
 
 
 @people.command(short_help="List a person's faces.")
@@ -150,9 +145,9 @@ def _as_json(found: People, person: Person) -> dict[str, Any]:
 def show(context: click.Context, /, who: str, **options: Any) -> None:  # noqa: ANN401
     """List the faces of a person, the surest first.
 
-    Without a terminal: the columns distance, face, path, x, y, w, h (tsv). Distance is the mean one from all
-    faces of the person; the last ones are those to look at. `facesearch query --person P --sheet FILE.jpg`
-    draws them.
+    Without a terminal: the columns distance, face, path, x, y, w, h (tsv). Distance is the mean one from the
+    other faces of the person; the last ones are those to look at. `facesearch query --person P --sheet
+    FILE.jpg` draws them.
 
     \b
     Examples:
@@ -169,9 +164,10 @@ def show(context: click.Context, /, who: str, **options: Any) -> None:  # noqa: 
     faces = sorted(zip(distances, person.faces, strict=True))
     rows = [{"distance": distance, **_face(found, row)} for distance, row in faces]
     if options["as_json"]:
-        write_json({**_as_json(found, person), "faces": [with_path_bytes(row) for row in rows]})
+        (fields,) = _fields(found, [person])
+        write_json({**with_path_bytes(fields), "faces": [with_path_bytes(row) for row in rows]})
     else:
-        write("".join(tsv_line((f"{row['distance']:.6f}", *list(row.values())[1:])) for row in rows))
+        write("".join(tsv_line({**row, "distance": f"{row['distance']:.6f}"}.values()) for row in rows))
     sys.exit(0 if rows else 1)
 
 
@@ -211,15 +207,15 @@ def export(context: click.Context, /, whom: Sequence[str], **options: Any) -> No
 
     if options["link"] is None and not options["dry_run"]:
         raise click.UsageError("--link or --copy: choose one.")
-    quiet = options["quiet"]
-    found = open_people(library_of(context, options))
+    library = library_of(context, options)
+    found = open_people(library)
     persons = [found.person(who) for who in whom] if whom else found.everyone()
     wanted = albums(found, persons, os.path.abspath(options["to"]))
     if options["dry_run"]:
         write("".join(tsv_line((path, album.folder)) for album in wanted for path in album.photos))
     else:
         count = fill(wanted, link=options["link"])
-        if not quiet:
+        if not options["quiet"]:
             done = "linked" if options["link"] else "copied"
             said = f"{counted(count, 'photo')} {done} to {counted(len(wanted), 'folder')} in {options['to']}"
             click.echo(escaped(said), err=True)

@@ -7,22 +7,24 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from facesearch.cli.options import AnyPath, index_option, model_option, open_library, quiet_option
 from facesearch.cli.text import counted, write
 
 if TYPE_CHECKING:
     from facesearch.library import Library
-    from facesearch.people.people import People, Person
+    from facesearch.people.people import People
 
 
 def library_of(context: click.Context, options: dict[str, Any]) -> Library:
-    """Open the library that is named here or before the subcommand."""
+    """Open the library that is named here or before the subcommand; options before it hold here too."""
     above = context.parent.params if context.parent is not None else {}
-    index_file = options.pop("index_file") or above.get("index_file")
-    model = options.pop("model") or above.get("model")
-    quiet = bool(options.pop("quiet", False))
-    return open_library(index_file, model, quiet=quiet)
+    # What stands here in the environment gives way to what is written before the subcommand.
+    here = context.get_parameter_source("index_file") is ParameterSource.COMMANDLINE
+    index_file = options["index_file"] if here else above.get("index_file")
+    options["quiet"] = options["quiet"] or above.get("quiet", False)
+    return open_library(index_file, options["model"] or above.get("model"), quiet=options["quiet"])
 
 
 @click.command(short_help="Name a person.")
@@ -99,16 +101,12 @@ def split(context: click.Context, /, who: str, faces: Sequence[str], **options: 
 
     Exit status: 0 done, 2 any error.
     """  # noqa: D301
-    from facesearch.errors import PeopleError
     from facesearch.people.keeping import changed_people
 
     into = options.pop("into")
     with changed_people(library_of(context, options)) as found:
         person = found.person(who)
-        rows = [_needed_row(found, face, person) for face in faces]
-        for face, row in zip(faces, rows, strict=True):
-            if row not in person.faces:
-                raise PeopleError(f"{face!r} is no face of {person.title}.", "`people show P` lists them.")
+        rows = [_needed_row(found, face, person.number) for face in faces]
         given = found.give(rows, found.person(into) if into else None)
     if not into:
         write(f"{given.number}\n")
@@ -134,25 +132,32 @@ def ignore(context: click.Context, /, faces: Sequence[str], undo: bool, **option
     Exit status: 0 done, 2 any error.
     """  # noqa: D301
     from facesearch.people.keeping import changed_people
+    from facesearch.people.register import IGNORED
 
     with changed_people(library_of(context, options)) as found:
-        rows = [_needed_row(found, face) for face in faces]
+        rows = [_needed_row(found, face, IGNORED if undo else None) for face in faces]
         (found.heed if undo else found.ignore)(rows)
 
 
-def _needed_row(found: People, face: str, person: Person | None = None) -> int:
-    """Give a FACE's row; without a number, the one that is a person's, or the only one."""
+def _needed_row(found: People, face: str, whose: int | None = None) -> int:
+    """Give a FACE's row; it has to be that person's where one is named, by number."""
     from facesearch.errors import PeopleError
 
-    row = _row(found, face, person)
+    row = _row(found, face, whose)
     if row is None:
         raise PeopleError(
             f"The index holds no photo {face!r}.", "`facesearch info --list ok` lists what it holds."
         )
+    if whose is not None and found.whose[row] != whose:
+        raise _not_theirs(face, whose)
     return row
 
 
-def _row(found: People, face: str, person: Person | None = None) -> int | None:
+def _row(found: People, face: str, whose: int | None = None) -> int | None:
+    """Give a FACE's row, None for no photo; without a number, a photo's only one, or only one of a person's.
+
+    A photo whose own name ends in a # and a number comes first.
+    """
     from facesearch.errors import PeopleError
 
     path, _, number = face.rpartition("#")
@@ -160,10 +165,21 @@ def _row(found: People, face: str, person: Person | None = None) -> int | None:
     if photo is None:
         known = number.isascii() and number.isdigit() and found.layout.find(os.path.abspath(path)) is not None
         return found.face(os.path.abspath(path), int(number[:9])) if known else None
-    rows = [row for row in found.layout.faces_of(photo) if person is None or row in person.faces]
-    if len(rows) != 1:
-        raise PeopleError(f"{face!r} shows {counted(len(rows), 'such face')}.", f"Say which: {face}#1")
-    return rows[0]
+    rows = [row for row in found.layout.faces_of(photo) if whose is None or found.whose[row] == whose]
+    if len(rows) == 1:
+        return rows[0]
+    if rows:
+        first = rows[0] - found.layout.faces_of(photo).start + 1
+        raise PeopleError(f"{face!r} shows {counted(len(rows), 'such face')}.", f"Say which: {face}#{first}")
+    raise PeopleError(f"{face!r} shows no face.") if whose is None else _not_theirs(face, whose)
+
+
+def _not_theirs(face: str, whose: int) -> Exception:
+    from facesearch.errors import PeopleError
+
+    if not whose:
+        return PeopleError(f"{face!r} is no face that is ignored.")
+    return PeopleError(f"{face!r} is no face of person {whose}.", f"See them: facesearch people show {whose}")
 
 
 EDITS = (name, merge, split, ignore)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facesearch.cli.formats import FORMATS, as_paths
+from facesearch.cli.formats import FORMATS
 from facesearch.cli.options import (
     AnyPath,
+    a_number,
     index_option,
     json_option,
     make_runtime,
@@ -20,13 +21,13 @@ from facesearch.cli.options import (
     runtime_options,
 )
 from facesearch.cli.progress import Progress
-from facesearch.cli.text import counted, escaped, say_what_is_measured, what_is_measured, write
+from facesearch.cli.query_output import Searched, finish
+from facesearch.cli.text import counted, escaped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from facesearch.faces import Answers, Box
-    from facesearch.library import Library
     from facesearch.references import FaceWanted
     from facesearch.search import Question
 
@@ -35,13 +36,6 @@ def _a_probability(_context: click.Context, _option: click.Parameter, number: fl
     """Refuse what no probability can be, and 1, which none reaches."""
     if number is not None and not 0 <= number < 1:
         raise click.BadParameter(f"{number:g} is not a probability from 0 up to, but without, 1.")
-    return number
-
-
-def _a_number(_context: click.Context, _option: click.Parameter, number: float | None) -> float | None:
-    """Refuse "nan", to which nothing compares."""
-    if number is not None and number != number:
-        raise click.BadParameter("'nan' is no distance.")
     return number
 
 
@@ -59,7 +53,7 @@ def _a_number(_context: click.Context, _option: click.Parameter, number: float |
     "--metric", type=click.Choice(["cosine", "euclidean"]), help="Which distance.  [default: the model's]"
 )
 @click.option(
-    "--threshold", type=float, callback=_a_number, metavar="D", help="Leave out matches farther than this."
+    "--threshold", type=float, callback=a_number, metavar="D", help="Leave out matches farther than this."
 )
 @click.option(
     "--min-probability",
@@ -103,6 +97,12 @@ def _a_number(_context: click.Context, _option: click.Parameter, number: float |
 )
 @click.option("--copy-to", metavar="DIR", type=AnyPath(), help="Copy the matches there.")
 @click.option("--link-to", metavar="DIR", type=AnyPath(), help="Make symbolic links to the matches there.")
+@click.option(
+    "--server",
+    metavar="ADDRESS",
+    envvar="FACESEARCH_SERVER",
+    help="Let a running `facesearch serve` answer; no model is loaded here.  [env: FACESEARCH_SERVER]",
+)
 @runtime_options
 @quiet_option
 def command(refs: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 (click's options by name)
@@ -125,7 +125,8 @@ def command(refs: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 (cli
       facesearch query --person Ada --with Grace --only
 
     --person and --with look for people as `facesearch people` grouped and named them: all photos that show
-    each of them, as faces of their own. The distance is that from the middle of the first one's faces.
+    each of them, as faces of their own, the surest first. The distance is the mean one of the first one's
+    face from that person's other faces.
 
     Without a terminal: one line a match, the columns query, rank, distance, probability, path, x, y, w, h
     (tsv). Tab, newline and backslash in a path are written \\t, \\n and \\\\; x, y, w, h are the face in
@@ -135,9 +136,20 @@ def command(refs: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 (cli
     """  # noqa: D301
     _refuse_contradictions(options)
     if options["person"] or options["others"]:
-        _refuse_references(refs, options)
+        from facesearch.cli.query_people import refuse_references
+
+        refuse_references(refs, options)
         sys.exit(_answer_by_name(options))
-    sys.exit(_answer(_references(refs, options), options))
+    references = _references(refs, options)
+    sys.exit(_answer_by_server(references, options) if options["server"] else _answer(references, options))
+
+
+def _answer_by_server(references: list[str], options: dict[str, Any]) -> int:
+    """Let a running server answer; give the exit status."""
+    from facesearch.cli.query_server import ask_server
+
+    answers, about = ask_server(options["server"], references, options)
+    return finish(answers, options, Searched.of_server(about))
 
 
 def _answer(references: list[str], options: dict[str, Any]) -> int:
@@ -159,7 +171,7 @@ def _answer(references: list[str], options: dict[str, Any]) -> int:
         )
     if options["verbose"] and not quiet:
         _say_faces(answers)
-    return _finish(answers, options, library)
+    return finish(answers, options, Searched.of(library))
 
 
 def _answer_by_name(options: dict[str, Any]) -> int:
@@ -167,21 +179,7 @@ def _answer_by_name(options: dict[str, Any]) -> int:
     from facesearch.cli.query_people import photos_of_people
 
     library = open_library(options["index_file"], options["model"], quiet=options["quiet"])
-    return _finish(photos_of_people(library, options), options, library)
-
-
-def _finish(answers: Answers, options: dict[str, Any], library: Library) -> int:
-    """Write and keep answers, and say what is wrong; give the exit status."""
-    quiet = options["quiet"]
-    for _, error in answers.problems:
-        click.echo(f"facesearch: {escaped(error.message)} {error.hint}".rstrip(), err=True)
-    if not quiet and answers.answers and not any(answer.matches for answer in answers.answers):
-        click.echo(_why_nothing(options, library), err=True)
-    if not quiet and _form(options) == "table":
-        say_what_is_measured(library.card, whole=options["whole"])
-    _write(answers, options)
-    _keep(answers, options, library, quiet=quiet)
-    return _status(answers)
+    return finish(photos_of_people(library, options), options, Searched.of(library))
 
 
 def _say_faces(answers: Answers) -> None:
@@ -195,19 +193,6 @@ def _say_faces(answers: Answers) -> None:
         click.echo(f"{escaped(path)}: {faces} looked for, {where}", err=True)
 
 
-def _refuse_references(refs: Sequence[str], options: dict[str, Any]) -> None:
-    """Refuse what goes with a photo as the reference, and not with a person."""
-    if refs:
-        raise click.UsageError("REF or --person: choose one.")
-    for name in ("files_from", "files0_from", "face", "all_faces", "whole", "together", "rotations"):
-        if options[name]:
-            raise click.UsageError(
-                f"--{name.replace('_', '-')} goes with REF, and not with --person or --with."
-            )
-    if options["metric"] == "euclidean":
-        raise click.UsageError("People are grouped by cosine distance: leave out --metric.")
-
-
 def _refuse_contradictions(options: dict[str, Any]) -> None:
     """Find out before the work, not after it, what cannot be done."""
     if options["null"] and (options["form"] not in (None, "paths") or options["as_json"]):
@@ -218,6 +203,8 @@ def _refuse_contradictions(options: dict[str, Any]) -> None:
     if len(wanted) > 1:
         first, second = (f"--{option.replace('_', '-')}" for option in wanted[:2])
         raise click.UsageError(f"{first} or {second}: choose one.")
+    if options["server"]:
+        _refuse_with_server(options)
     if options["only"] and not (options["person"] or options["others"]):
         raise click.UsageError("--only goes with --person or --with.")
     if options["sheet"]:
@@ -226,20 +213,11 @@ def _refuse_contradictions(options: dict[str, Any]) -> None:
         sheet_format(Path(options["sheet"]))
 
 
-def _why_nothing(options: dict[str, Any], library: Library) -> str:
-    """Say why there is no match although there was a face to look for."""
-    if not library.layout.face_count:
-        return "The index holds no face yet: take in photos with `facesearch index FOLDER`."
-    if options["person"] or options["others"]:
-        return "No photo shows them like that. `facesearch people` takes in what was indexed since."
-    limits = []
-    if options["threshold"] is not None:
-        limits.append(f"within a distance of {options['threshold']}")
-    if options["min_probability"]:
-        limits.append(f"with a probability of {options['min_probability']} or more")
-    if limits:
-        return f"No face lies {' and '.join(limits)}."
-    return "The index holds no face but those of REF itself: --include-self lists them."
+def _refuse_with_server(options: dict[str, Any]) -> None:
+    """Refuse what a server is not asked for."""
+    for name in ("together", "whole", "rotations"):
+        if options[name]:
+            raise click.UsageError(f"--{name} is not for a server: leave out --server.")
 
 
 def _references(refs: Sequence[str], options: dict[str, Any]) -> list[str]:
@@ -260,50 +238,3 @@ def _question(options: dict[str, Any]) -> Question:
         if options[name] is not None:
             chosen[name] = options[name]
     return Question(metric=options["metric"], **chosen)
-
-
-def _form(options: dict[str, Any]) -> str:
-    if options["null"]:
-        return "paths"
-    if options["as_json"]:
-        return "json"
-    return str(options["form"] or ("table" if sys.stdout.isatty() else "tsv"))
-
-
-def _write(answers: Answers, options: dict[str, Any]) -> None:
-    if options["null"]:
-        pieces = as_paths(answers.answers, "\0")
-    else:
-        pieces = FORMATS[_form(options)](answers.answers)
-    for piece in pieces:
-        write(piece)
-
-
-def _keep(answers: Answers, options: dict[str, Any], library: Library, *, quiet: bool) -> None:
-    """Draw the sheet, write the page, copy or link the matches."""
-    metric = options["metric"] or library.card.metric
-    if options["sheet"]:
-        from facesearch.cli.sheet import write_sheet
-
-        write_sheet(answers.answers, options["sheet"], metric)
-    if options["html"]:
-        from facesearch.cli.answers import write_answers
-
-        remarks = what_is_measured(library.card, whole=options["whole"])
-        write_answers(answers, library, options["html"], metric, remarks)
-    for folder, link in ((options["copy_to"], False), (options["link_to"], True)):
-        if folder:
-            from facesearch.show.collect import collect
-
-            paths = [match.path for answer in answers.answers for match in answer.matches]
-            count = collect(paths, folder, link=link)
-            if not quiet:
-                click.echo(f"{count} photos {'linked' if link else 'copied'} to {escaped(folder)}", err=True)
-
-
-def _status(answers: Answers) -> int:
-    from facesearch.errors import NoFace
-
-    if any(not isinstance(error, NoFace) for _, error in answers.problems):
-        return 2
-    return 0 if any(answer.matches for answer in answers.answers) else 1

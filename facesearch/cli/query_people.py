@@ -7,8 +7,23 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from facesearch.faces import Answers
     from facesearch.library import Library
+
+
+def refuse_references(refs: Sequence[str], options: dict[str, Any]) -> None:
+    """Refuse what goes with a photo as the reference, and not with a person."""
+    if refs:
+        raise click.UsageError("REF or --person: choose one.")
+    for name in ("files_from", "files0_from", "face", "all_faces", "whole", "together", "rotations"):
+        if options[name]:
+            raise click.UsageError(
+                f"--{name.replace('_', '-')} goes with REF, and not with --person or --with."
+            )
+    if options["metric"] == "euclidean":
+        raise click.UsageError("People are grouped by cosine distance: leave out --metric.")
 
 
 def photos_of_people(library: Library, options: dict[str, Any]) -> Answers:

@@ -7,15 +7,12 @@ import io
 import json
 import sys
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import click
 
 from facesearch.answers import SCHEMA
 from facesearch.show.naming import escaped as escaped
-
-if TYPE_CHECKING:
-    from facesearch.models.card import Card
 
 
 def shown(text: str) -> str:
@@ -28,24 +25,40 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def say_what_is_measured(card: Card, *, whole: bool) -> None:
+class Measure(Protocol):
+    """What a card says of a model's distances."""
+
+    @property
+    def name(self) -> str:
+        """Give the model's name."""
+
+    @property
+    def identity(self) -> bool:
+        """Say whether it knows persons."""
+
+    @property
+    def landmarks(self) -> bool:
+        """Say whether it wants aligned faces."""
+
+
+def say_what_is_measured(model: Measure, *, whole: bool) -> None:
     """Say what has to be known of a model's distances."""
-    for remark in what_is_measured(card, whole=whole):
+    for remark in what_is_measured(model, whole=whole):
         click.echo(f"Note: {remark}", err=True)
 
 
-def what_is_measured(card: Card, *, whole: bool) -> list[str]:
+def what_is_measured(model: Measure, *, whole: bool) -> list[str]:
     """Tell plainly where a model's distances are not about persons, or are not told as it wants."""
     remarks = []
-    if not card.identity:
+    if not model.identity:
         remarks.append(
-            f"{card.name} measures how alike pictures of faces look, not who they are; its "
+            f"{model.name} measures how alike pictures of faces look, not who they are; its "
             "probabilities hold for photographs like those it was measured on. "
             "`--model sface` finds the person."
         )
-    if whole and card.landmarks:
+    if whole and model.landmarks:
         remarks.append(
-            f"{card.name} wants aligned faces, and --whole takes a picture as it is: probabilities are "
+            f"{model.name} wants aligned faces, and --whole takes a picture as it is: probabilities are "
             "left out."
         )
     return remarks

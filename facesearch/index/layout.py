@@ -120,7 +120,8 @@ class Layout:
 
     def faces_of(self, photo: int) -> range:
         """Give the rows of a photo's faces; looks at few rows."""
-        start, stop = np.searchsorted(self.photo, [photo, photo + 1])
+        # In the array's own type: for another one numpy would convert all of it first.
+        start, stop = np.searchsorted(self.photo, np.array([photo, photo + 1], self.photo.dtype))
         return range(int(start), int(stop))
 
     @cached_property

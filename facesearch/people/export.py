@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from facesearch.errors import UnreadablePhoto
-from facesearch.people.names import folder_name
+from facesearch.people.names import folded, folder_name
 from facesearch.people.people import People, Person
 from facesearch.show.collect import collect
 
@@ -29,17 +30,26 @@ class Album:
 
 def albums(people: People, persons: Sequence[Person], to: str) -> list[Album]:
     """Say what would go where; people whose folders would have one name get their number behind it."""
-    wanted = [person for person in persons if person.faces]
-    names = [folder_name(person.title, person.number) for person in wanted]
-    folded = [name.casefold() for name in names]
+    wanted = list({person.number: person for person in persons if person.faces}.values())
     found: list[Album] = []
-    for person, name in zip(wanted, names, strict=True):
-        if folded.count(name.casefold()) > 1:
-            name = f"{name}-{person.number}"
+    for person, name in zip(wanted, _folders(wanted), strict=True):
         photos = dict.fromkeys(int(people.layout.photo[row]) for row in person.faces)
         paths = tuple(people.layout.path(photo) for photo in photos)
         found.append(Album(person, os.path.join(to, name), paths))
     return found
+
+
+def _folders(persons: Sequence[Person]) -> Iterator[str]:
+    names = [folder_name(person.title, person.number) for person in persons]
+    counts = Counter(map(folded, names))
+    taken = {name for name, count in counts.items() if count == 1}
+    for person, name in zip(persons, names, strict=True):
+        if counts[folded(name)] > 1:
+            name = f"{name}-{person.number}"
+            while folded(name) in taken:  # somebody is called that
+                name += "_"
+            taken.add(folded(name))
+        yield name
 
 
 def export(wanted: Sequence[Album], *, link: bool) -> int:

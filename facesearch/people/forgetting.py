@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import mmap
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from facesearch.errors import StorageError
 from facesearch.index.beside import discard, journal_path, rebuild_path, unfinished_path
+from facesearch.index.layout import Layout
 from facesearch.index.store import IndexWriter
 from facesearch.people.keeping import changed_people
+from facesearch.people.placing import face_keys
 from facesearch.people.register import only_editor, read_register, register_path, write_register
 from facesearch.show.thumbnails import Thumbnails
 
@@ -30,7 +33,7 @@ class Forgotten:
     """What was forgotten of a person.
 
     Attributes:
-        faces: How many faces.
+        faces: How many faces the index had.
         photos: In how many photos.
         scanned: Bytes of the files that were looked through afterwards, and hold no trace.
     """
@@ -55,21 +58,33 @@ def forget_person(library: Library, who: str) -> Forgotten:
         person = people.person(who)
         layout = people.layout
         rows = np.asarray(person.faces, np.int64)
-        photos = np.unique(layout.photo[rows])
-        traces = [layout.vectors[row].tobytes()[:_TRACE] for row in rows if layout.norms[row] > 0]
+        faces = [(layout.digest[layout.photo[row]].tobytes(), layout.box(row)) for row in rows.tolist()]
+        faces += people.elsewhere(person)  # in photos that are not there now, or were erased and not dropped
         with IndexWriter(library.index_path) as writer:
-            writer.erase(
-                (layout.digest[layout.photo[row]].tobytes(), layout.box(row)) for row in rows.tolist()
-            )
+            writer.erase(faces)
             writer.commit()
+            people.stay_up_to_date(writer.layout)
             discard(rebuild_path(library.index_path))  # what an interrupted rebuild left may hold them too
-        Thumbnails().forget(layout.digest[photo].tobytes() for photo in photos)
+        Thumbnails().forget(digest for digest, _ in faces)
         people.drop(person)
+    library.refresh()
+    traces = set(_traces(layout, rows))
+    # An equal vector may be another face's: that of a copy of the photo with other data about it.
+    others = ~np.isin(_keys(library.layout), _keys(layout)[rows])
+    traces.difference_update(_traces(library.layout, np.flatnonzero(others)))
     if person.name:
         # As the register has it: numpy's text is UTF-32.
-        traces.append(json.dumps({str(person.number): person.name})[1:-1].encode("utf-32-le"))
-    library.refresh()
-    return Forgotten(len(rows), len(photos), _scan(_files(library.index_path), traces))
+        traces.add(json.dumps({str(person.number): person.name})[1:-1].encode("utf-32-le"))
+    return Forgotten(len(rows), person.photos, _scan(_files(library.index_path), traces))
+
+
+def _keys(layout: Layout) -> NDArray[np.void]:
+    return face_keys(layout.digest[layout.photo], layout.boxes)
+
+
+def _traces(layout: Layout, rows: NDArray[np.int64]) -> Iterator[bytes]:
+    for row in rows[layout.norms[rows] > 0]:
+        yield layout.vectors[row, : _TRACE // 4].tobytes()
 
 
 def forget_photos(library: Library, paths: Iterable[str]) -> list[str]:
@@ -79,16 +94,19 @@ def forget_photos(library: Library, paths: Iterable[str]) -> list[str]:
         The paths that were removed.
 
     Raises:
-        IndexFileError: There is no index, or it cannot be used.
+        IndexFileError: There is no index, or it cannot be used, or another process writes it.
+        PeopleBroken: What is kept of people cannot be used; nothing was removed.
         StorageError: A file cannot be rewritten.
     """
-    before = {digest.tobytes() for digest in library.opened().digest}
-    removed = library.forget(paths)
-    gone = before - {digest.tobytes() for digest in library.opened().digest}
     path = register_path(library.index_path)
-    if gone and path.exists():
-        with only_editor(path):
-            write_register(path, read_register(path).without(gone))
+    if not path.exists():
+        return library.forget(paths)
+    with only_editor(path):
+        register = read_register(path)
+        removed = library.forget(paths)
+        # Of all that was ever forgotten: a call that was cut short here is made good by the next.
+        gone = {digest.tobytes() for digest in library.opened().forgotten}
+        write_register(path, register.without(gone))
     return removed
 
 

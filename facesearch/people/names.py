@@ -6,12 +6,13 @@ import re
 import unicodedata
 
 from facesearch.errors import PeopleError
+from facesearch.show.naming import escaped
 
 LONGEST = 100  # characters
 
 # What no file system that a folder of photos is copied to takes in a name.
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]')
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+_RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[\d¹²³])\s*(\..*)?", re.IGNORECASE)
 _LONGEST_FOLDER = 80  # bytes: with a number behind it, it fits wherever 143 or more do
 
 
@@ -21,24 +22,33 @@ def good_name(text: str) -> str:
     Raises:
         PeopleError: It is empty, too long, no text, or looks like a person's number.
     """
-    name = " ".join(unicodedata.normalize("NFC", text).split())
+    name = _spaced(text)
     if not name:
         raise PeopleError("An empty name names nobody.", 'Give a name: facesearch people name 3 "Ada".')
     if len(name) > LONGEST:
         raise PeopleError(f"A name of {len(name)} characters is too long.", f"{LONGEST} are the most.")
-    if not name.isprintable():
+    if escaped(name) != name:
         raise PeopleError("A name holds characters that cannot be shown.", "Write it without them.")
     if name.isdigit():
         raise PeopleError(f"{name!r} is a number, as each person has one.", "Add a letter to it.")
     return name
 
 
+def folded(name: str) -> str:
+    """Give what two ways of writing one name have in common: capitals, spaces, composed characters."""
+    return _spaced(name).casefold()
+
+
+def _spaced(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
 def folder_name(name: str, number: int) -> str:
-    """Give a person's folder: the name where the file systems take it, else the number alone."""
+    """Give a person's folder: the name as far as the file systems take it, else the number."""
     safe = _UNSAFE.sub("_", name).strip(". ")
     while len(safe.encode()) > _LONGEST_FOLDER:
         safe = safe[:-1]
     safe = safe.strip(". ")
-    if not safe or _RESERVED.fullmatch(safe):
-        return f"{safe or 'person'}-{number}"
-    return safe
+    if _RESERVED.fullmatch(safe):  # in front: a device's name is one whatever stands behind a dot
+        return f"_{safe}"
+    return safe or f"person-{number}"

@@ -12,13 +12,14 @@ from facesearch.errors import PeopleError
 from facesearch.faces import Box
 from facesearch.index.layout import Layout
 from facesearch.people.grouping import ALONE, group_faces
-from facesearch.people.names import good_name
+from facesearch.people.names import folded, good_name
+from facesearch.people.placing import face_keys, placed
 from facesearch.people.register import IGNORED, Register
 
-# A face found anew, by a detector of other settings, overlaps the one that is known this far.
-_SAME_FACE = 0.5
-
-Numbers = NDArray[np.int64]
+# Of so many people at once the portraits are chosen: their vectors are in memory together.
+_BLOCK = 2048
+# More digits than any number has; Python refuses to read thousands of them.
+_LONGEST_NUMBER = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class People:
 
     def __init__(self, layout: Layout, register: Register) -> None:
         self.layout = layout
-        self.whose, self._elsewhere = _placed(layout, register)
+        self.whose, self._elsewhere = placed(layout, register)
         self._names = dict(register.names)
         self._last = register.last
         self._grouped = register.grouped
@@ -81,11 +82,16 @@ class People:
         """Say whether the index is as it was when it was grouped."""
         return self._grouped == self.layout.meta.updated
 
+    def stay_up_to_date(self, layout: Layout) -> None:
+        """Say that the index, as it is written now, holds no face that was not grouped."""
+        if self.up_to_date:
+            self._grouped = layout.meta.updated
+
     @property
     def register(self) -> Register:
         """Give what is to be kept."""
         known = np.flatnonzero(self.whose >= IGNORED)
-        keys = _keys(self.layout.digest[self.layout.photo[known]], self.layout.boxes[known])
+        keys = face_keys(self.layout.digest[self.layout.photo[known]], self.layout.boxes[known])
         _, first = np.unique(keys, return_index=True)  # copies of a photo count once
         rows, old = known[np.sort(first)], self._elsewhere
         return Register(
@@ -106,7 +112,7 @@ class People:
             within: The cosine distance up to which two groups are one person's.
         """
         open_rows = np.flatnonzero((self.whose != IGNORED) & (self.layout.norms > 0))
-        keys = _keys(self.layout.digest[self.layout.photo[open_rows]], self.layout.boxes[open_rows])
+        keys = face_keys(self.layout.digest[self.layout.photo[open_rows]], self.layout.boxes[open_rows])
         _, first, copy = np.unique(keys, return_index=True, return_inverse=True)
         order = np.argsort(first)  # in the index's order, which decides who is numbered first
         rows, place = open_rows[first[order]], np.argsort(order)[copy.reshape(-1)]
@@ -126,11 +132,20 @@ class People:
     def everyone(self) -> list[Person]:
         """Give all people: the named by name, then the others, who is in most photos first."""
         order = np.argsort(self.whose, kind="stable")
-        numbers, starts = np.unique(self.whose[order], return_index=True)
+        order = order[np.searchsorted(self.whose[order], IGNORED, "right") :]
+        whose, photo = self.whose[order], self.layout.photo[order]
+        # Within a person the faces are in the index's order, those of a photo together.
+        first = np.ones(len(order), np.bool_)
+        first[1:] = (whose[1:] != whose[:-1]) | (photo[1:] != photo[:-1])
+        before = np.concatenate([np.zeros(1, np.int64), np.cumsum(first)])
+        numbers, starts, counts = np.unique(whose, return_index=True, return_counts=True)
+        stops = starts + counts
+        rows, photos = order.tolist(), (before[stops] - before[starts]).tolist()
         people = [
-            self._person(number, rows)
-            for number, rows in zip(numbers.tolist(), np.split(order, starts[1:]), strict=True)
-            if number > IGNORED
+            Person(number, self._names.get(number, ""), tuple(rows[start:stop]), count)
+            for number, start, stop, count in zip(
+                numbers.tolist(), starts.tolist(), stops.tolist(), photos, strict=True
+            )
         ]
         gone = self._names.keys() - set(numbers.tolist())
         people += [Person(number, self._names[number], (), 0) for number in gone]
@@ -144,9 +159,15 @@ class People:
         """
         number = self._number(str(who))
         rows = np.flatnonzero(self.whose == number)
-        if not len(rows) and number not in self._names and number not in self._elsewhere.person:
+        known = len(rows) or number in self._names or number in self._elsewhere.person
+        if number <= IGNORED or not known:
             raise PeopleError(f"There is no person {number}.", "`facesearch people list` names them.")
-        return self._person(number, rows)
+        return Person(
+            number,
+            self._names.get(number, ""),
+            tuple(rows.tolist()),
+            len(np.unique(self.layout.photo[rows])),
+        )
 
     def face(self, photo: str, number: int) -> int:
         """Give the row of a photo's face by its number, 1 for the largest.
@@ -172,7 +193,7 @@ class People:
         """
         name = good_name(text)
         for number, other in self._names.items():
-            if other.casefold() == name.casefold() and number != person.number:
+            if folded(other) == folded(name) and number != person.number:
                 raise PeopleError(
                     f"Person {number} is called {other!r} already.",
                     f"If they are one: facesearch people merge {number} {person.number}",
@@ -183,14 +204,11 @@ class People:
     def merge(self, into: Person, others: Iterable[Person]) -> Person:
         """Make several people one, who keeps the first one's number, and name where there is one."""
         for other in others:
-            if other.number == into.number:
-                continue
             self.whose[self.whose == other.number] = into.number
             self._elsewhere.person[self._elsewhere.person == other.number] = into.number
             name = self._names.pop(other.number, "")
-            self._names.setdefault(into.number, name)
-            if not self._names[into.number]:
-                del self._names[into.number]
+            if name:
+                self._names.setdefault(into.number, name)
         return self.person(into.number)
 
     def give(self, faces: Iterable[int], person: Person | None) -> Person:
@@ -208,6 +226,12 @@ class People:
         """Take it back that faces are ignored, or that they are somebody's."""
         self._set(faces, ALONE)
 
+    def elsewhere(self, person: Person) -> list[tuple[bytes, Box]]:
+        """Give a person's faces that are not in the index, each by its photo's digest and its box."""
+        own = self._elsewhere.person == person.number
+        digests, boxes = self._elsewhere.digest[own], self._elsewhere.boxes[own].tolist()
+        return [(digest.tobytes(), Box(*box)) for digest, box in zip(digests, boxes, strict=True)]
+
     def drop(self, person: Person) -> None:
         """Remove a person, whose faces are nobody's then."""
         self.whose[self.whose == person.number] = ALONE
@@ -215,34 +239,49 @@ class People:
         self._elsewhere = Register(old.digest[stays], old.boxes[stays], old.person[stays])
         self._names.pop(person.number, None)
 
-    def middle(self, faces: Sequence[int]) -> NDArray[np.float32]:
-        """Give the mean of some faces' vectors of unit length, (dim,) float32."""
-        rows = np.asarray(faces, np.int64)
-        flat = self.layout.vectors[rows] / np.maximum(self.layout.norms[rows], 1e-12)[:, None]
-        return np.asarray(flat.mean(axis=0), np.float32)
-
     def from_middle(self, faces: Sequence[int]) -> NDArray[np.float64]:
-        """Give the mean cosine distance of each face from all of them, (n,)."""
-        rows = np.asarray(faces, np.int64)
-        flat = self.layout.vectors[rows] / np.maximum(self.layout.norms[rows], 1e-12)[:, None]
-        return np.asarray(1.0 - flat @ flat.mean(axis=0), np.float64)
+        """Give the mean cosine distance of each face from the others, (n,); of one alone 0."""
+        if not len(faces):
+            return np.empty(0)
+        flat = self._flat(np.asarray(faces, np.int64))
+        # A face's distance from itself is 0, and does not count.
+        others = max(len(flat) - 1, 1) / len(flat)
+        return np.asarray((1.0 - flat @ flat.mean(axis=0)) / others, np.float64)
 
     def portrait(self, person: Person) -> int:
         """Give the face that shows a person best: of the larger half, the one nearest to the others."""
-        rows = np.asarray(person.faces, np.int64)
-        areas = self.layout.boxes[rows, 2].astype(np.int64) * self.layout.boxes[rows, 3]
-        large = rows[areas >= np.median(areas)]
-        return int(large[self.from_middle(large.tolist()).argmin()])
+        return self.portraits([person])[0]
 
-    def _person(self, number: int, rows: NDArray[np.int64]) -> Person:
-        photos = len(np.unique(self.layout.photo[rows]))
-        return Person(number, self._names.get(number, ""), tuple(rows.tolist()), photos)
+    def portraits(self, people: Sequence[Person]) -> list[int]:
+        """Give the portrait of each of several people, who have a face each."""
+        blocks = (people[at : at + _BLOCK] for at in range(0, len(people), _BLOCK))
+        return [face for block in blocks for face in self._portraits(block)]
+
+    def _portraits(self, people: Sequence[Person]) -> list[int]:
+        count = np.array([len(person.faces) for person in people])
+        whose, starts = np.repeat(np.arange(len(people)), count), np.cumsum(count) - count
+        rows = np.fromiter((row for person in people for row in person.faces), np.int64, len(whose))
+        areas = self.layout.boxes[rows, 2].astype(np.int64) * self.layout.boxes[rows, 3]
+        rising = areas[np.lexsort((areas, whose))]
+        median = (rising[starts + (count - 1) // 2] + rising[starts + count // 2]) / 2
+        large = areas >= median[whose]
+        rows, whose = rows[large], whose[large]
+        starts = np.searchsorted(whose, np.arange(len(people)))
+        flat = self._flat(rows)
+        near = np.einsum("fd,fd->f", flat, np.add.reduceat(flat, starts)[whose])
+        order = np.lexsort((-near, whose))
+        return [int(row) for row in rows[order[starts]]]
+
+    def _flat(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Give vectors of unit length, (n, dim)."""
+        lengths = np.maximum(self.layout.norms[rows], 1e-12)[:, None]
+        return np.asarray(self.layout.vectors[rows] / lengths, np.float32)
 
     def _number(self, who: str) -> int:
-        if who.isdigit():
+        if who.isdecimal() and len(who) <= _LONGEST_NUMBER:
             return int(who)
         for number, name in self._names.items():
-            if name.casefold() == who.casefold():
+            if folded(name) == folded(who):
                 return number
         from difflib import get_close_matches
 
@@ -252,43 +291,5 @@ class People:
 
     def _set(self, faces: Iterable[int], number: int) -> None:
         rows = np.asarray(list(faces), np.int64)
-        keys = _keys(self.layout.digest[self.layout.photo], self.layout.boxes)
+        keys = face_keys(self.layout.digest[self.layout.photo], self.layout.boxes)
         self.whose[np.isin(keys, keys[rows])] = number
-
-
-def _keys(digest: NDArray[np.uint8], boxes: NDArray[np.int32]) -> NDArray[np.void]:
-    """Give what a face is known by, (n,): its photo's content and its box."""
-    both = np.concatenate([digest, np.ascontiguousarray(boxes, "<i4").view(np.uint8).reshape(-1, 16)], axis=1)
-    return np.ascontiguousarray(both).view("V32").reshape(-1)
-
-
-def _placed(layout: Layout, register: Register) -> tuple[Numbers, Register]:
-    """Find the register's faces in an index: (F,) whose each is, and what is kept of faces elsewhere."""
-    whose = np.full(layout.face_count, ALONE, np.int64)
-    if not len(register.person):
-        return whose, register
-    known, faces = _keys(register.digest, register.boxes), _keys(layout.digest[layout.photo], layout.boxes)
-    order = np.argsort(known)
-    place = order[np.minimum(np.searchsorted(known[order], faces), len(known) - 1)]
-    exact = known[place] == faces
-    whose[exact] = register.person[place[exact]]
-    left = np.ones(len(known), np.bool_)
-    left[place[exact]] = False
-    _place_overlapping(layout, register, whose, left)
-    return whose, Register(register.digest[left], register.boxes[left], register.person[left].copy())
-
-
-def _place_overlapping(layout: Layout, register: Register, whose: Numbers, left: NDArray[np.bool_]) -> None:
-    """Find those that were found anew in other boxes; `whose` and `left` are brought up to date."""
-    photos: dict[bytes, list[int]] = {}
-    wanted = {register.digest[at].tobytes() for at in np.flatnonzero(left)}
-    for photo in range(layout.photo_count) if wanted else ():
-        if (digest := layout.digest[photo].tobytes()) in wanted:
-            photos.setdefault(digest, []).append(photo)
-    for at in np.flatnonzero(left):
-        box = Box(*register.boxes[at].tolist())
-        for photo in photos.get(register.digest[at].tobytes(), ()):
-            faces = [row for row in layout.faces_of(photo) if whose[row] == ALONE]
-            near = max(faces, key=lambda row: box.overlap(layout.box(row)), default=None)
-            if near is not None and box.overlap(layout.box(near)) >= _SAME_FACE:
-                whose[near], left[at] = register.person[at], False

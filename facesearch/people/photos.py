@@ -23,9 +23,9 @@ class Wish:
     Attributes:
         top: How many at most; None for all.
         only: Whether nobody else may be in them. Faces that are ignored are nobody.
-        by: "photo": each photo once, with the first person's best face; "face": each face of the persons.
+        by: "photo": each photo once, with the first person's best face; "face": every face of the persons.
         unique: Whether copies of one photo count once.
-        threshold: Faces farther than this from the person's others, on the average, are left out.
+        threshold: Faces farther than this from the person's others, on the mean, are left out.
         min_probability: Faces that are less likely the person's are left out.
     """
 
@@ -42,8 +42,8 @@ def photos_with(
 ) -> Answer:
     """Give the photos that show all of some persons, each by a face of their own.
 
-    Who is surest comes first: a photo's distance is that of the person in it who is farthest from the mean of
-    the faces that are theirs.
+    What is surest comes first. A face's distance is the mean one from the person's other faces; photos are in
+    the order of the person in them who is farthest.
 
     Args:
         people: Of an index.
@@ -56,11 +56,11 @@ def photos_with(
     """
     if len({person.number for person in persons}) < len(persons):
         raise PeopleError("A photo that shows a person twice is not looked for.", "Name each person once.")
-    best = [_best_faces(people, person, wish, calibration) for person in persons]
-    together = set(best[0]).intersection(*best[1:])
+    shown = [_faces_by_photo(people, person, wish, calibration) for person in persons]
+    together = set(shown[0]).intersection(*shown[1:])
     if wish.only:
         together = {photo for photo in together if _nobody_else(people, photo, persons)}
-    order = sorted(together, key=lambda photo: (max(faces[photo][0] for faces in best), photo))
+    order = sorted(together, key=lambda photo: (max(faces[photo][0] for faces in shown), photo))
     if wish.unique:
         contents: dict[bytes, int] = {}
         order = [
@@ -68,30 +68,29 @@ def photos_with(
             for photo in order
             if contents.setdefault(people.layout.digest[photo].tobytes(), photo) == photo
         ]
-    faces = [best[0][photo] for photo in order] if wish.by == "photo" else _all_faces(best, order)
+    if wish.by == "photo":
+        faces = [shown[0][photo][0] for photo in order]
+    else:
+        faces = [face for photo in order for faces in shown for face in faces[photo]]
     matches = [_match(people, rank, *face) for rank, face in enumerate(faces[: wish.top], 1)]
     count = people.layout.face_count
     references = tuple(_portrait(people, person) for person in persons)
     return Answer(references, tuple(judged(match, count, calibration) for match in matches))
 
 
-def _best_faces(
+def _faces_by_photo(
     people: People, person: Person, wish: Wish, calibration: Calibration | None
-) -> dict[int, tuple[float, int]]:
-    """Give a person's nearest face, with its distance, in each photo."""
+) -> dict[int, list[tuple[float, int]]]:
+    """Give a person's faces in each photo with their distances, the nearest first."""
     limit = wish.threshold
     if calibration is not None and wish.min_probability > 0:
         limit = min(limit, calibration.distance(wish.min_probability))
-    best: dict[int, tuple[float, int]] = {}
+    found: dict[int, list[tuple[float, int]]] = {}
     distances = people.from_middle(person.faces).tolist() if person.faces else []
     for distance, row in sorted(zip(distances, person.faces, strict=True)):
         if distance <= limit:
-            best.setdefault(int(people.layout.photo[row]), (distance, row))
-    return best
-
-
-def _all_faces(best: Sequence[dict[int, tuple[float, int]]], order: Sequence[int]) -> list[tuple[float, int]]:
-    return [faces[photo] for photo in order for faces in best]
+            found.setdefault(int(people.layout.photo[row]), []).append((distance, row))
+    return found
 
 
 def _nobody_else(people: People, photo: int, persons: Sequence[Person]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -22,10 +23,13 @@ from facesearch.index.beside import unfinished_path
 from facesearch.index.lock import alone
 from facesearch.index.npz import NpzError, map_arrays
 from facesearch.index.whole import written_whole
-from facesearch.people.names import good_name
+from facesearch.people.names import folded, good_name
 
 FORMAT = 1
 IGNORED = 0  # in place of a person's number: a face that is nobody's who is looked for
+
+_MANY = 2**30  # of numbers that were given; as many more fit
+_NUMBER = re.compile("[1-9][0-9]{0,9}")  # of a person, as JSON has it
 
 # name -> dtype and shape behind the first axis, which counts faces.
 _ARRAYS: Mapping[str, tuple[str, tuple[int, ...]]] = {
@@ -33,6 +37,10 @@ _ARRAYS: Mapping[str, tuple[str, tuple[int, ...]]] = {
     "boxes": ("<i4", (4,)),
     "person": ("<i4", ()),
 }
+
+
+class _OtherFormat(ValueError):
+    """Another facesearch wrote it."""
 
 
 @dataclass(frozen=True)
@@ -77,18 +85,18 @@ def read_register(path: Path) -> Register:
     Raises:
         PeopleBroken: It is truncated, inconsistent, or not a register.
     """
+    hint = "It was left as it is. Put back a copy, or move it away and run `facesearch people` again."
     try:
         return _checked(map_arrays(path))
     except FileNotFoundError:
         return empty_register()
+    except _OtherFormat as error:
+        reason, hint = str(error), "It was left as it is. Use the facesearch that wrote it."
     except (NpzError, ValueError, RecursionError) as error:
         reason = str(error)
     except OSError as error:
         reason = f"it cannot be read ({error.strerror or error})"
-    raise PeopleBroken(
-        f"{os.fspath(path)!r} cannot be used as a list of people: {reason}.",
-        "It was left as it is. Put back a copy, or move it away and run `facesearch people` again.",
-    )
+    raise PeopleBroken(f"{os.fspath(path)!r} cannot be used as a list of people: {reason}.", hint)
 
 
 @contextmanager
@@ -136,7 +144,7 @@ def _checked(arrays: Mapping[str, NDArray[Any]]) -> Register:
     if number is None or number.dtype.kind not in "iu" or number.size != 1:
         raise ValueError("it carries no format number")
     if int(number.reshape(-1)[0]) != FORMAT:
-        raise ValueError(f"it has format {int(number.reshape(-1)[0])}, and this facesearch knows {FORMAT}")
+        raise _OtherFormat(f"it has format {int(number.reshape(-1)[0])}, and this facesearch knows {FORMAT}")
     faces = _faces(arrays)
     names, last, grouped = _meta(arrays.get("meta"))
     register = Register(**faces, names=names, last=last, grouped=grouped)
@@ -155,6 +163,8 @@ def _faces(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
         faces[name] = array
     if len({len(array) for array in faces.values()}) > 1:
         raise ValueError("its arrays are not of one length")
+    if np.any(faces["boxes"][:, 2:] < 1):
+        raise ValueError("a box is empty")
     return faces
 
 
@@ -166,7 +176,7 @@ def _meta(text: NDArray[Any] | None) -> tuple[dict[int, str], int, str]:
     if not isinstance(meta, dict):
         raise ValueError("its names cannot be read")
     last, grouped = meta.get("last"), meta.get("grouped")
-    if type(last) is not int or not 0 <= last < 2**31 or not isinstance(grouped, str):
+    if type(last) is not int or not 0 <= last < _MANY or not isinstance(grouped, str):
         raise ValueError("its numbers cannot be read")
     return _names(meta.get("names"), last), last, grouped
 
@@ -176,12 +186,12 @@ def _names(names: object, last: int) -> dict[int, str]:
         raise ValueError("its names cannot be read")
     read: dict[int, str] = {}
     for number, name in names.items():
-        if not (number.isascii() and number.isdigit()) or not 1 <= int(number[:10]) <= last:
+        if not _NUMBER.fullmatch(number) or int(number) > last:
             raise ValueError("a name is nobody's")
         if not isinstance(name, str) or not _is_good(name):
             raise ValueError("a name is not one")
         read[int(number)] = name
-    if len({name.casefold() for name in read.values()}) < len(read):
+    if len({folded(name) for name in read.values()}) < len(read):
         raise ValueError("two persons have one name")
     return read
 

@@ -135,6 +135,11 @@ def _entries(folder: str, scan: Scan) -> Iterator[os.DirEntry[str]]:
     yield from entries
 
 
+def open_without_waiting(path: str, flags: int) -> int:
+    """Open a file for `open`; a named pipe, too, which would block for ever otherwise."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 def modified(about: os.stat_result) -> int:
     """Give when a file was last changed, in nanoseconds, kept to what 64 bits hold (the year 2262)."""
     return max(-(1 << 63), min(about.st_mtime_ns, (1 << 63) - 1))

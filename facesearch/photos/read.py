@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.errors import UnreadablePhoto
-from facesearch.photos.find import modified
+from facesearch.photos.find import modified, open_without_waiting
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -109,11 +109,6 @@ def read_content(path: str) -> Content:
 def content_of(data: bytes) -> Content:
     """Give what came as bytes, and lies in no file."""
     return Content(data, len(data), -1, fingerprint(data))
-
-
-def open_without_waiting(path: str, flags: int) -> int:
-    """Open a file for `open`; a named pipe, too, which would block for ever otherwise."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def decode(data: bytes, *, side: int | None = None, shrink: float = 1.0) -> Picture:

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from itertools import count
 
 from facesearch.errors import StorageError, UnreadablePhoto, storage_error
-from facesearch.photos.find import is_photo_name
-from facesearch.photos.read import decode, open_without_waiting, read_content
+from facesearch.photos.find import is_photo_name, open_without_waiting
+from facesearch.photos.read import decode, read_content
 
 
 def collect(paths: Iterable[str], folder: str, *, link: bool) -> int:

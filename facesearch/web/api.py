@@ -15,9 +15,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from facesearch.answers import SCHEMA, answer_as_json, box_as_json, with_path_bytes
-from facesearch.errors import NoFace
-from facesearch.faces import PhotoFaces, Reference
 from facesearch.people.people import Person
+from facesearch.references import FaceWanted, references_in
 from facesearch.web.desk import Desk, question_of
 from facesearch.web.guard import LARGEST_FORM, Refused
 from facesearch.web.shelf import Shelf, Snapshot, known_people
@@ -65,11 +64,10 @@ class Api:
         values = request.query_params
         question = question_of(values, shelf.metric)
         path = _path(values.get("path", ""))
-        wanted = values.get("face", "largest")
+        wanted = _wanted(values.get("face", "largest"))
 
         def answers(data: bytes) -> Response:
-            found = self._desk.look_at(shelf, data, path)
-            references = [_reference(found, number) for number in _wanted(wanted, len(found.faces))]
+            references = references_in(self._desk.look_at(shelf, data, path, wanted), wanted)
             results = [answer_as_json(shelf.ask(reference, question)) for reference in references]
             return as_json({"metric": question.metric, "results": results})
 
@@ -142,28 +140,23 @@ def as_json(value: dict[str, Any], status: int = HTTPStatus.OK) -> Response:
     return Response(text, status, media_type="application/json")
 
 
-def _wanted(text: str, count: int) -> range:
-    """Read which faces are meant, "largest", "all" or a number, of so many."""
+def _wanted(text: str) -> FaceWanted:
+    """Read which faces are meant: "largest", "all" or a number."""
     if text in ("largest", "all"):
-        return range(1, count + 1 if text == "all" else 2)
+        return "largest" if text == "largest" else "all"
     if not text.isascii() or not text.isdigit() or not (number := int(text[:9])):
         raise Refused(HTTPStatus.BAD_REQUEST, f"face={text!r} is not understood.")
-    if number > count:
-        raise NoFace(f"There is no face number {number}.", "Leave out the number for the largest.")
-    return range(number, number + 1)
-
-
-def _reference(found: PhotoFaces, number: int) -> Reference:
-    assert found.vectors is not None
-    return Reference(found.path, number, found.faces[number - 1].box, found.vectors[number - 1])
+    return number
 
 
 def _about(shelf: Shelf) -> dict[str, Any]:
     layout = shelf.now().layout
+    card = shelf.library.card
     facts = {
         "index": os.fspath(shelf.library.index_path),
-        "model": layout.meta.model,
-        "metric": shelf.metric,
+        "model": card.name,
+        "metric": card.metric,
+        "knows_persons": card.identity,
         "photos": layout.photo_count,
         "faces": layout.face_count,
     }

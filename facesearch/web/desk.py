@@ -15,6 +15,7 @@ from facesearch.errors import FacesearchError, NoFace, PeopleError, UnreadablePh
 from facesearch.faces import PhotoFaces, Status
 from facesearch.people.people import People, Person
 from facesearch.photos.read import content_of
+from facesearch.references import FaceWanted
 from facesearch.search import Question
 from facesearch.web.guard import LARGEST_UPLOAD, Bodies, Refused
 from facesearch.web.shelf import Shelf, Snapshot
@@ -87,18 +88,19 @@ class Desk:
         async with self.bodies.read(request, LARGEST_UPLOAD) as data:
             yield data
 
-    def look_at(self, shelf: Shelf, data: bytes, name: str) -> PhotoFaces:
-        """Find the faces of a photo that was sent.
+    def look_at(self, shelf: Shelf, data: bytes, name: str, face: FaceWanted = "all") -> PhotoFaces:
+        """Find the faces of a photo that was sent, those that are meant.
 
         Raises:
             UnreadablePhoto: It is no picture.
             NoFace: There is none in it.
         """
-        found = shelf.look_at(content_of(data), name)
+        found = shelf.look_at(content_of(data), name, face)
         if found.status is Status.UNREADABLE:
             raise UnreadablePhoto(f"This is no photo that can be read. {found.reason}")
         if not found.faces:
-            raise NoFace("No face was found in it.", "Try a photo that shows the face larger or upright.")
+            number = f" number {face}" if isinstance(face, int) else ""
+            raise NoFace(f"No face{number} was found in it.", "Try a photo that shows it larger or upright.")
         return found
 
 

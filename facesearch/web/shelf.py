@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,8 +22,9 @@ from facesearch.people.keeping import changed_people, open_people
 from facesearch.people.people import People, Person
 from facesearch.people.register import register_path
 from facesearch.photos.read import Content, content_of
-from facesearch.pipeline import Pipeline, all_faces
+from facesearch.pipeline import Pipeline
 from facesearch.ranking import Metric
+from facesearch.references import FaceWanted, chosen
 from facesearch.search import Question, search
 from facesearch.show.thumbnails import Thumbnails
 
@@ -91,8 +93,9 @@ class Shelf:
         self.thumbnails = thumbnails
         self._lock = threading.Lock()
         self._changing = threading.Lock()
-        # As many photos at once as there are cores: more would only wait for each other, with all they hold.
-        self._cores = threading.Semaphore(os.cpu_count() or 1)
+        # As many questions at once as there are cores: each thread that looks at photos has its own networks.
+        self._cores = os.cpu_count() or 1
+        self._workers = ThreadPoolExecutor(self._cores, thread_name_prefix="shelf")
         self._states: tuple[_State, _State] = (None, None)
         self._snapshot: Snapshot | None = None
         self.now()
@@ -105,13 +108,14 @@ class Shelf:
     @cached_property
     def pipeline(self) -> Pipeline:
         """Give what looks at references, warm."""
-        made = self.library.used.pipeline(self.now().layout.meta, few=True)
-        return replace(made, choose=all_faces)
+        return self.library.used.pipeline(self.now().layout.meta, few=True)
 
     def warm(self) -> None:
         """Load the model and bring the vectors into memory, so that the first question need not wait."""
         card = self.library.card
-        self.pipeline.look_at(content_of(_blank()))
+        blank = content_of(_blank())
+        for look in [self._workers.submit(self.pipeline.look_at, blank) for _ in range(self._cores)]:
+            look.result()
         vector = self.pipeline.embedder.embed(np.zeros((1, *card.size, 3), np.uint8))[0]
         self.ask(Reference("", 1, Box(0, 0, 1, 1), vector), Question(top=1))
 
@@ -166,17 +170,17 @@ class Shelf:
             with changed_people(self.library) as people:
                 yield people
 
-    def look_at(self, content: Content, name: str) -> PhotoFaces:
-        """Find the faces of a photo that somebody brought, with their vectors."""
-        with self._cores:
-            return self.pipeline.look_at(content, name)
+    def look_at(self, content: Content, name: str, face: FaceWanted) -> PhotoFaces:
+        """Find the faces of a photo that somebody brought, those that are meant, with their vectors."""
+        pipeline = replace(self.pipeline, choose=chosen(face))
+        return self._workers.submit(pipeline.look_at, content, name).result()
 
     def ask(self, reference: Reference, question: Question) -> Answer:
         """Rank the index by distance to a reference."""
         snapshot, metric = self.now(), question.metric or self.metric
-        calibration = self.library.card.calibration.get(metric)
-        with self._cores:
-            return search(snapshot.layout, [reference], replace(question, metric=metric), calibration)[0]
+        calibration, question = self.library.card.calibration.get(metric), replace(question, metric=metric)
+        asked = self._workers.submit(search, snapshot.layout, [reference], question, calibration)
+        return asked.result()[0]
 
     def reference(self, snapshot: Snapshot, face: int) -> Reference:
         """Give a face of the index as what is looked for."""

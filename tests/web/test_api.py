@@ -88,6 +88,7 @@ def test_what_is_served(server, album):
         "index": str(album / "album.npz"),
         "model": "sface",
         "metric": "cosine",
+        "knows_persons": True,
         "photos": 14,
         "faces": 39,
     }

@@ -1,0 +1,85 @@
+"""Finds the faces of a register in an index, also those that a detector of other settings found anew."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facesearch.index.layout import Layout
+from facesearch.people.grouping import ALONE
+from facesearch.people.register import Register
+
+# A face found anew, by a detector of other settings, overlaps the one that is known this far.
+_SAME_FACE = 0.5
+
+Numbers = NDArray[np.int64]
+
+
+def face_keys(digest: NDArray[np.uint8], boxes: NDArray[np.int32]) -> NDArray[np.void]:
+    """Give what a face is known by, (n,): its photo's content and its box."""
+    both = np.concatenate([digest, np.ascontiguousarray(boxes, "<i4").view(np.uint8).reshape(-1, 16)], axis=1)
+    return _rows(both)
+
+
+def placed(layout: Layout, register: Register) -> tuple[Numbers, Register]:
+    """Find the register's faces in an index.
+
+    Returns:
+        (F,) the number of each face's person, -1 where it is not known; and what is kept of faces elsewhere.
+    """
+    whose = np.full(layout.face_count, ALONE, np.int64)
+    left = np.ones(len(register.person), np.bool_)
+    if len(register.person):
+        known = face_keys(register.digest, register.boxes)
+        faces = face_keys(layout.digest[layout.photo], layout.boxes)
+        order = np.argsort(known)
+        place = order[np.minimum(np.searchsorted(known[order], faces), len(known) - 1)]
+        exact = known[place] == faces
+        whose[exact] = register.person[place[exact]]
+        left[place[exact]] = False
+    if left.any():
+        _place_overlapping(layout, register, whose, left)
+    return whose, Register(register.digest[left], register.boxes[left], register.person[left].copy())
+
+
+def _place_overlapping(layout: Layout, register: Register, whose: Numbers, left: NDArray[np.bool_]) -> None:
+    """Find those that were found anew in other boxes; `whose` and `left` are brought up to date.
+
+    Where several overlap, the two that overlap most are one.
+    """
+    entries = np.flatnonzero(left)
+    contents, wanted = _rows(layout.digest), _rows(register.digest[entries])
+    order = np.argsort(contents)
+    ranges = (np.searchsorted(contents[order], wanted, side) for side in ("left", "right"))
+    pair, place = _spread(*ranges)
+    photo = order[place]
+    of_photo, face = _spread(layout.first_face[photo], layout.first_face[photo + 1])
+    entry, photo = entries[pair[of_photo]], photo[of_photo]
+    overlap = _overlaps(register.boxes[entry], layout.boxes[face])
+    near = np.flatnonzero((whose[face] == ALONE) & (overlap >= _SAME_FACE))
+    near = near[np.argsort(-overlap[near], kind="stable")]
+    done: set[tuple[int, int]] = set()  # an entry is one face of each copy of its photo
+    for at in near.tolist():
+        if whose[face[at]] == ALONE and (here := (int(entry[at]), int(photo[at]))) not in done:
+            done.add(here)
+            whose[face[at]], left[entry[at]] = register.person[entry[at]], False
+
+
+def _rows(array: NDArray[np.uint8]) -> NDArray[np.void]:
+    """Give each row as one value that compares with others."""
+    return np.ascontiguousarray(array).view(f"V{array.shape[1]}").reshape(-1)
+
+
+def _spread(start: Numbers, stop: Numbers) -> tuple[Numbers, Numbers]:
+    """Write out ranges: which one, and each number in it."""
+    counts = stop - start
+    which = np.repeat(np.arange(len(counts)), counts)
+    return which, np.arange(len(which)) + np.repeat(start - (np.cumsum(counts) - counts), counts)
+
+
+def _overlaps(one: NDArray[np.int32], other: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Give intersection over union of boxes, as `Box.overlap` does of two, (n,)."""
+    a, b = one.astype(np.int64), other.astype(np.int64)
+    sides = np.minimum(a[:, :2] + a[:, 2:], b[:, :2] + b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
+    shared = np.maximum(sides, 0).prod(axis=1)
+    return np.asarray(shared / (a[:, 2:].prod(axis=1) + b[:, 2:].prod(axis=1) - shared), np.float64)

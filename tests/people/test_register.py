@@ -1,0 +1,345 @@
+"""What is kept of people comes back whole or is refused with a sentence, and is never half written."""
+
+import errno
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from command import SPY
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from facesearch.errors import IndexBusy, PeopleBroken, StorageError
+from facesearch.people.names import folded
+from facesearch.people.register import (
+    Register,
+    empty_register,
+    only_editor,
+    read_register,
+    register_path,
+    write_register,
+)
+
+REGISTER = Register(
+    np.arange(48, dtype=np.uint8).reshape(3, 16),
+    np.array([[1, 2, 30, 40], [-5, 0, 1, 1], [2**31 - 1, 0, 2**31 - 1, 7]], np.int32),
+    np.array([1, 0, 4], np.int32),
+    {1: "Ada", 4: 'Bea "B." O\u2019Hara \\ \U0001f600'},
+    5,
+    "2026-11-26T09:00:00+00:00",
+)
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "i.npz.people"
+    write_register(path, REGISTER)
+    return path
+
+
+def same(one, other):
+    arrays = ("digest", "boxes", "person")
+    return (one.names, one.last, one.grouped) == (other.names, other.last, other.grouped) and all(
+        np.array_equal(getattr(one, name), getattr(other, name))
+        and getattr(one, name).dtype == getattr(other, name).dtype
+        for name in arrays
+    )
+
+
+def arrays_of(path):
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)
+
+
+def refused(path):
+    """See that a register is refused with a sentence and left as it is; give the sentence."""
+    before = path.read_bytes()
+    with pytest.raises(PeopleBroken) as caught:
+        read_register(path)
+    assert path.read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    assert caught.value.message.startswith(f"{str(path)!r} cannot be used as a list of people: ")
+    assert caught.value.message.endswith(".")
+    assert "It was left as it is." in caught.value.hint
+    return caught.value.message
+
+
+def test_it_lies_beside_the_index(tmp_path):
+    assert register_path(tmp_path / "i.npz") == tmp_path / "i.npz.people"
+
+
+def test_where_there_is_none_it_is_that_of_nobody(tmp_path):
+    assert same(read_register(tmp_path / "none"), empty_register())
+
+
+LETTERS = st.text("aZéß中אع", min_size=1, max_size=3)
+NAMES = st.lists(LETTERS, min_size=1, max_size=3).map(" ".join)
+SIDES = st.integers(1, 2**31 - 1)
+PLACES = st.integers(-(2**31), 2**31 - 1)
+FACES = st.tuples(
+    st.binary(min_size=16, max_size=16), st.tuples(PLACES, PLACES, SIDES, SIDES), st.integers(0, 99)
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    faces=st.lists(FACES, max_size=5),
+    names=st.lists(
+        st.tuples(st.integers(1, 99), NAMES),
+        max_size=5,
+        unique_by=(lambda one: one[0], lambda one: folded(one[1])),
+    ),
+    grouped=st.text(st.characters(exclude_characters="\0"), max_size=5),
+)
+def test_what_was_written_is_read(tmp_path_factory, faces, names, grouped):
+    register = Register(
+        np.array([list(digest) for digest, _, _ in faces], np.uint8).reshape(-1, 16),
+        np.array([box for _, box, _ in faces], np.int32).reshape(-1, 4),
+        np.array([number for _, _, number in faces], np.int32),
+        dict(names),
+        99,
+        grouped,
+    )
+    path = tmp_path_factory.getbasetemp() / "round-trip.people"
+    write_register(path, register)
+    assert same(read_register(path), register)
+
+
+def test_it_is_readable_for_its_owner_alone_and_keeps_the_mode_that_it_was_given(path):
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.chmod(0o640)
+    write_register(path, REGISTER)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_without_some_photos(path):
+    left = read_register(path).without({REGISTER.digest[1].tobytes(), bytes(16)})
+    assert left.person.tolist() == [1, 4]
+    assert left.boxes.tolist() == REGISTER.boxes[[0, 2]].tolist()
+    assert left.names == REGISTER.names
+
+
+@pytest.mark.parametrize("part", [0, 1, 20, 100, 0.1, 0.5, 0.9, -1, -22, -60])
+def test_a_truncated_file(path, part):
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * part) if isinstance(part, float) else part])
+    refused(path)
+
+
+@pytest.mark.parametrize("data", [b"hello", b"PK\5\6" + bytes(18), bytes(10_000)])
+def test_a_file_of_something_else(path, data):
+    path.write_bytes(data)
+    refused(path)
+
+
+def test_a_folder_in_its_place(tmp_path):
+    (tmp_path / "people").mkdir()
+    with pytest.raises(PeopleBroken, match=r"it cannot be read \(Is a directory\)"):
+        read_register(tmp_path / "people")
+
+
+@pytest.mark.parametrize("number", [2, 99, -1, 2**62])
+def test_another_format(path, number):
+    rewritten(path, format=np.array(number))
+    assert f"it has format {number}, and this facesearch knows 1" in refused(path)
+    with pytest.raises(PeopleBroken) as caught:
+        read_register(path)
+    assert "Use the facesearch that wrote it" in caught.value.hint
+
+
+def test_a_compressed_one(path):
+    arrays = arrays_of(path)
+    with path.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+    assert "compressed" in refused(path)
+
+
+def rewritten(path, **changes):
+    arrays = {**arrays_of(path), **changes}
+    with path.open("wb") as file:
+        np.savez(file, **{name: array for name, array in arrays.items() if array is not None})
+
+
+@pytest.mark.parametrize("name", ["format", "meta", "digest", "boxes", "person"])
+def test_an_array_that_is_missing(path, name):
+    rewritten(path, **{name: None})
+    refused(path)
+
+
+@pytest.mark.parametrize("name", ["digest", "boxes", "person"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda array: array[:-1],
+        lambda array: array.astype(np.float64),
+        lambda array: (
+            array.astype(array.dtype.newbyteorder(">")) if array.itemsize > 1 else array.astype(">i2")
+        ),
+        lambda array: array.reshape(-1)[0],
+        lambda array: array[..., None],
+        lambda array: array.astype("U8"),
+        lambda array: array.reshape(1, -1),
+    ],
+)
+def test_an_array_that_is_not_what_it_has_to_be(path, name, change):
+    rewritten(path, **{name: np.asarray(change(arrays_of(path)[name]))})
+    refused(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "at", "value", "said"),
+    [
+        ("person", 0, 6, "a number that was never given"),
+        ("person", 0, -1, "a number that was never given"),
+        ("boxes", (1, 2), 0, "a box is empty"),
+        ("boxes", (1, 3), -4, "a box is empty"),
+    ],
+)
+def test_a_value_out_of_range(path, name, at, value, said):
+    array = arrays_of(path)[name]
+    array[at] = value
+    rewritten(path, **{name: array})
+    assert said in refused(path)
+
+
+GOOD = {"names": {"1": "Ada"}, "last": 5, "grouped": ""}
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        "",
+        "null",
+        "[]",
+        "{}",
+        "{" * 100_000,
+        "[" * 100_000,
+        '{"a":' * 50_000,
+        "9" * 5000,
+        *(
+            json.dumps({**GOOD, **changes})
+            for changes in (
+                {"last": "5"},
+                {"last": True},
+                {"last": 5.0},
+                {"last": -1},
+                {"last": 3},
+                {"last": 2**30},
+                {"last": 10**30},
+                {"grouped": None},
+                {"names": []},
+                {"names": {"0": "Ada"}},
+                {"names": {"6": "Ada"}},
+                {"names": {"-1": "Ada"}},
+                {"names": {"01": "Ada"}},
+                {"names": {"\u0661": "Ada"}},
+                {"names": {"\u00b2": "Ada"}},
+                {"names": {"": "Ada"}},
+                {"names": {"10000000001": "Ada"}},
+                {"names": {"1" * 5000: "Ada"}},
+                {"names": {"1": 1}},
+                {"names": {"1": ""}},
+                {"names": {"1": "7"}},
+                {"names": {"1": " Ada"}},
+                {"names": {"1": "A\u202eda"}},
+                {"names": {"1": "A\x1bda"}},
+                {"names": {"1": "A\ud800"}},
+                {"names": {"1": "Zoe\u0308"}},
+                {"names": {"1": "A" * 101}},
+                {"names": {"1": "Ada", "2": "ada"}},
+            )
+        ),
+    ],
+)
+def test_names_that_are_none(path, meta):
+    rewritten(path, meta=np.array(meta))
+    refused(path)
+
+
+def test_the_names_above_can_be_told_from_good_ones(path):
+    """Else they might be refused for something else."""
+    rewritten(path, meta=np.array(json.dumps({**GOOD, "names": {"1": "Ada", "5": "Zo\u00eb"}, "more": 1})))
+    assert read_register(path).names == {1: "Ada", 5: "Zo\u00eb"}
+
+
+def test_names_of_another_type(path):
+    for array in (np.array(["{}"]), np.array(b"{}"), np.array(3)):
+        rewritten(path, meta=array)
+        refused(path)
+
+
+def test_random_damage_is_refused_or_harmless(path):
+    rng = np.random.default_rng(0)
+    whole = path.read_bytes()
+    refusals = 0
+    for _ in range(150):
+        data = bytearray(whole)
+        # Where something is decided: headers lie before each page, the directory at the end.
+        spots = [at for at in range(len(data)) if at % 4096 >= 4096 - 200 or at > len(data) - 400]
+        for place in rng.choice(spots, rng.integers(1, 4)):
+            data[place] = rng.integers(0, 256)
+        path.write_bytes(data)
+        try:
+            register = read_register(path)
+        except PeopleBroken:
+            refusals += 1
+            continue
+        assert len(register.digest) == len(register.boxes) == len(register.person)
+        assert all(0 < number <= register.last for number in register.names)
+    assert refusals > 3
+
+
+def test_two_editors_at_once(path):
+    with only_editor(path):
+        with pytest.raises(IndexBusy, match="people"), only_editor(path):
+            pass
+        assert same(read_register(path), REGISTER)  # readers need not wait
+    with only_editor(path):
+        write_register(path, empty_register())
+    assert same(read_register(path), empty_register())
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk(path, monkeypatch, number):
+    def full(_handle):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError) as caught:
+        write_register(path, empty_register())
+    assert "Free some space" in caught.value.hint
+    assert same(read_register(path), REGISTER)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+WRITE = """
+import sys
+from pathlib import Path
+from facesearch.people.register import empty_register, only_editor, write_register
+path = Path(sys.argv[1])
+with only_editor(path):
+    write_register(path, empty_register())
+"""
+
+
+@pytest.mark.parametrize(
+    ("at", "written"),
+    [("open i.npz.people.new", False), ("os.rename i.npz.people.new", False), ("none at all", True)],
+)
+def test_killed_while_it_is_written(path, at, written):
+    env = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(SPY), *sys.path]),
+        "SPY_AT": at,
+        "SPY_SIGNAL": str(int(signal.SIGKILL)),
+    }
+    done = subprocess.run([sys.executable, "-c", WRITE, path], env=env, check=False)
+    assert done.returncode == (0 if written else -signal.SIGKILL)
+    assert same(read_register(path), empty_register() if written else REGISTER)
+    with only_editor(path):  # the lock went with the process, and what it left goes now
+        assert {file.name for file in path.parent.iterdir()} == {"i.npz.people", "i.npz.people.lock"}

@@ -3,7 +3,7 @@
     python tests/benchmarks/serve_load.py [--clients 50] [--seconds 60]
 
 Over the sample photos, with the model sface. Each client asks on and on: for pages, small pictures, faces
-near to one of the index, and matches of a photo that it sends (samples/queries/obama.jpg, or one of 250 pixels).
+near to one of the index, and matches of a photo that it sends (obama.jpg, whole or at 250 pixels).
 Memory is the server's own, without what files back; it must not grow between 10 seconds and the end.
 """
 

@@ -65,6 +65,14 @@ def test_numbers_that_are_none(server, digest):
         assert server.ask(f"/1/?page={page}").status == 200
 
 
+def test_no_answer_leads_to_where_the_token_is_missing(server, digest):
+    for path in ("/1", "/1/person/1/", "/1/api/", f"/1/photo/{digest}/", "/api/"):
+        reply = server.ask(path)
+        check_refusal(reply, 404)
+        assert "location" not in reply.headers
+    assert server.ask("/").headers["location"] == f"{server.root}/1/"
+
+
 ECHOED = "<script>alert(1)</script>\"'&"
 
 

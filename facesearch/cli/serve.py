@@ -18,6 +18,8 @@ from facesearch.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from facesearch.library import Library
     from facesearch.settings import Runtime
 
@@ -68,6 +70,8 @@ def command(index_files: tuple[str, ...], port: int, opens: bool, **options: Any
     for shelf in shelves:
         shelf.warm()
 
+    pages: list[Path] = []
+
     def ready(address: str) -> None:
         click.echo(address)
         if not options["quiet"]:
@@ -75,9 +79,13 @@ def command(index_files: tuple[str, ...], port: int, opens: bool, **options: Any
         if opens:
             from facesearch.cli.browser import open_in_browser
 
-            open_in_browser(address)
+            pages.append(open_in_browser(address))
 
-    serve(shelves, port, ready)
+    try:
+        serve(shelves, port, ready)
+    finally:
+        for page in pages:
+            page.unlink(missing_ok=True)
 
 
 def _libraries(index_files: tuple[str, ...], options: dict[str, Any], runtime: Runtime) -> list[Library]:

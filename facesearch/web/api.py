@@ -71,8 +71,7 @@ class Api:
             results = [answer_as_json(shelf.ask(reference, question)) for reference in references]
             return as_json({"metric": question.metric, "results": results})
 
-        async with self._desk.photo(request) as data:
-            return await run_in_threadpool(answers, data)
+        return await self._desk.with_photo(request, answers)
 
     def matches(self, request: Request) -> Response:
         """Find the faces near to one of the index, which `query` and `people` name."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from http import HTTPStatus
 from typing import Any, TypeVar
 
+import anyio
+import anyio.to_thread
 from starlette.requests import Request
+from starlette.responses import Response
 
 from facesearch.errors import FacesearchError, NoFace, PeopleError, UnreadablePhoto
 from facesearch.faces import PhotoFaces, Status
@@ -82,11 +86,17 @@ class Desk:
         except PeopleError as error:
             raise Refused(HTTPStatus.NOT_FOUND, error.message) from error
 
-    @asynccontextmanager
-    async def photo(self, request: Request) -> AsyncIterator[bytes]:
-        """Read a photo that is sent."""
+    async def with_photo(self, request: Request, work: Callable[[bytes], Response]) -> Response:
+        """Read a photo that is sent, and work on it in a thread.
+
+        As many at once as there are cores: what others ask for meanwhile need not wait behind all of them.
+        """
         async with self.bodies.read(request, LARGEST_UPLOAD) as data:
-            yield data
+            return await anyio.to_thread.run_sync(work, data, limiter=self._at_work)
+
+    @cached_property
+    def _at_work(self) -> anyio.CapacityLimiter:
+        return anyio.CapacityLimiter(os.cpu_count() or 1)
 
     def look_at(self, shelf: Shelf, data: bytes, name: str, face: FaceWanted = "all") -> PhotoFaces:
         """Find the faces of a photo that was sent, those that are meant.

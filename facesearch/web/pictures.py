@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -68,8 +67,7 @@ class Pictures:
             place = f"{self._desk.root}/{request.path_params['shelf']}/uploads/{key}/1"
             return as_json({"upload": key, "faces": faces, "address": place}, HTTPStatus.CREATED)
 
-        async with self._desk.photo(request) as data:
-            return await run_in_threadpool(work, data)
+        return await self._desk.with_photo(request, work)
 
 
 def _jpeg(data: bytes) -> Response:

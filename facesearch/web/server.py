@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import anyio.to_thread
 import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -24,6 +25,7 @@ LOOPBACK = "127.0.0.1"
 HEAD_SECONDS = 10.0
 BODY_SECONDS = UPLOAD_SECONDS + 10.0  # whoever reads the body gives up first, with a sentence
 ANSWER_SECONDS = 30.0
+THREADS = 16  # that wait for a disk or draw pictures; each may keep some MB of what it once needed
 CONNECTIONS = 512  # each takes one of the files that a process may open, of which 1024 are usual
 
 
@@ -142,6 +144,7 @@ class _Server(uvicorn.Server):
         self._ready = ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
         await super().startup(sockets)
         self._ready()
 

@@ -4,10 +4,11 @@ import os
 import re
 import stat
 import subprocess
+import time
 
 import psutil
 import pytest
-from serving import check_refusal, status_of
+from serving import check_refusal, serving, status_of
 
 OTHER = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 # Who asks, and under which name.
@@ -210,6 +211,26 @@ def test_the_token_is_nowhere_that_others_can_read(server):
                 path = os.path.join(place, name)
                 with open(path, "rb") as file:
                     assert server.token.encode() not in file.read() or not others_can_read(path), path
+
+
+def test_a_browser_that_is_opened_is_not_told_the_token_on_its_command_line(album, tmp_path, model_store):
+    browser = tmp_path / "browser"
+    browser.write_text('#!/bin/sh\nprintf "%s\\n" "$@" >"$0.told"\ncp -p "${1#file://}" "$0.page"\n')
+    browser.chmod(0o700)
+    env = {"BROWSER": browser}
+    with serving(tmp_path, model_store.root, album / "album.npz", "--open", env=env) as server:
+        page = tmp_path / "browser.page"
+        wait = time.monotonic() + 10
+        while not page.exists() and time.monotonic() < wait:
+            time.sleep(0.05)
+        time.sleep(0.2)
+        assert server.address in page.read_text()
+        assert stat.S_IMODE(page.stat().st_mode) == 0o600
+        told = (tmp_path / "browser.told").read_text()
+        assert told.startswith("file:///")
+        assert server.token not in told
+        assert len(list(server.scratch.glob("*.html"))) == 1
+    assert list(server.scratch.glob("*.html")) == []
 
 
 def others_can_read(path):

@@ -15,6 +15,7 @@ from facesearch.people.keeping import grouping_distance
 from facesearch.people.people import People, Person
 from facesearch.web.desk import Desk
 from facesearch.web.guard import LARGEST_FORM, Refused
+from facesearch.web.shelf import Snapshot
 
 
 class Forms:
@@ -50,7 +51,7 @@ class Forms:
         sent = await self._sent(request)
 
         def change(people: People) -> Person:
-            row = self._desk.face(request, self._desk.shelf(request).now())
+            row = self._desk.face(request, Snapshot(people.layout, people, ""))
             try:
                 return people.give([row], people.person(sent("name")))
             except PeopleError:
@@ -63,7 +64,7 @@ class Forms:
         sent = await self._sent(request)
 
         def change(people: People) -> None:
-            row = self._desk.face(request, self._desk.shelf(request).now())
+            row = self._desk.face(request, Snapshot(people.layout, people, ""))
             (people.heed if sent("undo") else people.ignore)([row])
 
         return await self._change(request, change, back=f"photo/{request.path_params['digest']}")

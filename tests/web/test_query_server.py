@@ -27,13 +27,18 @@ def ask(tmp_path, album, server, model_store):
     [
         (),
         ("--top", "9", "--json"),
-        ("--metric", "euclidean", "--format", "csv"),
-        ("--threshold", "0.5", "--format", "paths"),
-        ("--min-probability", "0.9"),
-        ("--by", "face", "--top", "30"),
         ("--format", "table"),
-        ("-0",),
-        ("--unique",),
+        *(
+            pytest.param(options, marks=pytest.mark.slow)
+            for options in (
+                ("--metric", "euclidean", "--format", "csv"),
+                ("--threshold", "0.5", "--format", "paths"),
+                ("--min-probability", "0.9"),
+                ("--by", "face", "--top", "30"),
+                ("-0",),
+                ("--unique",),
+            )
+        ),
     ],
 )
 def test_the_answers_are_the_same(ask, options):

@@ -19,12 +19,13 @@ from facesearch.index.meta import Meta
 from facesearch.index.store import check_same_making, index_meta, open_index
 from facesearch.model import Model
 from facesearch.models.store import ModelStore, silent
+from facesearch.plan import Plan, Wanted, make_plan
 from facesearch.rebuild import rebuild_index, with_known
 from facesearch.references import FaceWanted, find_references
 from facesearch.search import Question, search
 from facesearch.settings import Looking, Runtime, make_meta
 from facesearch.show.thumbnails import Thumbnails
-from facesearch.update import Plan, Report, Wanted, make_plan, update_index
+from facesearch.update import Report, update_index
 
 if TYPE_CHECKING:
     from facesearch.models.card import Card

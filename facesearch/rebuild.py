@@ -24,7 +24,8 @@ from facesearch.index.lock import alone
 from facesearch.index.meta import Meta
 from facesearch.index.store import IndexWriter, index_meta, open_index
 from facesearch.pipeline import Pipeline
-from facesearch.update import Plan, Report, Wanted, update_index
+from facesearch.plan import Plan, Wanted
+from facesearch.update import Report, update_index
 
 
 def rebuild_index(

@@ -2,6 +2,7 @@
 
     cli          one short file a command; parse, call, print
     web          the local page over an index, and its API
+    distribute   the pipeline on other machines
     siamese      a Siamese network, trained on the user's own people
     evaluate     how well models tell people apart: labelled photos -> figures and plots
     people       faces grouped into people, their names

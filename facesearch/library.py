@@ -19,6 +19,7 @@ from facesearch.index.meta import Meta
 from facesearch.index.store import check_same_making, index_meta, open_index
 from facesearch.model import Model
 from facesearch.models.store import ModelStore, silent
+from facesearch.pipeline import Looks
 from facesearch.plan import Plan, Wanted, make_plan
 from facesearch.rebuild import rebuild_index, with_known
 from facesearch.references import FaceWanted, find_references
@@ -130,6 +131,7 @@ class Library:
         looking: Looking | None = None,
         *,
         rebuild: bool = False,
+        on: Callable[[Model, Meta], Looks] | None = None,
         on_plan: Callable[[Plan], None] = lambda plan: None,
         on_photo: Callable[[PhotoFaces], None] = lambda photo: None,
     ) -> Report:
@@ -140,6 +142,7 @@ class Library:
             looking: How faces are looked for.
             rebuild: Embed everything anew, all roots of the present index included; it serves queries
                 until the new one is whole, and an interrupted rebuild goes on where it was.
+            on: What looks at the photos, made of the model and what makes the index; None for this process.
             on_plan: Told what there is to do.
             on_photo: Told of each photo that was looked at.
 
@@ -156,7 +159,7 @@ class Library:
             self.index_path,
             meta,
             wanted,
-            lambda: self.used.pipeline(meta),
+            lambda: on(self.used, meta) if on is not None else self.used.pipeline(meta),
             on_plan=on_plan,
             on_photo=on_photo,
         )

@@ -23,7 +23,7 @@ from facesearch.index.layout import Layout, empty_layout
 from facesearch.index.lock import alone
 from facesearch.index.meta import Meta
 from facesearch.index.store import IndexWriter, index_meta, open_index
-from facesearch.pipeline import Pipeline
+from facesearch.pipeline import Looks
 from facesearch.plan import Plan, Wanted
 from facesearch.update import Report, update_index
 
@@ -32,7 +32,7 @@ def rebuild_index(
     index: Path,
     meta: Meta,
     wanted: Wanted,
-    pipeline: Callable[[], Pipeline],
+    pipeline: Callable[[], Looks],
     *,
     on_plan: Callable[[Plan], None] = lambda plan: None,
     on_photo: Callable[[PhotoFaces], None] = lambda photo: None,

@@ -13,7 +13,7 @@ from facesearch.index.meta import Meta
 from facesearch.index.roots import is_within
 from facesearch.index.store import IndexWriter, check_same_making
 from facesearch.photos.find import Scan
-from facesearch.pipeline import Pipeline
+from facesearch.pipeline import Looks
 from facesearch.plan import Plan, Wanted, make_plan
 
 
@@ -62,7 +62,7 @@ def update_index(
     path: Path,
     meta: Meta,
     wanted: Wanted,
-    pipeline: Callable[[], Pipeline],
+    pipeline: Callable[[], Looks],
     *,
     on_plan: Callable[[Plan], None] = lambda plan: None,
     on_photo: Callable[[PhotoFaces], None] = lambda photo: None,
@@ -132,7 +132,7 @@ class _Run:
         for digest in layout.erased_faces if wanted.again else ():
             self.known.pop(digest, None)
 
-    def look_at_new(self, pipeline: Callable[[], Pipeline], on_photo: Callable[[PhotoFaces], None]) -> None:
+    def look_at_new(self, pipeline: Callable[[], Looks], on_photo: Callable[[PhotoFaces], None]) -> None:
         """Send what is new through the pipeline; Ctrl-C ends this, and what was done is kept."""
         began = time.monotonic()
         try:

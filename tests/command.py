@@ -1,8 +1,13 @@
 """The command line as a process of its own, for tests of every folder."""
 
+import ctypes
+import fcntl
 import os
+import pty
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import facesearch
@@ -93,3 +98,31 @@ class Done:
 
     def __repr__(self):
         return f"status {self.status}\nstdout: {self.text}\nstderr: {self.err}"
+
+
+def on_a_terminal(tool, *args, **env):
+    """Run the tool with a terminal for stdout and stderr; give its status and what it showed."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    process = tool.start(*args, env={"COLUMNS": "", "TERM": "xterm", **env}, stdout=slave, stderr=slave)
+    os.close(slave)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(master, 65536)
+        except OSError:  # how Linux says that nobody has the other end any more
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(master)
+    return process.wait(), shown.decode().replace("\r\n", "\n")
+
+
+def without_roots_privileges():
+    """Let permissions hold for root too: drop CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH before exec."""
+    if os.geteuid() == 0:
+        prctl = ctypes.CDLL(None).prctl
+        for capability in (1, 2):
+            if prctl(24, capability, 0, 0, 0):  # PR_CAPBSET_DROP
+                raise OSError("a capability cannot be dropped")

@@ -52,6 +52,13 @@ def model_option(command: Command) -> Command:
     )(command)
 
 
+def a_number(_context: click.Context, _option: click.Parameter, number: float | None) -> float | None:
+    """Refuse "nan", to which nothing compares."""
+    if number is not None and number != number:
+        raise click.BadParameter("'nan' is no distance.")
+    return number
+
+
 def default_model() -> str:
     """Give the model of a command that no index tells it."""
     from facesearch.library import DEFAULT_MODEL

@@ -12,6 +12,7 @@ import click
 from facesearch.answers import with_path_bytes
 from facesearch.cli.options import (
     AnyPath,
+    a_number,
     index_option,
     json_option,
     model_option,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 @click.option(
     "--within",
     type=click.FloatRange(0, 2, min_open=True, max_open=True),
+    callback=a_number,
     metavar="D",
     help="The distance up to which groups are one person's.  [default: the model's]",
 )
@@ -118,7 +120,7 @@ def _list(found: People, *, as_json: bool) -> None:
 def _table(everyone: Iterable[Person]) -> Iterator[str]:
     yield "number  photos  faces  name\n"
     for one in everyone:
-        yield f"{one.number:6}  {one.photos:6,}  {len(one.faces):5,}  {escaped(one.name)}\n"
+        yield f"{one.number:6}  {one.photos:6,}  {len(one.faces):5,}  {escaped(one.name)}".rstrip() + "\n"
 
 
 def _fields(found: People, persons: Sequence[Person]) -> Iterator[dict[str, Any]]:

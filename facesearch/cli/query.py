@@ -11,6 +11,7 @@ import click
 from facesearch.cli.formats import FORMATS
 from facesearch.cli.options import (
     AnyPath,
+    a_number,
     index_option,
     json_option,
     make_runtime,
@@ -38,13 +39,6 @@ def _a_probability(_context: click.Context, _option: click.Parameter, number: fl
     return number
 
 
-def _a_number(_context: click.Context, _option: click.Parameter, number: float | None) -> float | None:
-    """Refuse "nan", to which nothing compares."""
-    if number is not None and number != number:
-        raise click.BadParameter("'nan' is no distance.")
-    return number
-
-
 @click.command("query", short_help="Find the photos whose faces are nearest to a reference.")
 @click.argument("refs", nargs=-1, type=AnyPath(), metavar="[REF...]")
 @index_option
@@ -59,7 +53,7 @@ def _a_number(_context: click.Context, _option: click.Parameter, number: float |
     "--metric", type=click.Choice(["cosine", "euclidean"]), help="Which distance.  [default: the model's]"
 )
 @click.option(
-    "--threshold", type=float, callback=_a_number, metavar="D", help="Leave out matches farther than this."
+    "--threshold", type=float, callback=a_number, metavar="D", help="Leave out matches farther than this."
 )
 @click.option(
     "--min-probability",

@@ -83,7 +83,7 @@ class _Fold:
     def write(self, writer: NpzWriter, roots: Sequence[str], forgotten: frozenset[bytes]) -> None:
         """Write all arrays."""
         old, photos = self._old, self._photos
-        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         meta = replace(
             old.meta,
             roots=tuple(roots),

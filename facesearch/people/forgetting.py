@@ -63,6 +63,7 @@ def forget_person(library: Library, who: str) -> Forgotten:
         with IndexWriter(library.index_path) as writer:
             writer.erase(faces)
             writer.commit()
+            people.stay_up_to_date(writer.layout)
             discard(rebuild_path(library.index_path))  # what an interrupted rebuild left may hold them too
         Thumbnails().forget(digest for digest, _ in faces)
         people.drop(person)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from facesearch.errors import ModelError
+from facesearch.errors import IndexMissing, ModelError
 from facesearch.people.people import People
 from facesearch.people.register import only_editor, read_register, register_path, write_register
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # The share of pairs of strangers that are as near as two groups of one person may be. On LFW with SFace this
 # is a distance of 0.485, where precision is 0.998 at a recall of 0.973; beyond 0.49 two people become one.
 STRANGER_RATE = 2e-6
+_MAKE_ONE = "Make an index with a model that knows people: `facesearch index FOLDER --model sface`."
 
 
 def open_people(library: Library) -> People:
@@ -27,8 +28,14 @@ def open_people(library: Library) -> People:
         ModelError: The model does not tell persons apart.
         PeopleBroken: What is kept cannot be used.
     """
+    try:
+        layout = library.layout
+    except IndexMissing as error:
+        if library.card.identity:
+            raise
+        raise IndexMissing(error.message, _MAKE_ONE) from error
     check_tells_persons(library.card)
-    return People(library.layout, read_register(register_path(library.index_path)))
+    return People(layout, read_register(register_path(library.index_path)))
 
 
 @contextmanager
@@ -81,5 +88,5 @@ def check_tells_persons(card: Card) -> None:
     if not card.identity:
         raise ModelError(
             f"{card.name} measures how alike pictures of faces look, not who they are: it knows no people.",
-            "Make an index with a model that does: `facesearch index FOLDER --model sface`.",
+            _MAKE_ONE,
         )

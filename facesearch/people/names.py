@@ -6,6 +6,7 @@ import re
 import unicodedata
 
 from facesearch.errors import PeopleError
+from facesearch.show.naming import escaped
 
 LONGEST = 100  # characters
 
@@ -26,7 +27,7 @@ def good_name(text: str) -> str:
         raise PeopleError("An empty name names nobody.", 'Give a name: facesearch people name 3 "Ada".')
     if len(name) > LONGEST:
         raise PeopleError(f"A name of {len(name)} characters is too long.", f"{LONGEST} are the most.")
-    if not name.isprintable():
+    if escaped(name) != name:
         raise PeopleError("A name holds characters that cannot be shown.", "Write it without them.")
     if name.isdigit():
         raise PeopleError(f"{name!r} is a number, as each person has one.", "Add a letter to it.")

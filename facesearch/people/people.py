@@ -82,6 +82,11 @@ class People:
         """Say whether the index is as it was when it was grouped."""
         return self._grouped == self.layout.meta.updated
 
+    def stay_up_to_date(self, layout: Layout) -> None:
+        """Say that the index, as it is written now, holds no face that was not grouped."""
+        if self.up_to_date:
+            self._grouped = layout.meta.updated
+
     @property
     def register(self) -> Register:
         """Give what is to be kept."""

@@ -1,21 +1,17 @@
 """The command line as a process: its streams, signals, imports, and what it does to the machine."""
 
-import fcntl
 import json
 import os
-import pty
 import shutil
 import signal
-import struct
 import subprocess
 import sys
-import termios
 import threading
 import time
 
 import psutil
 import pytest
-from command import COMMAND, CURIE, LIBRARY, OBAMA
+from command import COMMAND, CURIE, LIBRARY, OBAMA, on_a_terminal
 from fakes import looked_at, write_index
 
 from facesearch.embed.resnet50 import CARD
@@ -29,25 +25,6 @@ def photos(tmp_path):
     for name in ("grace_hopper.jpg", "henry_moseley.jpg", "biden.jpg", "rocket.jpg"):
         shutil.copy2(LIBRARY / name, folder)
     return folder
-
-
-def on_a_terminal(tool, *args, **env):
-    """Run the tool with a terminal for stdout and stderr; give its status and what it showed."""
-    master, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    process = tool.start(*args, env={"COLUMNS": "", "TERM": "xterm", **env}, stdout=slave, stderr=slave)
-    os.close(slave)
-    shown = b""
-    while True:
-        try:
-            piece = os.read(master, 65536)
-        except OSError:  # how Linux says that nobody has the other end any more
-            break
-        if not piece:
-            break
-        shown += piece
-    os.close(master)
-    return process.wait(), shown.decode().replace("\r\n", "\n")
 
 
 def test_a_terminal_gets_a_bar_and_a_table(tool, photos):

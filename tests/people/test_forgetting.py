@@ -91,8 +91,10 @@ def test_a_person_is_in_no_file_any_more_and_the_others_are(library, path, photo
     assert holding(tmp_path, traces(photos)) == {"i.npz", "i.npz.people"}
     assert pictures(cache, photos) == [2, 2, 2, 2]
     before = whose(opened(path))
+    grouped_now = open_people(library).up_to_date
     done = forget_person(library, NAME)
     assert (done.faces, done.photos) == (2, 2)
+    assert open_people(library).up_to_date is grouped_now is True  # nothing came that is not grouped
     assert done.scanned == path.stat().st_size + register_path(path).stat().st_size
     assert holding(tmp_path, traces(photos)) == set()
     assert holding(tmp_path, traces(photos, BEA)[:2]) == {"i.npz"}

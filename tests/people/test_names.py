@@ -24,6 +24,7 @@ from facesearch.people.names import LONGEST, folded, folder_name, good_name
         ("x" * LONGEST, "x" * LONGEST),
         ("-rf", "-rf"),
         ("Grandma \U0001f600", "Grandma \U0001f600"),
+        ("\u0646\u06cc\u200c\u0645\u0627", "\u0646\u06cc\u200c\u0645\u0627"),
     ],
 )
 def test_a_name_is_kept_as_text(text, name):
@@ -78,6 +79,7 @@ def test_ways_to_write_one_name():
         ("conin$", "_conin$"),
         ("console", "console"),
         ("x" * 100, "x" * 80),
+        ("x" * 79 + ". y", "x" * 79),
         ("\u00e9" * 100, "\u00e9" * 40),
         ("\u4e2d" * 100, "\u4e2d" * 26),
     ],

@@ -370,6 +370,19 @@ def test_of_faces_that_overlap_the_nearest_is_the_same(people, order):
     assert set(again.whose[2:].tolist()) == {-1}
 
 
+def test_one_known_face_is_one_face_of_a_photo(people):
+    layout = people.layout
+    known = np.array([[10, 0, 100, 100]], np.int32)
+    found = layout.boxes.copy()
+    found[list(layout.faces_of(0))] = [
+        [0, 0, 100, 100],
+        [15, 0, 100, 100],
+    ]  # both overlap it by more than half
+    register = Register(layout.digest[[0]], known, np.array([7], np.int32), {}, 7)
+    again = People(replace(layout, boxes=found), register)
+    assert again.whose[list(layout.faces_of(0))].tolist() == [-1, 7]
+
+
 def test_nothing_is_written_by_looking(path):
     write_people(path, PHOTOS)
     people = opened(path)

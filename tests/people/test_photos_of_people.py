@@ -1,6 +1,7 @@
 """Photos that show a person, several at once, or nobody else."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -126,17 +127,20 @@ def test_the_distance_is_the_mean_one_from_the_persons_other_faces_and_orders_ph
         assert match.box in expected
 
 
-def test_with_two_the_one_who_is_less_sure_decides_the_order(people):
-    def far(match, name):
-        rows = list(people.person(name).faces)
-        here = {int(people.layout.photo[row]): at for at, row in enumerate(rows)}
-        photo = people.layout.find(match.path)
-        return people.from_middle(rows)[here[photo]]
-
-    matches = ask(people, "Ada", "Bea")
-    farthest = [max(far(match, "Ada"), far(match, "Bea")) for match in matches]
-    assert farthest == sorted(farthest)
-    assert [match.distance for match in matches] == pytest.approx([far(match, "Ada") for match in matches])
+def test_with_two_the_one_who_is_less_sure_decides_the_order(tmp_path):
+    photos = [shows(f"/p/{at}.jpg", ADA, BEA, spread=0) for at in range(1, 6)]
+    aside = {0: (0.0, 1.0), 1: (0.3, 0.0)}
+    for at, (ada, bea) in aside.items():
+        vectors = photos[at].vectors.copy()
+        vectors[0, 100], vectors[1, 101] = ada, bea
+        photos[at] = replace(photos[at], vectors=vectors)
+    people = grouped(tmp_path / "i.npz", photos)
+    assert numbers(ask(people, 1)) == [1, 3, 4, 5, 2]
+    assert numbers(ask(people, 2))[-1] == 1
+    both = ask(people, 1, 2)
+    assert numbers(both) == [2, 3, 4, 5, 1]  # in the first photo the other one is far
+    own = {match.path: match.distance for match in ask(people, 1)}
+    assert {match.path: match.distance for match in both} == own
 
 
 def test_ties_are_in_the_order_of_the_index(people):

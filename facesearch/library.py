@@ -19,6 +19,7 @@ from facesearch.index.meta import Meta
 from facesearch.index.store import check_same_making, index_meta, open_index
 from facesearch.model import Model
 from facesearch.models.store import ModelStore, silent
+from facesearch.photos.urls import absolute_path
 from facesearch.pipeline import Looks
 from facesearch.plan import Plan, Wanted, make_plan
 from facesearch.rebuild import rebuild_index, with_known
@@ -279,5 +280,5 @@ def default_index(model: str) -> Path:
 
 
 def absolute(paths: Iterable[str | os.PathLike[str]]) -> tuple[str, ...]:
-    """Give paths absolute, links kept, each once and in order."""
-    return tuple(dict.fromkeys(os.path.abspath(path) for path in paths))
+    """Give paths absolute, links kept, and URLs as they are; each once and in order."""
+    return tuple(dict.fromkeys(absolute_path(os.fspath(path)) for path in paths))

@@ -11,6 +11,7 @@ from facesearch.index.layout import Layout
 from facesearch.index.roots import is_within
 from facesearch.photos.find import FoundPhoto, Scan, find_photos
 from facesearch.photos.shard import Shard
+from facesearch.photos.urls import is_there, is_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,4 +112,4 @@ def _is_gone(name: str, folders: Iterable[bytes], unknown: Iterable[bytes]) -> b
     if any(is_within(path, folder) for folder in unknown):
         return False
     # One that --exclude leaves out now, or that --hidden took in once, stays: `forget` removes it.
-    return not os.path.exists(name)
+    return not (is_there(name) if is_url(name) else os.path.exists(name))

@@ -13,6 +13,7 @@ from facesearch.index.meta import Meta
 from facesearch.index.roots import is_within
 from facesearch.index.store import IndexWriter, check_same_making
 from facesearch.photos.find import Scan
+from facesearch.photos.urls import is_folder, is_there
 from facesearch.pipeline import Looks
 from facesearch.plan import Plan, Wanted, make_plan
 
@@ -102,7 +103,7 @@ def update_index(
 def _covered(paths: Iterable[str], problems: Iterable[str]) -> list[str]:
     """Give the roots that paths belong to: folders as they are, files by their folder."""
     there = [path for path in paths if path not in problems]
-    return [path if os.path.isdir(path) else os.path.dirname(path) for path in there]
+    return [path if is_folder(path) else os.path.dirname(path) for path in there]
 
 
 class _Run:
@@ -154,7 +155,7 @@ class _Run:
             self._writer.drop(photo.path)
         elif rows is not None:
             self._take_known(photo, rows)
-        elif photo.status is Status.UNREADABLE and not os.path.lexists(photo.path):
+        elif photo.status is Status.UNREADABLE and not is_there(photo.path):
             pass  # vanished since it was found: the next run sees that it is gone
         elif photo.status is Status.UNREADABLE:
             report.unreadable[photo.path] = photo.reason

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facesearch.distribute.worker import Worker
@@ -28,6 +29,7 @@ WAITING = 3  # batches for each worker, the one that it is at included
 RETRIES = 3
 
 LOCAL = "ray"
+_TOKEN = Path.home() / ".ray" / "auth_token"
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,9 @@ def _of_worker(cause: BaseException) -> FacesearchError:
 
 def _load_ray() -> Any:  # noqa: ANN401
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+    # Clusters ask for a token, which a client shows only when it is told to.
+    if _TOKEN.exists() or {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         import ray
     except ImportError as error:
@@ -153,5 +157,5 @@ def _connect(ray: Any, address: str) -> None:  # noqa: ANN401
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         raise FacesearchError(
             f"There is no Ray cluster to be had at {address!r}: {str(error).splitlines()[0]}.",
-            "Look whether it runs: `ray status` on its head.",
+            "Look whether it runs (`ray status` on its head), and whether RAY_AUTH_TOKEN is its token.",
         ) from error

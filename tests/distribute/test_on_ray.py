@@ -3,7 +3,12 @@
 import os
 import random
 import signal
+import socket
+import subprocess
+import sys
+import tempfile
 import time
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -113,6 +118,47 @@ def test_ctrl_c_keeps_what_was_done(tool, photos, undisturbed):
     assert b"Traceback" not in err
     assert tool.run("index", photos, *SFACE, "--index", index).status == 0
     assert_same(index, undisturbed)
+
+
+@pytest.fixture
+def cluster(tool):
+    """A cluster that runs by itself; gives its address, and the environment of who may use it."""
+    port, client_port = free_port(), free_port()
+    env = tool.environment(RAY_USAGE_STATS_ENABLED=0, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="7" * 64)
+
+    def ray(*args):
+        command = [sys.executable, "-m", "ray.scripts.scripts", *args]
+        return subprocess.run(command, env=env, check=True, capture_output=True, timeout=120)
+
+    head = ("--head", "--node-ip-address=127.0.0.1", "--include-dashboard=false", "--num-cpus=2")
+    below = f"--temp-dir={tempfile.mkdtemp(prefix='fs-ray-')}"  # a short path: sockets lie in it
+    before = set(psutil.pids())
+    ray("start", *head, f"--port={port}", f"--ray-client-server-port={client_port}", below)
+    yield f"ray://127.0.0.1:{client_port}", {"RAY_AUTH_TOKEN": "7" * 64}
+    for one in psutil.process_iter():
+        with suppress(psutil.Error):
+            if one.pid not in before and one.environ().get("XDG_DATA_HOME") == tool.env["XDG_DATA_HOME"]:
+                one.kill()
+
+
+def free_port():
+    """Give a free port that is not among those that Ray takes for its workers, 10002 and above."""
+    for port in range(9600, 9990):
+        with socket.socket() as one:
+            if port not in given and one.connect_ex(("127.0.0.1", port)):
+                given.add(port)
+                return port
+    raise AssertionError("no port is free")
+
+
+given = set()
+
+
+def test_a_cluster_elsewhere_makes_what_one_process_makes(tool, cluster, photos, undisturbed):
+    address, env = cluster
+    done = tool.run("index", photos, *SFACE, "--on", address, "--index", "ray.npz", env=env, timeout=300)
+    assert done.status == 0, done
+    assert_same(tool.folder / "ray.npz", undisturbed)
 
 
 def test_a_cluster_that_is_not_there_is_said(tool):

@@ -2,6 +2,7 @@
 
     cli          one short file a command; parse, call, print
     web          the local page over an index, and its API
+    distribute   the pipeline on other machines
     siamese      a Siamese network, trained on the user's own people
     evaluate     how well models tell people apart: labelled photos -> figures and plots
     people       faces grouped into people, their names
@@ -13,6 +14,7 @@
     update       plan -> pipeline -> index, and the report
     search       a question: references -> nearest faces -> matches
     settings     how faces are looked for and how the network is run
+    plan         what is on disk, compared with what an index knows
     pipeline     photo -> faces -> crops -> vectors, stages overlapped, memory bounded
     index        what is kept: the arrays, the .npz, the journal
     catalogue    all networks by name
@@ -42,9 +44,10 @@ if TYPE_CHECKING:
     from facesearch.faces import Answer, Answers, Box, Face, Match
     from facesearch.library import Library
     from facesearch.model import Model
+    from facesearch.plan import Wanted
     from facesearch.search import Question
     from facesearch.settings import Looking, Runtime
-    from facesearch.update import Report, Wanted
+    from facesearch.update import Report
 
 __all__ = [
     "Answer",
@@ -70,7 +73,8 @@ _HOMES = {
     "model": ("Model",),
     "search": ("Answer", "Question"),
     "settings": ("Looking", "Runtime"),
-    "update": ("Report", "Wanted"),
+    "plan": ("Wanted",),
+    "update": ("Report",),
 }
 
 

@@ -14,6 +14,7 @@ from facesearch.errors import PhotoError
 from facesearch.faces import PhotoFaces, Reference
 from facesearch.model import Model
 from facesearch.models.calibration import Calibration
+from facesearch.photos.urls import absolute_path
 from facesearch.ranking import Metric, distances
 from facesearch.references import FaceWanted, find_references
 from facesearch.settings import Looking, make_meta
@@ -138,7 +139,9 @@ def compare(
     metric = metric or card.metric
     meta = make_meta(card, Looking(rotations=rotations), None)
     pipeline = model.pipeline(meta, few=len(photos) <= model.runtime.batch, whole=whole)
-    found, problems = find_references(pipeline, [os.path.abspath(one) for one in photos], face, on_photo)
+    found, problems = find_references(
+        pipeline, [absolute_path(os.fspath(one)) for one in photos], face, on_photo
+    )
     vectors = [one.vector for one in found]
     apart = _distances(vectors, metric)
     return Comparison(

@@ -26,6 +26,8 @@ Each error is a sentence and, as its hint, the next step. The command line print
 nothing below it prints or exits.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 
@@ -43,9 +45,19 @@ class FacesearchError(Exception):
         self.message = message
         self.hint = hint
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Let it pass between processes whole, whatever a subclass' constructor takes."""
+        return _again, (type(self), self.message, self.hint)
+
     def __str__(self) -> str:
         """Give the sentence and the next step on one line."""
         return f"{self.message} {self.hint}".strip()
+
+
+def _again(kind: type[FacesearchError], message: str, hint: str) -> FacesearchError:
+    error = kind.__new__(kind)
+    FacesearchError.__init__(error, message, hint)
+    return error
 
 
 class PhotoError(FacesearchError):

@@ -19,12 +19,15 @@ from facesearch.index.meta import Meta
 from facesearch.index.store import check_same_making, index_meta, open_index
 from facesearch.model import Model
 from facesearch.models.store import ModelStore, silent
+from facesearch.photos.urls import absolute_path
+from facesearch.pipeline import Looks
+from facesearch.plan import Plan, Wanted, make_plan
 from facesearch.rebuild import rebuild_index, with_known
 from facesearch.references import FaceWanted, find_references
 from facesearch.search import Question, search
 from facesearch.settings import Looking, Runtime, make_meta
 from facesearch.show.thumbnails import Thumbnails
-from facesearch.update import Plan, Report, Wanted, make_plan, update_index
+from facesearch.update import Report, update_index
 
 if TYPE_CHECKING:
     from facesearch.models.card import Card
@@ -129,6 +132,7 @@ class Library:
         looking: Looking | None = None,
         *,
         rebuild: bool = False,
+        on: Callable[[Model, Meta], Looks] | None = None,
         on_plan: Callable[[Plan], None] = lambda plan: None,
         on_photo: Callable[[PhotoFaces], None] = lambda photo: None,
     ) -> Report:
@@ -139,6 +143,7 @@ class Library:
             looking: How faces are looked for.
             rebuild: Embed everything anew, all roots of the present index included; it serves queries
                 until the new one is whole, and an interrupted rebuild goes on where it was.
+            on: What looks at the photos, made of the model and what makes the index; None for this process.
             on_plan: Told what there is to do.
             on_photo: Told of each photo that was looked at.
 
@@ -155,7 +160,7 @@ class Library:
             self.index_path,
             meta,
             wanted,
-            lambda: self.used.pipeline(meta),
+            lambda: on(self.used, meta) if on is not None else self.used.pipeline(meta),
             on_plan=on_plan,
             on_photo=on_photo,
         )
@@ -275,5 +280,5 @@ def default_index(model: str) -> Path:
 
 
 def absolute(paths: Iterable[str | os.PathLike[str]]) -> tuple[str, ...]:
-    """Give paths absolute, links kept, each once and in order."""
-    return tuple(dict.fromkeys(os.path.abspath(path) for path in paths))
+    """Give paths absolute, links kept, and URLs as they are; each once and in order."""
+    return tuple(dict.fromkeys(absolute_path(os.fspath(path)) for path in paths))

@@ -79,6 +79,7 @@ class Model:
                     precision=self.runtime.precision,
                     device=self.runtime.device,
                     streams=streams,
+                    threads=self.runtime.jobs,
                     notify=self.notify,
                 )
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain, islice
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -43,6 +44,13 @@ def largest_face(faces: Sequence[Face]) -> Sequence[Face]:
     return faces[:1]
 
 
+class Looks(Protocol):
+    """What looks at photos: a `Pipeline`, on this machine or on others."""
+
+    def run(self, paths: Iterable[str], *, known: Collection[bytes] = frozenset()) -> Iterator[PhotoFaces]:
+        """Look at photos; see `Pipeline.run`."""
+
+
 @dataclass(frozen=True)
 class Pipeline:
     """How photos become faces and vectors.
@@ -63,7 +71,7 @@ class Pipeline:
     batch: int = DEFAULT_BATCH
     margin: float | None = None
 
-    def run(self, paths: Iterable[str], *, known: Container[bytes] = frozenset()) -> Iterator[PhotoFaces]:
+    def run(self, paths: Iterable[str], *, known: Collection[bytes] = frozenset()) -> Iterator[PhotoFaces]:
         """Look at photos.
 
         Args:
@@ -110,7 +118,7 @@ class Pipeline:
         """
         return self._embed([self._look_into(content, path)])[0]
 
-    def _look(self, path: str, known: Container[bytes]) -> _Look:
+    def _look(self, path: str, known: Collection[bytes]) -> _Look:
         """Read, decode, detect and crop; what is wrong with a photo becomes its status."""
         try:
             content = read_content(path)

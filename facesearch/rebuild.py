@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -23,15 +22,17 @@ from facesearch.index.layout import Layout, empty_layout
 from facesearch.index.lock import alone
 from facesearch.index.meta import Meta
 from facesearch.index.store import IndexWriter, index_meta, open_index
-from facesearch.pipeline import Pipeline
-from facesearch.update import Plan, Report, Wanted, update_index
+from facesearch.photos.urls import is_folder, is_there
+from facesearch.pipeline import Looks
+from facesearch.plan import Plan, Wanted
+from facesearch.update import Report, update_index
 
 
 def rebuild_index(
     index: Path,
     meta: Meta,
     wanted: Wanted,
-    pipeline: Callable[[], Pipeline],
+    pipeline: Callable[[], Looks],
     *,
     on_plan: Callable[[Plan], None] = lambda plan: None,
     on_photo: Callable[[PhotoFaces], None] = lambda photo: None,
@@ -80,19 +81,19 @@ def with_known(old: Layout, wanted: Wanted) -> Wanted:
     for path, photo in old.rows.items():
         root = int(old.root[photo])
         known[root] += 1
-        if os.path.lexists(path):
+        if is_there(path):
             there.append(path)
         else:
             gone[root] += 1
     for root, name in enumerate(old.meta.roots):
-        lost = 2 * gone[root] > known[root] or not os.path.isdir(name)
+        lost = 2 * gone[root] > known[root] or not is_folder(name)
         if lost and not wanted.prune:
             raise FacesearchError(
                 f"Of the photos below {name!r}, which the index covers, most are not there, "
                 "and a rebuild would lose them.",
                 "Bring them back, tell their new place with `facesearch move-root`, or add --prune.",
             )
-    roots = tuple(root for root in old.meta.roots if os.path.isdir(root))
+    roots = tuple(root for root in old.meta.roots if is_folder(root))
     return replace(wanted, files=tuple(there), roots=roots)
 
 

@@ -5,61 +5,17 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from facesearch.faces import PhotoFaces, Status
-from facesearch.index.layout import Layout
 from facesearch.index.meta import Meta
 from facesearch.index.roots import is_within
 from facesearch.index.store import IndexWriter, check_same_making
-from facesearch.photos.find import FoundPhoto, Scan, find_photos
-from facesearch.pipeline import Pipeline
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which photos are to be taken in.
-
-    Attributes:
-        paths: Folders and files, absolute.
-        files: Photos besides, which nothing below leaves out.
-        roots: Folders that the index covers besides; `files` lie below them.
-        exclude: Glob patterns over names and over paths relative to a folder of `paths`.
-        hidden: Whether names that begin with a dot are taken.
-        follow: Whether links are followed.
-        prune: Whether photos that are gone are dropped even when a root lost most of its photos.
-        again: Whether forgotten photos and erased faces are taken in again.
-    """
-
-    paths: tuple[str, ...]
-    files: tuple[str, ...] = ()
-    roots: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    hidden: bool = False
-    follow: bool = False
-    prune: bool = False
-    again: bool = False
-
-
-@dataclass(slots=True)
-class Plan:
-    """What there is to do.
-
-    Attributes:
-        new: Photos that are not known, or changed since, by path.
-        unchanged: How many are as they were.
-        gone: Known photos that are no longer there.
-        problems: Paths that are missing or cannot be looked into, with the reason.
-        recovered: Photos that an interrupted run had embedded already.
-    """
-
-    new: list[FoundPhoto] = field(default_factory=list)
-    unchanged: int = 0
-    gone: list[str] = field(default_factory=list)
-    problems: dict[str, str] = field(default_factory=dict)
-    recovered: int = 0
+from facesearch.photos.find import Scan
+from facesearch.photos.urls import is_folder, is_there
+from facesearch.pipeline import Looks
+from facesearch.plan import Plan, Wanted, make_plan
 
 
 @dataclass(slots=True)
@@ -107,7 +63,7 @@ def update_index(
     path: Path,
     meta: Meta,
     wanted: Wanted,
-    pipeline: Callable[[], Pipeline],
+    pipeline: Callable[[], Looks],
     *,
     on_plan: Callable[[Plan], None] = lambda plan: None,
     on_photo: Callable[[PhotoFaces], None] = lambda photo: None,
@@ -144,55 +100,10 @@ def update_index(
         return run.report
 
 
-def make_plan(layout: Layout, wanted: Wanted) -> tuple[Scan, Plan]:
-    """Compare what is on disk with what an index knows."""
-    scan, plan = Scan(), Plan()
-    for path in wanted.files:
-        with suppress(OSError):  # gone since it was listed
-            find_photos(path, scan)
-    for path in wanted.paths:
-        try:
-            find_photos(path, scan, exclude=wanted.exclude, hidden=wanted.hidden, follow=wanted.follow)
-        except OSError as error:
-            plan.problems[path] = error.strerror or str(error)
-    plan.problems.update(scan.unreadable)
-    rows = layout.rows
-    for name, photo in sorted(scan.photos.items(), key=lambda item: os.fsencode(item[0])):
-        row = rows.get(name)
-        if row is not None and _is_as_known(layout, row, photo, again=wanted.again):
-            plan.unchanged += 1
-        else:
-            plan.new.append(photo)
-    folders = [os.fsencode(path) for path in wanted.paths if path not in plan.problems]
-    unknown = [os.fsencode(path) for path in plan.problems]
-    for name in rows:
-        if name not in scan.photos and _is_gone(name, folders, unknown):
-            plan.gone.append(name)
-    return scan, plan
-
-
-def _is_as_known(layout: Layout, row: int, photo: FoundPhoto, *, again: bool) -> bool:
-    """Say whether a photo need not be opened: its faces are known, and none that was erased is wanted."""
-    if again and layout.digest[row].tobytes() in layout.erased_faces:
-        return False
-    return (int(layout.size[row]), int(layout.mtime_ns[row])) == (photo.size, photo.mtime_ns)
-
-
-def _is_gone(name: str, folders: Iterable[bytes], unknown: Iterable[bytes]) -> bool:
-    """Say whether a known photo that was not found is gone, and not just left out this time."""
-    path = os.fsencode(name)
-    if not any(is_within(path, folder) for folder in folders):
-        return False
-    if any(is_within(path, folder) for folder in unknown):
-        return False
-    # One that --exclude leaves out now, or that --hidden took in once, stays: `forget` removes it.
-    return not os.path.exists(name)
-
-
 def _covered(paths: Iterable[str], problems: Iterable[str]) -> list[str]:
     """Give the roots that paths belong to: folders as they are, files by their folder."""
     there = [path for path in paths if path not in problems]
-    return [path if os.path.isdir(path) else os.path.dirname(path) for path in there]
+    return [path if is_folder(path) else os.path.dirname(path) for path in there]
 
 
 class _Run:
@@ -222,7 +133,7 @@ class _Run:
         for digest in layout.erased_faces if wanted.again else ():
             self.known.pop(digest, None)
 
-    def look_at_new(self, pipeline: Callable[[], Pipeline], on_photo: Callable[[PhotoFaces], None]) -> None:
+    def look_at_new(self, pipeline: Callable[[], Looks], on_photo: Callable[[PhotoFaces], None]) -> None:
         """Send what is new through the pipeline; Ctrl-C ends this, and what was done is kept."""
         began = time.monotonic()
         try:
@@ -244,7 +155,7 @@ class _Run:
             self._writer.drop(photo.path)
         elif rows is not None:
             self._take_known(photo, rows)
-        elif photo.status is Status.UNREADABLE and not os.path.lexists(photo.path):
+        elif photo.status is Status.UNREADABLE and not is_there(photo.path):
             pass  # vanished since it was found: the next run sees that it is gone
         elif photo.status is Status.UNREADABLE:
             report.unreadable[photo.path] = photo.reason

@@ -9,8 +9,9 @@ from facesearch.errors import FacesearchError, IndexBusy
 from facesearch.index.beside import journal_path, rebuild_path
 from facesearch.index.edit import forget
 from facesearch.index.store import IndexWriter, open_index
+from facesearch.plan import Wanted
 from facesearch.rebuild import rebuild_index
-from facesearch.update import Wanted, update_index
+from facesearch.update import update_index
 
 OTHER = dataclasses.replace(META, settings={"margin": 0.0, "min_face": 3})
 

@@ -15,7 +15,8 @@ from facesearch.index.edit import forget
 from facesearch.index.layout import ARRAYS, empty_layout
 from facesearch.index.store import open_index
 from facesearch.pipeline import Pipeline
-from facesearch.update import Report, Wanted, make_plan, update_index
+from facesearch.plan import Wanted, make_plan
+from facesearch.update import Report, update_index
 
 
 class Library:

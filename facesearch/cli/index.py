@@ -23,9 +23,13 @@ from facesearch.cli.progress import Progress
 from facesearch.cli.text import counted, escaped, escaped_field, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from facesearch.update import Plan, Report
+    from facesearch.index.meta import Meta
+    from facesearch.model import Model
+    from facesearch.pipeline import Looks
+    from facesearch.plan import Plan
+    from facesearch.update import Report
 
 
 @click.command("index", short_help="Take in the photos below folders, or bring the index up to date.")
@@ -55,6 +59,10 @@ if TYPE_CHECKING:
 @click.option("--rebuild", is_flag=True, help="Embed everything anew; the old index serves until then.")
 @click.option("--prune", is_flag=True, help="Drop photos that are gone, even most of a folder.")
 @click.option("--again", is_flag=True, help="Take in photos that were forgotten.")
+@click.option("--shard", metavar="I/N", help="Take in part I of N alone: several machines do one each.")
+@click.option(
+    "--on", metavar="ray|ADDRESS", help="Look at photos on Ray: here, or on the cluster at ray://HEAD:10001."
+)
 @click.option("--dry-run", is_flag=True, help="Only say what there is to do.")
 @click.option(
     "--strict",
@@ -82,15 +90,21 @@ def command(paths: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 (cl
       facesearch index ~/Pictures /mnt/archive --exclude '*.gif' --exclude screenshots
       facesearch index ~/Pictures --index family.npz --dry-run
       facesearch index ~/Pictures --rebuild --min-face 60
+      facesearch index /archive --shard 2/4 --index part2.npz
+      facesearch index /archive --on ray://head:10001
 
     Exit status: 0 done, 2 when a PATH is missing or anything failed, 130 interrupted.
     """  # noqa: D301
     from facesearch.library import absolute
+    from facesearch.photos.shard import Shard
+    from facesearch.plan import Wanted
     from facesearch.settings import Looking
-    from facesearch.update import Wanted
 
+    if options["shard"] and options["rebuild"]:
+        raise click.UsageError("--rebuild embeds all that the index holds: leave out --shard.")
+    shard = Shard.parse(options["shard"]) if options["shard"] else None
     names = ("exclude", "hidden", "follow", "prune", "again")
-    wanted = Wanted(absolute(paths), **{name: options.pop(name) for name in names})
+    wanted = Wanted(absolute(paths), **{name: options.pop(name) for name in names}, shard=shard)
     looking = Looking(**{name: options.pop(name) for name in ("detector", "min_face", "faces", "rotations")})
     quiet, verbose, as_json = options["quiet"], options["verbose"], options["as_json"]
     library = open_library(
@@ -105,6 +119,7 @@ def command(paths: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 (cl
             wanted,
             looking,
             rebuild=options["rebuild"],
+            on=_on(options["on"]),
             on_plan=lambda plan: progress.start(len(plan.new)),
             on_photo=progress.photo,
         )
@@ -112,6 +127,17 @@ def command(paths: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 (cl
         _write_errors(options["errors_file"], report)
     _say(report, str(library.index_path), quiet=quiet, verbose=verbose, as_json=as_json)
     sys.exit(_status(report, strict=options["strict"]))
+
+
+def _on(address: str | None) -> Callable[[Model, Meta], Looks] | None:
+    """Give what looks at photos elsewhere."""
+    if address is None:
+        return None
+    if address != "ray" and not address.startswith("ray://"):
+        raise click.UsageError("--on takes `ray`, or an address like ray://HEAD:10001.")
+    from facesearch.distribute.on_ray import RayPipeline
+
+    return lambda model, meta: RayPipeline(model, meta, address)
 
 
 def _status(report: Report, *, strict: bool) -> int:

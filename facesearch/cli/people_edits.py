@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -159,12 +158,14 @@ def _row(found: People, face: str, whose: int | None = None) -> int | None:
     A photo whose own name ends in a # and a number comes first.
     """
     from facesearch.errors import PeopleError
+    from facesearch.photos.urls import absolute_path
 
     path, _, number = face.rpartition("#")
-    photo = found.layout.find(os.path.abspath(face))
+    photo = found.layout.find(absolute_path(face))
     if photo is None:
-        known = number.isascii() and number.isdigit() and found.layout.find(os.path.abspath(path)) is not None
-        return found.face(os.path.abspath(path), int(number[:9])) if known else None
+        numbered = number.isascii() and number.isdigit()
+        known = numbered and found.layout.find(absolute_path(path)) is not None
+        return found.face(absolute_path(path), int(number[:9])) if known else None
     rows = [row for row in found.layout.faces_of(photo) if whose is None or found.whose[row] == whose]
     if len(rows) == 1:
         return rows[0]

@@ -14,6 +14,8 @@ from urllib.parse import SplitResult, urlencode, urlsplit
 from facesearch.answers import answer_from_json
 from facesearch.errors import FacesearchError, NoFace, PhotoError, UnreadablePhoto
 from facesearch.faces import Answer, Answers
+from facesearch.photos.find import open_without_waiting
+from facesearch.photos.urls import absolute_path, is_url, read_url
 
 # A server that is grouping people, or reads a large index for the first time, may take as long.
 _SECONDS = 60.0
@@ -41,7 +43,7 @@ def ask_server(
         index = server.index(options["index_file"], options["model"])
         found: list[Answer] = []
         problems: list[tuple[str, PhotoError]] = []
-        for path in (os.path.abspath(reference) for reference in references):
+        for path in map(absolute_path, references):
             try:
                 found.extend(server.query(index["number"], path, options))
             except PhotoError as error:
@@ -121,10 +123,9 @@ def _values(path: str, options: Mapping[str, Any]) -> dict[str, str]:
 
 def _photo(path: str) -> bytes:
     try:
-        # Without waiting for a named pipe, as everywhere.
-        with open(
-            path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
-        ) as file:
+        if is_url(path):
+            return read_url(path)[0]
+        with open(path, "rb", opener=open_without_waiting) as file:
             return file.read()
     except OSError as error:
         hint = "Name the photos in it." if os.path.isdir(path) else ""

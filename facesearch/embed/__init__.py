@@ -101,6 +101,7 @@ def open_embedder(
     precision: str = "auto",
     device: str = "CPU",
     streams: int = 1,
+    threads: int = 0,
     notify: Callable[[str], None] = silent,
 ) -> Embedder:
     """Open a model, fetching it when it is missing.
@@ -114,6 +115,7 @@ def open_embedder(
         streams: How many calls of `embed` are worked on at once on a CPU, each on its share of the cores.
             One answers soonest; one a core does most where calls come from several threads and the cores
             are busy otherwise, as threads of one call wait for each other at every layer.
+        threads: Of a CPU that the network runs on; 0 for all.
         notify: Is told of a fetch, in sentences.
 
     Raises:
@@ -132,7 +134,9 @@ def open_embedder(
         raise ModelError(f"There is no runtime {runtime!r}.", "Use openvino or tensorflow.")
     from facesearch.embed.runtime import OpenVinoEmbedder
 
-    return OpenVinoEmbedder(card, store.path(name), precision=precision, device=device, streams=streams)
+    return OpenVinoEmbedder(
+        card, store.path(name), precision=precision, device=device, streams=streams, threads=threads
+    )
 
 
 def _open_keras(card: Card, store: ModelStore, precision: str) -> Embedder:

@@ -36,6 +36,7 @@ class OpenVinoEmbedder:
         precision: "auto" (bf16 where the processor has it), "f32" or "bf16".
         device: An OpenVINO device, such as "CPU".
         streams: How many calls are worked on at once on a CPU, each on its share of the cores.
+        threads: Of a CPU that it runs on; 0 for all.
         cut: Makes, of OpenVINO and the stored network, the one that is run; the card's dim is then its own.
 
     Raises:
@@ -51,6 +52,7 @@ class OpenVinoEmbedder:
         precision: str = "auto",
         device: str = "CPU",
         streams: int = 1,
+        threads: int = 0,
         cut: Cut | None = None,
     ) -> None:
         self.card = card
@@ -60,6 +62,8 @@ class OpenVinoEmbedder:
         hints = _hints(core, device, precision)
         if streams > 1 and device == "CPU":
             hints["NUM_STREAMS"] = str(streams)
+        if threads and device == "CPU":
+            hints["INFERENCE_NUM_THREADS"] = str(threads)
         if cut:
             self._network = _compile_cut(core, card, folder, cut, device, hints)
         else:

@@ -23,8 +23,8 @@ from facesearch.faces import PhotoFaces
 from facesearch.model import Model
 from facesearch.models.calibration import Calibration
 from facesearch.models.card import Card
+from facesearch.plan import Plan
 from facesearch.ranking import Metric
-from facesearch.update import Plan
 
 METRICS: tuple[Metric, ...] = ("cosine", "euclidean")
 

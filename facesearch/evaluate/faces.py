@@ -19,8 +19,8 @@ from facesearch.index.layout import Layout
 from facesearch.library import Library
 from facesearch.model import Model
 from facesearch.photos.read import decode, read_content
+from facesearch.plan import Plan, Wanted
 from facesearch.ranking import Metric
-from facesearch.update import Plan, Wanted
 
 # Pairs of which the vectors are gathered at once: 2 x 64 MB of 2048 float64.
 GATHERED = 4096

@@ -8,6 +8,8 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from facesearch.photos.urls import files_below, is_url
+
 SUFFIXES = frozenset(
     {
         *(
@@ -65,7 +67,7 @@ def find_photos(
     links ends.
 
     Args:
-        root: Absolute path.
+        root: Absolute path, or URL.
         scan: Takes what is found.
         exclude: Glob patterns over names and over paths relative to `root`.
         hidden: Whether names that begin with a dot are taken.
@@ -74,6 +76,9 @@ def find_photos(
     Raises:
         OSError: `root` itself is not there or cannot be read.
     """
+    if is_url(root):
+        _find_by_url(root, scan, exclude, hidden=hidden)
+        return
     root_stat = os.stat(root)
     if not stat.S_ISDIR(root_stat.st_mode):
         scan.photos[root] = FoundPhoto(root, root_stat.st_size, modified(root_stat))
@@ -90,6 +95,25 @@ def find_photos(
                 continue  # gone between the listing and now
             except OSError as error:
                 scan.unreadable[entry.path] = error.strerror or str(error)
+
+
+def _find_by_url(root: str, scan: Scan, exclude: Sequence[str], *, hidden: bool) -> None:
+    for path, size, written in files_below(root):
+        inside = path[len(root) :].strip("/")
+        if not inside or _is_wanted(inside, exclude, hidden=hidden):
+            scan.photos[path] = FoundPhoto(path, size, written)
+
+
+def _is_wanted(inside: str, exclude: Sequence[str], *, hidden: bool) -> bool:
+    """Say whether a walk would come to a file by its path below the root, and take it."""
+    parts = inside.split("/")
+    if not is_photo_name(parts[-1]) or SKIPPED_FOLDERS.intersection(parts[:-1]):
+        return False
+    if not hidden and any(part.startswith(".") for part in parts):
+        return False
+    names = [*parts, *("/".join(parts[: depth + 1]) for depth in range(len(parts)))]
+    patterns = [pattern.rstrip("/") for pattern in exclude]
+    return not any(fnmatch.fnmatch(name, pattern) for name in names for pattern in patterns)
 
 
 class _Walk:

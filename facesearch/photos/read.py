@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from facesearch.errors import UnreadablePhoto
 from facesearch.photos.find import modified, open_without_waiting
+from facesearch.photos.urls import is_url, read_url
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -85,12 +86,15 @@ def fingerprint(data: bytes) -> bytes:
 
 
 def read_content(path: str) -> Content:
-    """Read a file whole.
+    """Read a file whole, by its path or URL.
 
     Raises:
         OSError: It cannot be read.
         UnreadablePhoto: It is no ordinary file, empty, too large, or changes while it is read.
     """
+    if is_url(path):
+        data, written = read_url(path)
+        return Content(data, len(data), written, fingerprint(data))
     for _ in range(3):
         with open(path, "rb", opener=open_without_waiting) as file:
             before = os.fstat(file.fileno())

@@ -13,6 +13,7 @@ from itertools import count
 from facesearch.errors import StorageError, UnreadablePhoto, storage_error
 from facesearch.photos.find import is_photo_name, open_without_waiting
 from facesearch.photos.read import decode, read_content
+from facesearch.photos.urls import is_url
 
 
 def collect(paths: Iterable[str], folder: str, *, link: bool) -> int:
@@ -35,15 +36,13 @@ def collect(paths: Iterable[str], folder: str, *, link: bool) -> int:
     except OSError as error:
         raise storage_error(folder, error) from error
     wanted = list(dict.fromkeys(paths))
+    if link:
+        _refuse_urls(wanted)
     lost: list[tuple[str, str]] = []
     for path in wanted:
-        try:
-            _check(path)
-        except OSError as error:
-            lost.append((path, error.strerror or str(error)))
-            continue
-        except UnreadablePhoto:
-            lost.append((path, "it is not a photo"))
+        reason = _why_not(path)
+        if reason:
+            lost.append((path, reason))
             continue
         try:
             _put(path, folder, link=link)
@@ -60,6 +59,22 @@ def collect(paths: Iterable[str], folder: str, *, link: bool) -> int:
     return len(wanted)
 
 
+def _refuse_urls(paths: Iterable[str]) -> None:
+    if any(map(is_url, paths)):
+        raise StorageError("No link can be made to a photo at a URL.", "Copy them.")
+
+
+def _why_not(path: str) -> str:
+    """Say why a photo cannot be taken; empty where it can."""
+    try:
+        _check(path)
+    except OSError as error:
+        return error.strerror or str(error)
+    except UnreadablePhoto:
+        return "it is not a photo"
+    return ""
+
+
 def _check(path: str) -> None:
     """See that a photo can be read and is one: an index may be a stranger's, and name any file.
 
@@ -67,7 +82,7 @@ def _check(path: str) -> None:
         OSError: It cannot be read.
         UnreadablePhoto: It is no ordinary file, or neither its name nor its content is a photo's.
     """
-    if not is_photo_name(path):
+    if is_url(path) or not is_photo_name(path):
         decode(read_content(path).data, side=64)
         return
     with open(path, "rb", opener=open_without_waiting) as file:
@@ -76,13 +91,14 @@ def _check(path: str) -> None:
 
 
 def _put(path: str, folder: str, *, link: bool) -> None:
+    """Put a photo where no other file is, unless it is there already."""
     stem, suffix = os.path.splitext(os.path.basename(path))
     for number in count(1):
         name = stem + (f" ({number})" if number > 1 else "") + suffix
         target = os.path.join(folder, name)
         if not os.path.lexists(target):
             break
-        if os.path.exists(target) and (os.path.samefile(path, target) or filecmp.cmp(path, target, False)):
+        if os.path.exists(target) and _is_same(path, target):
             return
     if link:
         os.symlink(path, target)
@@ -90,9 +106,20 @@ def _put(path: str, folder: str, *, link: bool) -> None:
     # Under a name of its own first: a copy that is cut short must not pass for the photo.
     partial = os.path.join(folder, f".facesearch-{secrets.token_hex(8)}.tmp")
     try:
-        shutil.copy2(path, partial)
+        if is_url(path):
+            with open(partial, "xb") as file:
+                file.write(read_content(path).data)
+        else:
+            shutil.copy2(path, partial)
         os.replace(partial, target)
     except OSError:
         if os.path.exists(partial):
             os.unlink(partial)
         raise
+
+
+def _is_same(path: str, target: str) -> bool:
+    if is_url(path):
+        with open(target, "rb") as file:
+            return file.read() == read_content(path).data
+    return os.path.samefile(path, target) or filecmp.cmp(path, target, False)

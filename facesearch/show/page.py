@@ -6,10 +6,12 @@ import base64
 import os
 from functools import cache
 from pathlib import Path, PurePath
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from facesearch.photos.urls import is_url
 from facesearch.show.files import put
 from facesearch.show.naming import escaped
 
@@ -69,6 +71,8 @@ def data_uri(data: bytes, kind: str = "image/jpeg") -> Markup:
 def file_uri(path: str) -> Markup:
     """Give the address of a file, percent-encoded; bytes that are not UTF-8 are kept."""
     # An index may be a stranger's, and hold a path that is not absolute.
+    if is_url(path):
+        return Markup.escape(quote(path, safe="/:"))
     return Markup.escape(PurePath(os.path.abspath(path)).as_uri())
 
 

@@ -19,6 +19,7 @@ from facesearch.errors import UnreadablePhoto, storage_error
 from facesearch.faces import Box
 from facesearch.photos.find import modified
 from facesearch.photos.read import DIGEST_BYTES, Content, Picture, decode, fingerprint, read_content
+from facesearch.photos.urls import is_url, state_of
 
 LIMIT = 512 * 2**20
 # When the limit is reached, room is made for more than one picture.
@@ -201,6 +202,8 @@ def _jpeg(pixels: NDArray[np.uint8], width: int, height: int) -> bytes:
 def _state(path: str) -> tuple[int, int]:
     """Give a photo's size and time of change."""
     try:
+        if is_url(path):
+            return state_of(path)
         about = os.stat(path)
     except OSError as error:
         raise _gone(path, error) from error

@@ -22,9 +22,10 @@ from facesearch.index.store import open_index
 from facesearch.models.card import Card
 from facesearch.models.store import ModelStore, Notify, silent
 from facesearch.pipeline import Pipeline
+from facesearch.plan import Wanted
 from facesearch.siamese.trunk import beside_vectors, width
 from facesearch.siamese.warps import Strength, views
-from facesearch.update import Wanted, update_index
+from facesearch.update import update_index
 
 # Faces with all their views in one call of the trunk.
 BATCH = 4

@@ -20,9 +20,9 @@ from facesearch.people.forgetting import forget_person, forget_photos
 from facesearch.people.keeping import changed_people, open_people
 from facesearch.people.register import read_register, register_path
 from facesearch.photos.read import fingerprint
+from facesearch.plan import Wanted
 from facesearch.settings import Looking
 from facesearch.show.thumbnails import Thumbnails
-from facesearch.update import Wanted
 
 ADA, BEA, CLEO = range(3)
 WHO = {"a.png": (ADA, BEA), "b.png": (ADA,), "c.png": (BEA,), "d.png": (CLEO,)}

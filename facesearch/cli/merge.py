@@ -1,0 +1,41 @@
+"""`facesearch merge`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from facesearch.cli.options import AnyPath, json_option, quiet_option
+from facesearch.cli.text import counted, escaped, write_json
+
+
+@click.command("merge", short_help="Make one index of several.")
+@click.argument("indexes", nargs=-1, required=True, type=AnyPath(), metavar="FILE...")
+@click.option("--into", required=True, metavar="FILE", type=AnyPath(), help="Where the new index goes.")
+@json_option
+@quiet_option
+def command(indexes: tuple[str, ...], into: str, as_json: bool, quiet: bool, verbose: bool) -> None:
+    """Make one index of several that one model made with the same settings; no photo is opened.
+
+    Of a photo that several hold, the one whose file is newest is taken. What one of them has forgotten is not
+    taken from another. The others stay as they are; who is who is not merged: run `facesearch people`.
+
+    \b
+    Examples:
+      facesearch index /archive --shard 1/2 --index a.npz     # on one machine
+      facesearch index /archive --shard 2/2 --index b.npz     # on another
+      facesearch merge a.npz b.npz --into archive.npz
+      facesearch merge archive.npz new.npz --into archive.npz
+
+    Exit status: 0 done, 2 any error.
+    """  # noqa: D301
+    from facesearch.index.merge import merge_indexes
+
+    done = merge_indexes([Path(name) for name in indexes], Path(into))
+    if as_json:
+        write_json({"photos": done.photos, "faces": done.faces, "twice": done.twice})
+    elif not quiet:
+        twice = f"; {counted(done.twice, 'photo')} in more than one" if done.twice else ""
+        faces, photos = counted(done.faces, "face"), counted(done.photos, "photo")
+        click.echo(f"{faces} of {photos} in {escaped(into)}{twice}", err=True)

@@ -1,0 +1,1 @@
+"""The pipeline on several machines; needs the extra `ray`."""

@@ -1,0 +1,174 @@
+"""`index --on ray`: what it makes is what one process makes, whatever dies on the way."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+
+import psutil
+import pytest
+from command import LIBRARY, Tool
+from real_photos import assert_same, make_photos
+
+pytestmark = pytest.mark.slow
+
+PHOTOS = 300
+SFACE = ("--model", "sface")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    return make_photos(tmp_path_factory.mktemp("ray") / "photos", PHOTOS)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, model_store, photos):
+    tool = Tool(tmp_path_factory.mktemp("undisturbed"), model_store.root)
+    assert tool.run("index", photos, *SFACE, "--index", "one.npz").status == 0
+    return tool.folder / "one.npz"
+
+
+@pytest.fixture
+def tool(tmp_path, model_store):
+    tool = Tool(tmp_path, model_store.root)
+    yield tool
+    # Ray ends its own processes when the one that started them is gone; it may take a moment.
+    deadline = time.monotonic() + 30
+    while workers_of(tool) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not workers_of(tool)
+
+
+def workers_of(tool):
+    """Give the Ray workers that a run in this folder started."""
+    found = []
+    for one in psutil.process_iter(["name"]):
+        try:
+            named = one.info["name"].startswith("ray::Worker")
+            if named and one.environ().get("XDG_DATA_HOME", "").startswith(str(tool.folder)):
+                found.append(one)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
+def journal_grows(index, deadline, beyond=0):
+    """Wait until photos are done; say whether there are."""
+    while time.monotonic() < deadline:
+        if os.path.exists(f"{index}.journal") and os.path.getsize(f"{index}.journal") > beyond:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def test_it_makes_what_one_process_makes(tool, photos, undisturbed):
+    done = tool.run("index", photos, *SFACE, "--on", "ray", "--index", "ray.npz", timeout=300)
+    assert done.status == 0, done
+    assert_same(tool.folder / "ray.npz", undisturbed)
+    again = tool.run("index", photos, *SFACE, "--on", "ray", "--index", "ray.npz")
+    assert again.err.startswith(f"{PHOTOS} unchanged")
+
+
+def test_killed_workers_neither_lose_nor_double_a_face(tool, photos, undisturbed):
+    rng = random.Random(5)
+    index = tool.folder / "ray.npz"
+    process = tool.start("index", photos, *SFACE, "--on", "ray", "--index", index)
+    killed = 0
+    while process.poll() is None and killed < 6:
+        workers = workers_of(tool)
+        if workers and journal_grows(index, time.monotonic() + 60):
+            rng.choice(workers).kill()
+            killed += 1
+        time.sleep(rng.uniform(0.1, 1.0))
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, (out, err)
+    assert killed >= 2
+    assert_same(index, undisturbed)
+
+
+def test_a_killed_driver_keeps_what_was_done(tool, photos, undisturbed):
+    index = tool.folder / "ray.npz"
+    beyond = 0
+    for _ in range(2):
+        process = tool.start("index", photos, *SFACE, "--on", "ray", "--index", index)
+        if journal_grows(index, time.monotonic() + 60, beyond):
+            beyond = os.path.getsize(f"{index}.journal")
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert beyond
+    done = tool.run("index", photos, *SFACE, "--on", "ray", "--index", index, timeout=300)
+    assert done.status == 0, done
+    assert "recovered from an interrupted run" in done.err
+    assert_same(index, undisturbed)
+
+
+def test_ctrl_c_keeps_what_was_done(tool, photos, undisturbed):
+    index = tool.folder / "ray.npz"
+    process = tool.start("index", photos, *SFACE, "--on", "ray", "--index", index)
+    assert journal_grows(index, time.monotonic() + 60)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert b"Interrupted: " in err
+    assert b"Traceback" not in err
+    assert tool.run("index", photos, *SFACE, "--index", index).status == 0
+    assert_same(index, undisturbed)
+
+
+@pytest.fixture
+def cluster(tool):
+    """A cluster that runs by itself; gives its address, and the environment of who may use it."""
+    port, client_port = free_port(), free_port()
+    env = tool.environment(RAY_USAGE_STATS_ENABLED=0, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="7" * 64)
+
+    def ray(*args):
+        command = [sys.executable, "-m", "ray.scripts.scripts", *args]
+        return subprocess.run(command, env=env, check=True, capture_output=True, timeout=120)
+
+    head = ("--head", "--node-ip-address=127.0.0.1", "--include-dashboard=false", "--num-cpus=2")
+    below = f"--temp-dir={tempfile.mkdtemp(prefix='fs-ray-')}"  # a short path: sockets lie in it
+    before = set(psutil.pids())
+    ray("start", *head, f"--port={port}", f"--ray-client-server-port={client_port}", below)
+    yield f"ray://127.0.0.1:{client_port}", {"RAY_AUTH_TOKEN": "7" * 64}
+    for one in psutil.process_iter():
+        with suppress(psutil.Error):
+            if one.pid not in before and one.environ().get("XDG_DATA_HOME") == tool.env["XDG_DATA_HOME"]:
+                one.kill()
+
+
+def free_port():
+    """Give a free port that is not among those that Ray takes for its workers, 10002 and above."""
+    for port in range(9600, 9990):
+        with socket.socket() as one:
+            if port not in given and one.connect_ex(("127.0.0.1", port)):
+                given.add(port)
+                return port
+    raise AssertionError("no port is free")
+
+
+given = set()
+
+
+def test_a_cluster_elsewhere_makes_what_one_process_makes(tool, cluster, photos, undisturbed):
+    address, env = cluster
+    done = tool.run("index", photos, *SFACE, "--on", address, "--index", "ray.npz", env=env, timeout=300)
+    assert done.status == 0, done
+    assert_same(tool.folder / "ray.npz", undisturbed)
+
+
+def test_a_cluster_that_is_not_there_is_said(tool):
+    done = tool.run("index", LIBRARY, *SFACE, "--on", "ray://127.0.0.1:1", "--index", "x.npz", timeout=300)
+    assert done.status == 2
+    assert "There is no Ray cluster to be had at 'ray://127.0.0.1:1'" in done.err
+    assert not (tool.folder / "x.npz").exists()
+
+
+def test_another_word_is_a_mistake_of_use(tool):
+    done = tool.run("index", LIBRARY, "--on", "spark")
+    assert done.status == 2
+    assert "ray://HEAD:10001" in done.err

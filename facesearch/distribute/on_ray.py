@@ -153,9 +153,26 @@ def _connect(ray: Any, address: str) -> None:  # noqa: ANN401
                 _node_ip_address="127.0.0.1", include_dashboard=False, object_store_memory=256 << 20, **quiet
             )
         else:
-            ray.init(address, **quiet)
+            _connect_to_head(ray, address, quiet)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         raise FacesearchError(
             f"There is no Ray cluster to be had at {address!r}: {str(error).splitlines()[0]}.",
             "Look whether it runs (`ray status` on its head), and whether RAY_AUTH_TOKEN is its token.",
         ) from error
+
+
+def _connect_to_head(ray: Any, address: str, options: dict[str, Any]) -> None:  # noqa: ANN401
+    """Connect to a cluster, and again where its head fails to start what serves this client.
+
+    Raises:
+        ConnectionError: It failed each time, or there is no head.
+    """
+    for left in reversed(range(RETRIES)):
+        try:
+            ray.init(address, **options)
+        except ConnectionAbortedError:
+            ray.shutdown()
+            if not left:
+                raise
+        else:
+            return

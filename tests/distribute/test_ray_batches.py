@@ -34,6 +34,22 @@ class Ray:
         return asked()
 
 
+class Head:
+    """A cluster's head that fails so many times to serve a client, as Ray's now and then does."""
+
+    def __init__(self, failures, error):
+        self.failures, self.error, self.tries = failures, error, 0
+
+    def init(self, address, **options):
+        self.tries += 1
+        if self.failures:
+            self.failures -= 1
+            raise self.error
+
+    def shutdown(self):
+        pass
+
+
 class Looker:
     def __init__(self, ray, deadly=(), fails=None):
         self.ray, self.deadly, self.fails, self.batches = ray, set(deadly), fails, []
@@ -94,3 +110,22 @@ def test_what_a_worker_says_is_said():
     assert raised.value.hint == "Fetch it."
     with pytest.raises(FacesearchError, match="A worker failed: OSError: no disk"):
         looked_at(ray, [Looker(ray, fails=OSError("no disk"))], 3)
+
+
+def test_a_head_that_fails_to_serve_a_client_is_asked_again():
+    head = Head(2, ConnectionAbortedError("Initialization failure from server"))
+    on_ray._connect(head, "ray://head:10001")
+    assert head.tries == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "tries"),
+    [(ConnectionAbortedError("Initialization failure\nTraceback"), 3), (ConnectionError("timeout"), 1)],
+)
+def test_a_cluster_that_cannot_be_had_is_said_in_a_line(error, tries):
+    head = Head(9, error)
+    said = r"no Ray cluster to be had at 'ray://head:10001': [\w ]+\. Look"
+    with pytest.raises(FacesearchError, match=said) as raised:
+        on_ray._connect(head, "ray://head:10001")
+    assert head.tries == tries
+    assert "ray status" in raised.value.hint

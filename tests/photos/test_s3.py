@@ -9,6 +9,8 @@ import pytest
 from command import CURIE, LIBRARY, OBAMA, Tool
 from moto.server import ThreadedMotoServer
 
+pytestmark = pytest.mark.slow
+
 BUCKET = "library"
 ROOT = f"s3://{BUCKET}/photos"
 NAMES = (

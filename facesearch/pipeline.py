@@ -109,6 +109,22 @@ class Pipeline:
                 yield from future.result()
             yield from self._embed(batch)
 
+    def run_in_turn(self, paths: Iterable[str], *, known: Collection[bytes]) -> Iterator[PhotoFaces]:
+        """Do what `run` does in this thread alone, for who has one core and shares the others.
+
+        Args:
+            paths: As for `run`.
+            known: As for `run`.
+        """
+        batch: list[_Look] = []
+        with _single_threaded_cv2():
+            for path in paths:
+                batch.append(self._look(path, known))
+                if sum(len(look.crops) for look in batch) >= self.batch:
+                    yield from self._embed(batch)
+                    batch = []
+            yield from self._embed(batch)
+
     def look_at(self, content: Content, path: str = "") -> PhotoFaces:
         """Look at one photo that is in memory; may be called by several threads at once.
 

@@ -104,6 +104,23 @@ def test_a_photo_of_many_faces_is_one_batch(tmp_path):
     assert sum(embedder.calls) == 63
 
 
+@pytest.mark.parametrize("count", [0, 1, 4, 5, 13])
+def test_in_one_thread_it_is_the_same(tmp_path, count):
+    paths = [str(coloured(tmp_path / f"{number}.png", number)) for number in range(count)]
+    paths += [str(tmp_path / "missing.png"), str(photo(tmp_path / "empty.png"))]
+    known = {fingerprint(encoded(picture()))}
+    embedder = ColourEmbedder()
+    one = pipeline(embedder, jobs=1)
+    threads = threading.active_count()
+    found = []
+    for looked in one.run_in_turn(paths, known=known):
+        assert threading.active_count() == threads
+        found.append(looked)
+    for alone, other in zip(found, one.run(paths, known=known), strict=True):
+        np.testing.assert_array_equal(alone.vectors, other.vectors)
+        assert (alone.path, alone.status, alone.faces) == (other.path, other.status, other.faces)
+
+
 def test_nothing_to_look_at_embeds_nothing(tmp_path):
     embedder = ColourEmbedder()
     assert run([], embedder=embedder) == []

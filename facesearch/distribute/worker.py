@@ -24,8 +24,10 @@ class Worker:
 
     def __init__(self, model: str, models: str | None, runtime: Runtime, meta: Meta) -> None:
         store = ModelStore(Path(models)) if models is not None else ModelStore()
-        self._pipeline = Model(model, store, runtime).pipeline(meta)
+        self._pipeline = Model(model, store, runtime).pipeline(meta, few=runtime.jobs == 1)
 
     def look(self, paths: Sequence[str], known: Collection[bytes]) -> list[PhotoFaces]:
         """Look at some photos; see `Pipeline.run`."""
-        return list(self._pipeline.run(paths, known=known))
+        # Beside another worker on each other core, threads would only wait for each other.
+        run = self._pipeline.run_in_turn if self._pipeline.jobs == 1 else self._pipeline.run
+        return list(run(paths, known=known))

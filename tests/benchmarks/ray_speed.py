@@ -65,10 +65,12 @@ def main():
             ray("start", "--head", "--node-ip-address=127.0.0.1", f"--num-cpus={workers}", "--port=6399",
                 f"--ray-client-server-port={PORT}", "--include-dashboard=false")  # fmt: skip
             try:
+                timed_index(few, asked.model, scratch)  # workers of a new cluster start slowly
                 short, little = timed_index(few, asked.model, scratch)
                 long, much = timed_index(many, asked.model, scratch)
             finally:
                 ray("stop")
+                time.sleep(5)
             rates[workers] = asked.limit / (long - short)
             print(
                 f"{workers} worker(s): {short:.1f} s and {long:.1f} s, {rates[workers]:.1f} photos/s",

@@ -197,8 +197,9 @@ def _matches(
     for row, distance in zip(neighbours.rows.tolist(), neighbours.distances.tolist(), strict=True):
         photo = int(layout.photo[row])
         if photo not in own and len(matches) < top:
-            number = row - layout.faces_of(photo).start + 1
-            matches.append(Match(len(matches) + 1, layout.path(photo), number, layout.box(row), distance))
+            matches.append(
+                Match(len(matches) + 1, layout.path(photo), layout.number(row), layout.box(row), distance)
+            )
     return tuple(judged(match, layout.face_count, calibration) for match in matches)
 
 

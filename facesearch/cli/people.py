@@ -174,9 +174,8 @@ def show(context: click.Context, /, who: str, **options: Any) -> None:  # noqa: 
 def _face(found: People, row: int) -> dict[str, Any]:
     layout = found.layout
     photo, box = int(layout.photo[row]), layout.box(row)
-    number = row - layout.faces_of(photo).start + 1
     corners = {"x": box.x, "y": box.y, "w": box.width, "h": box.height}
-    return {"face": number, "path": layout.path(photo), **corners}
+    return {"face": layout.number(row), "path": layout.path(photo), **corners}
 
 
 @people.command(short_help="Make a folder of photos for each person.")

@@ -170,7 +170,7 @@ def _row(found: People, face: str, whose: int | None = None) -> int | None:
     if len(rows) == 1:
         return rows[0]
     if rows:
-        first = rows[0] - found.layout.faces_of(photo).start + 1
+        first = found.layout.number(rows[0])
         raise PeopleError(f"{face!r} shows {counted(len(rows), 'such face')}.", f"Say which: {face}#{first}")
     raise PeopleError(f"{face!r} shows no face.") if whose is None else _not_theirs(face, whose)
 

@@ -26,8 +26,8 @@ _BLOCK_ROWS = 256
 
 # The faces of photos that are not to be taken in again, by the photo's digest.
 Erased = Mapping[bytes, Sequence[Box]]
-# A face that was found anew, by a detector of other settings, overlaps the one that was erased this far.
-_SAME_FACE = 0.5
+# A face that was found anew, by a detector of other settings, overlaps the one that was known this far.
+SAME_FACE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ class _Fold:
         stays = np.ones(len(faces), np.bool_)
         for box in (box for box in self._erased[digest] if box not in done):
             overlap = [box.overlap(face) if stay else 0.0 for face, stay in zip(faces, stays, strict=True)]
-            if overlap and max(overlap) >= _SAME_FACE:
+            if overlap and max(overlap) >= SAME_FACE:
                 stays[int(np.argmax(overlap))] = False
         return stays
 

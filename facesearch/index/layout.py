@@ -124,6 +124,10 @@ class Layout:
         start, stop = np.searchsorted(self.photo, np.array([photo, photo + 1], self.photo.dtype))
         return range(int(start), int(stop))
 
+    def number(self, face: int) -> int:
+        """Give a face's number in its photo, 1 for the largest."""
+        return face - self.faces_of(int(self.photo[face])).start + 1
+
     @cached_property
     def erased_faces(self) -> dict[bytes, tuple[Box, ...]]:
         """Give the faces that are not to be taken in again, by their photos' digests."""

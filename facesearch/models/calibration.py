@@ -53,9 +53,8 @@ class Calibration:
         if distance >= table[-1][1]:
             return table[-1][0]
         above = next(place for place, (_, limit) in enumerate(table) if limit > distance)
-        (low_rate, low), (rate, limit) = table[max(above - 1, 0)], table[max(above, 1)]
-        steepness = (math.log(rate) - math.log(low_rate)) / (limit - low)
-        return math.exp(max(math.log(rate) - steepness * (limit - distance), -_CERTAIN))
+        high_rate, high, steepness = self._below(above)
+        return math.exp(max(high_rate - steepness * (high - distance), -_CERTAIN))
 
     def stranger_distance(self, rate: float) -> float:
         """Give the distance up to which this share of strangers is near, as `stranger_rate` has it."""
@@ -63,6 +62,11 @@ class Calibration:
         if rate >= table[-1][0]:
             return table[-1][1]
         above = next(place for place, (limit, _) in enumerate(table) if limit > rate)
-        (low_rate, low), (high_rate, high) = table[max(above - 1, 0)], table[max(above, 1)]
+        high_rate, high, steepness = self._below(above)
+        return high - (high_rate - math.log(rate)) / steepness
+
+    def _below(self, place: int) -> tuple[float, float, float]:
+        """Give a place's log-rate and distance, and the slope of the line from the one before."""
+        (low_rate, low), (high_rate, high) = self.strangers[max(place - 1, 0)], self.strangers[max(place, 1)]
         steepness = (math.log(high_rate) - math.log(low_rate)) / (high - low)
-        return high - (math.log(high_rate) - math.log(rate)) / steepness
+        return math.log(high_rate), high, steepness

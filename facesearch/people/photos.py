@@ -102,7 +102,7 @@ def _nobody_else(people: People, photo: int, persons: Sequence[Person]) -> bool:
 def _match(people: People, rank: int, distance: float, row: int) -> Match:
     layout = people.layout
     photo = int(layout.photo[row])
-    return Match(rank, layout.path(photo), row - layout.faces_of(photo).start + 1, layout.box(row), distance)
+    return Match(rank, layout.path(photo), layout.number(row), layout.box(row), distance)
 
 
 def _portrait(people: People, person: Person) -> Reference:
@@ -115,6 +115,5 @@ def _portrait(people: People, person: Person) -> Reference:
         )
     row = people.portrait(person)
     photo = int(layout.photo[row])
-    number = row - layout.faces_of(photo).start + 1
     vector = np.asarray(layout.vectors[row])
-    return Reference(layout.path(photo), number, layout.box(row), vector, person.title)
+    return Reference(layout.path(photo), layout.number(row), layout.box(row), vector, person.title)

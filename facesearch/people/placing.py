@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from facesearch.index.fold import SAME_FACE
 from facesearch.index.layout import Layout
 from facesearch.people.grouping import ALONE
 from facesearch.people.register import Register
-
-# A face found anew, by a detector of other settings, overlaps the one that is known this far.
-_SAME_FACE = 0.5
 
 Numbers = NDArray[np.int64]
 
@@ -56,7 +54,7 @@ def _place_overlapping(layout: Layout, register: Register, whose: Numbers, left:
     of_photo, face = _spread(layout.first_face[photo], layout.first_face[photo + 1])
     entry, photo = entries[pair[of_photo]], photo[of_photo]
     overlap = _overlaps(register.boxes[entry], layout.boxes[face])
-    near = np.flatnonzero((whose[face] == ALONE) & (overlap >= _SAME_FACE))
+    near = np.flatnonzero((whose[face] == ALONE) & (overlap >= SAME_FACE))
     near = near[np.argsort(-overlap[near], kind="stable")]
     done: set[tuple[int, int]] = set()  # an entry is one face of each copy of its photo
     for at in near.tolist():

@@ -68,7 +68,7 @@ class Api:
 
         def answers(data: bytes) -> Response:
             references = references_in(self._desk.look_at(shelf, data, path, wanted), wanted)
-            results = [answer_as_json(shelf.ask(reference, question)) for reference in references]
+            results = [answer_as_json(answer) for answer in shelf.ask(references, question)]
             return as_json({"metric": question.metric, "results": results})
 
         return await self._desk.with_photo(request, answers)
@@ -78,7 +78,7 @@ class Api:
         shelf = self._desk.shelf(request)
         snapshot = shelf.now()
         reference = shelf.reference(snapshot, self._desk.face(request, snapshot))
-        answer = shelf.ask(reference, question_of(request.query_params, shelf.metric))
+        (answer,) = shelf.ask([reference], question_of(request.query_params, shelf.metric))
         return as_json({"metric": shelf.metric, "results": [answer_as_json(answer)]})
 
     def people(self, request: Request) -> Response:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from facesearch.faces import Answer
+from facesearch.faces import Reference
 from facesearch.people.people import People, Person
 from facesearch.search import Question
 from facesearch.show.page import environment
@@ -67,7 +67,7 @@ class Pages:
         reference = upload.reference(number) if upload is not None else None
         if upload is None or reference is None:
             raise Refused(HTTPStatus.NOT_FOUND, "That photo is not at hand any more: drop it once more.")
-        leaf, hits = self._hits(shelf, request, lambda question: shelf.ask(reference, question))
+        leaf, hits = self._hits(shelf, request, reference)
         return self._page(
             "hits.html",
             request,
@@ -86,7 +86,7 @@ class Pages:
         snapshot = shelf.now()
         row = self._desk.face(request, snapshot)
         reference = shelf.reference(snapshot, row)
-        leaf, hits = self._hits(shelf, request, lambda question: shelf.ask(reference, question))
+        leaf, hits = self._hits(shelf, request, reference)
         face = face_view(snapshot, row)
         return self._page(
             "hits.html",
@@ -146,11 +146,9 @@ class Pages:
             "message.html", inside, status, title="That did not work", sentence=sentence, hint=hint
         )
 
-    def _hits(
-        self, shelf: Shelf, request: Request, ask: Callable[[Question], Answer]
-    ) -> tuple[Leaf, Sequence[HitView]]:
+    def _hits(self, shelf: Shelf, request: Request, reference: Reference) -> tuple[Leaf, Sequence[HitView]]:
         number = min(whole_number(request.query_params.get("page", "")), 1000)
-        answer = ask(Question(top=HITS * number + 1, metric=shelf.library.card.metric))
+        (answer,) = shelf.ask([reference], Question(top=HITS * number + 1))
         shown = answer.matches[HITS * (number - 1) : HITS * number]
         snapshot = shelf.now()
         views = [view for match in shown if (view := hit_view(snapshot, match)) is not None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -63,7 +63,7 @@ class Snapshot:
     def face_id(self, face: int) -> tuple[str, int]:
         """Give a face's photo, by its digest, and its number there."""
         photo = int(self.layout.photo[face])
-        return self.layout.digest[photo].tobytes().hex(), face - self.layout.faces_of(photo).start + 1
+        return self.layout.digest[photo].tobytes().hex(), self.layout.number(face)
 
     def face(self, digest: str, number: int) -> int | None:
         """Give a face's row."""
@@ -119,7 +119,7 @@ class Shelf:
         for look in [self._workers.submit(self.pipeline.look_at, blank) for _ in range(self._cores)]:
             look.result()
         vector = self.pipeline.embedder.embed(np.zeros((1, *card.size, 3), np.uint8))[0]
-        self.ask(Reference("", 1, Box(0, 0, 1, 1), vector), Question(top=1))
+        self.ask([Reference("", 1, Box(0, 0, 1, 1), vector)], Question(top=1))
 
     @property
     def metric(self) -> Metric:
@@ -177,12 +177,12 @@ class Shelf:
         pipeline = replace(self.pipeline, choose=chosen(face))
         return self._workers.submit(pipeline.look_at, content, name).result()
 
-    def ask(self, reference: Reference, question: Question) -> Answer:
-        """Rank the index by distance to a reference."""
+    def ask(self, references: Sequence[Reference], question: Question) -> list[Answer]:
+        """Rank the index by distance to each reference, in one pass over it."""
         snapshot, metric = self.now(), question.metric or self.metric
         calibration, question = self.library.card.calibration.get(metric), replace(question, metric=metric)
-        asked = self._workers.submit(search, snapshot.layout, [reference], question, calibration)
-        return asked.result()[0]
+        asked = self._workers.submit(search, snapshot.layout, references, question, calibration)
+        return asked.result()
 
     def reference(self, snapshot: Snapshot, face: int) -> Reference:
         """Give a face of the index as what is looked for."""

@@ -2,8 +2,15 @@ import os
 import shutil
 
 import pytest
+from browsing import a_browser
 from command import OBAMA, Tool
 from serving import Served, check_end, make_album, serving
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with a_browser() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")

@@ -3,19 +3,13 @@
 import re
 
 import pytest
-from browsing import PHONE, Watched, a_browser
+from browsing import PHONE, Watched
 from command import CURIE, LIBRARY, OBAMA
 from serving import HTML_NAME, ODD_NAME, Served
 
 pytestmark = pytest.mark.slow
 
 SOLVAY = LIBRARY / "solvay_1927.jpg"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with a_browser() as browser:
-        yield browser
 
 
 @pytest.fixture

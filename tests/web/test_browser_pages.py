@@ -4,7 +4,7 @@ import itertools
 import re
 
 import pytest
-from browsing import PHONE, Watched, a_browser
+from browsing import PHONE, Watched
 from command import LIBRARY
 
 pytestmark = pytest.mark.slow
@@ -55,12 +55,6 @@ _LUMINANCE = """() => {
   });
   return [light(ground(document.body)), contrast];
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with a_browser() as browser:
-        yield browser
 
 
 @pytest.fixture

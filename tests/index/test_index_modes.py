@@ -5,7 +5,7 @@ import stat
 import pytest
 from fakes import META, looked_at, write_index
 
-from facesearch.index import fold
+from facesearch.index import whole
 from facesearch.index.edit import move_root
 from facesearch.index.store import IndexWriter, journal_path
 
@@ -42,7 +42,7 @@ def test_nobody_reads_an_index_while_it_is_written(tmp_path, monkeypatch):
         modes.append(stat.S_IMODE(os.fstat(handle).st_mode))
         real(handle)
 
-    monkeypatch.setattr(fold.os, "fsync", noting_fsync)
+    monkeypatch.setattr(whole.os, "fsync", noting_fsync)
     write_index(tmp_path / "i.npz", [looked_at("/p/a.jpg")])
     assert modes[0] == 0o600
 

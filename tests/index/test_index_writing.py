@@ -12,7 +12,7 @@ from fakes import META, looked_at, write_index
 
 from facesearch.errors import IndexBusy, IndexFileError, StorageError, storage_error
 from facesearch.faces import Status
-from facesearch.index import fold, journal
+from facesearch.index import fold, journal, whole
 from facesearch.index.beside import discard, journal_path
 from facesearch.index.edit import forget, move_root
 from facesearch.index.roots import is_within, joined_roots, moved_path, root_of
@@ -168,7 +168,7 @@ def test_a_failing_disk_while_folding_leaves_the_index(tmp_path, monkeypatch, nu
 
     for name in ("replace", "fsync"):
         with monkeypatch.context() as patch:
-            patch.setattr(fold.os, name, failing)
+            patch.setattr(whole.os, name, failing)
             with pytest.raises(StorageError) as caught:
                 forget(path, ["/p/a.jpg"])
         assert os.strerror(number) in caught.value.message

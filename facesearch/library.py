@@ -17,7 +17,7 @@ from facesearch.index import edit
 from facesearch.index.file_place import FilePlace
 from facesearch.index.layout import Layout, empty_layout
 from facesearch.index.meta import Meta
-from facesearch.index.place import Place, Searchable, place_of
+from facesearch.index.place import Place, Searchable, is_url, place_of
 from facesearch.index.store import check_same_making
 from facesearch.model import Model
 from facesearch.models.store import ModelStore, silent
@@ -42,8 +42,8 @@ class Library:
     """An index and what goes with it.
 
     Args:
-        index: The index: a file; else the environment's FACESEARCH_INDEX, else the model's own in the
-            user's data folder.
+        index: The index: a file, or a URL like milvus://HOST:PORT/COLLECTION; else the environment's
+            FACESEARCH_INDEX, else the model's own in the user's data folder.
         model: The model's name. An index remembers its model; where there is none yet, the environment's
             FACESEARCH_MODEL, else resnet50.
         store: Where the models lie.
@@ -175,6 +175,7 @@ class Library:
         looking = looking or Looking()
         held = self._held_if_whole() if rebuild else self.place.meta()
         meta = make_meta(self.card, looking, held)
+        self.place.metric = self.card.metric
         bring = rebuild_index if rebuild else update_index
         report = bring(
             self.place,
@@ -300,7 +301,7 @@ def default_index(model: str) -> Path:
 
 
 def _place(index: str | Path) -> Place:
-    return place_of(Path(os.path.realpath(index)))
+    return place_of(index if is_url(index) else Path(os.path.realpath(index)))
 
 
 def absolute(paths: Iterable[str | os.PathLike[str]]) -> tuple[str, ...]:

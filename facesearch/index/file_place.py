@@ -20,6 +20,7 @@ from facesearch.index.lock import alone
 from facesearch.index.meta import Meta
 from facesearch.index.place import Place
 from facesearch.index.store import IndexWriter, index_meta, open_index
+from facesearch.ranking import Metric
 
 
 class FilePlace:
@@ -29,6 +30,7 @@ class FilePlace:
         self.path = path
         self.name = os.fspath(path)
         self.title = path.stem
+        self.metric: Metric = "cosine"
         self.people: Kept = KeptInFile(beside.people_path(path))
 
     def meta(self) -> Meta | None:

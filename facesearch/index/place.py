@@ -1,4 +1,4 @@
-"""Where an index is kept: one small interface, with the .npz file behind it."""
+"""Where an index is kept: one small interface, with the .npz file and Milvus behind it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from facesearch.index.kept import Kept
 from facesearch.index.layout import Layout
 from facesearch.index.meta import Meta
 from facesearch.ranking import Metric
+
+SCHEMES = ("milvus://", "milvus+tls://")
 
 How = Literal["exact", "approximate"]
 
@@ -60,8 +62,11 @@ class Writer(Protocol):
     def remember(self, digest: bytes) -> None:
         """Let a forgotten content, and the faces that were erased from it, be taken in again."""
 
-    def erase(self, faces: Iterable[tuple[bytes, Box]]) -> None:
-        """Remove single faces, each by its photo's digest and its box, and do not take them in again."""
+    def erase(self, faces: Iterable[tuple[bytes, Box]], *, here: bool = True) -> None:
+        """Remove single faces, each by its photo's digest and its box, and do not take them in again.
+
+        With `here` false those that are here, and those that this writer adds, stay.
+        """
 
     def move_root(self, old: str, new: str) -> None:
         """Let all that lies at or below `old` lie at `new`."""
@@ -125,11 +130,13 @@ class Place(Protocol):
         name: A path or a URL.
         title: What a reader calls it.
         people: Who is in it.
+        metric: The model's distance; a new index is made to be searched by it.
     """
 
     name: str
     title: str
     people: Kept
+    metric: Metric
 
     def meta(self) -> Meta | None:
         """Give what makes the index, also of one whose first run was interrupted; None where there is none.
@@ -198,8 +205,21 @@ class Place(Protocol):
         """
 
 
+def is_url(name: object) -> TypeGuard[str]:
+    """Say whether a name is a server's and not a file's."""
+    return isinstance(name, str) and name.startswith(SCHEMES)
+
+
 def place_of(index: Place | str | os.PathLike[str]) -> Place:
-    """Give the place of an index: that of a file by its path."""
+    """Give the place of an index: that of a file by its path, of one in Milvus by its URL.
+
+    Raises:
+        FacesearchError: The URL is none of a collection, or pymilvus is not installed.
+    """
+    if is_url(index):
+        from facesearch.index.milvus.place import MilvusPlace
+
+        return MilvusPlace.of(index)
     if isinstance(index, str | os.PathLike):
         from facesearch.index.file_place import FilePlace
 

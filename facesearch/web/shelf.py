@@ -121,14 +121,19 @@ class Shelf:
     def now(self) -> Snapshot:
         """Give what lies on disk now; an index that is being replaced, or has gone, stays as it was."""
         with self._lock:
-            states = self.library.place.state()
+            try:
+                states = self.library.place.state()
+            except FacesearchError:  # a server that is away for a while
+                if self._snapshot is None:
+                    raise
+                return self._snapshot
             if self._snapshot is None or states != self._states:
-                self._snapshot = self._read()
+                self._snapshot = self._read(states[0])
                 self._states = states
             return self._snapshot
 
-    def _read(self) -> Snapshot:
-        if self._snapshot is None or self.library.place.state()[0] != self._states[0]:
+    def _read(self, index_state: Hashable) -> Snapshot:
+        if self._snapshot is None or index_state != self._states[0]:
             try:
                 self.library.refresh()
                 layout = self.library.layout

@@ -128,14 +128,19 @@ class Shelf:
             FacesearchError: The index was written over in place, and cannot be used.
         """
         with self._lock:
-            states = self.library.place.state()
+            try:
+                states = self.library.place.state()
+            except FacesearchError:  # a server that is away for a while
+                if self._snapshot is None:
+                    raise
+                return self._snapshot
             if self._snapshot is None or states != self._states:
-                self._snapshot = self._read()
+                self._snapshot = self._read(states[0])
                 self._states = states
             return self._snapshot
 
-    def _read(self) -> Snapshot:
-        if self._snapshot is None or self.library.place.state()[0] != self._states[0]:
+    def _read(self, index_state: Hashable) -> Snapshot:
+        if self._snapshot is None or index_state != self._states[0]:
             try:
                 self.library.refresh()
                 layout = self.library.layout

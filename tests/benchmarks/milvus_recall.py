@@ -66,7 +66,7 @@ def timed(act, times):
 def measure(url, name, count, real):
     model = Model(name, ModelStore(), Runtime())
     rng = np.random.default_rng(0)
-    own = np.array(place_of(real).whole().vectors) if real else real_vectors(model)
+    own = np.load(real)["vectors"] if real else real_vectors(model)
     vectors = noisy(own, count + QUESTIONS, rng)
     print(f"{len(own)} real faces")
     questions, vectors = vectors[count:], vectors[:count]

@@ -186,14 +186,14 @@ def index_for(count: int) -> dict[str, Any]:
     if count <= EXACT_UP_TO:
         return {"index_type": "FLAT", "params": {}}
     if count <= WHOLE_UP_TO:
-        return {"index_type": "HNSW", "params": {"M": 16, "efConstruction": 200}}
+        return {"index_type": "HNSW", "params": {"M": 32, "efConstruction": 320}}
     return {"index_type": "IVF_SQ8", "params": {"nlist": min(65_536, round(4 * count**0.5))}}
 
 
 def search_params(facts: Mapping[str, Any], limit: int) -> dict[str, int]:
     """Choose how far a search goes."""
     if facts["index_type"] == "HNSW":
-        return {"ef": max(256, 2 * limit)}
+        return {"ef": max(512, 4 * limit)}
     if facts["index_type"] == "IVF_SQ8":
         return {"nprobe": max(16, int(facts["nlist"]) // 16)}
     return {}

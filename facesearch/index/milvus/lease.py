@@ -20,6 +20,9 @@ _RENEWED = SECONDS / 3
 # Two that begin in the same moment both see who was last after this.
 _PAUSE = 0.2
 
+# Of this process: those that could not be given back since the server was away.
+_ended_here: set[str] = set()
+
 
 class Lease:
     """Who writes an index, or its people.
@@ -54,6 +57,7 @@ class Lease:
         finally:
             self._ended.set()
             thread.join(timeout=SECONDS)
+            _ended_here.add(self._owner)
             with suppress(FacesearchError):  # it runs out by itself
                 if not self._lost:
                     self._book.erase(self._name)
@@ -74,7 +78,8 @@ class Lease:
             return
         try:
             about = json.loads(data)
-            others = about["owner"] != self._owner and float(about["until"]) > time.time()
+            ours = {self._owner} | _ended_here
+            others = about["owner"] not in ours and float(about["until"]) > time.time()
             others = others and not (about["host"] == socket.gethostname() and _is_dead(int(about["pid"])))
         except (ValueError, TypeError, KeyError):
             return  # nobody's who could hold it

@@ -15,7 +15,7 @@ from facesearch.index.milvus.book import Book, PhotoRow
 from facesearch.index.milvus.faces import METRICS, FaceRows, Faces
 from facesearch.index.milvus.pending import joined
 from facesearch.index.milvus.server import MOST
-from facesearch.index.milvus.state import Assembly, State, path_bytes
+from facesearch.index.milvus.state import Assembly, State, path_bytes, read_lengths
 from facesearch.index.place import Wish
 from facesearch.ranking import SLACK, Metric, distances, nearest, norms_of
 
@@ -53,6 +53,7 @@ class MilvusSearch:
         self._held: Metric = next(
             (metric for metric, name in METRICS.items() if name == facts.get("metric_type")), "cosine"
         )
+        self._lengths = read_lengths(book, state.generation)
         self.meta: Meta = state.meta
         self.photo_count, self.face_count = counts
 
@@ -147,9 +148,11 @@ class MilvusSearch:
         if metric == self._held:
             return last - SLACK * max(1.0, last)
         length = float(np.linalg.norm(query.astype(np.float64)))
-        # Of all vectors at an angle, the nearest one is at its foot: |q| sin(angle).
+        # Of all vectors at an angle, the nearest is the one that ends at its foot, if one is so long.
         cosine = min(1.0, 1.0 - last + SLACK)
-        return length * (1.0 - SLACK) * (float(np.sqrt(1.0 - cosine**2)) if cosine > 0 else 1.0)
+        other = min(max(length * cosine, self._lengths[0]), self._lengths[1])
+        square = length**2 + other**2 - 2.0 * length * other * cosine
+        return (1.0 - SLACK) * float(np.sqrt(max(square, 0.0)))
 
     def _in_all(self, wish: Wish, want: int, queries: Vector) -> list[_Found]:
         """Look at every face, in blocks."""

@@ -167,7 +167,8 @@ class MilvusPlace:
 
     def discard(self) -> None:
         """Remove it."""
-        remove_generation(self._book, self._generation())
+        if self._book.there():
+            remove_generation(self._book, self._generation())
 
     def look_for(self, traces: Collection[bytes]) -> int:
         """Look through all faces and through what is kept of people.

@@ -36,9 +36,7 @@ def remove_older(book: Book, generation: int) -> None:
 
 def remove_generation(book: Book, generation: int) -> None:
     """Remove a generation with all that belongs to it; its faces last, which tell that there is one."""
-    if book.server.description(book.name) is None:
-        return
-    for document in ("meta", "closed", "counts", "open"):
+    for document in ("meta", "closed", "counts", "lengths", "open"):
         book.erase(f"{document}/{generation}")
     book.discard(generation)
     name = f"{book.name}_faces_{generation}"

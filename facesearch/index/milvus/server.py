@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facesearch.errors import FacesearchError, IndexAway, IndexFileError, StorageError
+from facesearch.errors import FacesearchError
 from facesearch.index.milvus.address import Address, patience
+from facesearch.index.milvus.trouble import passes, said_of, sentence
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
@@ -25,28 +26,6 @@ LONG = 3600.0
 Row = dict[str, Any]
 # Field -> what it is: "key", "text" with its length in bytes, "number", "vector" with its numbers.
 Fields = Mapping[str, tuple[str, int]]
-
-_MISSING = 100
-_TRANSIENT = (
-    "not loaded",
-    "not available",
-    "unavailable",
-    "no available",
-    "not healthy",
-    "not ready",
-    "not found in",
-    "channel not found",
-    "segment",
-    "node offline",
-    "fail to",
-    "failed to connect",
-    "connection",
-    "lag too large",
-    "rate limit",
-    "retry",
-)
-_FULL = ("quota", "memory", "disk", "exhausted", "no space", "deny to write")
-_REFUSED = ("auth", "credential", "permission", "unauthenticated", "privilege")
 
 
 class Server:
@@ -202,7 +181,7 @@ class Server:
             try:
                 return act(*args, timeout=timeout, **options)
             except _pymilvus().MilvusException as error:
-                if "not loaded" not in _text(error) or method == "load_collection":
+                if "not loaded" not in said_of(error) or method == "load_collection":
                     raise
                 self.client.load_collection(args[0], timeout=LONG)
                 return act(*args, timeout=timeout, **options)
@@ -218,30 +197,10 @@ class Server:
             try:
                 return act()
             except (_pymilvus().MilvusException, grpc.RpcError, grpc.FutureTimeoutError) as error:
-                if not _passes(error) or time.monotonic() + pause > until:
-                    raise self._sentence(error) from error
+                if not passes(error) or time.monotonic() + pause > until:
+                    raise sentence(error, self.address.server) from error
             time.sleep(pause)
             pause = min(2 * pause, 4.0)
-
-    def _sentence(self, error: Exception) -> FacesearchError:
-        text = _text(error)
-        server = f"The Milvus server at {self.address.server}"
-        again = "run the same command again: what was done so far is kept."
-        if any(word in text.lower() for word in _REFUSED):
-            return IndexAway(
-                f"{server} does not let us in: {text}.",
-                "Set FACESEARCH_MILVUS_USER and FACESEARCH_MILVUS_PASSWORD, or FACESEARCH_MILVUS_TOKEN.",
-            )
-        if any(word in text.lower() for word in _FULL):
-            return StorageError(f"{server} takes no more: {text}.", f"Give it more room, and {again}")
-        if getattr(error, "code", None) == _MISSING:
-            return IndexFileError(
-                f"{server} does not have what is asked for: {text}.", f"Look there, and {again}"
-            )
-        return IndexAway(
-            f"{server} does not answer as it should: {text}.",
-            f"See that it runs and can be reached (milvus+tls:// where it wants TLS), and {again}",
-        )
 
 
 def batches(things: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
@@ -266,19 +225,6 @@ def _pymilvus() -> Any:  # noqa: ANN401 (it has no types)
         ) from error
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL + 1)
     return pymilvus
-
-
-def _passes(error: Exception) -> bool:
-    text = _text(error).lower()
-    if any(word in text for word in (*_REFUSED, *_FULL)):
-        return False
-    return any(word in text for word in _TRANSIENT)
-
-
-def _text(error: Exception) -> str:
-    details = getattr(error, "details", None)
-    text = str(getattr(error, "message", "") or (details() if callable(details) else "") or error)
-    return " ".join(text.split("stack trace")[0].split()).rstrip(".")[:300] or type(error).__name__
 
 
 def _field(types: Any, kind: str, size: int) -> dict[str, Any]:  # noqa: ANN401

@@ -19,7 +19,7 @@ from facesearch.index.meta import Meta
 from facesearch.index.milvus.book import Book, PhotoRow
 from facesearch.index.milvus.faces import FaceRows
 from facesearch.index.roots import root_of
-from facesearch.ranking import norms_of
+from facesearch.ranking import SLACK, norms_of
 
 _EMPTY_BOX = (0, 0, 1, 1)
 
@@ -91,6 +91,32 @@ def read_state(book: Book, generation: int) -> State | None:
     except (ValueError, TypeError, KeyError) as error:
         raise broken(book.address.name, "what it has forgotten cannot be read") from error
     return State(generation, meta, forgotten, erased)
+
+
+def read_lengths(book: Book, generation: int) -> tuple[float, float]:
+    """Give between what lengths the vectors are; wider than they are where some were removed."""
+    data = book.read(f"lengths/{generation}")
+    try:
+        shortest, longest = (0.0, np.inf) if data is None else map(float, data.split())
+    except ValueError as error:
+        raise broken(book.address.name, "it does not say how long its vectors are") from error
+    return shortest, longest
+
+
+def widened(lengths: tuple[float, float], vectors: NDArray[np.float32]) -> tuple[float, float]:
+    """Give between what lengths vectors are, when there are some more."""
+    more = norms_of(vectors).astype(np.float64)
+    more = more[np.isfinite(more)]
+    if not len(more):
+        return lengths
+    # Rounded outwards: they were computed with the digits of float32.
+    shortest, longest = float(more.min()) * (1 - SLACK), float(more.max()) * (1 + SLACK)
+    return min(lengths[0], shortest), max(lengths[1], longest)
+
+
+def write_lengths(book: Book, generation: int, lengths: tuple[float, float]) -> None:
+    """Keep between what lengths the vectors are."""
+    book.write(f"lengths/{generation}", f"{lengths[0]!r} {lengths[1]!r}".encode())
 
 
 def write_closed(

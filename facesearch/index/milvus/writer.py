@@ -8,30 +8,34 @@ no photo, and photos whose faces are not all there, which are looked at again.
 from __future__ import annotations
 
 import os
-from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 from types import TracebackType
 
+import numpy as np
+
 from facesearch.errors import FacesearchError
-from facesearch.faces import Box, PhotoFaces, Status
-from facesearch.index.fold import staying
+from facesearch.faces import Box, PhotoFaces
 from facesearch.index.layout import Layout, empty_layout
 from facesearch.index.meta import Meta
 from facesearch.index.milvus.book import Book, PhotoRow
+from facesearch.index.milvus.erasing import without_erased
 from facesearch.index.milvus.faces import Faces
 from facesearch.index.milvus.lease import Lease
-from facesearch.index.milvus.pending import Pending, joined, new_hold, some_of
+from facesearch.index.milvus.pending import Pending
 from facesearch.index.milvus.repair import remove_older, repair
 from facesearch.index.milvus.state import (
     Assembly,
     State,
     current_generation,
     missing,
+    read_lengths,
     read_state,
+    widened,
     write_closed,
+    write_lengths,
 )
 from facesearch.index.roots import is_within, joined_roots, moved_path
 from facesearch.ranking import Metric
@@ -95,8 +99,10 @@ class MilvusWriter:
             raise missing(self._book)
         if state is None:
             assert self._new_meta is not None
+            self._lengths = (np.inf, 0.0)
             self._start(State(self._generation, self._new_meta), [], new=True)
             return
+        self._lengths = read_lengths(self._book, self._generation)
         self._faces = Faces(self._book.server, self._generation, state.meta.dim)
         if not self._ahead:
             remove_older(self._book, self._generation)
@@ -177,6 +183,11 @@ class MilvusWriter:
         """Give the faces that are to be taken out of a content."""
         return [box for box in self._erased.get(digest, ()) if (digest, box) not in self._spared]
 
+    def _newly_erased(self, digest: bytes) -> list[Box]:
+        """Give those of them that the index' photos may still have."""
+        done = self._state.erased.get(digest, ())
+        return [box for box in self._erased_of(digest) if box not in done]
+
     def move_root(self, old: str, new: str) -> None:
         """Let all that lies at or below `old` lie at `new`."""
         self._moved = os.fsencode(old), os.fsencode(new)
@@ -200,7 +211,7 @@ class MilvusWriter:
         self._begin()
         write_closed(self._book, self._generation, self._forgotten, self._erased)
         before = {photo.path: photo for photo in self._photos} | self._added
-        after = self._without_erased(self._after())
+        after = without_erased(self._after(), self._faces, self._newly_erased)
         if self._moved is not None:  # both, until all photos have moved
             self._write_meta(joined_roots(self._state.meta.roots, self._roots))
         self._book.put(
@@ -228,28 +239,6 @@ class MilvusWriter:
         photos.update(self._added)
         return {path: photo for path, photo in photos.items() if photo.digest not in self._forgotten}
 
-    def _without_erased(self, photos: dict[bytes, PhotoRow]) -> dict[bytes, PhotoRow]:
-        """Give the photos without the faces that were erased; what stays is kept under another hold."""
-        by_hold = defaultdict(list)
-        for photo in photos.values():
-            if photo.faces and photo.digest in self._erased:
-                by_hold[photo.hold].append(photo)
-        for hold, sharing in by_hold.items():
-            first = sharing[0]
-            done = self._state.erased.get(first.digest, ())
-            boxes = [box for box in self._erased_of(first.digest) if box not in done]
-            rows = joined(list(self._faces.of({hold: first.faces})), self._state.meta.dim)
-            stays = staying([Box(*corners) for corners in rows.boxes.tolist()], boxes)
-            if stays.all():
-                continue
-            count = int(stays.sum())
-            other = new_hold(first.digest) if count else ""
-            self._faces.put(some_of(rows, stays, other))
-            status = Status.OK if count else Status.NO_FACE
-            for photo in sharing:
-                photos[photo.path] = replace(photo, hold=other, faces=count, status=status)
-        return photos
-
     def _begin(self) -> None:
         """Say that something is under way, and see that there is where to write."""
         self._lease.check()
@@ -272,7 +261,12 @@ class MilvusWriter:
         if not self._pending.photos:
             return
         self._begin()
-        self._faces.put(self._pending.faces)
+        faces = self._pending.faces
+        lengths = widened(self._lengths, faces.vectors)
+        if lengths != self._lengths:  # before there are such vectors
+            write_lengths(self._book, self._generation, lengths)
+            self._lengths = lengths
+        self._faces.put(faces)
         self._book.put(self._generation, self._pending.photos)
         self._added.update((photo.path, photo) for photo in self._pending.photos)
         self._pending.clear()

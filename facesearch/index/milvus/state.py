@@ -33,12 +33,14 @@ class State:
         meta: What made it.
         forgotten: Digests of photos that are not to be taken in again.
         erased: Faces that are not to be taken in again, by their photos' digests.
+        todo: Those that a run which was killed has not yet taken out, by what they are kept under.
     """
 
     generation: int
     meta: Meta
     forgotten: frozenset[bytes] = frozenset()
     erased: Mapping[bytes, tuple[Box, ...]] = field(default_factory=dict)
+    todo: Mapping[str, tuple[Box, ...]] = field(default_factory=dict)
 
 
 def broken(name: str, clause: str) -> IndexBroken:
@@ -82,15 +84,19 @@ def read_state(book: Book, generation: int) -> State | None:
         return None
     data = book.read(f"closed/{generation}")
     try:
-        closed = json.loads(data) if data is not None else {"forgotten": [], "erased": []}
+        closed = json.loads(data) if data is not None else {"forgotten": [], "erased": [], "todo": {}}
         forgotten = frozenset(bytes.fromhex(digest) for digest in closed["forgotten"])
         erased: dict[bytes, tuple[Box, ...]] = {}
         for digest, *corners in closed["erased"]:
             here = erased.get(bytes.fromhex(digest), ())
             erased[bytes.fromhex(digest)] = (*here, Box(*map(int, corners)))
-    except (ValueError, TypeError, KeyError) as error:
+        todo = {
+            str(hold): tuple(Box(*map(int, corners)) for corners in boxes)
+            for hold, boxes in closed["todo"].items()
+        }
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise broken(book.address.name, "what it has forgotten cannot be read") from error
-    return State(generation, meta, forgotten, erased)
+    return State(generation, meta, forgotten, erased, todo)
 
 
 def read_lengths(book: Book, generation: int) -> tuple[float, float]:
@@ -120,15 +126,19 @@ def write_lengths(book: Book, generation: int, lengths: tuple[float, float]) -> 
 
 
 def write_closed(
-    book: Book, generation: int, forgotten: Iterable[bytes], erased: Mapping[bytes, Sequence[Box]]
+    book: Book,
+    generation: int,
+    forgotten: Iterable[bytes],
+    erased: Mapping[bytes, Sequence[Box]],
+    todo: Mapping[str, Sequence[Box]],
 ) -> None:
-    """Keep what is not to be taken in again."""
-    faces = [
-        [digest.hex(), box.x, box.y, box.width, box.height]
-        for digest, boxes in sorted(erased.items())
-        for box in boxes
-    ]
-    closed = {"forgotten": sorted(digest.hex() for digest in forgotten), "erased": faces}
+    """Keep what is not to be taken in again, and what of it is still to be taken out."""
+    faces = [[digest.hex(), *_corners(box)] for digest, boxes in sorted(erased.items()) for box in boxes]
+    closed = {
+        "forgotten": sorted(digest.hex() for digest in forgotten),
+        "erased": faces,
+        "todo": {hold: [_corners(box) for box in boxes] for hold, boxes in todo.items()},
+    }
     book.write(f"closed/{generation}", json.dumps(closed).encode())
 
 
@@ -207,6 +217,10 @@ class Assembly:
 def path_bytes(path: str) -> bytes:
     """Give a path as the file system has it."""
     return os.fsencode(path)
+
+
+def _corners(box: Box) -> list[int]:
+    return [box.x, box.y, box.width, box.height]
 
 
 def _digests(digests: Iterable[bytes]) -> NDArray[np.uint8]:

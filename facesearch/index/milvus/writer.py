@@ -21,7 +21,7 @@ from facesearch.faces import Box, PhotoFaces
 from facesearch.index.layout import Layout, empty_layout
 from facesearch.index.meta import Meta
 from facesearch.index.milvus.book import Book, PhotoRow
-from facesearch.index.milvus.erasing import without_erased
+from facesearch.index.milvus.erasing import with_newly_erased, without_erased
 from facesearch.index.milvus.faces import Faces
 from facesearch.index.milvus.lease import Lease
 from facesearch.index.milvus.pending import Pending
@@ -183,10 +183,10 @@ class MilvusWriter:
         """Give the faces that are to be taken out of a content."""
         return [box for box in self._erased.get(digest, ()) if (digest, box) not in self._spared]
 
-    def _newly_erased(self, digest: bytes) -> list[Box]:
-        """Give those of them that the index' photos may still have."""
+    def _newly_erased(self, digest: bytes) -> tuple[Box, ...]:
+        """Give those of them that the index' photos still have."""
         done = self._state.erased.get(digest, ())
-        return [box for box in self._erased_of(digest) if box not in done]
+        return tuple(box for box in self._erased_of(digest) if box not in done)
 
     def move_root(self, old: str, new: str) -> None:
         """Let all that lies at or below `old` lie at `new`."""
@@ -209,15 +209,19 @@ class MilvusWriter:
         if not (self._new or self._begun or self._changed()):
             return
         self._begin()
-        write_closed(self._book, self._generation, self._forgotten, self._erased)
         before = {photo.path: photo for photo in self._photos} | self._added
-        after = without_erased(self._after(), self._faces, self._newly_erased)
+        after = self._after()
+        todo = with_newly_erased(self._state.todo, after.values(), self._newly_erased)
+        write_closed(self._book, self._generation, self._forgotten, self._erased, todo)
+        after = without_erased(after, self._faces, todo)
         if self._moved is not None:  # both, until all photos have moved
             self._write_meta(joined_roots(self._state.meta.roots, self._roots))
         self._book.put(
             self._generation, [photo for path, photo in after.items() if before.get(path) != photo]
         )
         self._book.drop(self._generation, before.keys() - after.keys())
+        if todo:
+            write_closed(self._book, self._generation, self._forgotten, self._erased, {})
         written = {photo.hold for photo in (*self._photos, *self._taken.values(), *self._added.values())}
         loose = written - {photo.hold for photo in after.values()} - {""}
         self._faces.delete(self._faces.keys_of(sorted(loose)))

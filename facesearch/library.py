@@ -17,7 +17,8 @@ from facesearch.index import edit
 from facesearch.index.file_place import FilePlace
 from facesearch.index.layout import Layout, empty_layout
 from facesearch.index.meta import Meta
-from facesearch.index.place import Place, Searchable, is_url, place_of
+from facesearch.index.place import Place, Searchable, is_url
+from facesearch.index.places import place_of
 from facesearch.index.store import check_same_making
 from facesearch.model import Model
 from facesearch.models.store import ModelStore, silent

@@ -18,7 +18,8 @@ from facesearch.errors import (
 from facesearch.faces import PhotoFaces
 from facesearch.index.layout import Layout, empty_layout
 from facesearch.index.meta import Meta
-from facesearch.index.place import Place, place_of
+from facesearch.index.place import Place
+from facesearch.index.places import place_of
 from facesearch.photos.urls import is_folder, is_there
 from facesearch.pipeline import Looks
 from facesearch.plan import Plan, Wanted

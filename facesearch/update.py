@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from facesearch.faces import PhotoFaces, Status
 from facesearch.index.meta import Meta
-from facesearch.index.place import Place, Writer, place_of
+from facesearch.index.place import Place, Writer
+from facesearch.index.places import place_of
 from facesearch.index.roots import is_within
 from facesearch.index.store import check_same_making
 from facesearch.photos.find import Scan

@@ -35,7 +35,7 @@ def command(source: str, target: str, as_json: bool, quiet: bool, verbose: bool)
 
     Exit status: 0 done, 2 any error, 130 interrupted.
     """  # noqa: D301
-    from facesearch.index.place import place_of
+    from facesearch.index.places import place_of
     from facesearch.people.copying import copy_library
 
     there, here = place_of(source), place_of(target)

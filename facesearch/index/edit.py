@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from facesearch.errors import IndexFileError
 from facesearch.index.layout import Layout
-from facesearch.index.place import Place, place_of
+from facesearch.index.place import Place
+from facesearch.index.places import place_of
 from facesearch.index.roots import is_within
 
 _NO_DIGEST = bytes(16)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Protocol, TypeGuard
 
@@ -211,20 +209,3 @@ class Place(Protocol):
 def is_url(name: object) -> TypeGuard[str]:
     """Say whether a name is a server's and not a file's."""
     return isinstance(name, str) and name.startswith(SCHEMES)
-
-
-def place_of(index: Place | str | os.PathLike[str]) -> Place:
-    """Give the place of an index: that of a file by its path, of one in Milvus by its URL.
-
-    Raises:
-        FacesearchError: The URL is none of a collection, or pymilvus is not installed.
-    """
-    if is_url(index):
-        from facesearch.index.milvus.place import MilvusPlace
-
-        return MilvusPlace.of(index)
-    if isinstance(index, str | os.PathLike):
-        from facesearch.index.file_place import FilePlace
-
-        return FilePlace(Path(index))
-    return index

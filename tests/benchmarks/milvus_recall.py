@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from facesearch.faces import Box, Face, PhotoFaces, Reference, Status
-from facesearch.index.place import place_of
+from facesearch.index.places import place_of
 from facesearch.model import Model
 from facesearch.models.store import ModelStore
 from facesearch.ranking import nearest, norms_of

@@ -10,7 +10,7 @@ from test_index_places import assert_same, odd_photos, written
 from facesearch.errors import IndexConflict, IndexFileError, IndexMissing
 from facesearch.index.copying import copy_index
 from facesearch.index.file_place import FilePlace
-from facesearch.index.place import place_of
+from facesearch.index.places import place_of
 from facesearch.people.copying import copy_library
 from facesearch.people.register import Register, only_editor, read_register, write_register
 

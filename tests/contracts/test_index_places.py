@@ -15,7 +15,7 @@ from facesearch.errors import IndexBusy, IndexConflict, IndexMissing, StorageErr
 from facesearch.faces import Box, Face, PhotoFaces, Reference, Status
 from facesearch.index import edit
 from facesearch.index.meta import Meta
-from facesearch.index.place import place_of
+from facesearch.index.places import place_of
 from facesearch.people.register import Register, empty_register, only_editor, read_register, write_register
 from facesearch.plan import Wanted
 from facesearch.rebuild import rebuild_index
@@ -344,7 +344,7 @@ def test_an_index_of_nothing(place):
 def test_a_file_needs_nothing_of_the_others(tmp_path):
     code = (
         "import sys, json\nfrom facesearch.library import Library\n"
-        "from facesearch.index.place import place_of\nplace_of(sys.argv[1]).listing()\n"
+        "from facesearch.index.places import place_of\nplace_of(sys.argv[1]).listing()\n"
         "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))\n"
         "print([name for name in sys.modules if 'milvus' in name])"
     )

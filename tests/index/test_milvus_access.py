@@ -10,7 +10,7 @@ from fakes import META, looked_at
 from milvus_server import MilvusServer, why_not
 
 from facesearch.errors import IndexAway
-from facesearch.index.place import place_of
+from facesearch.index.places import place_of
 
 NAMES = ("TOKEN", "USER", "PASSWORD", "CA")
 

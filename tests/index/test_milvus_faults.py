@@ -23,7 +23,7 @@ from facesearch.index.milvus.book import Book
 from facesearch.index.milvus.server import Server
 from facesearch.index.milvus.state import read_state
 from facesearch.index.milvus.writer import MilvusWriter
-from facesearch.index.place import place_of
+from facesearch.index.places import place_of
 from facesearch.plan import Wanted
 from facesearch.search import Question, search
 from facesearch.update import update_index
@@ -111,7 +111,7 @@ def test_a_server_that_is_away_for_a_moment_is_waited_for(milvus, url, photos):
     check_each_is_there_once(url, 30)
 
 
-def test_a_server_that_goes_away_in_a_run(milvus, url, hasty, photos):
+def test_a_server_that_goes_away_in_a_run(milvus, url, hasty, photos, monkeypatch):
     def go_away(photo):
         if photo.path.endswith("09.png"):
             milvus.tell("close")
@@ -119,6 +119,7 @@ def test_a_server_that_goes_away_in_a_run(milvus, url, hasty, photos):
     with pytest.raises(IndexAway):
         update_index(place_of(url), META, Wanted((str(photos),)), pipeline, on_photo=go_away)
     milvus.tell("open")
+    monkeypatch.delenv("FACESEARCH_MILVUS_TIMEOUT")  # it may take a moment until it is reached again
     report = update_index(place_of(url), META, Wanted((str(photos),)), pipeline)
     assert report.indexed + report.unchanged == 30
     check_each_is_there_once(url, 30)
@@ -218,7 +219,7 @@ KILLED = """
 import os, sys
 sys.path.insert(0, sys.argv[2])
 from fakes import META, pipeline
-from facesearch.index.place import place_of
+from facesearch.index.places import place_of
 from facesearch.plan import Wanted
 from facesearch.update import update_index
 from facesearch.index.milvus import pending

@@ -16,7 +16,7 @@
     settings     how faces are looked for and how the network is run
     plan         what is on disk, compared with what an index knows
     pipeline     photo -> faces -> crops -> vectors, stages overlapped, memory bounded
-    index        what is kept: the arrays, the .npz, the journal
+    index        what is kept: the arrays, the .npz and its journal, or Milvus
     catalogue    all networks by name
     show         pictures of results
     detect       where the faces are: Haar cascades, YuNet; crops, alignment

@@ -14,7 +14,8 @@
     |  |- IndexBroken        truncated, hostile, not ours
     |  |- IndexFormat        written by a newer facesearch
     |  |- IndexConflict      made with another model or other settings
-    |  `- IndexBusy          another process is writing it
+    |  |- IndexBusy          another process is writing it
+    |  `- IndexAway          its server does not answer, or does not let us in
     |- PeopleError           people who cannot be told apart, found or named
     |  `- PeopleBroken       the file they are kept in
     |- DatasetError          labelled photos that cannot be measured on
@@ -114,6 +115,10 @@ class IndexConflict(IndexFileError):
 
 class IndexBusy(IndexFileError):
     """Another process is writing this index."""
+
+
+class IndexAway(IndexFileError):
+    """The server that keeps an index does not answer, or does not let us in."""
 
 
 class PeopleError(FacesearchError):

@@ -7,16 +7,19 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from platformdirs import user_data_dir
 
 from facesearch.errors import IndexFileError, IndexMissing, ModelMismatch
 from facesearch.faces import Answers, PhotoFaces
 from facesearch.index import edit
+from facesearch.index.file_place import FilePlace
 from facesearch.index.layout import Layout, empty_layout
 from facesearch.index.meta import Meta
-from facesearch.index.store import check_same_making, index_meta, open_index
+from facesearch.index.place import Place, Searchable, is_url
+from facesearch.index.places import place_of
+from facesearch.index.store import check_same_making
 from facesearch.model import Model
 from facesearch.models.store import ModelStore, silent
 from facesearch.photos.urls import absolute_path
@@ -34,13 +37,15 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "resnet50"
 
+Searched = TypeVar("Searched", Layout, Layout | Searchable)
+
 
 class Library:
     """An index and what goes with it.
 
     Args:
-        index: The index file; else the environment's FACESEARCH_INDEX, else the model's own in the user's
-            data folder.
+        index: The index: a file, or a URL like milvus://HOST:PORT/COLLECTION; else the environment's
+            FACESEARCH_INDEX, else the model's own in the user's data folder.
         model: The model's name. An index remembers its model; where there is none yet, the environment's
             FACESEARCH_MODEL, else resnet50.
         store: Where the models lie.
@@ -66,7 +71,7 @@ class Library:
         self._notify = notify
         named = os.fspath(index) if index else os.environ.get("FACESEARCH_INDEX")
         fallback = model or os.environ.get("FACESEARCH_MODEL") or DEFAULT_MODEL
-        self.index_path = Path(os.path.realpath(named)) if named else default_index(fallback)
+        self.place = _place(named or default_index(fallback))
         self._asked, self._fallback = model, fallback
 
     @cached_property
@@ -76,10 +81,10 @@ class Library:
         Raises:
             ModelMismatch: The index was made with another model than the one asked for.
         """
-        meta = index_meta(self.index_path)
+        meta = self.place.meta()
         if meta is not None and self._asked and meta.model != self._asked:
             raise ModelMismatch(
-                f"The index {os.fspath(self.index_path)!r} was made with the model {meta.model!r}, "
+                f"The index {self.place.name!r} was made with the model {meta.model!r}, "
                 f"and {self._asked!r} is asked for.",
                 "Leave out --model, or give each model an index of its own.",
             )
@@ -103,28 +108,45 @@ class Library:
             IndexFileError: There is none, or it cannot be used.
             ModelMismatch: It was made with other weights than those that are here.
         """
-        layout = self.opened()
+        self.model  # noqa: B018 (another model than the one asked for is an error)
+        return self._checked(self.place.whole())
+
+    @cached_property
+    def searched(self) -> Layout | Searchable:
+        """Give what a search needs of the index.
+
+        Raises:
+            IndexFileError: There is none, or it cannot be used.
+            ModelMismatch: It was made with other weights than those that are here.
+        """
+        if isinstance(self.place, FilePlace):
+            return self.layout
+        self.model  # noqa: B018 (another model than the one asked for is an error)
+        return self._checked(self.place.searched())
+
+    def _checked(self, index: Searched) -> Searched:
         card = self.card
-        if (layout.meta.model_digest, layout.meta.dim) != (card.digest, card.dim):
+        if (index.meta.model_digest, index.meta.dim) != (card.digest, card.dim):
             raise ModelMismatch(
-                f"The index {os.fspath(self.index_path)!r} was made with other weights of {self.model!r} "
+                f"The index {self.place.name!r} was made with other weights of {self.model!r} "
                 "than those that are here.",
                 f"Run `facesearch models fetch {self.model}`, or embed everything anew with --rebuild.",
             )
-        return layout
+        return index
 
     def refresh(self) -> None:
         """Read the index anew when it is used next: it has been written since."""
         self.__dict__.pop("layout", None)
+        self.__dict__.pop("searched", None)
 
     def opened(self) -> Layout:
-        """Give the index as it lies there, whatever model is here.
+        """Give the photos of the index as it lies there, whatever model is here.
 
         Raises:
             IndexFileError: There is none, or it cannot be used.
         """
         self.model  # noqa: B018 (another model than the one asked for is an error)
-        return open_index(self.index_path)
+        return self.place.listing()
 
     def index(
         self,
@@ -153,11 +175,12 @@ class Library:
         """
         wanted = paths if isinstance(paths, Wanted) else Wanted(absolute(paths))
         looking = looking or Looking()
-        held = self._held_if_whole() if rebuild else index_meta(self.index_path)
+        held = self._held_if_whole() if rebuild else self.place.meta()
         meta = make_meta(self.card, looking, held)
+        self.place.metric = self.card.metric
         bring = rebuild_index if rebuild else update_index
         report = bring(
-            self.index_path,
+            self.place,
             meta,
             wanted,
             lambda: on(self.used, meta) if on is not None else self.used.pipeline(meta),
@@ -171,7 +194,7 @@ class Library:
         """Give what makes the index, None for one that a rebuild is to replace because it cannot be used."""
         try:
             self.model  # noqa: B018 (another model than the one asked for is an error even so)
-            return index_meta(self.index_path)
+            return self.place.meta()
         except IndexFileError:
             self.__dict__["model"] = self._fallback
             return None
@@ -189,10 +212,10 @@ class Library:
             FacesearchError: What `index` itself would raise of the index and the settings.
         """
         wanted = paths if isinstance(paths, Wanted) else Wanted(absolute(paths))
-        held = self._held_if_whole() if rebuild else index_meta(self.index_path)
+        held = self._held_if_whole() if rebuild else self.place.meta()
         meta = make_meta(self.card, looking or Looking(), held)
         try:
-            layout = open_index(self.index_path) if held is not None else empty_layout(meta)
+            layout = self.place.listing() if held is not None else empty_layout(meta)
         except IndexMissing:
             layout = empty_layout(meta)
         if rebuild:
@@ -224,11 +247,11 @@ class Library:
         Raises:
             FacesearchError: The index or the model is not as it has to be.
         """
-        layout = self.layout
+        index = self.searched
         question = question or Question()
         if question.metric is None:
             question = replace(question, metric=self.card.metric)
-        meta = layout.meta
+        meta = index.meta
         if rotations is not None:
             meta = replace(meta, settings={**meta.settings, "rotations": rotations})
         pipeline = self.used.pipeline(meta, few=len(references) <= self._runtime.batch, whole=whole)
@@ -236,7 +259,7 @@ class Library:
         # Where the model wants aligned faces, a picture taken whole is not what was measured.
         judged = not (whole and self.card.landmarks)
         calibration = self.card.calibration.get(str(question.metric)) if judged else None
-        return Answers(tuple(search(layout, found, question, calibration)), tuple(problems))
+        return Answers(tuple(search(index, found, question, calibration)), tuple(problems))
 
     def forget(self, paths: Iterable[str | os.PathLike[str]]) -> list[str]:
         """Remove photos for good, their copies too, and keep only digests, so as not to take them in again.
@@ -253,10 +276,10 @@ class Library:
             IndexFileError: There is no index, or it cannot be used.
             StorageError: The file cannot be rewritten, or a small picture cannot be removed.
         """
-        removed = edit.forget(self.index_path, absolute(paths))
+        removed = edit.forget(self.place, absolute(paths))
         self.refresh()
         # Of all that was ever forgotten: a call that was cut short here is made good by the next.
-        Thumbnails().forget(digest.tobytes() for digest in open_index(self.index_path).forgotten)
+        Thumbnails().forget(digest.tobytes() for digest in self.place.listing().forgotten)
         return removed
 
     def move_root(self, old: str | os.PathLike[str], new: str | os.PathLike[str]) -> int:
@@ -269,7 +292,7 @@ class Library:
             IndexFileError: There is no index, it cannot be used, or holds nothing below `old`.
             StorageError: The file cannot be rewritten.
         """
-        count = edit.move_root(self.index_path, absolute([old])[0], absolute([new])[0])
+        count = edit.move_root(self.place, absolute([old])[0], absolute([new])[0])
         self.refresh()
         return count
 
@@ -277,6 +300,10 @@ class Library:
 def default_index(model: str) -> Path:
     """Give where a model's index lies when no other file is named."""
     return Path(user_data_dir("facesearch", appauthor=False)) / f"{model.replace('/', '_')}.npz"
+
+
+def _place(index: str | Path) -> Place:
+    return place_of(index if is_url(index) else Path(os.path.realpath(index)))
 
 
 def absolute(paths: Iterable[str | os.PathLike[str]]) -> tuple[str, ...]:

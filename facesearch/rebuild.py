@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 from facesearch.errors import (
     FacesearchError,
@@ -14,14 +14,12 @@ from facesearch.errors import (
     IndexFileError,
     IndexFormat,
     IndexMissing,
-    storage_error,
 )
 from facesearch.faces import PhotoFaces
-from facesearch.index.beside import discard, journal_path, rebuild_path
 from facesearch.index.layout import Layout, empty_layout
-from facesearch.index.lock import alone
 from facesearch.index.meta import Meta
-from facesearch.index.store import IndexWriter, index_meta, open_index
+from facesearch.index.place import Place
+from facesearch.index.places import place_of
 from facesearch.photos.urls import is_folder, is_there
 from facesearch.pipeline import Looks
 from facesearch.plan import Plan, Wanted
@@ -29,7 +27,7 @@ from facesearch.update import Report, update_index
 
 
 def rebuild_index(
-    index: Path,
+    index: Place | os.PathLike[str],
     meta: Meta,
     wanted: Wanted,
     pipeline: Callable[[], Looks],
@@ -42,7 +40,7 @@ def rebuild_index(
     Nobody else writes the index meanwhile. What was forgotten stays so.
 
     Args:
-        index: The index file; it may be missing or broken.
+        index: Where it is, a place or a file; there may be none, or a broken one.
         meta: The model and settings that are wanted.
         wanted: Which photos besides those of the index.
         pipeline: As for `update_index`.
@@ -54,19 +52,20 @@ def rebuild_index(
         IndexBusy: Another process writes the index.
         StorageError: The disk is full or the folder cannot be written; the old index is as it was.
     """
-    with suppress(IndexMissing, IndexBroken, IndexFormat, IndexConflict), IndexWriter(index):
+    place = place_of(index)
+    with suppress(IndexMissing, IndexBroken, IndexFormat, IndexConflict), place.writer():
         pass  # folds in what an interrupted run left
-    built = rebuild_path(index)
-    with alone(index):
+    built = place.beside()
+    with place.alone():
         try:
-            old = open_index(index)
+            old = place.listing()
         except IndexFileError:
             old = empty_layout(meta)  # there is none, or it is what the rebuild is to replace
         wanted = with_known(old, wanted)
         _begin(built, meta, old)
         report = update_index(built, meta, wanted, pipeline, on_plan=on_plan, on_photo=on_photo)
         if not report.interrupted:
-            _put_in_place(built, index)
+            place.take_over(built)
     return report
 
 
@@ -97,26 +96,16 @@ def with_known(old: Layout, wanted: Wanted) -> Wanted:
     return replace(wanted, files=tuple(there), roots=roots)
 
 
-def _begin(built: Path, meta: Meta, old: Layout) -> None:
-    """Make the file that is built, unless a rebuild of the same making was interrupted."""
+def _begin(built: Place, meta: Meta, old: Layout) -> None:
+    """Make the index that is built, unless a rebuild of the same making was interrupted."""
     try:
-        begun = index_meta(built)
+        begun = built.meta()
     except IndexFileError:
-        discard(built)
+        built.discard()
         begun = None
     if begun is not None and replace(begun, roots=(), created="", updated="", facesearch="") != meta:
-        discard(built)
-    with IndexWriter(built, meta) as writer:
+        built.discard()
+    with built.writer(meta) as writer:
         writer.forget(digest.tobytes() for digest in old.forgotten)
         writer.erase((digest, box) for digest, boxes in old.erased_faces.items() for box in boxes)
         writer.commit()
-
-
-def _put_in_place(built: Path, index: Path) -> None:
-    try:
-        # The old one's journal goes first: beside the new index it would be of another making.
-        journal_path(index).unlink(missing_ok=True)
-        built.replace(index)
-        built.with_name(built.name + ".lock").unlink(missing_ok=True)
-    except OSError as error:
-        raise storage_error(index, error) from error

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from facesearch.errors import ModelError
 from facesearch.faces import Answer, Match, Reference
 from facesearch.index.layout import Layout
+from facesearch.index.place import How, Searchable, Wish
 from facesearch.models.calibration import Calibration
 from facesearch.ranking import Metric, Neighbours, nearest
 
@@ -31,6 +32,8 @@ class Question:
         include_self: Whether the reference's own file may be among its matches.
         unique: Whether copies of one photo count once.
         together: Whether all references show one person and are fused into one.
+        how: "exact" or "approximate" where the index knows both; None as its size has it. A file is always
+            searched exactly.
     """
 
     top: int = 4
@@ -41,10 +44,11 @@ class Question:
     include_self: bool = False
     unique: bool = False
     together: bool = False
+    how: How | None = None
 
 
 def search(
-    layout: Layout,
+    index: Layout | Searchable,
     references: Sequence[Reference],
     question: Question,
     calibration: Calibration | None = None,
@@ -55,7 +59,7 @@ def search(
     mean square.
 
     Args:
-        layout: The index.
+        index: The index, or where it is searched.
         references: The faces that are looked for.
         question: What is asked of them.
         calibration: What the metric's distances say about persons; None where that is not known.
@@ -71,8 +75,10 @@ def search(
     if not asked:
         return []
     metric = question.metric or "cosine"
-    own = [_own_photos(layout, group, question) for group in asked]
     fused = [_Fused.of(group, metric) for group in asked]
+    threshold = max((one.to_vector(limit) for one in fused), default=limit)
+    layout = index if isinstance(index, Layout) else index.near(_wish(references, fused, question, threshold))
+    own = [_own_photos(layout, group, question) for group in asked]
     found = nearest(
         layout.vectors,
         layout.norms,
@@ -81,12 +87,38 @@ def search(
         question.top + max(_places(layout, photos, question) for photos in own),
         metric,
         groups=_groups(layout, question),
-        threshold=max((one.to_vector(limit) for one in fused), default=limit),
+        threshold=threshold,
     )
     return [
-        Answer(group, _matches(layout, one.near(neighbours, limit), photos, question.top, calibration))
+        Answer(
+            group,
+            tuple(
+                judged(match, index.face_count, calibration)
+                for match in _matches(layout, one.near(neighbours, limit), photos, question.top)
+            ),
+        )
         for group, one, neighbours, photos in zip(asked, fused, found, own, strict=True)
     ]
+
+
+def _wish(
+    references: Sequence[Reference], fused: Sequence[_Fused], question: Question, threshold: float
+) -> Wish:
+    """Say what is wanted of an index that is searched where it is."""
+    return Wish(
+        np.stack([one.vector for one in fused]),
+        question.top,
+        question.metric or "cosine",
+        question.by,
+        question.unique,
+        threshold,
+        frozenset() if question.include_self else frozenset(_names(references)),
+        question.how,
+    )
+
+
+def _names(references: Sequence[Reference]) -> set[str]:
+    return {name for one in references for name in (one.path, os.path.realpath(one.path))}
 
 
 def _limit(question: Question, calibration: Calibration | None) -> float:
@@ -159,7 +191,7 @@ def _own_photos(layout: Layout, references: Sequence[Reference], question: Quest
     """Give the photos of the index that are the references' own files, or copies that count as them."""
     if question.include_self:
         return frozenset()
-    found = (layout.find(name) for one in references for name in {one.path, os.path.realpath(one.path)})
+    found = (layout.find(name) for name in _names(references))
     rows = {row for row in found if row is not None}
     if question.unique:
         rows.update(*(_copies(layout, row) for row in tuple(rows)))
@@ -190,17 +222,14 @@ def _groups(layout: Layout, question: Question) -> NDArray[np.int64] | NDArray[n
     return groups
 
 
-def _matches(
-    layout: Layout, neighbours: Neighbours, own: frozenset[int], top: int, calibration: Calibration | None
-) -> tuple[Match, ...]:
+def _matches(layout: Layout, neighbours: Neighbours, own: frozenset[int], top: int) -> list[Match]:
     matches: list[Match] = []
     for row, distance in zip(neighbours.rows.tolist(), neighbours.distances.tolist(), strict=True):
         photo = int(layout.photo[row])
         if photo not in own and len(matches) < top:
-            matches.append(
-                Match(len(matches) + 1, layout.path(photo), layout.number(row), layout.box(row), distance)
-            )
-    return tuple(judged(match, layout.face_count, calibration) for match in matches)
+            number = layout.number(row)
+            matches.append(Match(len(matches) + 1, layout.path(photo), number, layout.box(row), distance))
+    return matches
 
 
 def judged(match: Match, faces: int, calibration: Calibration | None) -> Match:

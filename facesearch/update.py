@@ -6,12 +6,13 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from facesearch.faces import PhotoFaces, Status
 from facesearch.index.meta import Meta
+from facesearch.index.place import Place, Writer
+from facesearch.index.places import place_of
 from facesearch.index.roots import is_within
-from facesearch.index.store import IndexWriter, check_same_making
+from facesearch.index.store import check_same_making
 from facesearch.photos.find import Scan
 from facesearch.photos.urls import is_folder, is_there
 from facesearch.pipeline import Looks
@@ -60,7 +61,7 @@ class Report:
 
 
 def update_index(
-    path: Path,
+    index: Place | os.PathLike[str],
     meta: Meta,
     wanted: Wanted,
     pipeline: Callable[[], Looks],
@@ -74,7 +75,7 @@ def update_index(
     embedded is in the journal at once, so that neither an error nor a kill loses it.
 
     Args:
-        path: The index file.
+        index: Where it is: a place, or a file.
         meta: The model and settings that are wanted.
         wanted: Which photos.
         pipeline: Gives the pipeline; only called when there are photos to look at.
@@ -86,7 +87,7 @@ def update_index(
         IndexFileError: It cannot be used, or another process writes it.
         StorageError: The disk is full or the folder cannot be written.
     """
-    with IndexWriter(path, meta) as writer:
+    with place_of(index).writer(meta) as writer:
         check_same_making(writer.layout.meta, meta, what="What is asked for")
         scan, plan = make_plan(writer.layout, wanted)
         plan.recovered = writer.recovered
@@ -109,7 +110,7 @@ def _covered(paths: Iterable[str], problems: Iterable[str]) -> list[str]:
 class _Run:
     """An update under way: puts each photo that was looked at where it belongs, and counts it."""
 
-    def __init__(self, writer: IndexWriter, scan: Scan, plan: Plan, wanted: Wanted) -> None:
+    def __init__(self, writer: Writer, scan: Scan, plan: Plan, wanted: Wanted) -> None:
         layout = writer.layout
         self._writer, self._layout, self._wanted = writer, layout, wanted
         self._scan = scan

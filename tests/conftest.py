@@ -64,3 +64,16 @@ def mean_network():
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def milvus(tmp_path_factory):
+    """A real Milvus server in a network of its own; tests of it are skipped where there is none to run."""
+    from milvus_server import MilvusServer, why_not
+
+    reason = why_not()
+    if reason:
+        pytest.skip(reason)
+    server = MilvusServer(tmp_path_factory.mktemp("milvus"))
+    yield server
+    server.stop()

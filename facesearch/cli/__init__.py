@@ -40,6 +40,7 @@ COMMANDS = {
     "train": ("facesearch.cli.train:command", "Train a Siamese network on your own people."),
     "info": ("facesearch.cli.info:command", "Say what an index holds."),
     "forget": ("facesearch.cli.forget:command", "Remove photos from an index for good."),
+    "copy": ("facesearch.cli.copy:command", "Copy an index to another place: a file, or Milvus."),
     "merge": ("facesearch.cli.merge:command", "Make one index of several."),
     "move-root": ("facesearch.cli.move_root:command", "Tell an index that its photos lie elsewhere now."),
     "models": ("facesearch.cli.models:models", "Fetch, check, import and export the networks."),

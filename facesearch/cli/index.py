@@ -125,7 +125,7 @@ def command(paths: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 (cl
         )
     if options["errors_file"]:
         _write_errors(options["errors_file"], report)
-    _say(report, str(library.index_path), quiet=quiet, verbose=verbose, as_json=as_json)
+    _say(report, library.place.name, quiet=quiet, verbose=verbose, as_json=as_json)
     sys.exit(_status(report, strict=options["strict"]))
 
 

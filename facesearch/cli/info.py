@@ -12,6 +12,7 @@ from facesearch.cli.text import counted, escaped, shown, write, write_json
 
 if TYPE_CHECKING:
     from facesearch.index.layout import Layout
+    from facesearch.index.place import Place
 
 STATUSES = ("ok", "no-face", "unreadable")
 
@@ -41,7 +42,7 @@ def command(index_file: str | None, model: str | None, status: str | None, null:
     if status is not None:
         _write_list(layout, status, end="\0" if null else "\n", as_json=as_json)
         return
-    facts = _facts(layout, str(library.index_path))
+    facts = _facts(layout, library.place)
     if as_json:
         write_json(facts)
     else:
@@ -57,11 +58,11 @@ def _write_list(layout: Layout, status: str, *, end: str, as_json: bool) -> None
         write("".join((path if end == "\0" else shown(path)) + end for path in paths))
 
 
-def _facts(layout: Layout, path: str) -> dict[str, Any]:
+def _facts(layout: Layout, place: Place) -> dict[str, Any]:
     meta = layout.meta
     counts = {name: int((layout.status == number).sum()) for number, name in enumerate(STATUSES)}
     facts: dict[str, Any] = {
-        "index": path,
+        "index": place.name,
         "model": meta.model,
         "model_digest": meta.model_digest,
         "dim": meta.dim,
@@ -77,6 +78,8 @@ def _facts(layout: Layout, path: str) -> dict[str, Any]:
         "forgotten": len(layout.forgotten),
         "bytes": layout.vectors.nbytes,
     }
+    if searched := place.facts():
+        facts["search"] = searched
     return with_path_bytes(facts, "index")
 
 
@@ -93,9 +96,16 @@ def _shown(facts: dict[str, Any]) -> str:
         ("faces", f"{facts['faces']:,}, {facts['dim']} numbers each, {facts['bytes'] / 1e6:.1f} MB"),
         ("model", f"{facts['model']} ({facts['model_digest'][:19]}...)"),
         ("detector", f"{facts['detector']} ({settings})"),
+        *_searched(facts.get("search")),
         *(("root", root["path"]) for root in facts["roots"]),
         ("forgotten", counted(facts["forgotten"], "photo")),
         ("created", facts["created"]),
         ("updated", f"{facts['updated']} by facesearch {facts['facesearch']}"),
     ]
     return "".join(f"{name:10} {escaped(value)}\n" for name, value in lines)
+
+
+def _searched(search: dict[str, Any] | None) -> list[tuple[str, str]]:
+    if search is None:
+        return []
+    return [("search", ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in search.items()))]

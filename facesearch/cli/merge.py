@@ -31,6 +31,10 @@ def command(indexes: tuple[str, ...], into: str, as_json: bool, quiet: bool, ver
     Exit status: 0 done, 2 any error.
     """  # noqa: D301
     from facesearch.index.merge import merge_indexes
+    from facesearch.index.place import is_url
+
+    if any(map(is_url, (*indexes, into))):
+        raise click.UsageError("merge takes files: `facesearch copy` brings an index in Milvus into one.")
 
     done = merge_indexes([Path(name) for name in indexes], Path(into))
     if as_json:

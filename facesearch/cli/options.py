@@ -39,7 +39,8 @@ def index_option(command: Command) -> Command:
         metavar="FILE",
         envvar="FACESEARCH_INDEX",
         type=AnyPath(),
-        help="The index file; by default the model's own in your data folder.  [env: FACESEARCH_INDEX]",
+        help="The index file, or milvus://HOST:PORT/COLLECTION; by default the model's own in your data "
+        "folder.  [env: FACESEARCH_INDEX]",
     )(command)
 
 

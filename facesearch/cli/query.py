@@ -80,6 +80,12 @@ def _a_probability(_context: click.Context, _option: click.Parameter, number: fl
 @click.option("--unique", is_flag=True, help="List copies of one photo once.")
 @click.option("--rotations/--no-rotations", default=None, help="Look at REF in all four orientations.")
 @click.option(
+    "--search",
+    "how",
+    type=click.Choice(["exact", "approximate"]),
+    help="How an index in Milvus is searched; a file always exactly.  [default: as its size has it]",
+)
+@click.option(
     "--files-from", metavar="FILE", type=AnyPath(), help="Read REFs from a file, one a line; - is stdin."
 )
 @click.option("--files0-from", metavar="FILE", type=AnyPath(), help="The same, each ended by a zero byte.")
@@ -215,9 +221,9 @@ def _refuse_contradictions(options: dict[str, Any]) -> None:
 
 def _refuse_with_server(options: dict[str, Any]) -> None:
     """Refuse what a server is not asked for."""
-    for name in ("together", "whole", "rotations"):
+    for name, option in (("together",) * 2, ("whole",) * 2, ("rotations",) * 2, ("how", "search")):
         if options[name]:
-            raise click.UsageError(f"--{name} is not for a server: leave out --server.")
+            raise click.UsageError(f"--{option} is not for a server: leave out --server.")
 
 
 def _references(refs: Sequence[str], options: dict[str, Any]) -> list[str]:
@@ -232,7 +238,7 @@ def _references(refs: Sequence[str], options: dict[str, Any]) -> list[str]:
 def _question(options: dict[str, Any]) -> Question:
     from facesearch.search import Question
 
-    names = ("by", "include_self", "unique", "together")
+    names = ("by", "include_self", "unique", "together", "how")
     chosen = {name: options[name] for name in names}
     for name in ("top", "threshold", "min_probability"):
         if options[name] is not None:

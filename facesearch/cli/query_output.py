@@ -40,10 +40,8 @@ class Searched:
     @classmethod
     def of(cls, library: Library) -> Searched:
         """Say what a library is."""
-        card, layout = library.card, library.layout
-        return cls(
-            card.name, card.metric, card.identity, card.landmarks, layout.photo_count, layout.face_count
-        )
+        card, index = library.card, library.searched
+        return cls(card.name, card.metric, card.identity, card.landmarks, index.photo_count, index.face_count)
 
     @classmethod
     def of_server(cls, about: Mapping[str, Any]) -> Searched:

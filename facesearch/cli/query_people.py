@@ -22,6 +22,8 @@ def refuse_references(refs: Sequence[str], options: dict[str, Any]) -> None:
             raise click.UsageError(
                 f"--{name.replace('_', '-')} goes with REF, and not with --person or --with."
             )
+    if options["how"]:
+        raise click.UsageError("--search goes with REF, and not with --person or --with.")
     if options["metric"] == "euclidean":
         raise click.UsageError("People are grouped by cosine distance: leave out --metric.")
 

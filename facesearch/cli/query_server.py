@@ -67,7 +67,9 @@ class _Server:
         indexes: list[dict[str, Any]] = self._ask("GET", "api")["indexes"]
         if file is not None:
             real = os.path.realpath(file)
-            indexes = [one for one in indexes if os.path.realpath(one["index"]) == real]
+            indexes = [
+                one for one in indexes if one["index"] == file or os.path.realpath(one["index"]) == real
+            ]
         if model is not None:
             indexes = [one for one in indexes if one["model"] == model]
         if len(indexes) != 1:

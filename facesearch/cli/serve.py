@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     multiple=True,
     type=AnyPath(),
-    help="The index file, once for each; by default the model's own.  [env: FACESEARCH_INDEX]",
+    help="The index file or URL, once for each; by default the model's own.  [env: FACESEARCH_INDEX]",
 )
 @model_option
 @click.option(
@@ -89,7 +89,10 @@ def command(index_files: tuple[str, ...], port: int, opens: bool, **options: Any
 
 
 def _libraries(index_files: tuple[str, ...], options: dict[str, Any], runtime: Runtime) -> list[Library]:
-    files: list[str | None] = list(dict.fromkeys(os.path.realpath(file) for file in index_files))
+    from facesearch.index.place import is_url
+
+    names = (file if is_url(file) else os.path.realpath(file) for file in index_files)
+    files: list[str | None] = list(dict.fromkeys(names))
     return [
         open_library(file, options["model"], quiet=options["quiet"], runtime=runtime)
         for file in files or [None]

@@ -23,6 +23,11 @@ def rebuild_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}.rebuild{path.suffix}")
 
 
+def people_path(path: Path) -> Path:
+    """Give where the people of an index are kept."""
+    return path.with_name(path.name + ".people")
+
+
 def discard(path: Path) -> None:
     """Remove an index with its journal and what a killed process left of it.
 

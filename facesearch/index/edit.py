@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from facesearch.errors import IndexFileError
-from facesearch.index.beside import discard, rebuild_path
 from facesearch.index.layout import Layout
+from facesearch.index.place import Place
+from facesearch.index.places import place_of
 from facesearch.index.roots import is_within
-from facesearch.index.store import IndexWriter
 
 _NO_DIGEST = bytes(16)
 
 
-def forget(path: Path, folders: Sequence[str]) -> list[str]:
+def forget(index: Place | os.PathLike[str], folders: Sequence[str]) -> list[str]:
     """Remove photos for good, their copies too, and remember their digests alone.
 
     Args:
-        path: The index file.
+        index: Where it is: a place, or a file.
         folders: Photos, or folders for all below them, absolute; they need not exist any more.
 
     Returns:
@@ -29,7 +28,8 @@ def forget(path: Path, folders: Sequence[str]) -> list[str]:
         IndexFileError: There is no index, or it cannot be used.
         StorageError: The file cannot be rewritten.
     """
-    with IndexWriter(path) as writer:
+    place = place_of(index)
+    with place.writer() as writer:
         layout = writer.layout
         digests = [digest.tobytes() for digest in layout.digest]
         named = set(_below(layout, folders))
@@ -41,11 +41,11 @@ def forget(path: Path, folders: Sequence[str]) -> list[str]:
         writer.forget(forgotten)
         writer.uncover(folders)
         writer.commit()
-        discard(rebuild_path(path))  # what an interrupted rebuild left may hold them too
+        place.beside().discard()  # what an interrupted rebuild left may hold them too
     return removed
 
 
-def move_root(path: Path, old: str, new: str) -> int:
+def move_root(index: Place | os.PathLike[str], old: str, new: str) -> int:
     """Let what lay below one folder lie below another.
 
     Returns:
@@ -55,7 +55,7 @@ def move_root(path: Path, old: str, new: str) -> int:
         IndexFileError: There is no index, it cannot be used, or holds nothing below `old`.
         StorageError: The file cannot be rewritten.
     """
-    with IndexWriter(path) as writer:
+    with place_of(index).writer() as writer:
         count = len(_below(writer.layout, [old]))
         if not count:
             raise IndexFileError(

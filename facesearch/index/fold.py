@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -52,6 +52,7 @@ def write_index(
     roots: Sequence[str],
     forgotten: frozenset[bytes],
     erased: Erased,
+    spared: Collection[tuple[bytes, Box]] = (),
 ) -> None:
     """Write beside the file, then take its place; readers see the old file or the new one, whole.
 
@@ -62,21 +63,29 @@ def write_index(
         roots: Of all photos.
         forgotten: Digests that are not to be taken in again.
         erased: Faces that are left out.
+        spared: Those of them that photos do not have any more, so that none is left out for them.
 
     Raises:
         OSError: The disk is full or the folder cannot be written; the file is as it was.
     """
     with written_whole(path) as writer:
-        _Fold(old, photos, erased).write(writer, roots, forgotten)
+        _Fold(old, photos, erased, spared).write(writer, roots, forgotten)
 
 
 class _Fold:
     """The arrays of the new file, made from the old one's and the journal's."""
 
-    def __init__(self, old: Layout, photos: Sequence[KeptPhoto], erased: Erased) -> None:
+    def __init__(
+        self,
+        old: Layout,
+        photos: Sequence[KeptPhoto],
+        erased: Erased,
+        spared: Collection[tuple[bytes, Box]],
+    ) -> None:
         self._old = old
         self._photos = photos
         self._erased = erased
+        self._spared = spared
         # Which faces stay, for the photos where one may not.
         self._stay = {photo.path: self._stays(photo) for photo in photos if photo.digest(old) in erased}
 
@@ -147,12 +156,10 @@ class _Fold:
         digest = photo.digest(self._old)
         # From what the file holds, what it counts as erased is gone already.
         done = self._old.erased_faces.get(digest, ()) if isinstance(photo.source, int) else ()
-        stays = np.ones(len(faces), np.bool_)
-        for box in (box for box in self._erased[digest] if box not in done):
-            overlap = [box.overlap(face) if stay else 0.0 for face, stay in zip(faces, stays, strict=True)]
-            if overlap and max(overlap) >= SAME_FACE:
-                stays[int(np.argmax(overlap))] = False
-        return stays
+        return staying(
+            faces,
+            [box for box in self._erased[digest] if box not in done and (digest, box) not in self._spared],
+        )
 
     def _blocks(self, name: str) -> Iterator[NDArray[Any]]:
         """Give one of the faces' arrays for all photos, in blocks."""
@@ -169,6 +176,16 @@ class _Fold:
                 pieces, rows = [], 0
         if rows:
             yield np.concatenate(pieces)
+
+
+def staying(faces: Sequence[Box], erased: Iterable[Box]) -> NDArray[np.bool_]:
+    """Say of each face of a photo whether it stays, when some are erased."""
+    stays = np.ones(len(faces), np.bool_)
+    for box in erased:
+        overlap = [box.overlap(face) if stay else 0.0 for face, stay in zip(faces, stays, strict=True)]
+        if overlap and max(overlap) >= SAME_FACE:
+            stays[int(np.argmax(overlap))] = False
+    return stays
 
 
 def _digests(digests: Iterable[bytes]) -> NDArray[np.uint8]:

@@ -95,15 +95,28 @@ def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
         if size == 0:
             raise NpzError("it is empty")
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        try:
-            with zipfile.ZipFile(file) as archive:
-                members = archive.infolist()
-        except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, struct.error) as error:
-            raise NpzError(f"it is not a whole .npz ({error})") from error
+        return _arrays_in(mapped, file)
+
+
+def arrays_in(data: bytes) -> dict[str, NDArray[Any]]:
+    """Give all arrays of an uncompressed .npz that is in memory.
+
+    Raises:
+        NpzError: It is not a zip of stored .npy members, or a member claims what it does not hold.
+    """
+    return _arrays_in(data, io.BytesIO(data))
+
+
+def _arrays_in(mapped: mmap.mmap | bytes, file: IO[bytes]) -> dict[str, NDArray[Any]]:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, struct.error) as error:
+        raise NpzError(f"it is not a whole .npz ({error})") from error
     return dict(_map_member(mapped, member) for member in members)
 
 
-def _map_member(mapped: mmap.mmap, member: zipfile.ZipInfo) -> tuple[str, NDArray[Any]]:
+def _map_member(mapped: mmap.mmap | bytes, member: zipfile.ZipInfo) -> tuple[str, NDArray[Any]]:
     name = member.filename.removesuffix(".npy")
     if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
         raise NpzError(f"{name} is compressed or encrypted")

@@ -106,6 +106,7 @@ class IndexWriter:
         self._moved: tuple[bytes, bytes] | None = None
         self._forgotten: set[bytes] = set()
         self._erased: dict[bytes, tuple[Box, ...]] = {}
+        self._spared: set[tuple[bytes, Box]] = set()
         self._roots: tuple[str, ...] = ()
 
     def __enter__(self) -> IndexWriter:
@@ -195,12 +196,17 @@ class IndexWriter:
         self._forgotten.discard(digest)
         self._erased.pop(digest, None)
 
-    def erase(self, faces: Iterable[tuple[bytes, Box]]) -> None:
-        """Remove single faces, each by its photo's digest and its box, and do not take them in again."""
+    def erase(self, faces: Iterable[tuple[bytes, Box]], *, here: bool = True) -> None:
+        """Remove single faces, each by its photo's digest and its box, and do not take them in again.
+
+        With `here` false those that are here, and those that this writer adds, stay.
+        """
         for digest, box in faces:
-            here = self._erased.get(digest, ())
-            if box not in here:
-                self._erased[digest] = (*here, box)
+            known = self._erased.get(digest, ())
+            if box not in known:
+                self._erased[digest] = (*known, box)
+            if not here:
+                self._spared.add((digest, box))
 
     def move_root(self, old: str, new: str) -> None:
         """Let all that lies at or below `old` lie at `new`."""
@@ -228,7 +234,8 @@ class IndexWriter:
         try:
             entries = read_journal(left).entries if left.exists() else []
             photos = self._photos(entries)
-            write_index(self.path, self.layout, photos, self._roots, frozenset(self._forgotten), self._erased)
+            forgotten = frozenset(self._forgotten)
+            write_index(self.path, self.layout, photos, self._roots, forgotten, self._erased, self._spared)
             left.unlink(missing_ok=True)
         except OSError as error:
             raise storage_error(self.path, error) from error

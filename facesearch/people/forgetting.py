@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import json
-import mmap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facesearch.errors import StorageError
-from facesearch.index.beside import discard, journal_path, rebuild_path, unfinished_path
 from facesearch.index.layout import Layout
-from facesearch.index.store import IndexWriter
 from facesearch.people.keeping import changed_people
 from facesearch.people.placing import face_keys
-from facesearch.people.register import only_editor, read_register, register_path, write_register
+from facesearch.people.register import read_register, write_register
 from facesearch.show.thumbnails import Thumbnails
 
 if TYPE_CHECKING:
@@ -60,11 +55,11 @@ def forget_person(library: Library, who: str) -> Forgotten:
         rows = np.asarray(person.faces, np.int64)
         faces = [(layout.digest[layout.photo[row]].tobytes(), layout.box(row)) for row in rows.tolist()]
         faces += people.elsewhere(person)  # in photos that are not there now, or were erased and not dropped
-        with IndexWriter(library.index_path) as writer:
+        with library.place.writer() as writer:
             writer.erase(faces)
             writer.commit()
             people.stay_up_to_date(writer.layout)
-            discard(rebuild_path(library.index_path))  # what an interrupted rebuild left may hold them too
+            library.place.beside().discard()  # what an interrupted rebuild left may hold them too
         Thumbnails().forget(digest for digest, _ in faces)
         people.drop(person)
     library.refresh()
@@ -75,7 +70,7 @@ def forget_person(library: Library, who: str) -> Forgotten:
     if person.name:
         # As the register has it: numpy's text is UTF-32.
         traces.add(json.dumps({str(person.number): person.name})[1:-1].encode("utf-32-le"))
-    return Forgotten(len(rows), person.photos, _scan(_files(library.index_path), traces))
+    return Forgotten(len(rows), person.photos, library.place.look_for(traces))
 
 
 def _keys(layout: Layout) -> NDArray[np.void]:
@@ -98,40 +93,13 @@ def forget_photos(library: Library, paths: Iterable[str]) -> list[str]:
         PeopleBroken: What is kept of people cannot be used; nothing was removed.
         StorageError: A file cannot be rewritten.
     """
-    path = register_path(library.index_path)
-    if not path.exists():
+    kept = library.place.people
+    if not kept.there():
         return library.forget(paths)
-    with only_editor(path):
-        register = read_register(path)
+    with kept.editing():
+        register = read_register(kept)
         removed = library.forget(paths)
         # Of all that was ever forgotten: a call that was cut short here is made good by the next.
         gone = {digest.tobytes() for digest in library.opened().forgotten}
-        write_register(path, register.without(gone))
+        write_register(kept, register.without(gone))
     return removed
-
-
-def _files(index: Path) -> list[Path]:
-    built, register = rebuild_path(index), register_path(index)
-    own = [index, journal_path(index), unfinished_path(index), register, unfinished_path(register)]
-    return [path for path in (*own, built, journal_path(built), unfinished_path(built)) if path.exists()]
-
-
-def _scan(files: Iterable[Path], traces: Iterable[bytes]) -> int:
-    """Look through files; give how many bytes that were.
-
-    Raises:
-        StorageError: Something is left in one.
-    """
-    wanted, count = list(traces), 0
-    for path in files:
-        with path.open("rb") as file:
-            if not (size := path.stat().st_size):
-                continue
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                count += size
-                if any(content.find(trace) >= 0 for trace in wanted):
-                    raise StorageError(
-                        f"{str(path)!r} still holds something of what was to be forgotten.",
-                        "Run the same command again; where it says so again, remove the file.",
-                    )
-    return count

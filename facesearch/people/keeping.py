@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from facesearch.errors import IndexMissing, ModelError
 from facesearch.people.people import People
-from facesearch.people.register import only_editor, read_register, register_path, write_register
+from facesearch.people.register import read_register, write_register
 
 if TYPE_CHECKING:
     from facesearch.library import Library
@@ -35,7 +35,7 @@ def open_people(library: Library) -> People:
             raise
         raise IndexMissing(error.message, _MAKE_ONE) from error
     check_tells_persons(library.card)
-    return People(layout, read_register(register_path(library.index_path)))
+    return People(layout, read_register(library.place.people))
 
 
 @contextmanager
@@ -49,13 +49,12 @@ def changed_people(library: Library) -> Iterator[People]:
         IndexBusy: Another process changes them.
         StorageError: They cannot be written; they are as they were.
     """
-    path = register_path(library.index_path)
     open_people(library)  # before anything is written, a lock as little as a folder for it
-    with only_editor(path):
+    with library.place.people.editing():
         library.refresh()  # somebody may have been forgotten since it was read
         people = open_people(library)
         yield people
-        write_register(path, people.register)
+        write_register(library.place.people, people.register)
 
 
 def grouping_distance(card: Card) -> float:

@@ -7,10 +7,9 @@ anew: photos that move, come back, or are embedded by another model keep their p
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facesearch.errors import PeopleBroken, PeopleError, storage_error
-from facesearch.index.beside import unfinished_path
-from facesearch.index.lock import alone
-from facesearch.index.npz import NpzError, map_arrays
-from facesearch.index.whole import written_whole
+from facesearch.errors import PeopleBroken, PeopleError
+from facesearch.index.beside import people_path
+from facesearch.index.kept import Kept, KeptInFile
+from facesearch.index.npz import NpzError, NpzWriter
 from facesearch.people.names import folded, good_name
 
 FORMAT = 1
@@ -75,19 +73,20 @@ def empty_register() -> Register:
 
 
 def register_path(index: Path) -> Path:
-    """Give where the people of an index are kept."""
-    return index.with_name(index.name + ".people")
+    """Give where the people of an index file are kept."""
+    return people_path(index)
 
 
-def read_register(path: Path) -> Register:
+def read_register(kept: Kept | Path) -> Register:
     """Read a register; where there is none, that of nobody.
 
     Raises:
         PeopleBroken: It is truncated, inconsistent, or not a register.
     """
+    kept = _kept(kept)
     hint = "It was left as it is. Put back a copy, or move it away and run `facesearch people` again."
     try:
-        return _checked(map_arrays(path))
+        return _checked(kept.read())
     except FileNotFoundError:
         return empty_register()
     except _OtherFormat as error:
@@ -96,42 +95,42 @@ def read_register(path: Path) -> Register:
         reason = str(error)
     except OSError as error:
         reason = f"it cannot be read ({error.strerror or error})"
-    raise PeopleBroken(f"{os.fspath(path)!r} cannot be used as a list of people: {reason}.", hint)
+    raise PeopleBroken(f"{kept.name!r} cannot be used as a list of people: {reason}.", hint)
 
 
-@contextmanager
-def only_editor(path: Path) -> Iterator[None]:
+def only_editor(kept: Kept | Path) -> AbstractContextManager[None]:
     """Be the only one who changes a register, from reading it to writing it.
 
     Raises:
         IndexBusy: Another process does.
         StorageError: The folder cannot be written.
     """
-    with alone(path):
-        with suppress(OSError):
-            unfinished_path(path).unlink(missing_ok=True)  # of a process that was killed
-        yield
+    return _kept(kept).editing()
 
 
-def write_register(path: Path, register: Register) -> None:
-    """Write beside the file, then take its place.
+def write_register(kept: Kept | Path, register: Register) -> None:
+    """Keep a register in place of the one before.
 
     Raises:
-        StorageError: The disk is full or the folder cannot be written; the file is as it was.
+        StorageError: It cannot be written; the one before is as it was.
     """
     meta = {
         "names": {str(number): name for number, name in register.names.items()},
         "last": register.last,
         "grouped": register.grouped,
     }
-    try:
-        with written_whole(path) as writer:
-            writer.write("format", np.array(FORMAT, np.int64))
-            writer.write("meta", np.array(json.dumps(meta, sort_keys=True)))
-            for name, (dtype, _) in _ARRAYS.items():
-                writer.write(name, getattr(register, name).astype(dtype))
-    except OSError as error:
-        raise storage_error(path, error) from error
+
+    def write(writer: NpzWriter) -> None:
+        writer.write("format", np.array(FORMAT, np.int64))
+        writer.write("meta", np.array(json.dumps(meta, sort_keys=True)))
+        for name, (dtype, _) in _ARRAYS.items():
+            writer.write(name, getattr(register, name).astype(dtype))
+
+    _kept(kept).write(write)
+
+
+def _kept(kept: Kept | Path) -> Kept:
+    return KeptInFile(kept) if isinstance(kept, Path) else kept
 
 
 def _checked(arrays: Mapping[str, NDArray[Any]]) -> Register:

@@ -152,7 +152,7 @@ def _about(shelf: Shelf) -> dict[str, Any]:
     layout = shelf.now().layout
     card = shelf.library.card
     facts = {
-        "index": os.fspath(shelf.library.index_path),
+        "index": shelf.library.place.name,
         "model": card.name,
         "metric": card.metric,
         "knows_persons": card.identity,

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -20,16 +19,12 @@ from facesearch.index.layout import Layout
 from facesearch.library import Library
 from facesearch.people.keeping import changed_people, open_people
 from facesearch.people.people import People, Person
-from facesearch.people.register import register_path
 from facesearch.photos.read import DIGEST_BYTES, Content, content_of
 from facesearch.pipeline import Pipeline
 from facesearch.ranking import Metric
 from facesearch.references import FaceWanted, chosen
 from facesearch.search import Question, search
 from facesearch.show.thumbnails import Thumbnails
-
-# What a file was when it was read: another inode, time or size is another content.
-_State = tuple[int, int, int] | None
 
 
 @dataclass(frozen=True)
@@ -98,14 +93,14 @@ class Shelf:
         # As many questions at once as there are cores: each thread that looks at photos has its own networks.
         self._cores = os.cpu_count() or 1
         self._workers = ThreadPoolExecutor(self._cores, thread_name_prefix="shelf")
-        self._states: tuple[_State, _State] = (None, None)
+        self._states: tuple[Hashable, Hashable] = (None, None)
         self._snapshot: Snapshot | None = None
         self.now()
 
     @property
     def name(self) -> str:
         """Give what the library is called: its index file's name."""
-        return self.library.index_path.stem
+        return self.library.place.title
 
     @cached_property
     def pipeline(self) -> Pipeline:
@@ -133,19 +128,24 @@ class Shelf:
             FacesearchError: The index was written over in place, and cannot be used.
         """
         with self._lock:
-            states = _state(self.library.index_path), _state(register_path(self.library.index_path))
+            try:
+                states = self.library.place.state()
+            except FacesearchError:  # a server that is away for a while
+                if self._snapshot is None:
+                    raise
+                return self._snapshot
             if self._snapshot is None or states != self._states:
-                self._snapshot = self._read()
+                self._snapshot = self._read(states[0])
                 self._states = states
             return self._snapshot
 
-    def _read(self) -> Snapshot:
-        if self._snapshot is None or _state(self.library.index_path) != self._states[0]:
+    def _read(self, index_state: Hashable) -> Snapshot:
+        if self._snapshot is None or index_state != self._states[0]:
             try:
                 self.library.refresh()
                 layout = self.library.layout
             except FacesearchError:
-                if self._snapshot is None or self._written_over():
+                if self._snapshot is None or self.library.place.written_over(self._states[0]):
                     raise
                 return self._snapshot
         else:
@@ -154,11 +154,6 @@ class Shelf:
             return Snapshot(layout, open_people(self.library), "")
         except FacesearchError as error:
             return Snapshot(layout, None, str(error))
-
-    def _written_over(self) -> bool:
-        """Say whether the file itself is another one now: what is mapped of it must not be touched again."""
-        before, now = self._states[0], _state(self.library.index_path)
-        return before is not None and now is not None and before[0] == now[0]
 
     @contextmanager
     def changing(self) -> Iterator[People]:
@@ -206,11 +201,3 @@ def known_people(snapshot: Snapshot) -> People:
 def _blank() -> bytes:
     """Give a photo without a face."""
     return bytes(cv2.imencode(".png", np.zeros((64, 64, 3), np.uint8))[1])
-
-
-def _state(path: Path) -> _State:
-    try:
-        about = path.stat()
-    except OSError:
-        return None
-    return about.st_ino, about.st_mtime_ns, about.st_size

@@ -13,6 +13,7 @@ from known_people import WITHIN, grouped, kept, opened, shows, whose
 from facesearch.errors import IndexBusy, PeopleBroken, PeopleError, StorageError
 from facesearch.faces import Box
 from facesearch.index.beside import journal_path, rebuild_path, unfinished_path
+from facesearch.index.file_place import FilePlace
 from facesearch.index.store import IndexWriter, open_index
 from facesearch.library import Library
 from facesearch.people import forgetting, keeping
@@ -169,7 +170,7 @@ def test_interrupted_half_way_it_is_done_by_doing_it_again(library, path, photos
         "commit": (IndexWriter, "commit"),
         "thumbnails": (Thumbnails, "forget"),
         "register": (keeping, "write_register"),
-        "scan": (forgetting, "_scan"),
+        "scan": (FilePlace, "look_for"),
     }[at]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(place, name, stop)

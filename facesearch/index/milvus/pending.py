@@ -1,0 +1,135 @@
+"""Photos that were looked at and wait to be written together."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from facesearch.faces import Box, PhotoFaces, Status
+from facesearch.index.fold import staying
+from facesearch.index.layout import LANDMARKS
+from facesearch.index.milvus.book import PhotoRow
+from facesearch.index.milvus.faces import FaceRows
+
+# What a kill may lose.
+_BYTES = 8 << 20
+_PHOTOS = 256
+_SECONDS = 5.0
+
+
+class Pending:
+    """Photos that wait.
+
+    Args:
+        dim: Numbers in a vector.
+        photos: Those that are known.
+    """
+
+    def __init__(self, dim: int, photos: Iterable[PhotoRow]) -> None:
+        self._dim = dim
+        self._users = Counter(photo.hold for photo in photos)
+        self._written: dict[str, bytes] = {}
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin anew: what waited is written."""
+        self.photos: list[PhotoRow] = []
+        self._faces: list[FaceRows] = []
+        self._size = 0
+        self._since = time.monotonic()
+
+    @property
+    def full(self) -> bool:
+        """Say whether it is time to write."""
+        late = time.monotonic() - self._since > _SECONDS
+        return bool(self.photos) and (late or self._size >= _BYTES or len(self.photos) >= _PHOTOS)
+
+    @property
+    def faces(self) -> FaceRows:
+        """Give all faces that wait."""
+        return joined(self._faces, self._dim)
+
+    def add(self, photo: PhotoFaces, erased: Sequence[Box]) -> None:
+        """Take in a photo without the faces that are erased from it."""
+        rows = _rows_of(photo, self._dim)
+        stays = staying([face.box for face in photo.faces], erased)
+        status = Status.NO_FACE if photo.status is Status.OK and not stays.any() else photo.status
+        digest = photo.digest or bytes(16)
+        rows = some_of(rows, stays, "")
+        hold, new = self._hold(digest, rows)
+        if new:
+            self._faces.append(some_of(rows, np.ones(len(rows.hold), np.bool_), hold))
+            self._size += rows.vectors.nbytes
+        path = os.fsencode(photo.path)
+        self.photos.append(PhotoRow(path, photo.size, photo.mtime_ns, digest, status, hold, len(rows.hold)))
+
+    def _hold(self, digest: bytes, rows: FaceRows) -> tuple[str, bool]:
+        """Give what faces are kept under, and whether they are new there.
+
+        Copies of a photo share their faces where they are the same to the bit.
+        """
+        if not len(rows.hold):
+            return "", False
+        what = hashlib.blake2b(
+            b"".join(one.tobytes() for one in (rows.vectors, rows.boxes, rows.scores, rows.landmarks))
+        ).digest()
+        hold = digest.hex()
+        if self._written.get(hold) == what:
+            return hold, False
+        if self._users[hold] or hold in self._written:
+            hold = new_hold(digest)
+        self._written[hold] = what
+        return hold, True
+
+
+def new_hold(digest: bytes) -> str:
+    """Name a place for faces that nothing is kept under."""
+    return f"{digest.hex()}-{secrets.token_hex(6)}"
+
+
+def some_of(rows: FaceRows, which: np.ndarray[tuple[int], np.dtype[np.bool_]], hold: str) -> FaceRows:
+    """Give some faces, numbered anew, under a hold."""
+    count = int(which.sum())
+    return FaceRows(
+        [hold] * count,
+        np.arange(count),
+        rows.boxes[which],
+        rows.scores[which],
+        rows.landmarks[which],
+        rows.vectors[which],
+    )
+
+
+def joined(blocks: Sequence[FaceRows], dim: int) -> FaceRows:
+    """Make one of several."""
+    none = _rows_of(PhotoFaces("", 0, 0, b"", Status.NO_FACE), dim)
+    every = [none, *blocks]
+    return FaceRows(
+        [hold for block in every for hold in block.hold],
+        np.concatenate([block.number for block in every]),
+        np.concatenate([block.boxes for block in every]),
+        np.concatenate([block.scores for block in every]),
+        np.concatenate([block.landmarks for block in every]),
+        np.concatenate([block.vectors for block in every]),
+    )
+
+
+def _rows_of(photo: PhotoFaces, dim: int) -> FaceRows:
+    faces = photo.faces
+    boxes = [(face.box.x, face.box.y, face.box.width, face.box.height) for face in faces]
+    points = [face.landmarks or [(np.nan, np.nan)] * LANDMARKS for face in faces]
+    vectors = photo.vectors if photo.vectors is not None else np.empty((0, dim))
+    return FaceRows(
+        [""] * len(faces),
+        np.arange(len(faces)),
+        np.array(boxes, np.int32).reshape(-1, 4),
+        np.array([face.score for face in faces], np.float32),
+        np.array(points, np.float32).reshape(-1, LANDMARKS, 2),
+        np.asarray(vectors, np.float32).reshape(len(faces), dim),
+    )

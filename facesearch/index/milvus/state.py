@@ -1,0 +1,227 @@
+"""What an index in Milvus is at one time, and its photos and faces as a layout."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facesearch.errors import IndexBroken, IndexMissing
+from facesearch.faces import Box
+from facesearch.index.layout import ARRAYS, FORMAT, Layout, check_layout
+from facesearch.index.meta import Meta
+from facesearch.index.milvus.book import Book, PhotoRow
+from facesearch.index.milvus.faces import FaceRows
+from facesearch.index.roots import root_of
+from facesearch.ranking import SLACK, norms_of
+
+_EMPTY_BOX = (0, 0, 1, 1)
+
+
+@dataclass(frozen=True)
+class State:
+    """What an index is.
+
+    Attributes:
+        generation: Of its photos and faces.
+        meta: What made it.
+        forgotten: Digests of photos that are not to be taken in again.
+        erased: Faces that are not to be taken in again, by their photos' digests.
+        todo: Those that a run which was killed has not yet taken out, by what they are kept under.
+    """
+
+    generation: int
+    meta: Meta
+    forgotten: frozenset[bytes] = frozenset()
+    erased: Mapping[bytes, tuple[Box, ...]] = field(default_factory=dict)
+    todo: Mapping[str, tuple[Box, ...]] = field(default_factory=dict)
+
+
+def broken(name: str, clause: str) -> IndexBroken:
+    """Make the error for an index that cannot be used, from a clause that says why."""
+    return IndexBroken(
+        f"{name!r} cannot be used as an index: {clause}.",
+        "It was left as it is. Build it anew with `facesearch index FOLDER --rebuild`.",
+    )
+
+
+def missing(book: Book) -> IndexMissing:
+    """Make the error for an index that is not there."""
+    return IndexMissing(
+        f"There is no index at {book.address.name!r}.",
+        "Make one with `facesearch index FOLDER`, or copy one there with `facesearch copy`.",
+    )
+
+
+def current_generation(book: Book) -> int:
+    """Give the generation that is read."""
+    data = book.read("current")
+    try:
+        return int(data) if data is not None else 1
+    except ValueError as error:
+        raise broken(book.address.name, "it does not say what is read") from error
+
+
+def read_meta(book: Book, generation: int) -> Meta | None:
+    """Give what made an index; None where there is none."""
+    data = book.read(f"meta/{generation}")
+    try:
+        return None if data is None else Meta.from_json(data.decode())
+    except (ValueError, RecursionError) as error:
+        raise broken(book.address.name, f"its meta data cannot be read ({error})") from error
+
+
+def read_state(book: Book, generation: int) -> State | None:
+    """Give what an index is; None where there is none."""
+    meta = read_meta(book, generation)
+    if meta is None:
+        return None
+    data = book.read(f"closed/{generation}")
+    try:
+        closed = json.loads(data) if data is not None else {"forgotten": [], "erased": [], "todo": {}}
+        forgotten = frozenset(bytes.fromhex(digest) for digest in closed["forgotten"])
+        erased: dict[bytes, tuple[Box, ...]] = {}
+        for digest, *corners in closed["erased"]:
+            here = erased.get(bytes.fromhex(digest), ())
+            erased[bytes.fromhex(digest)] = (*here, Box(*map(int, corners)))
+        todo = {
+            str(hold): tuple(Box(*map(int, corners)) for corners in boxes)
+            for hold, boxes in closed["todo"].items()
+        }
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise broken(book.address.name, "what it has forgotten cannot be read") from error
+    return State(generation, meta, forgotten, erased, todo)
+
+
+def read_lengths(book: Book, generation: int) -> tuple[float, float]:
+    """Give between what lengths the vectors are; wider than they are where some were removed."""
+    data = book.read(f"lengths/{generation}")
+    try:
+        shortest, longest = (0.0, np.inf) if data is None else map(float, data.split())
+    except ValueError as error:
+        raise broken(book.address.name, "it does not say how long its vectors are") from error
+    return shortest, longest
+
+
+def widened(lengths: tuple[float, float], vectors: NDArray[np.float32]) -> tuple[float, float]:
+    """Give between what lengths vectors are, when there are some more."""
+    more = norms_of(vectors).astype(np.float64)
+    more = more[np.isfinite(more)]
+    if not len(more):
+        return lengths
+    # Rounded outwards: they were computed with the digits of float32.
+    shortest, longest = float(more.min()) * (1 - SLACK), float(more.max()) * (1 + SLACK)
+    return min(lengths[0], shortest), max(lengths[1], longest)
+
+
+def write_lengths(book: Book, generation: int, lengths: tuple[float, float]) -> None:
+    """Keep between what lengths the vectors are."""
+    book.write(f"lengths/{generation}", f"{lengths[0]!r} {lengths[1]!r}".encode())
+
+
+def write_closed(
+    book: Book,
+    generation: int,
+    forgotten: Iterable[bytes],
+    erased: Mapping[bytes, Sequence[Box]],
+    todo: Mapping[str, Sequence[Box]],
+) -> None:
+    """Keep what is not to be taken in again, and what of it is still to be taken out."""
+    faces = [[digest.hex(), *_corners(box)] for digest, boxes in sorted(erased.items()) for box in boxes]
+    closed = {
+        "forgotten": sorted(digest.hex() for digest in forgotten),
+        "erased": faces,
+        "todo": {hold: [_corners(box) for box in boxes] for hold, boxes in todo.items()},
+    }
+    book.write(f"closed/{generation}", json.dumps(closed).encode())
+
+
+class Assembly:
+    """A layout in the making: all photos, their faces as they come.
+
+    Args:
+        state: What the index is.
+        photos: By path.
+        empty: Whether there will be no faces, which are counted alone.
+    """
+
+    def __init__(self, state: State, photos: Sequence[PhotoRow], *, empty: bool = False) -> None:
+        self._state = state
+        self._photos = photos
+        counts = np.array([photo.faces for photo in photos], np.int64)
+        starts = np.cumsum(counts) - counts
+        self._starts: dict[str, list[int]] = {}
+        for photo, start in zip(photos, starts.tolist(), strict=True):
+            if photo.faces:
+                self._starts.setdefault(photo.hold, []).append(start)
+        self._counts = {photo.hold: photo.faces for photo in photos}
+        total = int(counts.sum())
+        fill = {"vectors": np.nan, "norms": 0.0, "boxes": _EMPTY_BOX, "scores": 0.0, "landmarks": np.nan}
+        self._faces: dict[str, NDArray[Any]] = {}
+        for name, value in fill.items():
+            dtype, inner, _ = ARRAYS[name]
+            shape = (total, *(state.meta.dim if n < 0 else n for n in inner))
+            content = np.broadcast_to(np.array(value, dtype), shape)
+            self._faces[name] = content if empty else content.copy()
+        self._faces["photo"] = np.repeat(np.arange(len(photos), dtype=np.int32), counts)
+        self.missing = total
+
+    def put(self, rows: FaceRows) -> None:
+        """Put faces where they belong; those of photos that are not here are left out."""
+        norms = norms_of(rows.vectors)
+        norms = np.where(np.isfinite(norms), norms, np.float32(0))
+        for at, (hold, number) in enumerate(zip(rows.hold, rows.number.tolist(), strict=True)):
+            if number >= self._counts.get(hold, 0):
+                continue
+            for start in self._starts[hold]:
+                place = start + number
+                self._faces["vectors"][place], self._faces["norms"][place] = rows.vectors[at], norms[at]
+                self._faces["boxes"][place], self._faces["scores"][place] = rows.boxes[at], rows.scores[at]
+                self._faces["landmarks"][place] = rows.landmarks[at]
+                self.missing -= 1
+
+    def layout(self, name: str) -> Layout:
+        """Give the layout, checked as a file would be.
+
+        Raises:
+            IndexBroken: Something is out of range.
+        """
+        state, photos = self._state, self._photos
+        gone = [(digest, box) for digest, boxes in sorted(state.erased.items()) for box in boxes]
+        corners = [(box.x, box.y, box.width, box.height) for _, box in gone]
+        under = [root_of(photo.path, state.meta.roots) for photo in photos]
+        arrays = {
+            **self._faces,
+            "format": np.array(FORMAT, np.int64),
+            "meta": np.array(state.meta.to_json()),
+            "paths": np.frombuffer(b"".join(photo.path for photo in photos), np.uint8),
+            "path_ends": np.cumsum([len(photo.path) for photo in photos], dtype=np.int64),
+            "root": np.array([-1 if root is None else root for root in under], np.int32),
+            "size": np.array([photo.size for photo in photos], np.int64),
+            "mtime_ns": np.array([photo.mtime_ns for photo in photos], np.int64),
+            "digest": _digests(photo.digest for photo in photos),
+            "status": np.array([int(photo.status) for photo in photos], np.uint8),
+            "forgotten": _digests(sorted(state.forgotten)),
+            "erased": _digests(digest for digest, _ in gone),
+            "erased_boxes": np.array(corners, np.int32).reshape(-1, 4),
+        }
+        return check_layout(arrays, partial(broken, name))
+
+
+def path_bytes(path: str) -> bytes:
+    """Give a path as the file system has it."""
+    return os.fsencode(path)
+
+
+def _corners(box: Box) -> list[int]:
+    return [box.x, box.y, box.width, box.height]
+
+
+def _digests(digests: Iterable[bytes]) -> NDArray[np.uint8]:
+    return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 16)

@@ -1,0 +1,297 @@
+"""Writes an index in Milvus, so that a kill at any moment leaves what a second run completes.
+
+The order makes that so: faces before the photo's row that makes them known, a photo's row before its faces
+are removed. While anything is under way the document `open` says so; the next writer then removes faces of
+no photo, and photos whose faces are not all there, which are looked at again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from datetime import datetime, timezone
+from types import TracebackType
+
+import numpy as np
+
+from facesearch.errors import FacesearchError
+from facesearch.faces import Box, PhotoFaces
+from facesearch.index.layout import Layout, empty_layout
+from facesearch.index.meta import Meta
+from facesearch.index.milvus.book import Book, PhotoRow
+from facesearch.index.milvus.erasing import with_newly_erased, without_erased
+from facesearch.index.milvus.faces import Faces
+from facesearch.index.milvus.lease import Lease
+from facesearch.index.milvus.pending import Pending
+from facesearch.index.milvus.repair import remove_older, repair
+from facesearch.index.milvus.state import (
+    Assembly,
+    State,
+    current_generation,
+    missing,
+    read_lengths,
+    read_state,
+    widened,
+    write_closed,
+    write_lengths,
+)
+from facesearch.index.roots import is_within, joined_roots, moved_path
+from facesearch.ranking import Metric
+from facesearch.version import __version__
+
+
+class MilvusWriter:
+    """The one writer of an index in Milvus; used as a context. What is added is seen by readers at once.
+
+    Attributes:
+        layout: The photos as they were when it was opened or committed; faces are counted alone.
+        recovered: 0: what an interrupted run has written is in the layout.
+        torn: 0.
+
+    Args:
+        book: The index' photos and documents.
+        ahead: 1 for an index that is built beside the present one.
+        meta: For an index that does not exist yet, what makes it.
+        metric: By which a new one is searched.
+
+    Raises:
+        IndexBusy: Another process writes it.
+        IndexMissing: There is none, and no `meta`.
+        IndexFileError: It cannot be used, or the server is away.
+    """
+
+    def __init__(self, book: Book, ahead: int, meta: Meta | None, metric: Metric) -> None:
+        self.recovered = 0
+        self.torn = 0
+        self._book = book
+        self._ahead = ahead
+        self._new_meta = meta
+        self._metric = metric
+        self._lease = Lease(book, "beside" if ahead else "index")
+        self._alone = ExitStack()
+
+    def __enter__(self) -> MilvusWriter:
+        if not self._book.there():
+            if self._new_meta is None:
+                raise missing(self._book)
+            self._book.make()
+        with ExitStack() as stack:
+            stack.enter_context(self._lease.held())
+            self._open()
+            self._alone = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._alone:
+            if kind is not None and self._pending.photos:
+                with suppress(FacesearchError):  # there is an error to tell of already
+                    self._flush()
+                    self._settle()
+
+    def _open(self) -> None:
+        self._generation = current_generation(self._book) + self._ahead
+        state = read_state(self._book, self._generation)
+        if state is None and self._new_meta is None:
+            raise missing(self._book)
+        if state is None:
+            assert self._new_meta is not None
+            self._lengths = (np.inf, 0.0)
+            self._start(State(self._generation, self._new_meta), [], new=True)
+            return
+        self._lengths = read_lengths(self._book, self._generation)
+        self._faces = Faces(self._book.server, self._generation, state.meta.dim)
+        if not self._ahead:
+            remove_older(self._book, self._generation)
+        repaired = bool(self._book.head(self._mark))
+        if repaired:
+            self._faces.make(self._metric)
+            repair(self._book, self._faces, self._generation)
+        self._start(state, self._book.photos(self._generation), new=False)
+        self._begun = repaired
+
+    @property
+    def _mark(self) -> str:
+        return f"open/{self._generation}"
+
+    def _start(self, state: State, photos: list[PhotoRow], *, new: bool) -> None:
+        """Take what the index is as what changes begin from."""
+        self._state, self._new, self._begun = state, new, False
+        self._faces = Faces(self._book.server, self._generation, state.meta.dim)
+        self._photos = photos
+        assembly = Assembly(state, photos, empty=True)
+        self.layout: Layout = empty_layout(state.meta) if new else assembly.layout(self._book.address.name)
+        self._pending = Pending(state.meta.dim, photos)
+        self._roots = state.meta.roots
+        self._forgotten = set(state.forgotten)
+        self._erased = dict(state.erased)
+        self._spared: set[tuple[bytes, Box]] = set()
+        self._added: dict[bytes, PhotoRow] = {}
+        self._taken: dict[bytes, PhotoRow] = {}
+        self._dropped: set[bytes] = set()
+        self._moved: tuple[bytes, bytes] | None = None
+
+    @property
+    def forgotten(self) -> frozenset[bytes]:
+        """Give the digests of photos that are not to be taken in."""
+        return frozenset(self._forgotten)
+
+    def cover(self, roots: Iterable[str]) -> None:
+        """Add folders to what the index covers."""
+        self._roots = joined_roots(self._roots, roots)
+
+    def add(self, photo: PhotoFaces) -> None:
+        """Take in a photo that was looked at; a kill may lose those of the last seconds."""
+        self._pending.add(photo, self._erased_of(photo.digest))
+        if self._pending.full:
+            self._flush()
+
+    def take(self, path: str, photo: int, size: int, mtime_ns: int) -> None:
+        """Let a path (new, or known with another time) have the faces of a photo of the index."""
+        name = os.fsencode(path)
+        self._taken[name] = replace(self._photos[photo], path=name, size=size, mtime_ns=mtime_ns)
+
+    def drop(self, path: str) -> None:
+        """Remove a photo."""
+        self._dropped.add(os.fsencode(path))
+
+    def forget(self, digests: Iterable[bytes]) -> None:
+        """Remove all photos of these contents and do not take them in again."""
+        self._forgotten.update(digests)
+
+    def remember(self, digest: bytes) -> None:
+        """Let a forgotten content, and the faces that were erased from it, be taken in again."""
+        self._forgotten.discard(digest)
+        self._erased.pop(digest, None)
+
+    def erase(self, faces: Iterable[tuple[bytes, Box]], *, here: bool = True) -> None:
+        """Remove single faces, each by its photo's digest and its box, and do not take them in again.
+
+        With `here` false those that are here, and those that this writer adds, stay.
+        """
+        for digest, box in faces:
+            known = self._erased.get(digest, ())
+            if box not in known:
+                self._erased[digest] = (*known, box)
+            if not here:
+                self._spared.add((digest, box))
+
+    def _erased_of(self, digest: bytes) -> list[Box]:
+        """Give the faces that are to be taken out of a content."""
+        return [box for box in self._erased.get(digest, ()) if (digest, box) not in self._spared]
+
+    def _newly_erased(self, digest: bytes) -> tuple[Box, ...]:
+        """Give those of them that the index' photos still have."""
+        done = self._state.erased.get(digest, ())
+        return tuple(box for box in self._erased_of(digest) if box not in done)
+
+    def move_root(self, old: str, new: str) -> None:
+        """Let all that lies at or below `old` lie at `new`."""
+        self._moved = os.fsencode(old), os.fsencode(new)
+        moved = [os.fsdecode(moved_path(os.fsencode(root), *self._moved)) for root in self._roots]
+        self._roots = joined_roots((), moved)
+        if any(is_within(self._moved[0], os.fsencode(root)) for root in self._state.meta.roots):
+            self.cover([new])  # what lay inside a root may lie outside of it now
+
+    def uncover(self, folders: Iterable[str]) -> None:
+        """Take from what the index covers all that is or lies below some folders; they hold no photo."""
+        names = [os.fsencode(folder) for folder in folders]
+        self._roots = tuple(
+            root for root in self._roots if not any(is_within(os.fsencode(root), name) for name in names)
+        )
+
+    def commit(self) -> None:
+        """Make all changes those of the index; does nothing where there are none."""
+        self._flush()
+        if not (self._new or self._begun or self._changed()):
+            return
+        self._begin()
+        before = {photo.path: photo for photo in self._photos} | self._added
+        after = self._after()
+        todo = with_newly_erased(self._state.todo, after.values(), self._newly_erased)
+        write_closed(self._book, self._generation, self._forgotten, self._erased, todo)
+        after = without_erased(after, self._faces, todo)
+        if self._moved is not None:  # both, until all photos have moved
+            self._write_meta(joined_roots(self._state.meta.roots, self._roots))
+        self._book.put(
+            self._generation, [photo for path, photo in after.items() if before.get(path) != photo]
+        )
+        self._book.drop(self._generation, before.keys() - after.keys())
+        if todo:
+            write_closed(self._book, self._generation, self._forgotten, self._erased, {})
+        written = {photo.hold for photo in (*self._photos, *self._taken.values(), *self._added.values())}
+        loose = written - {photo.hold for photo in after.values()} - {""}
+        self._faces.delete(self._faces.keys_of(sorted(loose)))
+        self._finish(after, compact=bool(loose))
+
+    def _changed(self) -> bool:
+        state = self._state
+        same = self._roots == state.meta.roots and self._forgotten == state.forgotten
+        return bool(self._taken or self._dropped or self._moved) or not same or self._erased != state.erased
+
+    def _after(self) -> dict[bytes, PhotoRow]:
+        """Give the photos that there are to be, by path."""
+        photos: dict[bytes, PhotoRow] = {}
+        for photo in self._photos:
+            if photo.path not in self._dropped:
+                path = photo.path if self._moved is None else moved_path(photo.path, *self._moved)
+                photos[path] = replace(photo, path=path)
+        photos.update(self._taken)
+        photos.update(self._added)
+        return {path: photo for path, photo in photos.items() if photo.digest not in self._forgotten}
+
+    def _begin(self) -> None:
+        """Say that something is under way, and see that there is where to write."""
+        self._lease.check()
+        if not self._begun:
+            self._book.write(self._mark, b"1")
+            self._faces.make(self._metric)
+            self._begun = True
+        roots = joined_roots(self._state.meta.roots, self._roots)
+        if self._new or roots != self._state.meta.roots:
+            self._write_meta(roots)
+
+    def _write_meta(self, roots: tuple[str, ...]) -> None:
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        created = self._state.meta.created or now
+        meta = replace(self._state.meta, roots=roots, created=created, updated=now, facesearch=__version__)
+        self._book.write(f"meta/{self._generation}", meta.to_json().encode())
+
+    def _flush(self) -> None:
+        """Write what waits."""
+        if not self._pending.photos:
+            return
+        self._begin()
+        faces = self._pending.faces
+        lengths = widened(self._lengths, faces.vectors)
+        if lengths != self._lengths:  # before there are such vectors
+            write_lengths(self._book, self._generation, lengths)
+            self._lengths = lengths
+        self._faces.put(faces)
+        self._book.put(self._generation, self._pending.photos)
+        self._added.update((photo.path, photo) for photo in self._pending.photos)
+        self._pending.clear()
+
+    def _settle(self) -> None:
+        """Let what was written be seen by all who read."""
+        self._book.settle()
+        self._book.server.settle(self._faces.name)
+
+    def _finish(self, after: dict[bytes, PhotoRow], *, compact: bool) -> None:
+        """Let the server write all to its storage, choose its index, and say that the index is whole."""
+        faces = sum(photo.faces for photo in after.values())
+        for name in (self._book.name, self._faces.name):
+            self._book.server.flush(name)
+            if compact:
+                self._book.server.compact(name)
+        self._faces.suit(faces)
+        self._book.write(f"counts/{self._generation}", f"{len(after)} {faces}".encode())
+        self._write_meta(self._roots)
+        self._book.erase(self._mark)
+        self._settle()
+        state = read_state(self._book, self._generation)
+        assert state is not None, "it was written above"
+        self._start(state, [after[path] for path in sorted(after)], new=False)

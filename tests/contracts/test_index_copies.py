@@ -1,0 +1,111 @@
+"""An index is copied between the places that it can be kept in."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fakes import META, looked_at
+from test_index_places import assert_same, odd_photos, written
+
+from facesearch.errors import IndexConflict, IndexFileError, IndexMissing
+from facesearch.index.copying import copy_index
+from facesearch.index.file_place import FilePlace
+from facesearch.index.places import place_of
+from facesearch.people.copying import copy_library
+from facesearch.people.register import Register, only_editor, read_register, write_register
+
+REGISTER = Register(
+    np.arange(32, dtype=np.uint8).reshape(2, 16), np.ones((2, 4), np.int32), np.array([1, 0]), {1: "Ada"}, 1
+)
+
+
+@pytest.fixture
+def source(tmp_path):
+    place = place_of(tmp_path / "source.npz")
+    written(place, odd_photos(), roots=("/p", "/empty"))
+    with place.writer() as writer:
+        writer.forget([looked_at("/p/3.jpg").digest])
+        writer.erase([(looked_at("/p/7.jpg").digest, looked_at("/p/7.jpg", 3).faces[0].box)])
+        writer.commit()
+    register = replace(REGISTER, grouped=place.meta().updated)
+    with only_editor(place.people):
+        write_register(place.people, register)
+    return place
+
+
+@pytest.fixture(params=["file", "milvus"])
+def target(request, tmp_path):
+    if request.param == "file":
+        return place_of(tmp_path / "target.npz")
+    return place_of(request.getfixturevalue("milvus").url(f"copies_{request.node.name.partition('[')[0]}"))
+
+
+def test_there_and_back_nothing_is_lost(source, target, tmp_path):
+    done = copy_library(source, target)
+    assert (done.photos, done.faces, done.already) == (17, source.whole().face_count, 0)
+    assert_same(target.whole(), source.whole())
+    assert copy_library(source, target).already == 17
+    back = place_of(tmp_path / "back.npz")
+    copy_library(target, back)
+    assert_same(back.whole(), source.whole())
+    kept = read_register(back.people)
+    assert kept.names == {1: "Ada"}
+    assert kept.grouped == back.meta().updated  # they need not be grouped again
+    assert np.array_equal(kept.digest, REGISTER.digest)
+
+
+def test_what_was_interrupted_goes_on(source, target):
+    class Stopped(Exception):
+        pass
+
+    seen = []
+
+    def stop(photo):
+        seen.append(photo.path)
+        if len(seen) == 5:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        copy_index(source, target, on_photo=stop)
+    started = []
+    done = copy_index(source, target, on_start=started.append)
+    assert done.already >= 5
+    assert started == [17 - done.already]
+    assert_same(target.whole(), source.whole())
+
+
+def test_into_another_index_nothing_is_copied(source, target):
+    written(target, [looked_at("/q/other.jpg")], roots=("/q",))
+    before = target.whole()
+    with pytest.raises(IndexConflict) as caught:
+        copy_index(source, target)
+    assert target.name in caught.value.message
+    assert_same(target.whole(), before)
+
+
+def test_into_an_index_of_another_making_nothing_is_copied(source, target):
+    with target.writer(replace(META, model="other")) as writer:
+        writer.cover(["/p"])
+        writer.commit()
+    with pytest.raises(IndexConflict):
+        copy_index(source, target)
+    assert target.whole().photo_count == 0
+
+
+def test_a_copy_that_is_not_the_same_is_not_called_one(source, target, monkeypatch):
+    def with_another_size(self, listing, rows, given=FilePlace.photos):
+        return (replace(photo, size=photo.size + 1) for photo in given(self, listing, rows))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FilePlace, "photos", with_another_size)
+        patch.setattr(
+            "facesearch.index.copying._whole", lambda photo, calls=[]: calls.append(1) or len(calls)
+        )
+        with pytest.raises(IndexFileError, match="not what"):
+            copy_index(source, target)
+
+
+def test_there_has_to_be_something_to_copy(target, tmp_path):
+    with pytest.raises(IndexMissing):
+        copy_index(place_of(tmp_path / "none.npz"), target)
+    assert target.meta() is None

@@ -1,0 +1,365 @@
+"""One body of tests for every place that an index can be kept in; the file is what the others are held to."""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from fakes import GREEN, META, RED, YELLOW, coloured, looked_at, photo, pipeline, write_index
+
+from facesearch.errors import IndexBusy, IndexConflict, IndexMissing, StorageError
+from facesearch.faces import Box, Face, PhotoFaces, Reference, Status
+from facesearch.index import edit
+from facesearch.index.meta import Meta
+from facesearch.index.places import place_of
+from facesearch.people.register import Register, empty_register, only_editor, read_register, write_register
+from facesearch.plan import Wanted
+from facesearch.rebuild import rebuild_index
+from facesearch.search import Question, search
+from facesearch.update import update_index
+
+_NUMBERS = itertools.count()
+ODD = "/p/odd.jpg"
+
+
+@pytest.fixture(params=["file", "milvus"])
+def name(request, tmp_path):
+    """The name of a place where no index is yet."""
+    if request.param == "file":
+        return tmp_path / "i.npz"
+    return request.getfixturevalue("milvus").url(f"contract_{next(_NUMBERS)}")
+
+
+@pytest.fixture
+def place(name):
+    return place_of(name)
+
+
+def odd_photos():
+    """Photos of every kind: with many faces, one, none, unreadable; of odd names, vectors and landmarks."""
+    points = tuple((float(x), 1.5) for x in range(5))
+    vectors = np.array([[0, 0, 0], [np.nan, 1, 2], [1e-30, 2e-30, 0], [1, 2, 3]], np.float32)
+    faces = tuple(Face(Box(9 - n, -3, 50 - n, 7), 0.1 * n, points if n else None) for n in range(4))
+    return [
+        *(looked_at(f"/p/{number}.jpg", number % 4) for number in range(12)),
+        looked_at("/p/\udcff\n'\"\\ .jpg", 2),
+        looked_at("/p/\u00e9\u4e2d.jpg"),
+        replace(looked_at("/p/copy of 7.jpg", 3), digest=looked_at("/p/7.jpg").digest, **same("/p/7.jpg")),
+        PhotoFaces(ODD, 2**40, 2**62, b"0123456789abcdef", Status.OK, faces, vectors),
+        PhotoFaces("/p/torn.jpg", 5, -1, b"", Status.UNREADABLE, reason="it is torn"),
+        PhotoFaces("/p/none.jpg", 5, 9, b"fedcba9876543210", Status.NO_FACE),
+    ]
+
+
+def same(path):
+    one = looked_at(path, 3)
+    return {"faces": one.faces, "vectors": one.vectors}
+
+
+def written(place, photos, roots=("/p",)):
+    with place.writer(META) as writer:
+        writer.cover(roots)
+        for one in photos:
+            writer.add(one)
+        writer.commit()
+    return place
+
+
+def assert_same(layout, other):
+    """Every array is the same to the bit; of the meta data all but when and by whom."""
+    for field in fields(layout):
+        mine, theirs = getattr(layout, field.name), getattr(other, field.name)
+        if field.name == "meta":
+            nobody = {"created": "", "updated": "", "facesearch": ""}
+            assert replace(mine, **nobody) == replace(theirs, **nobody)
+        else:
+            assert mine.dtype == theirs.dtype
+            assert mine.shape == theirs.shape, field.name
+            assert mine.tobytes() == theirs.tobytes(), field.name
+
+
+def reference_of(vector, path="/x/ref.jpg"):
+    return Reference(path, 1, Box(0, 0, 1, 1), np.asarray(vector, np.float32))
+
+
+def test_where_nothing_is(place, name):
+    assert place.meta() is None
+    for use in (place.listing, place.whole, place.searched, lambda: place.writer().__enter__()):
+        with pytest.raises(IndexMissing) as caught:
+            use()
+        assert str(place.name) in caught.value.message
+        assert caught.value.hint
+    assert not place.people.there()
+    assert place.name == os.fspath(name)
+
+
+def test_what_is_written_is_read_to_the_bit(place, name, tmp_path):
+    written(place, odd_photos())
+    held = place_of(write_index(tmp_path / "held.npz", odd_photos(), roots=("/p",)))
+    again = place_of(name)
+    assert_same(again.whole(), held.whole())
+    listing = again.listing()
+    assert [listing.path(row) for row in range(listing.photo_count)] == list(held.whole().rows)
+    assert listing.face_count == held.whole().face_count
+    assert again.meta() == again.whole().meta
+    assert again.meta().created
+    rows = [listing.find(path) for path in ("/p/7.jpg", ODD, "/p/torn.jpg")]
+    seven, odd, torn = again.photos(listing, rows)
+    assert seven.faces == looked_at("/p/7.jpg", 3).faces
+    assert np.array_equal(odd.vectors, odd_photos()[-3].vectors, equal_nan=True)
+    assert odd.faces[1].landmarks[4] == (4.0, 1.5)
+    assert (torn.status, torn.digest, torn.mtime_ns) == (Status.UNREADABLE, b"", -1)
+
+
+QUESTIONS = [
+    Question(),
+    Question(top=1000),
+    Question(top=7, by="face"),
+    Question(top=7, unique=True),
+    Question(top=3, by="face", unique=True),
+    Question(metric="euclidean"),
+    Question(metric="euclidean", top=9, by="face"),
+    Question(together=True),
+    Question(together=True, metric="euclidean"),
+    Question(threshold=0.3, top=50),
+    Question(include_self=True, top=5),
+    Question(how="exact"),
+    Question(how="approximate"),
+]
+
+
+def test_a_search_finds_what_the_ranking_of_the_whole_finds(place):
+    rng = np.random.default_rng(3)
+    many = [looked_at(f"/p/many/{number:03d}.jpg", 3, seed=1) for number in range(200)]
+    copies = [replace(many[5], path=f"/p/copies/{number}.jpg") for number in range(40)]
+    written(place, [*odd_photos(), *many, *copies])
+    whole, searched = place.whole(), place.searched()
+    assert (searched.photo_count, searched.face_count) == (whole.photo_count, whole.face_count)
+    assert searched.meta == whole.meta
+    references = [reference_of(vector) for vector in rng.normal(size=(5, 3))]
+    references += [
+        reference_of(many[5].vectors[0], "/p/copies/3.jpg"),
+        reference_of(many[8].vectors[1], many[8].path),
+        reference_of([0, 0, 0]),
+    ]
+    for question in QUESTIONS:
+        assert search(searched, references, question) == search(whole, references, question), question
+
+
+def test_every_change_is_that_of_the_file(place, name, tmp_path):  # noqa: C901 (one story)
+    held = place_of(tmp_path / "held.npz")
+
+    def change(act):
+        for one in (held, place_of(name)):
+            with one.writer(META) as writer:
+                act(writer)
+                writer.commit()
+        assert_same(place.whole(), held.whole())
+
+    def fill(writer):
+        writer.cover(["/p", "/q"])
+        for one in odd_photos():
+            writer.add(one)
+
+    def take(writer):
+        rows = writer.layout.rows
+        writer.take("/p/7 moved.jpg", rows["/p/7.jpg"], 10, 20)
+        writer.drop("/p/7.jpg")
+        writer.take("/p/6.jpg", rows["/p/6.jpg"], 10, 21)  # another time
+        writer.take("/q/3.jpg", rows["/p/3.jpg"], 10, 20)
+
+    def anew(writer):
+        writer.add(looked_at("/p/5.jpg", 3, seed=9))
+        writer.add(replace(looked_at("/p/6.jpg", 1, seed=9), digest=looked_at("/p/2.jpg").digest))
+        writer.drop("/p/9.jpg")
+
+    def forget(writer):
+        writer.forget([looked_at("/p/11.jpg").digest, b"never seen here!"])
+
+    def erase(writer):
+        digest = looked_at("/p/7.jpg").digest
+        writer.erase([(digest, Box(1, 2, 29, 40)), (looked_at("/p/1.jpg").digest, Box(0, 2, 30, 40))])
+
+    def remember(writer):
+        writer.remember(b"never seen here!")
+        writer.remember(looked_at("/p/7.jpg").digest)
+        writer.add(looked_at("/p/7.jpg", 3))
+        writer.add(looked_at("/p/1.jpg", 1))  # its face is still erased
+
+    def move(writer):
+        writer.move_root("/p", "/else/where")
+
+    def nothing(writer):
+        pass
+
+    for act in (fill, take, anew, forget, erase, remember, move, nothing):
+        change(act)
+    assert edit.forget(place, ["/q"]) == edit.forget(held, ["/q"])
+    assert edit.move_root(place, "/else", "/p") == edit.move_root(held, "/else", "/p") > 10
+    assert_same(place_of(name).whole(), held.whole())
+    assert place.listing().face_count == place.whole().face_count
+
+
+def test_what_was_added_is_kept_without_a_commit(place, name):
+    with pytest.raises(ZeroDivisionError), place.writer(META) as writer:  # noqa: PT012
+        writer.cover(["/p"])
+        writer.add(looked_at("/p/a.jpg", 2))
+        raise ZeroDivisionError
+    assert place_of(name).meta().model == META.model
+    with place_of(name).writer(META) as writer:
+        writer.add(looked_at("/p/b.jpg"))
+        writer.commit()
+    assert list(place.whole().rows) == ["/p/a.jpg", "/p/b.jpg"]
+    assert place.whole().face_count == 3
+
+
+def test_one_writer_at_a_time_and_readers_do_not_wait(place, name):
+    written(place, [looked_at("/p/a.jpg")])
+    with place.writer():
+        with pytest.raises(IndexBusy) as caught, place_of(name).writer():
+            pass
+        assert place.name in caught.value.message
+        assert place_of(name).whole().photo_count == 1
+    with place.writer(), only_editor(place.people), pytest.raises(IndexBusy):
+        only_editor(place_of(name).people).__enter__()
+    with place.writer():
+        pass
+
+
+def test_an_index_of_another_making_is_refused(place, tmp_path):
+    written(place, [looked_at("/p/a.jpg")])
+    for other in (replace(META, model="other"), replace(META, settings={"margin": 0.5})):
+        with pytest.raises(IndexConflict):
+            update_index(place, other, Wanted((str(tmp_path),)), pipeline)
+    assert place.whole().photo_count == 1
+
+
+def test_an_update_is_that_of_the_file(place, name, tmp_path):
+    held, folder = place_of(tmp_path / "held.npz"), tmp_path / "photos"
+
+    def update(**wanted):
+        reports = []
+        for one in (held, place_of(name)):
+            wish = Wanted((str(folder),), **wanted)
+            reports.append(update_index(one, META, wish, pipeline))
+        assert replace(reports[0], seconds=0) == replace(reports[1], seconds=0)
+        assert_same(place.whole(), held.whole())
+        return reports[1]
+
+    for number in range(6):
+        coloured(folder / f"{number}.png", number)
+    photo(folder / "two.png", (5, 5, 20, RED), (60, 30, 30, GREEN))
+    photo(folder / "none.png")
+    (folder / "torn.jpg").write_bytes(b"\xff\xd8torn")
+    report = update()
+    assert (report.indexed, report.no_face, len(report.unreadable), report.faces) == (7, 1, 1, 8)
+    assert update().unchanged == 9
+    (folder / "0.png").rename(folder / "moved.png")
+    (folder / "1.png").unlink()
+    photo(folder / "2.png", (20, 20, 30, YELLOW))
+    report = update()
+    assert (report.moved, report.removed, report.indexed) == (1, 1, 1)
+    assert edit.forget(held, [str(folder / "3.png")]) == edit.forget(place, [str(folder / "3.png")])
+    assert update().forgotten == 1
+    assert update(again=True).indexed == 1
+    for number in (3, 4, 5):
+        (folder / f"{number}.png").unlink()
+    for gone in ("moved.png", "2.png"):
+        (folder / gone).unlink()
+    assert list(update().kept.values()) == [5]
+    assert update(prune=True).removed == 5
+
+
+def test_a_rebuild_serves_the_old_one_until_it_is_done(place, name, tmp_path):
+    for number in range(4):
+        coloured(tmp_path / "photos" / f"{number}.png", number)
+    wanted = Wanted((str(tmp_path / "photos"),))
+    update_index(place, META, wanted, pipeline)
+    before, other = place.whole(), replace(META, model="other", settings={"margin": 0.5})
+
+    def look(one):
+        assert place_of(name).meta().model == META.model
+        assert_same(place_of(name).whole(), before)
+        with pytest.raises(IndexBusy), place_of(name).writer():
+            pass
+
+    rebuild_index(place, other, wanted, pipeline, on_photo=look)
+    assert place_of(name).meta().model == "other"
+    assert_same(place_of(name).whole(), replace(before, meta=replace(other, roots=before.meta.roots)))
+    assert place.beside().meta() is None
+    with place.writer():
+        pass
+
+
+def test_people_are_kept(place, name):
+    written(place, [looked_at("/p/a.jpg")])
+    assert read_register(place.people).names == {}
+    rng = np.random.default_rng(0)
+    boxes = rng.integers(1, 99, (5000, 4), np.int32)
+    register = Register(
+        rng.integers(0, 255, (5000, 16), np.uint8), boxes, np.ones(5000, np.int32), {1: "Zo\u00eb"}, 7, "then"
+    )
+    before = place.state()
+    for one in (register, empty_register(), register):
+        with only_editor(place.people):
+            write_register(place.people, one)
+        found = read_register(place_of(name).people)
+        assert (found.names, found.last, found.grouped) == (one.names, one.last, one.grouped)
+        assert np.array_equal(found.digest, one.digest)
+        assert np.array_equal(found.boxes, one.boxes)
+    assert place.state()[0] == before[0]
+    assert place.state()[1] != before[1]
+
+
+def test_its_state_tells_that_it_was_written(place):
+    written(place, [looked_at("/p/a.jpg")])
+    before = place.state()
+    assert place.state() == before
+    written(place, [looked_at("/p/b.jpg")])
+    assert place.state()[0] != before[0]
+    assert place.state()[1] == before[1]
+
+
+def test_what_is_forgotten_is_looked_for(place):
+    one = looked_at("/p/a.jpg", 2)
+    written(place, [one, looked_at("/p/b.jpg")])
+    trace = one.vectors[0].tobytes()
+    with pytest.raises(StorageError, match="forgotten"):
+        place.look_for([trace])
+    edit.forget(place, ["/p/a.jpg"])
+    assert place.look_for([trace]) > 0
+
+
+def test_an_index_of_nothing(place):
+    written(place, [])
+    assert place.whole().photo_count == 0
+    (answer,) = search(place.searched(), [reference_of([1, 0, 0])], Question())
+    assert answer.matches == ()
+
+
+def test_a_file_needs_nothing_of_the_others(tmp_path):
+    code = (
+        "import sys, json\nfrom facesearch.library import Library\n"
+        "from facesearch.index.places import place_of\nplace_of(sys.argv[1]).listing()\n"
+        "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))\n"
+        "print([name for name in sys.modules if 'milvus' in name])"
+    )
+    path = write_index(tmp_path / "i.npz", [looked_at("/p/a.jpg")])
+    ran = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    loaded, ours = ran.stdout.splitlines()
+    assert {"pymilvus", "grpc", "pandas"} & set(json.loads(loaded)) == set()
+    assert ours == "[]"
+
+
+def test_meta_of_any_dimension(place):
+    meta = Meta("wide", "fake:1", 2048, "squares")
+    one = looked_at("/p/a.jpg", 3, dim=2048)
+    with place.writer(meta) as writer:
+        writer.cover(["/p"])
+        writer.add(one)
+        writer.commit()
+    assert np.array_equal(place.whole().vectors, one.vectors)

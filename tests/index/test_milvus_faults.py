@@ -1,0 +1,382 @@
+"""What goes wrong with an index in Milvus: it is said in a sentence, and a second run completes the work."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fakes import META, coloured, looked_at, pipeline
+
+from facesearch.errors import FacesearchError, IndexAway, IndexBroken, IndexBusy, IndexConflict, StorageError
+from facesearch.faces import Box, Reference
+from facesearch.index.milvus import faces as faces_module
+from facesearch.index.milvus import lease, server
+from facesearch.index.milvus.address import Address
+from facesearch.index.milvus.book import Book
+from facesearch.index.milvus.server import Server
+from facesearch.index.milvus.state import read_state
+from facesearch.index.milvus.writer import MilvusWriter
+from facesearch.index.places import place_of
+from facesearch.plan import Wanted
+from facesearch.search import Question, search
+from facesearch.update import update_index
+
+_NUMBERS = itertools.count()
+_LEFT = []
+
+
+@pytest.fixture
+def url(milvus):
+    return milvus.url(f"faults_{next(_NUMBERS)}")
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    monkeypatch.setenv("FACESEARCH_MILVUS_TIMEOUT", "2")
+
+
+@pytest.fixture
+def photos(tmp_path):
+    for number in range(30):
+        coloured(tmp_path / "photos" / f"{number:02d}.png", number)
+    return tmp_path / "photos"
+
+
+def check_each_is_there_once(url, count):
+    """Every photo has its face, once, and there is no other."""
+    whole = place_of(url).whole()
+    assert (whole.photo_count, whole.face_count) == (count, count)
+    check_sound(url)
+
+
+def check_sound(url):
+    """Ask the server itself: faces are there once, and for their photos alone."""
+    book = Book(Server(Address.parse(url)))
+    state = read_state(book, 1)
+    rows = list(faces_module.Faces(book.server, 1, state.meta.dim).numbers())
+    assert len(rows) == len(set(rows))
+    assert {hold for hold, _ in rows} == {photo.hold for photo in book.photos(1)} - {""}
+    assert book.head("open/1") == ""
+
+
+def add_all(url, photos):
+    with place_of(url).writer(META) as writer:
+        writer.cover(["/p"])
+        for one in photos:
+            writer.add(one)
+        writer.commit()
+
+
+def test_a_server_that_is_away_is_said_and_nothing_hangs(milvus, url, hasty, photos):
+    wanted = Wanted((str(photos),))
+    update_index(place_of(url), META, wanted, pipeline)
+    for word in ("close", "hold"):
+        milvus.tell(word)
+        try:
+            began = time.monotonic()
+            for use in ("meta", "whole", "searched", "state"):
+                with pytest.raises(IndexAway) as caught:
+                    getattr(place_of(url), use)()
+                assert "127.0.0.1" in caught.value.message
+                assert "run the same command again" in caught.value.hint
+            assert time.monotonic() - began < 60
+        finally:
+            milvus.tell("open")
+    check_each_is_there_once(url, 30)
+
+
+def test_a_server_that_is_away_for_a_moment_is_waited_for(milvus, url, photos):
+    def come_back():
+        time.sleep(3)
+        milvus.tell("open")
+
+    coming = []
+
+    def go_away(photo):
+        if not coming:
+            milvus.tell("close")
+            coming.append(threading.Thread(target=come_back))
+            coming[0].start()
+
+    report = update_index(place_of(url), META, Wanted((str(photos),)), pipeline, on_photo=go_away)
+    coming[0].join()
+    assert report.indexed == 30
+    check_each_is_there_once(url, 30)
+
+
+def test_a_server_that_goes_away_in_a_run(milvus, url, hasty, photos, monkeypatch):
+    def go_away(photo):
+        if photo.path.endswith("09.png"):
+            milvus.tell("close")
+
+    with pytest.raises(IndexAway):
+        update_index(place_of(url), META, Wanted((str(photos),)), pipeline, on_photo=go_away)
+    milvus.tell("open")
+    monkeypatch.delenv("FACESEARCH_MILVUS_TIMEOUT")  # it may take a moment until it is reached again
+    report = update_index(place_of(url), META, Wanted((str(photos),)), pipeline)
+    assert report.indexed + report.unchanged == 30
+    check_each_is_there_once(url, 30)
+
+
+@pytest.mark.slow
+def test_a_server_that_is_killed_and_started_in_a_run(milvus, url, monkeypatch, photos):
+    monkeypatch.setenv("FACESEARCH_MILVUS_TIMEOUT", "150")
+
+    def restart(photo):
+        if photo.path.endswith("09.png"):
+            milvus.tell("kill")
+            milvus.tell("start")
+
+    report = update_index(place_of(url), META, Wanted((str(photos),)), pipeline, on_photo=restart)
+    assert report.indexed == 30
+    check_each_is_there_once(url, 30)
+
+
+class Killed(BaseException):
+    """What a process feels of a kill: nothing after it is done."""
+
+
+def dying(call, kill_at):
+    """Do as the server's call does, but for one call that is not done, or (.5) the last thing that is."""
+    calls = itertools.count()
+
+    def act(self, *args, **options):
+        number = next(calls)
+        if number == kill_at:
+            raise Killed
+        call(self, *args, **options)
+        if number + 0.5 == kill_at:
+            raise Killed
+
+    return act
+
+
+def change(url, photos):
+    """Bring some photos in, let another go, and one move."""
+    with place_of(url).writer(META) as writer:
+        rows = writer.layout.rows
+        for one in photos:
+            writer.add(one)
+        writer.drop("/p/0.jpg")
+        if "/p/5.jpg" in rows:
+            writer.take("/p/moved.jpg", rows["/p/5.jpg"], 1, 2)
+            writer.drop("/p/5.jpg")
+        writer.erase([(looked_at("/p/4.jpg").digest, looked_at("/p/4.jpg", 2).faces[0].box)])
+        writer.commit()
+
+
+POINTS = [("upsert", point) for point in (2, 3.5, 4, 5.5, 6, 7.5, 8.5, 10, 12)]
+POINTS += [("delete", point) for point in (1, 2, 3.5, 4.5)] + [("flush", 0), ("flush", 1.5)]
+
+
+def test_a_run_that_is_killed_at_any_call_is_completed_by_the_next(url, monkeypatch):
+    """The process ends before or after a call of the server; the next run makes good what it left."""
+    add_all(url, [looked_at(f"/p/{number}.jpg", 2) for number in range(6)])
+    died = 0
+    for step, point in POINTS:
+        photos = [looked_at("/p/new.jpg", 2, seed=died), looked_at("/p/2.jpg", 2, seed=died)]
+        with monkeypatch.context() as patch:
+            patch.setattr(Server, step, dying(getattr(Server, step), point))
+            patch.setattr(MilvusWriter, "__exit__", die)
+            with suppress(Killed):
+                change(url, photos)
+                continue
+        died += 1
+        if died % 5:
+            continue  # the next kill comes upon what this one left
+        change(url, photos)
+        add_all(url, [])
+        whole = place_of(url).whole()
+        assert {"/p/new.jpg", "/p/2.jpg", "/p/3.jpg"} <= set(whole.rows)
+        row = whole.faces_of(whole.find("/p/2.jpg"))
+        assert np.array_equal(whole.vectors[row.start : row.stop], photos[1].vectors)
+        check_sound(url)
+    assert died >= 8
+    change(url, [])
+    assert len(place_of(url).whole().faces_of(place_of(url).whole().find("/p/4.jpg"))) == 1
+    check_sound(url)
+
+
+def die(writer, kind, error, trace):
+    lease._ended_here.add(writer._lease._owner)  # as the next process would find this one dead
+    end_without_a_word(writer, kind, error, trace)
+
+
+def end_without_a_word(writer, kind, error, trace):
+    writer._lease._ended.set()
+    writer._lease._lost = True
+    _LEFT.append(writer._alone.pop_all())  # or what is open would be closed when it is forgotten
+
+
+KILLED = """
+import os, sys
+sys.path.insert(0, sys.argv[2])
+from fakes import META, pipeline
+from facesearch.index.places import place_of
+from facesearch.plan import Wanted
+from facesearch.update import update_index
+from facesearch.index.milvus import pending
+pending._PHOTOS = 4
+update_index(place_of(sys.argv[1]), META, Wanted((sys.argv[3],)), pipeline,
+             on_photo=lambda photo: print(photo.path, flush=True))
+"""
+
+
+@pytest.mark.parametrize("count", [1, 10, 30])
+def test_a_process_that_is_killed(url, photos, count):
+    tests = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    command = [sys.executable, "-c", KILLED, url, tests, str(photos)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        for _ in range(count):
+            process.stdout.readline()
+        process.send_signal(signal.SIGKILL)
+    report = update_index(place_of(url), META, Wanted((str(photos),)), pipeline)
+    assert report.indexed + report.unchanged == 30
+    check_each_is_there_once(url, 30)
+
+
+def test_a_writer_elsewhere_that_died_is_waited_for_only_so_long(url, monkeypatch):
+    add_all(url, [looked_at("/p/a.jpg")])
+    monkeypatch.setattr(lease.socket, "gethostname", lambda: "elsewhere")
+    dead = place_of(url).writer()
+    dead.__enter__()
+    end_without_a_word(dead, None, None, None)
+    monkeypatch.undo()
+    with pytest.raises(IndexBusy) as caught, place_of(url).writer():
+        pass
+    assert "60 seconds" in caught.value.hint
+    monkeypatch.setattr(lease.time, "time", lambda now=time.time: now() + 61)
+    with place_of(url).writer():
+        pass
+
+
+def test_who_lost_the_lease_writes_no_more(url, monkeypatch):
+    with pytest.raises(IndexBusy), place_of(url).writer(META) as writer:  # noqa: PT012
+        writer._lease._lost = True
+        writer.add(looked_at("/p/a.jpg"))
+        writer.commit()
+
+
+def test_a_collection_that_is_not_ours_is_left_alone(url):
+    theirs = Server(Address.parse(url))
+    fields = {"id": ("key", 10), "vector": ("vector", 2)}
+    index = {"index_type": "FLAT", "metric_type": "L2"}
+    theirs.create(theirs.address.collection, "theirs", fields, index)
+    for use in (
+        place_of(url).meta,
+        place_of(url).whole,
+        place_of(url).discard,
+        lambda: add_all(url, []),
+        lambda: place_of(url).alone().__enter__(),
+    ):
+        with pytest.raises(IndexBroken) as caught:
+            use()
+        assert "not an index of this facesearch" in caught.value.message
+    assert theirs.description(theirs.address.collection) == ("theirs", fields)
+
+
+def test_another_models_index_is_refused(url):
+    add_all(url, [looked_at("/p/a.jpg")])
+    with pytest.raises(IndexConflict, match="weights"):
+        update_index(place_of(url), replace(META, model_digest="fake:other"), Wanted(("/p",)), pipeline)
+
+
+def test_what_a_stranger_wrote_is_checked(url):
+    add_all(url, [looked_at("/p/a.jpg")])
+    book = Book(Server(Address.parse(url)))
+    for name, data in (("meta/1", b"{"), ("closed/1", b"[]"), ("current", b"x")):
+        good = book.read(name)
+        book.write(name, data)
+        book.settle()
+        with pytest.raises(IndexBroken):
+            place_of(url).whole()
+        if good is None:
+            book.erase(name)
+        else:
+            book.write(name, good)
+        book.settle()
+    assert place_of(url).whole().photo_count == 1
+
+
+def test_beyond_the_limit_a_graph_finds_the_way(url, monkeypatch):
+    monkeypatch.setattr(faces_module, "EXACT_UP_TO", 1000)
+    many = [looked_at(f"/p/{number}.jpg", 3, dim=16) for number in range(700)]
+    with place_of(url).writer(replace(META, dim=16)) as writer:
+        writer.cover(["/p"])
+        for one in many:
+            writer.add(one)
+        writer.commit()
+    place = place_of(url)
+    assert place.facts()["search"] == "approximate"
+    assert place.facts()["index"] == "HNSW"
+    whole, searched = place.whole(), place.searched()
+    asked = [
+        Reference("/x", 1, Box(0, 0, 1, 1), vector.astype(np.float32))
+        for vector in np.random.default_rng(0).normal(size=(20, 16))
+    ]
+    for metric in ("cosine", "euclidean"):
+        truth = search(whole, asked, Question(top=10, metric=metric))
+        assert search(searched, asked, Question(top=10, metric=metric, how="exact")) == truth
+        near = search(searched, asked, Question(top=10, metric=metric))
+        hits = sum(
+            len({match.path for match in one.matches} & {match.path for match in other.matches})
+            for one, other in zip(truth, near, strict=True)
+        )
+        assert hits >= 198
+
+
+def test_an_index_by_euclidean_distance(url):
+    place = place_of(url)
+    place.metric = "euclidean"
+    with place.writer(META) as writer:
+        writer.cover(["/p"])
+        for number in range(300):
+            writer.add(looked_at(f"/p/{number}.jpg", 2))
+        writer.commit()
+    assert place.facts()["metric"] == "L2"
+    asked = [Reference("/x", 1, Box(0, 0, 1, 1), np.array(v, np.float32)) for v in ([1, 2, 3], [0, 0, 1])]
+    for question in (
+        Question(metric="euclidean"),
+        Question(metric="cosine"),
+        Question(metric="euclidean", top=99),
+    ):
+        assert search(place.searched(), asked, question) == search(place.whole(), asked, question)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "words"),
+    [
+        ("quota exceeded[reason=disk quota exceeded]", StorageError, "takes no more"),
+        ("deny to write, reason: memory quota exceeded", StorageError, "takes no more"),
+        ("auth check failure, please check api key is correct", IndexAway, "does not let us in"),
+        ("unknown trouble", IndexAway, "does not answer as it should"),
+    ],
+)
+def test_a_refusal_is_a_sentence_at_once(milvus, text, kind, words):
+    pymilvus = pytest.importorskip("pymilvus")
+    one = Server(Address.parse(milvus.url("none")))
+
+    def refuse():
+        raise pymilvus.MilvusException(1, text)
+
+    began = time.monotonic()
+    with pytest.raises(kind, match=words) as caught:
+        one._patiently(refuse)
+    assert time.monotonic() - began < 1
+    assert text.split("[")[0] in caught.value.message
+    assert caught.value.hint
+
+
+def test_without_pymilvus_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pymilvus", None)
+    with pytest.raises(FacesearchError) as caught:
+        place_of("milvus://localhost/a").meta()
+    assert "facesearch[cluster]" in caught.value.hint
+    assert server.MOST == 16_384

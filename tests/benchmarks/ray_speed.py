@@ -9,10 +9,12 @@ taken: of --limit photos and of twice as many.
 
 import argparse
 import os
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -20,10 +22,29 @@ import psutil
 PORT = 9701
 
 
-def ray(*args):
+@contextmanager
+def cluster(workers):
+    """Start a cluster that takes so many workers; it ends with this."""
     env = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
-    command = [sys.executable, "-m", "ray.scripts.scripts", *args]
-    return subprocess.run(command, env=env, check=True, capture_output=True)
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
+    command += ["--node-ip-address=127.0.0.1", "--port=6399", f"--ray-client-server-port={PORT}"]
+    command += [f"--num-cpus={workers}", "--include-dashboard=false"]
+    head = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while not answers(PORT):
+            assert head.poll() is None, "the cluster does not start"
+            time.sleep(0.5)
+        yield
+    finally:
+        head.terminate()  # and it ends what it started
+        head.wait(60)
+        while answers(PORT):
+            time.sleep(0.5)
+
+
+def answers(port):
+    with socket.socket() as one:
+        return not one.connect_ex(("127.0.0.1", port))
 
 
 def photos_of(folder, limit, into):
@@ -62,15 +83,10 @@ def main():
         few = photos_of(asked.folder, asked.limit, Path(scratch, "few"))
         many = photos_of(asked.folder, 2 * asked.limit, Path(scratch, "many"))
         for workers in (1, 2):
-            ray("start", "--head", "--node-ip-address=127.0.0.1", f"--num-cpus={workers}", "--port=6399",
-                f"--ray-client-server-port={PORT}", "--include-dashboard=false")  # fmt: skip
-            try:
+            with cluster(workers):
                 timed_index(few, asked.model, scratch)  # workers of a new cluster start slowly
                 short, little = timed_index(few, asked.model, scratch)
                 long, much = timed_index(many, asked.model, scratch)
-            finally:
-                ray("stop")
-                time.sleep(5)
             rates[workers] = asked.limit / (long - short)
             print(
                 f"{workers} worker(s): {short:.1f} s and {long:.1f} s, {rates[workers]:.1f} photos/s",

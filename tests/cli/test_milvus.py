@@ -7,6 +7,8 @@ import shutil
 import pytest
 from command import LIBRARY, OBAMA
 
+pytestmark = pytest.mark.slow
+
 NAMES = ["grace_hopper.jpg", "obama_2009.jpg", "obama_2010.jpg", "rocket.jpg", "henry_moseley.jpg"]
 
 
@@ -71,6 +73,29 @@ def test_the_commands(ask, both, photos, tmp_path, milvus):
     done = ask("copy", "--from", milvus.url("commands"), "--to", "copy.npz", "--json")
     assert json.loads(done.out)["photos"] == 4
     assert ask("query", OBAMA, "--index", "copy.npz").out == both("query", OBAMA).out
+
+
+def test_peoples_commands(both, photos, tmp_path):
+    obama, copy, hopper = (photos / f"{name}.jpg" for name in ("obama_2009", "copy", "grace_hopper"))
+    both("index", photos, "--model", "sface")
+    assert both("people").err.startswith("1 new person")
+    assert both("people", "name", hopper, "Grace Hopper").out == b"2\n"
+    both("people", "show", "1")
+    assert both("people", "split", "1", obama).out == b"3\n"
+    assert both("people", "split", "1", copy, "--into", "3").status == 0
+    assert both("people", "merge", "3", "1", "Grace Hopper").status == 0
+    assert both("people", "merge", "3", "9").status == 2
+    for undo in ([], ["--undo"]):
+        assert both("people", "ignore", hopper, *undo).status == 0
+        both("people", "list")
+    both("people")
+    both("people", "export", "--to", "by-person", "--dry-run")
+    both("query", OBAMA, "--with", "Grace Hopper")
+    shutil.copy2(OBAMA, photos)
+    assert "1 added" in both("index", photos).err
+    both("people")
+    both("query", "--person", "3", "--only")
+    both("people", "show", "3", "--json")
 
 
 def test_what_is_not_there_or_not_to_be_had(ask, milvus, monkeypatch):

@@ -33,7 +33,7 @@ def source(tmp_path):
     return place
 
 
-@pytest.fixture(params=["file", "milvus"])
+@pytest.fixture(params=["file", pytest.param("milvus", marks=pytest.mark.slow)])
 def target(request, tmp_path):
     if request.param == "file":
         return place_of(tmp_path / "target.npz")

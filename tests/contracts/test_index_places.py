@@ -26,7 +26,7 @@ _NUMBERS = itertools.count()
 ODD = "/p/odd.jpg"
 
 
-@pytest.fixture(params=["file", "milvus"])
+@pytest.fixture(params=["file", pytest.param("milvus", marks=pytest.mark.slow)])
 def name(request, tmp_path):
     """The name of a place where no index is yet."""
     if request.param == "file":

@@ -1,16 +1,21 @@
-"""A Milvus server that wants a password and TLS."""
+"""A Milvus server that wants a password and TLS, and has little room."""
 
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 from command import COMMAND, PACKAGE
 from fakes import META, looked_at
 from milvus_server import MilvusServer, why_not
 
-from facesearch.errors import IndexAway
+from facesearch.errors import IndexAway, StorageError
+from facesearch.faces import Box, Reference
 from facesearch.index.places import place_of
+from facesearch.search import Question, search
+
+pytestmark = pytest.mark.slow
 
 NAMES = ("TOKEN", "USER", "PASSWORD", "CA")
 
@@ -30,6 +35,8 @@ def guarded(tmp_path_factory):
         folder,
         *("--authorization-enabled", "true", "--tls-mode", "1"),
         *("--server-pem-path", str(pem), "--server-key-path", str(key)),
+        # And with little room.
+        "--extra-config=quotaAndLimits.limitWriting.diskProtection.diskQuota=1",
     )
     yield server, pem
     server.stop()
@@ -78,3 +85,29 @@ def test_what_is_not_trusted_is_not_talked_to(guarded):
         assert "milvus+tls://" in done.stderr
         assert "Traceback" not in done.stderr
         assert len(done.stderr.splitlines()) == 2, done.stderr  # no chatter of pymilvus or gRPC
+
+
+def test_a_server_that_is_full_keeps_what_it_has(guarded, login):
+    server, pem = guarded
+    login(USER="root", PASSWORD="Milvus", CA=pem)
+    place = place_of(server.url("full").replace("milvus://", "milvus+tls://"))
+    written = []
+
+    def write():
+        for start in range(0, 4000, 400):
+            with place.writer(replace(META, dim=2048)) as writer:
+                writer.cover(["/p"])
+                for number in range(start, start + 400):
+                    writer.add(looked_at(f"/p/{number}.jpg", dim=2048))
+                    written.append(number)
+                writer.commit()
+
+    with pytest.raises(StorageError) as caught:
+        write()
+    assert "takes no more" in caught.value.message
+    assert "Give it more room" in caught.value.hint
+    photo = looked_at("/p/7.jpg", dim=2048)
+    asked = Reference("/r.jpg", 1, Box(0, 0, 1, 1), photo.vectors[0])
+    (answer,) = search(place.searched(), [asked], Question(top=1))
+    assert answer.matches[0].path == "/p/7.jpg"
+    assert 256 <= place.listing().photo_count <= len(written)

@@ -28,6 +28,8 @@ from facesearch.plan import Wanted
 from facesearch.search import Question, search
 from facesearch.update import update_index
 
+pytestmark = pytest.mark.slow
+
 _NUMBERS = itertools.count()
 _LEFT = []
 
@@ -125,7 +127,6 @@ def test_a_server_that_goes_away_in_a_run(milvus, url, hasty, photos, monkeypatc
     check_each_is_there_once(url, 30)
 
 
-@pytest.mark.slow
 def test_a_server_that_is_killed_and_started_in_a_run(milvus, url, monkeypatch, photos):
     monkeypatch.setenv("FACESEARCH_MILVUS_TIMEOUT", "150")
 

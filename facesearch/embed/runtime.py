@@ -59,11 +59,9 @@ class OpenVinoEmbedder:
         _check_xml(card, folder)
         core = openvino_core()
         _check_device(core, device)
-        hints = _hints(core, device, precision)
-        if streams > 1 and device == "CPU":
-            hints["NUM_STREAMS"] = str(streams)
-        if threads and device == "CPU":
-            hints["INFERENCE_NUM_THREADS"] = str(threads)
+        hints = _precision(core, device, precision)
+        if device == "CPU":
+            hints |= _use_of_cores(streams, threads)
         if cut:
             self._network = _compile_cut(core, card, folder, cut, device, hints)
         else:
@@ -110,7 +108,7 @@ def _check_device(core: Any, device: str) -> None:  # noqa: ANN401
         raise ModelError(f"OpenVINO has no device {device} here.", f"It has: {', '.join(known)}.")
 
 
-def _hints(core: Any, device: str, precision: str) -> dict[str, str]:  # noqa: ANN401
+def _precision(core: Any, device: str, precision: str) -> dict[str, str]:  # noqa: ANN401
     """Give OpenVINO's setting for a precision; "auto" leaves a device that is no CPU its own way."""
     if precision not in ("auto", "f32", "bf16"):
         raise ModelError(f"There is no precision {precision!r}.", "Use auto, f32 or bf16.")
@@ -120,6 +118,17 @@ def _hints(core: Any, device: str, precision: str) -> dict[str, str]:  # noqa: A
     if precision == "auto":
         precision = "bf16" if has_bf16 else "f32" if device == "CPU" else ""
     return {"INFERENCE_PRECISION_HINT": precision} if precision else {}
+
+
+def _use_of_cores(streams: int, threads: int) -> dict[str, str]:
+    """Give OpenVINO's settings for what of a CPU it uses."""
+    # Pinned, as is its way, the threads of each process would sit on the same first cores.
+    settings = {"ENABLE_CPU_PINNING": "NO"}
+    if streams > 1:
+        settings["NUM_STREAMS"] = str(streams)
+    if threads:
+        settings["INFERENCE_NUM_THREADS"] = str(threads)
+    return settings
 
 
 def _compile(core: Any, card: Card, folder: Path, device: str, hints: dict[str, str]) -> Any:  # noqa: ANN401

@@ -245,6 +245,24 @@ def test_threads_that_embed_for_the_first_time_at_once_do_not_wait_for_each_othe
         assert ran.returncode == 0
 
 
+_AFFINITIES = """
+import os, sys
+import numpy as np
+from facesearch.embed import open_embedder
+from facesearch.models.store import ModelStore
+embedder = open_embedder("sface", store=ModelStore(sys.argv[1]))
+embedder.embed(np.zeros((4, *embedder.card.size, 3), np.uint8))
+print(*{tuple(sorted(os.sched_getaffinity(int(thread)))) for thread in os.listdir("/proc/self/task")})
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux' own folder of a process")
+def test_no_thread_keeps_to_a_core_since_other_processes_would_keep_to_the_same(model_store):
+    command = [sys.executable, "-c", _AFFINITIES, model_store.root]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert ran.stdout.split(") (") == [f"{tuple(sorted(os.sched_getaffinity(0)))}\n"], ran.stdout
+
+
 @pytest.mark.skipif(os.name != "posix", reason="SIGINT is sent")
 def test_ctrl_c_is_an_interrupt_after_networks_were_opened_and_dropped(store):
     """Networks with OpenVINO cores of their own left signals a stack that was gone: a segmentation fault."""

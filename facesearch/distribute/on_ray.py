@@ -148,10 +148,10 @@ def _connect(ray: Any, address: str) -> None:  # noqa: ANN401
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address == LOCAL:
-            # Nothing of it need be reached from elsewhere. The store holds a few batches, no more.
-            ray.init(
-                _node_ip_address="127.0.0.1", include_dashboard=False, object_store_memory=256 << 20, **quiet
-            )
+            # One of its own, also where another is or was; nothing of it need be reached from elsewhere.
+            # The store holds a few batches, no more.
+            own = {"_node_ip_address": "127.0.0.1", "include_dashboard": False}
+            ray.init("local", object_store_memory=256 << 20, **own, **quiet)
         else:
             _connect_to_head(ray, address, quiet)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:

@@ -141,6 +141,8 @@ def _load_ray() -> Any:  # noqa: ANN401
         raise FacesearchError(
             "`--on ray` needs Ray, which is not installed.", "Install it: pip install 'facesearch[ray]'."
         ) from error
+    # Ray would say on stdout, where scripts read, what becomes of workers.
+    ray._private.worker._worker_logs_enabled = False
     return ray
 
 

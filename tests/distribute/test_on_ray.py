@@ -76,6 +76,21 @@ def test_it_makes_what_one_process_makes(tool, photos, undisturbed):
     assert again.err.startswith(f"{PHOTOS} unchanged")
 
 
+def test_what_it_writes_to_milvus_is_that_too(tool, photos, undisturbed, milvus):
+    url = milvus.url("on_ray")
+    process = tool.start("index", photos, *SFACE, "--on", "ray", "--index", url)
+    deadline = time.monotonic() + 60
+    while not workers_of(tool) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(2)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    done = tool.run("index", photos, *SFACE, "--on", "ray", "--index", url, timeout=300)
+    assert done.status == 0, done
+    assert tool.run("copy", "--from", url, "--to", "there.npz").status == 0
+    assert_same(tool.folder / "there.npz", undisturbed)
+
+
 def test_killed_workers_neither_lose_nor_double_a_face(tool, photos, undisturbed):
     rng = random.Random(5)
     index = tool.folder / "ray.npz"

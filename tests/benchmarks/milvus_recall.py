@@ -4,7 +4,7 @@
 
 Faces are real ones, those of samples/ or of an index file, repeated with noise: each lies at a cosine of 0.6
 to 0.95 to a mixture of two of them, and so does each question. The collection is made anew for each model,
-and emptied.
+and emptied. The number of faces chooses the index type; --as takes another one.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from facesearch.faces import Box, Face, PhotoFaces, Reference, Status
+from facesearch.index.milvus import faces
 from facesearch.index.places import place_of
 from facesearch.model import Model
 from facesearch.models.store import ModelStore
@@ -120,7 +121,11 @@ def main():
     parser.add_argument("--faces", type=int, default=100_000)
     parser.add_argument("--model", action="append")
     parser.add_argument("--real", metavar="INDEX")
+    parser.add_argument("--as", dest="kind", choices=("FLAT", "HNSW", "IVF_SQ8"))
     asked = parser.parse_args()
+    if asked.kind:
+        faces.EXACT_UP_TO = asked.faces if asked.kind == "FLAT" else 0
+        faces.WHOLE_UP_TO = asked.faces if asked.kind == "HNSW" else 0
     for name in asked.model or ["sface", "resnet50"]:
         measure(f"{asked.url}_{name}", name, asked.faces, asked.real)
 

@@ -23,8 +23,8 @@ from facesearch.settings import Runtime
 
 LIBRARIES = (10_000_000, 1_000_000_000)  # photos
 MODELS = {"sface": 128, "resnet50": 2048}
-LINKS = 2 * 16 * 4  # bytes of an HNSW graph's lowest level at M = 16; the upper ones add about a sixteenth
-HNSW_EXTRA = LINKS * 17 // 16
+M = 32  # of the HNSW graph: 2 M links of 4 bytes on its lowest level, M on each of the few above it
+HNSW_EXTRA = 4 * 2 * M + 4 * M // (M - 1)
 PATH = 80  # bytes of a photo's path
 READ = 1e9  # bytes a second that a disk gives, for what does not fit into memory
 
@@ -57,7 +57,7 @@ def in_bytes(dim):
     return {
         "float32 (the file)": 4 * dim + rest,
         "~ float16": 2 * dim + rest,
-        "~ HNSW, M 16": 4 * dim + HNSW_EXTRA + rest,
+        f"~ HNSW, M {M}": 4 * dim + HNSW_EXTRA + rest,
         "~ IVF_SQ8": dim + 8 + rest,
     }
 

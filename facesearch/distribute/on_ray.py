@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 BATCH = 32  # photos that a worker is handed at once
 WAITING = 3  # batches for each worker, the one that it is at included
 RETRIES = 3
+_SLOW = (ConnectionError, RuntimeError, TimeoutError)
 
 LOCAL = "ray"
 _TOKEN = Path.home() / ".ray" / "auth_token"
@@ -147,32 +148,36 @@ def _load_ray() -> Any:  # noqa: ANN401
 
 
 def _connect(ray: Any, address: str) -> None:  # noqa: ANN401
+    """Start a cluster on this machine, or connect to one that is there."""
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address == LOCAL:
             # One of its own, also where another is or was; nothing of it need be reached from elsewhere.
-            # The store holds a few batches, no more.
-            own = {"_node_ip_address": "127.0.0.1", "include_dashboard": False}
-            ray.init("local", object_store_memory=256 << 20, **own, **quiet)
+            # The store holds a few batches, no more. A busy machine may start it too slowly for Ray's taste.
+            own = {"_node_ip_address": "127.0.0.1", "include_dashboard": False, **quiet}
+            _try_to_connect(ray, _SLOW, "local", object_store_memory=256 << 20, **own)
         else:
-            _connect_to_head(ray, address, quiet)
+            # A head may fail to start what serves this client.
+            _try_to_connect(ray, (ConnectionAbortedError,), address, **quiet)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        if address == LOCAL:
+            raise FacesearchError(
+                f"Ray does not start on this machine: {reason}.",
+                "Run the same command again, or without --on.",
+            ) from error
         raise FacesearchError(
-            f"There is no Ray cluster to be had at {address!r}: {str(error).splitlines()[0]}.",
+            f"There is no Ray cluster to be had at {address!r}: {reason}.",
             "Look whether it runs (`ray status` on its head), and whether RAY_AUTH_TOKEN is its token.",
         ) from error
 
 
-def _connect_to_head(ray: Any, address: str, options: dict[str, Any]) -> None:  # noqa: ANN401
-    """Connect to a cluster, and again where its head fails to start what serves this client.
-
-    Raises:
-        ConnectionError: It failed each time, or there is no head.
-    """
+def _try_to_connect(ray: Any, passing: tuple[type[Exception], ...], address: str, **options: Any) -> None:  # noqa: ANN401
+    """Connect, and again where it fails by what may pass."""
     for left in reversed(range(RETRIES)):
         try:
             ray.init(address, **options)
-        except ConnectionAbortedError:
+        except passing:
             ray.shutdown()
             if not left:
                 raise

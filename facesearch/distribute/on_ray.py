@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 BATCH = 32  # photos that a worker is handed at once
 WAITING = 3  # batches for each worker, the one that it is at included
 RETRIES = 3
-_SLOW = (ConnectionError, RuntimeError, TimeoutError)
 
 LOCAL = "ray"
 _TOKEN = Path.home() / ".ray" / "auth_token"
@@ -153,14 +152,15 @@ def _connect(ray: Any, address: str) -> None:  # noqa: ANN401
     try:
         if address == LOCAL:
             # One of its own, also where another is or was; nothing of it need be reached from elsewhere.
-            # The store holds a few batches, no more. A busy machine may start it too slowly for Ray's taste.
+            # The store holds a few batches, no more.
             own = {"_node_ip_address": "127.0.0.1", "include_dashboard": False, **quiet}
-            _try_to_connect(ray, _SLOW, "local", object_store_memory=256 << 20, **own)
+            # A busy machine may start it too slowly for Ray's taste, which is then a bare Exception.
+            _try_to_connect(ray, Exception, "local", object_store_memory=256 << 20, **own)
         else:
             # A head may fail to start what serves this client.
-            _try_to_connect(ray, (ConnectionAbortedError,), address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
+            _try_to_connect(ray, ConnectionAbortedError, address, **quiet)
+    except Exception as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
         if address == LOCAL:
             raise FacesearchError(
                 f"Ray does not start on this machine: {reason}.",
@@ -172,7 +172,7 @@ def _connect(ray: Any, address: str) -> None:  # noqa: ANN401
         ) from error
 
 
-def _try_to_connect(ray: Any, passing: tuple[type[Exception], ...], address: str, **options: Any) -> None:  # noqa: ANN401
+def _try_to_connect(ray: Any, passing: type[Exception], address: str, **options: Any) -> None:  # noqa: ANN401
     """Connect, and again where it fails by what may pass."""
     for left in reversed(range(RETRIES)):
         try:

@@ -216,6 +216,8 @@ def quoted(names: Iterable[str]) -> str:
 def _pymilvus() -> Any:  # noqa: ANN401 (it has no types)
     # Its own reports, with tracebacks, are not for our users; it logs to stderr as soon as it is imported.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    # What it does before a fork aborts now and then the processes that Ray starts; those never call it.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     try:
         import pymilvus
     except ModuleNotFoundError as error:

@@ -119,13 +119,13 @@ def test_a_head_that_fails_to_serve_a_client_is_asked_again():
 
 
 def test_a_cluster_of_its_own_that_starts_too_slowly_is_started_again():
-    slow = Exception("The node timed out during startup. This could happen.")
+    slow = Exception("The node timed out. This could happen.")
     head = Head(2, slow)
     on_ray._connect(head, "ray")
     assert head.tries == 3
     with pytest.raises(
         FacesearchError,
-        match=r"Ray does not start on this machine: The node timed out during startup. This could happen\. Run",
+        match=r"Ray does not start on this machine: The node timed out. This could happen\. Run",
     ):
         on_ray._connect(Head(9, slow), "ray")
 

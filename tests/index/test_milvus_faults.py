@@ -381,3 +381,18 @@ def test_without_pymilvus_it_says_what_to_install(monkeypatch):
         place_of("milvus://localhost/a").meta()
     assert "facesearch[cluster]" in caught.value.hint
     assert server.MOST == 16_384
+
+
+_FORKS = """
+import subprocess, sys
+from facesearch.index.places import place_of
+assert place_of(sys.argv[1]).meta() is None
+said = [subprocess.run(["true"], preexec_fn=lambda: None).returncode for _ in range(500)]
+print(*set(said))
+"""
+
+
+def test_processes_can_be_started_beside_an_open_connection(url):
+    # As Ray starts its own; gRPC aborted one of a hundred or so.
+    ran = subprocess.run([sys.executable, "-c", _FORKS, url], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (0, "0\n"), ran.stderr

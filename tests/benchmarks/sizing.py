@@ -9,6 +9,7 @@ that, with the assumptions that are printed, and marked with a ~. A graphics car
 
 import argparse
 import os
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -79,7 +80,9 @@ def main():
     parser.add_argument("--memory", type=float, default=256, help="of a machine, GB")
     parser.add_argument("--faces-per-photo", type=float, default=2)
     asked = parser.parse_args()
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # before any library counts the cores
+    if len(os.sched_getaffinity(0)) > 1:  # begin again on one core: libraries have started threads by now
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        os.execv(sys.executable, [sys.executable, *sys.argv])
     paths = [str(path) for path in sorted(Path(asked.folder).rglob("*.jpg"))[: asked.limit]]
 
     machine = f"a machine has {asked.cores} cores and {asked.memory:g} GB"

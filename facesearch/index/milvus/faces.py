@@ -195,7 +195,7 @@ def search_params(facts: Mapping[str, Any], limit: int) -> dict[str, int]:
     if facts["index_type"] == "HNSW":
         return {"ef": max(512, 4 * limit)}
     if facts["index_type"] == "IVF_SQ8":
-        return {"nprobe": max(16, int(facts["nlist"]) // 16)}
+        return {"nprobe": max(16, int(facts["nlist"]) // 4)}
     return {}
 
 

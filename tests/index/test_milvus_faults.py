@@ -306,8 +306,10 @@ def test_what_a_stranger_wrote_is_checked(url):
     assert place_of(url).whole().photo_count == 1
 
 
-def test_beyond_the_limit_a_graph_finds_the_way(url, monkeypatch):
+@pytest.mark.parametrize(("kind", "limit"), [("HNSW", 10_000), ("IVF_SQ8", 1000)])
+def test_beyond_a_limit_it_is_searched_approximately(kind, limit, url, monkeypatch):
     monkeypatch.setattr(faces_module, "EXACT_UP_TO", 1000)
+    monkeypatch.setattr(faces_module, "WHOLE_UP_TO", limit)
     many = [looked_at(f"/p/{number}.jpg", 3, dim=16) for number in range(700)]
     with place_of(url).writer(replace(META, dim=16)) as writer:
         writer.cover(["/p"])
@@ -316,7 +318,7 @@ def test_beyond_the_limit_a_graph_finds_the_way(url, monkeypatch):
         writer.commit()
     place = place_of(url)
     assert place.facts()["search"] == "approximate"
-    assert place.facts()["index"] == "HNSW"
+    assert place.facts()["index"] == kind
     whole, searched = place.whole(), place.searched()
     asked = [
         Reference("/x", 1, Box(0, 0, 1, 1), vector.astype(np.float32))

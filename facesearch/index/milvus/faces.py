@@ -195,7 +195,8 @@ def search_params(facts: Mapping[str, Any], limit: int) -> dict[str, int]:
     if facts["index_type"] == "HNSW":
         return {"ef": max(512, 4 * limit)}
     if facts["index_type"] == "IVF_SQ8":
-        return {"nprobe": max(16, int(facts["nlist"]) // 4)}
+        # Faces lie in no clusters: of the ten nearest, a quarter of the lists holds 97 %, half of them 99.
+        return {"nprobe": max(16, int(facts["nlist"]) // 2)}
     return {}
 
 

@@ -54,4 +54,4 @@ def test_the_first_screen_holds_two_lines_that_set_everything_up():
 
     assert len(lines) == 2
     assert "facesearch index samples/library" in lines[0]
-    assert lines[1].endswith("-m pytest")
+    assert lines[1].endswith("-m pytest -n 3")

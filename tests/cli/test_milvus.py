@@ -23,9 +23,9 @@ def photos(tmp_path):
 
 
 @pytest.fixture
-def both(ask, tmp_path, milvus):
+def both(ask, tmp_path, milvus, request):
     """Runs a command on both; gives what came of it on Milvus, where nothing but names and times differ."""
-    url = milvus.url("commands")
+    url = milvus.url(request.node.name)
 
     def both(*args, on="--index"):
         on_file, there = ask(*args, on, "i.npz"), ask(*args, on, url)
@@ -54,7 +54,7 @@ def test_the_commands(ask, both, photos, tmp_path, milvus):
     facts = json.loads(both("info", "--json").out)
     assert facts["photos"] == 6
     assert facts["search"]["index"] == "FLAT"
-    assert "FLAT" in ask("info", "--index", milvus.url("commands")).text
+    assert "FLAT" in ask("info", "--index", milvus.url("test_the_commands")).text
     both("people")
     both("people", "name", "1", "Barack")
     assert both("query", "--person", "Barack", "-0").out.count(b"\0") == 3
@@ -70,7 +70,7 @@ def test_the_commands(ask, both, photos, tmp_path, milvus):
     assert both("index", moved, "--dry-run").status == 0
     assert both("index", moved, "--rebuild").status == 0
     assert sorted(both("query", OBAMA).names) == ["henry_moseley.jpg", "moved.jpg"]
-    done = ask("copy", "--from", milvus.url("commands"), "--to", "copy.npz", "--json")
+    done = ask("copy", "--from", milvus.url("test_the_commands"), "--to", "copy.npz", "--json")
     assert json.loads(done.out)["photos"] == 4
     assert ask("query", OBAMA, "--index", "copy.npz").out == both("query", OBAMA).out
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timezone
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from facesearch.index.npz import NpzWriter
 from facesearch.index.roots import root_of
 from facesearch.index.whole import written_whole
 from facesearch.ranking import norms_of
-from facesearch.version import __version__
 
 # Vectors are copied from the old file and the journal in blocks of at least this many rows, 2 MB of 2048
 # numbers: memory stays as it was while the photos were looked at.
@@ -92,14 +90,7 @@ class _Fold:
     def write(self, writer: NpzWriter, roots: Sequence[str], forgotten: frozenset[bytes]) -> None:
         """Write all arrays."""
         old, photos = self._old, self._photos
-        now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-        meta = replace(
-            old.meta,
-            roots=tuple(roots),
-            created=old.meta.created or now,
-            updated=now,
-            facesearch=__version__,
-        )
+        meta = old.meta.written(roots)
         counts = np.array([self._face_count(photo) for photo in photos], np.int64)
         faces = int(counts.sum())
         writer.write("format", np.array(FORMAT, np.int64))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timezone
 from typing import Any
+
+from facesearch.version import __version__
 
 JsonScalar = str | int | float | bool | None
 
@@ -36,6 +39,13 @@ class Meta:
     created: str = ""
     updated: str = ""
     facesearch: str = ""
+
+    def written(self, roots: Iterable[str]) -> Meta:
+        """Give the meta data of an index that is written now."""
+        # What is said of people is of one commit: two in one second are told apart.
+        now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        created = self.created or now
+        return replace(self, roots=tuple(roots), created=created, updated=now, facesearch=__version__)
 
     def to_json(self) -> str:
         """Give the meta data as JSON in ASCII."""

@@ -11,7 +11,6 @@ import os
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from datetime import datetime, timezone
 from types import TracebackType
 
 import numpy as np
@@ -39,7 +38,6 @@ from facesearch.index.milvus.state import (
 )
 from facesearch.index.roots import is_within, joined_roots, moved_path
 from facesearch.ranking import Metric
-from facesearch.version import __version__
 
 
 class MilvusWriter:
@@ -255,9 +253,7 @@ class MilvusWriter:
             self._write_meta(roots)
 
     def _write_meta(self, roots: tuple[str, ...]) -> None:
-        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        created = self._state.meta.created or now
-        meta = replace(self._state.meta, roots=roots, created=created, updated=now, facesearch=__version__)
+        meta = self._state.meta.written(roots)
         self._book.write(f"meta/{self._generation}", meta.to_json().encode())
 
     def _flush(self) -> None:

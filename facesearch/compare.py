@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from facesearch.errors import PhotoError
 from facesearch.faces import PhotoFaces, Reference
-from facesearch.model import Model
+from facesearch.model import DetectionSettings, Model, make_meta
 from facesearch.models.calibration import Calibration
 from facesearch.photos.urls import absolute_path
 from facesearch.ranking import Metric, distances
-from facesearch.references import FaceWanted, find_references
-from facesearch.settings import Looking, make_meta
+from facesearch.search import FaceWanted, find_references
 
 SAME, DIFFERENT = "same person", "different people"
 # A model that was not taught who people are can tell no more than this.
@@ -137,7 +136,7 @@ def compare(
     """
     card = model.card
     metric = metric or card.metric
-    meta = make_meta(card, Looking(rotations=rotations), None)
+    meta = make_meta(card, DetectionSettings(rotations=rotations), None)
     pipeline = model.pipeline(meta, few=len(photos) <= model.runtime.batch, whole=whole)
     found, problems = find_references(
         pipeline, [absolute_path(os.fspath(one)) for one in photos], face, on_photo

@@ -29,9 +29,6 @@ nothing below it prints or exits.
 
 from __future__ import annotations
 
-import errno
-import os
-
 
 class FacesearchError(Exception):
     """A failure that the user can act on.
@@ -143,14 +140,3 @@ class TrainingError(FacesearchError):
 
 class StorageError(FacesearchError):
     """A disk is full or a folder cannot be written."""
-
-
-def storage_error(path: str | os.PathLike[str], error: OSError) -> StorageError:
-    """Say why a file or folder could not be written, and what to do about it."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        hint = "Free some space and run the same command again: what was done so far is kept."
-    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        hint = "Choose a place that you may write to."
-    else:
-        hint = "Mend that and run the same command again."
-    return StorageError(f"{os.fspath(path)!r} cannot be written: {error.strerror or error}.", hint)

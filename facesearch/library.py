@@ -13,31 +13,26 @@ from platformdirs import user_data_dir
 
 from facesearch.errors import IndexFileError, IndexMissing, ModelMismatch
 from facesearch.faces import Answers, PhotoFaces
-from facesearch.index import edit
-from facesearch.index.file_place import FilePlace
-from facesearch.index.layout import Layout, empty_layout
+from facesearch.index import changes as edit
+from facesearch.index.backend import IndexBackend, SearchableIndex, is_url, open_backend
+from facesearch.index.index import Index, empty_index
 from facesearch.index.meta import Meta
-from facesearch.index.place import Place, Searchable, is_url
-from facesearch.index.places import place_of
-from facesearch.index.store import check_same_making
-from facesearch.model import Model
+from facesearch.index.npz.backend import NpzBackend
+from facesearch.index.npz.writer import check_same_making
+from facesearch.model import DetectionSettings, Model, Runtime, make_meta
 from facesearch.models.store import ModelStore, silent
 from facesearch.photos.urls import absolute_path
-from facesearch.pipeline import Looks
-from facesearch.plan import Plan, Wanted, make_plan
-from facesearch.rebuild import rebuild_index, with_known
-from facesearch.references import FaceWanted, find_references
-from facesearch.search import Question, search
-from facesearch.settings import Looking, Runtime, make_meta
+from facesearch.pipeline import PhotoProcessor
+from facesearch.search import FaceWanted, Question, find_references, search
 from facesearch.show.thumbnails import Thumbnails
-from facesearch.update import Report, update_index
+from facesearch.update import IndexRequest, Plan, Report, make_plan, rebuild_index, update_index, with_known
 
 if TYPE_CHECKING:
     from facesearch.models.card import Card
 
 DEFAULT_MODEL = "resnet50"
 
-Searched = TypeVar("Searched", Layout, Layout | Searchable)
+Searched = TypeVar("Searched", Index, Index | SearchableIndex)
 
 
 class Library:
@@ -75,7 +70,7 @@ class Library:
         self._asked, self._fallback = model, fallback
 
     @cached_property
-    def model(self) -> str:
+    def model_name(self) -> str:
         """Give the model's name.
 
         Raises:
@@ -91,46 +86,46 @@ class Library:
         return meta.model if meta is not None else self._fallback
 
     @cached_property
-    def used(self) -> Model:
+    def model(self) -> Model:
         """Give the model in use."""
-        return Model(self.model, self._store, self._runtime, self._notify)
+        return Model(self.model_name, self._store, self._runtime, self._notify)
 
     @property
     def card(self) -> Card:
         """Give the model's card."""
-        return self.used.card
+        return self.model.card
 
     @cached_property
-    def layout(self) -> Layout:
+    def layout(self) -> Index:
         """Give the index, mapped from its file.
 
         Raises:
             IndexFileError: There is none, or it cannot be used.
             ModelMismatch: It was made with other weights than those that are here.
         """
-        self.model  # noqa: B018 (another model than the one asked for is an error)
+        self.model_name  # noqa: B018 (another model than the one asked for is an error)
         return self._checked(self.place.whole())
 
     @cached_property
-    def searched(self) -> Layout | Searchable:
+    def searched(self) -> Index | SearchableIndex:
         """Give what a search needs of the index.
 
         Raises:
             IndexFileError: There is none, or it cannot be used.
             ModelMismatch: It was made with other weights than those that are here.
         """
-        if isinstance(self.place, FilePlace):
+        if isinstance(self.place, NpzBackend):
             return self.layout
-        self.model  # noqa: B018 (another model than the one asked for is an error)
+        self.model_name  # noqa: B018 (another model than the one asked for is an error)
         return self._checked(self.place.searched())
 
     def _checked(self, index: Searched) -> Searched:
         card = self.card
         if (index.meta.model_digest, index.meta.dim) != (card.digest, card.dim):
             raise ModelMismatch(
-                f"The index {self.place.name!r} was made with other weights of {self.model!r} "
+                f"The index {self.place.name!r} was made with other weights of {self.model_name!r} "
                 "than those that are here.",
-                f"Run `facesearch models fetch {self.model}`, or embed everything anew with --rebuild.",
+                f"Run `facesearch models fetch {self.model_name}`, or embed everything anew with --rebuild.",
             )
         return index
 
@@ -139,22 +134,22 @@ class Library:
         self.__dict__.pop("layout", None)
         self.__dict__.pop("searched", None)
 
-    def opened(self) -> Layout:
+    def opened(self) -> Index:
         """Give the photos of the index as it lies there, whatever model is here.
 
         Raises:
             IndexFileError: There is none, or it cannot be used.
         """
-        self.model  # noqa: B018 (another model than the one asked for is an error)
+        self.model_name  # noqa: B018 (another model than the one asked for is an error)
         return self.place.listing()
 
     def index(
         self,
-        paths: Iterable[str | os.PathLike[str]] | Wanted,
-        looking: Looking | None = None,
+        paths: Iterable[str | os.PathLike[str]] | IndexRequest,
+        looking: DetectionSettings | None = None,
         *,
         rebuild: bool = False,
-        on: Callable[[Model, Meta], Looks] | None = None,
+        on: Callable[[Model, Meta], PhotoProcessor] | None = None,
         on_plan: Callable[[Plan], None] = lambda plan: None,
         on_photo: Callable[[PhotoFaces], None] = lambda photo: None,
     ) -> Report:
@@ -173,8 +168,8 @@ class Library:
             IndexConflict: The index was made with other settings.
             FacesearchError: The index, the model or the disk is not as it has to be.
         """
-        wanted = paths if isinstance(paths, Wanted) else Wanted(absolute(paths))
-        looking = looking or Looking()
+        wanted = paths if isinstance(paths, IndexRequest) else IndexRequest(absolute(paths))
+        looking = looking or DetectionSettings()
         held = self._held_if_whole() if rebuild else self.place.meta()
         meta = make_meta(self.card, looking, held)
         self.place.metric = self.card.metric
@@ -183,7 +178,7 @@ class Library:
             self.place,
             meta,
             wanted,
-            lambda: on(self.used, meta) if on is not None else self.used.pipeline(meta),
+            lambda: on(self.model, meta) if on is not None else self.model.pipeline(meta),
             on_plan=on_plan,
             on_photo=on_photo,
         )
@@ -193,16 +188,16 @@ class Library:
     def _held_if_whole(self) -> Meta | None:
         """Give what makes the index, None for one that a rebuild is to replace because it cannot be used."""
         try:
-            self.model  # noqa: B018 (another model than the one asked for is an error even so)
+            self.model_name  # noqa: B018 (another model than the one asked for is an error even so)
             return self.place.meta()
         except IndexFileError:
-            self.__dict__["model"] = self._fallback
+            self.__dict__["model_name"] = self._fallback
             return None
 
     def plan(
         self,
-        paths: Iterable[str | os.PathLike[str]] | Wanted,
-        looking: Looking | None = None,
+        paths: Iterable[str | os.PathLike[str]] | IndexRequest,
+        looking: DetectionSettings | None = None,
         *,
         rebuild: bool = False,
     ) -> Plan:
@@ -211,15 +206,15 @@ class Library:
         Raises:
             FacesearchError: What `index` itself would raise of the index and the settings.
         """
-        wanted = paths if isinstance(paths, Wanted) else Wanted(absolute(paths))
+        wanted = paths if isinstance(paths, IndexRequest) else IndexRequest(absolute(paths))
         held = self._held_if_whole() if rebuild else self.place.meta()
-        meta = make_meta(self.card, looking or Looking(), held)
+        meta = make_meta(self.card, looking or DetectionSettings(), held)
         try:
-            layout = self.place.listing() if held is not None else empty_layout(meta)
+            layout = self.place.listing() if held is not None else empty_index(meta)
         except IndexMissing:
-            layout = empty_layout(meta)
+            layout = empty_index(meta)
         if rebuild:
-            return make_plan(empty_layout(meta), with_known(layout, wanted))[1]
+            return make_plan(empty_index(meta), with_known(layout, wanted))[1]
         check_same_making(layout.meta, meta, what="What is asked for")
         return make_plan(layout, wanted)[1]
 
@@ -254,7 +249,7 @@ class Library:
         meta = index.meta
         if rotations is not None:
             meta = replace(meta, settings={**meta.settings, "rotations": rotations})
-        pipeline = self.used.pipeline(meta, few=len(references) <= self._runtime.batch, whole=whole)
+        pipeline = self.model.pipeline(meta, few=len(references) <= self._runtime.batch, whole=whole)
         found, problems = find_references(pipeline, absolute(references), face, on_photo)
         # Where the model wants aligned faces, a picture taken whole is not what was measured.
         judged = not (whole and self.card.landmarks)
@@ -302,8 +297,8 @@ def default_index(model: str) -> Path:
     return Path(user_data_dir("facesearch", appauthor=False)) / f"{model.replace('/', '_')}.npz"
 
 
-def _place(index: str | Path) -> Place:
-    return place_of(index if is_url(index) else Path(os.path.realpath(index)))
+def _place(index: str | Path) -> IndexBackend:
+    return open_backend(index if is_url(index) else Path(os.path.realpath(index)))
 
 
 def absolute(paths: Iterable[str | os.PathLike[str]]) -> tuple[str, ...]:

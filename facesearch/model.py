@@ -6,17 +6,129 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from facesearch.detect import Detector, gives_landmarks, open_detector
 from facesearch.embed import Embedder, card_of, open_embedder
 from facesearch.embed.background import BackgroundEmbedder
-from facesearch.models.store import ModelStore, silent
-from facesearch.settings import Looking, Runtime, make_meta, make_pipeline
+from facesearch.errors import ModelError
+from facesearch.index.meta import Meta
+from facesearch.models.store import ModelStore, Notify, silent
+from facesearch.pipeline import DEFAULT_BATCH, Choice, Pipeline, all_faces, largest_face
 
 if TYPE_CHECKING:
+    from facesearch.embed import Embedder
     from facesearch.index.meta import Meta
     from facesearch.models.card import Card
     from facesearch.pipeline import Pipeline
+
+
+FacesWanted = Literal["all", "largest"]
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """How the network is run.
+
+    Attributes:
+        runtime: "openvino", or "tensorflow" for the Keras model itself.
+        precision: "auto" (bf16 where the processor has it), "f32" or "bf16".
+        device: The OpenVINO device.
+        jobs: Threads that decode and detect; 0 takes one for each core.
+        batch: Faces in one call of the network.
+    """
+
+    runtime: str = "openvino"
+    precision: str = "auto"
+    device: str = "CPU"
+    jobs: int = 0
+    batch: int = DEFAULT_BATCH
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionSettings:
+    """How faces are looked for; None takes what the index holds to, or the default for a new one.
+
+    Attributes:
+        detector: The detector's name; by default the one that the model's card names.
+        min_face: The smallest face, in pixels of the photo's longer side at most the detector's.
+        faces: Which faces of a photo are taken.
+        rotations: Whether a photo without an upright face is looked at in the other three orientations.
+    """
+
+    detector: str | None = None
+    min_face: int | None = None
+    faces: FacesWanted | None = None
+    rotations: bool | None = None
+
+
+def make_meta(card: Card, looking: DetectionSettings, held: Meta | None) -> Meta:
+    """Give what makes an index: what is asked for, else what it holds to, else the default.
+
+    Args:
+        card: The model's.
+        looking: What is asked for.
+        held: What the index holds to; None for a new one.
+    """
+    # min_face 0 leaves it to the detector.
+    settings = {"min_face": 0, "faces": "all", "rotations": False, **(held.settings if held else {})}
+    asked = {"min_face": looking.min_face, "faces": looking.faces, "rotations": looking.rotations}
+    settings.update({name: value for name, value in asked.items() if value is not None})
+    settings["margin"] = card.margin
+    detector = looking.detector or (held.detector if held else card.detector)
+    return Meta(card.name, card.digest, card.dim, detector, settings)
+
+
+def make_pipeline(
+    meta: Meta,
+    embedder: Embedder,
+    runtime: Runtime,
+    *,
+    store: ModelStore | None = None,
+    notify: Notify = silent,
+    whole: bool = False,
+) -> Pipeline:
+    """Build the pipeline that makes an index, or that looks at references for it.
+
+    Args:
+        meta: What makes the index.
+        embedder: The model.
+        runtime: How it is run.
+        store: Where the detectors' networks lie.
+        notify: Is told of a network that is fetched, in sentences.
+        whole: Whether each photo as a whole is a face.
+
+    Raises:
+        FacesearchError: There is no such detector.
+        ModelError: The detector gives no landmarks, and the model wants aligned faces.
+        FetchFailed: The detector's network is not here and could not be fetched.
+    """
+    detector: Detector | None = None
+    if not whole:
+        _check_landmarks(embedder.card, meta.detector)
+        settings: dict[str, object] = {"rotations": meta.settings.get("rotations", False)}
+        if meta.settings.get("min_face"):
+            settings["min_face"] = meta.settings["min_face"]
+        detector = open_detector(meta.detector, settings, store=store, notify=notify)
+    choose: Choice = largest_face if meta.settings.get("faces") == "largest" else all_faces
+    # A reference is cropped as the index's faces were, also where a newer card says otherwise.
+    margin = meta.settings.get("margin")
+    return Pipeline(
+        detector,
+        embedder,
+        choose,
+        jobs=runtime.jobs,
+        batch=runtime.batch,
+        margin=float(margin) if isinstance(margin, int | float) else None,
+    )
+
+
+def _check_landmarks(card: Card, detector: str) -> None:
+    if card.landmarks and not gives_landmarks(detector):
+        raise ModelError(
+            f"The model {card.name} wants faces aligned by landmarks; the detector {detector} gives none.",
+            f"Leave out --detector, for {card.detector}.",
+        )
 
 
 @dataclass(frozen=True)
@@ -57,7 +169,7 @@ class Model:
         Raises:
             ModelError: The detector gives no landmarks, and the model wants aligned faces.
         """
-        meta = meta or make_meta(self.card, Looking(), None)
+        meta = meta or make_meta(self.card, DetectionSettings(), None)
         streams = 1 if few else self.runtime.jobs or os.cpu_count() or 1
         return make_pipeline(
             meta,

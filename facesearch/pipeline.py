@@ -21,8 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.detect import Detector
-from facesearch.detect.align import align_face
-from facesearch.detect.crop import crop_face
+from facesearch.detect.crop import align_face, crop_face
 from facesearch.embed import Embedder
 from facesearch.errors import UnreadablePhoto
 from facesearch.faces import Box, Face, PhotoFaces, Status
@@ -44,7 +43,7 @@ def largest_face(faces: Sequence[Face]) -> Sequence[Face]:
     return faces[:1]
 
 
-class Looks(Protocol):
+class PhotoProcessor(Protocol):
     """What looks at photos: a `Pipeline`, on this machine or on others."""
 
     def run(self, paths: Iterable[str], *, known: Collection[bytes] = frozenset()) -> Iterator[PhotoFaces]:
@@ -90,9 +89,9 @@ class Pipeline:
         share = _single_threaded_cv2() if len(first) == threads else nullcontext()
         waiting = chain(first, waiting)
         with share, _Pool(threads) as lookers, _Pool(threads) as embedders:
-            looks: deque[Future[_Look]] = deque()
+            looks: deque[Future[_PhotoTask]] = deque()
             batches: deque[Future[list[PhotoFaces]]] = deque()
-            batch: list[_Look] = []
+            batch: list[_PhotoTask] = []
             while True:
                 looks.extend(
                     lookers.submit(self._look, path, known) for path in islice(waiting, ahead - len(looks))
@@ -116,7 +115,7 @@ class Pipeline:
             paths: As for `run`.
             known: As for `run`.
         """
-        batch: list[_Look] = []
+        batch: list[_PhotoTask] = []
         with _single_threaded_cv2():
             for path in paths:
                 batch.append(self._look(path, known))
@@ -134,7 +133,7 @@ class Pipeline:
         """
         return self._embed([self._look_into(content, path)])[0]
 
-    def _look(self, path: str, known: Collection[bytes]) -> _Look:
+    def _look(self, path: str, known: Collection[bytes]) -> _PhotoTask:
         """Read, decode, detect and crop; what is wrong with a photo becomes its status."""
         try:
             content = read_content(path)
@@ -143,19 +142,21 @@ class Pipeline:
         except OSError as error:
             return _unreadable(path, f"It cannot be read ({error.strerror or error}).")
         if content.digest in known:
-            return _Look(_photo(content, path), [])
+            return _PhotoTask(_photo(content, path), [])
         return self._look_into(content, path)
 
-    def _look_into(self, content: Content, path: str) -> _Look:
+    def _look_into(self, content: Content, path: str) -> _PhotoTask:
         photo = _photo(content, path)
         try:
             faces, crops = self._faces(content)
         except UnreadablePhoto as error:
-            return _Look(replace(photo, status=Status.UNREADABLE, reason=error.message), [])
+            return _PhotoTask(replace(photo, status=Status.UNREADABLE, reason=error.message), [])
         except (cv2.error, MemoryError) as error:
             reason = f"It cannot be worked on ({(str(error).strip() or 'no memory').splitlines()[-1]})."
-            return _Look(replace(photo, status=Status.UNREADABLE, reason=reason), [])
-        return _Look(replace(photo, faces=tuple(faces), status=Status.OK if faces else Status.NO_FACE), crops)
+            return _PhotoTask(replace(photo, status=Status.UNREADABLE, reason=reason), [])
+        return _PhotoTask(
+            replace(photo, faces=tuple(faces), status=Status.OK if faces else Status.NO_FACE), crops
+        )
 
     def _faces(self, content: Content) -> tuple[list[Face], list[NDArray[np.uint8]]]:
         """Give the chosen faces, in pixels of the upright photo, and their crops."""
@@ -191,7 +192,7 @@ class Pipeline:
         wanted = min(longer, round(longer * max(card.size) / smallest))
         return decode(content.data, side=wanted) if max(picture.pixels.shape) < wanted else picture
 
-    def _embed(self, looks: Sequence[_Look]) -> list[PhotoFaces]:
+    def _embed(self, looks: Sequence[_PhotoTask]) -> list[PhotoFaces]:
         crops = [crop for look in looks for crop in look.crops]
         vectors = self.embedder.embed(np.stack(crops)) if crops else np.empty((0, 0), np.float32)
         photos: list[PhotoFaces] = []
@@ -204,7 +205,7 @@ class Pipeline:
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _PhotoTask:
     """A photo that was looked at, and the crops of its faces, not yet embedded."""
 
     photo: PhotoFaces
@@ -215,9 +216,9 @@ def _photo(content: Content, path: str) -> PhotoFaces:
     return PhotoFaces(path, content.size, content.mtime_ns, content.digest, Status.OK)
 
 
-def _unreadable(path: str, reason: str) -> _Look:
+def _unreadable(path: str, reason: str) -> _PhotoTask:
     # Size and time stay open, so that the photo is tried again when it can be read.
-    return _Look(PhotoFaces(path, 0, -1, b"", Status.UNREADABLE, reason=reason), [])
+    return _PhotoTask(PhotoFaces(path, 0, -1, b"", Status.UNREADABLE, reason=reason), [])
 
 
 def _scaled(face: Face, factor: float, width: int | None = None, height: int | None = None) -> Face:

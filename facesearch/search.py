@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facesearch.errors import ModelError
-from facesearch.faces import Answer, Match, Reference
-from facesearch.index.layout import Layout
-from facesearch.index.place import How, Searchable, Wish
+from facesearch.errors import ModelError, NoFace, PhotoError, UnreadablePhoto
+from facesearch.faces import Answer, Face, Match, PhotoFaces, Reference, Status
+from facesearch.index.backend import How, SearchableIndex, SearchRequest
+from facesearch.index.index import Index
 from facesearch.models.calibration import Calibration
+from facesearch.pipeline import Choice, Pipeline, all_faces, largest_face
 from facesearch.ranking import Metric, Neighbours, nearest
 
 
@@ -48,7 +49,7 @@ class Question:
 
 
 def search(
-    index: Layout | Searchable,
+    index: Index | SearchableIndex,
     references: Sequence[Reference],
     question: Question,
     calibration: Calibration | None = None,
@@ -77,7 +78,7 @@ def search(
     metric = question.metric or "cosine"
     fused = [_Fused.of(group, metric) for group in asked]
     threshold = max((one.to_vector(limit) for one in fused), default=limit)
-    layout = index if isinstance(index, Layout) else index.near(_wish(references, fused, question, threshold))
+    layout = index if isinstance(index, Index) else index.near(_wish(references, fused, question, threshold))
     own = [_own_photos(layout, group, question) for group in asked]
     found = nearest(
         layout.vectors,
@@ -103,9 +104,9 @@ def search(
 
 def _wish(
     references: Sequence[Reference], fused: Sequence[_Fused], question: Question, threshold: float
-) -> Wish:
+) -> SearchRequest:
     """Say what is wanted of an index that is searched where it is."""
-    return Wish(
+    return SearchRequest(
         np.stack([one.vector for one in fused]),
         question.top,
         question.metric or "cosine",
@@ -187,7 +188,7 @@ class _Fused:
         return Neighbours(found.rows[keep], distances[keep])
 
 
-def _own_photos(layout: Layout, references: Sequence[Reference], question: Question) -> frozenset[int]:
+def _own_photos(layout: Index, references: Sequence[Reference], question: Question) -> frozenset[int]:
     """Give the photos of the index that are the references' own files, or copies that count as them."""
     if question.include_self:
         return frozenset()
@@ -198,19 +199,19 @@ def _own_photos(layout: Layout, references: Sequence[Reference], question: Quest
     return frozenset(rows)
 
 
-def _copies(layout: Layout, photo: int) -> list[int]:
+def _copies(layout: Index, photo: int) -> list[int]:
     same: list[int] = np.flatnonzero((layout.digest == layout.digest[photo]).all(axis=1)).tolist()
     return same
 
 
-def _places(layout: Layout, photos: frozenset[int], question: Question) -> int:
+def _places(layout: Index, photos: frozenset[int], question: Question) -> int:
     """Give how many places these photos can take among the nearest."""
     if question.by == "photo":
         return len(photos)
     return sum(len(layout.faces_of(photo)) for photo in photos)
 
 
-def _groups(layout: Layout, question: Question) -> NDArray[np.int64] | NDArray[np.int32] | None:
+def _groups(layout: Index, question: Question) -> NDArray[np.int64] | NDArray[np.int32] | None:
     """Give what counts once: photos, contents, or (None) each face."""
     if not question.unique:
         return layout.photo if question.by == "photo" else None
@@ -222,7 +223,7 @@ def _groups(layout: Layout, question: Question) -> NDArray[np.int64] | NDArray[n
     return groups
 
 
-def _matches(layout: Layout, neighbours: Neighbours, own: frozenset[int], top: int) -> list[Match]:
+def _matches(layout: Index, neighbours: Neighbours, own: frozenset[int], top: int) -> list[Match]:
     matches: list[Match] = []
     for row, distance in zip(neighbours.rows.tolist(), neighbours.distances.tolist(), strict=True):
         photo = int(layout.photo[row])
@@ -241,4 +242,70 @@ def judged(match: Match, faces: int, calibration: Calibration | None) -> Match:
         probability=calibration.probability(match.distance),
         same=match.distance <= calibration.threshold,
         strangers=faces * calibration.stranger_rate(match.distance),
+    )
+
+
+FaceWanted = int | Literal["largest", "all"]
+
+
+def find_references(
+    pipeline: Pipeline, paths: Sequence[str], face: FaceWanted, on_photo: Callable[[PhotoFaces], None]
+) -> tuple[list[Reference], list[tuple[str, PhotoError]]]:
+    """Look at photos and take the faces that are meant.
+
+    Args:
+        pipeline: As it made the index; which faces it takes is set here.
+        paths: Absolute.
+        face: Which face of each photo: a number (1 for the largest), "largest" or "all".
+        on_photo: Told of each photo that was looked at.
+
+    Returns:
+        The faces in the order of the photos; the photos that gave none, with the reason.
+    """
+    found: list[Reference] = []
+    problems: list[tuple[str, PhotoError]] = []
+    for photo in replace(pipeline, choose=chosen(face)).run(paths):
+        on_photo(photo)
+        if photo.status is Status.OK and photo.vectors is not None:
+            found.extend(references_in(photo, face))
+        else:
+            problems.append((photo.path, problem(photo, face)))
+    return found, problems
+
+
+def chosen(face: FaceWanted) -> Choice:
+    """Give what takes the faces that are meant from all of a photo's."""
+    if face == "all":
+        return all_faces
+    if face == "largest":
+        return largest_face
+    number = face
+
+    def numbered(faces: Sequence[Face]) -> Sequence[Face]:
+        return faces[number - 1 : number]
+
+    return numbered
+
+
+def references_in(photo: PhotoFaces, face: FaceWanted) -> list[Reference]:
+    """Give the faces of a photo that was looked at for those that are meant."""
+    assert photo.vectors is not None
+    first = face if isinstance(face, int) else 1
+    return [
+        Reference(photo.path, first + number, one.box, photo.vectors[number])
+        for number, one in enumerate(photo.faces)
+    ]
+
+
+def problem(photo: PhotoFaces, face: FaceWanted) -> PhotoError:
+    """Say why a photo gave no face to look for."""
+    if os.path.isdir(photo.path):
+        return UnreadablePhoto(f"{photo.path}: It is a folder.", "Name the photos in it.")
+    if photo.status is Status.UNREADABLE:
+        return UnreadablePhoto(f"{photo.path}: {photo.reason}")
+    if isinstance(face, int) and face > 1:
+        return NoFace(f"{photo.path}: There is no face number {face}.", "Leave out --face for the largest.")
+    return NoFace(
+        f"{photo.path}: No face was found.",
+        "Try --rotations, or --whole when the photo is nothing but the face.",
     )

@@ -5,18 +5,25 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
+from facesearch.errors import (
+    FacesearchError,
+    IndexBroken,
+    IndexConflict,
+    IndexFileError,
+    IndexFormat,
+    IndexMissing,
+)
 from facesearch.faces import PhotoFaces, Status
-from facesearch.index.meta import Meta
-from facesearch.index.place import Place, Writer
-from facesearch.index.places import place_of
-from facesearch.index.roots import is_within
-from facesearch.index.store import check_same_making
-from facesearch.photos.find import Scan
-from facesearch.photos.urls import is_folder, is_there
-from facesearch.pipeline import Looks
-from facesearch.plan import Plan, Wanted, make_plan
+from facesearch.index.backend import IndexBackend, IndexWriter, open_backend
+from facesearch.index.index import Index, empty_index
+from facesearch.index.meta import Meta, is_within
+from facesearch.index.npz.writer import check_same_making
+from facesearch.photos.find import FoundPhoto, Scan, Shard, find_photos
+from facesearch.photos.urls import is_folder, is_there, is_url
+from facesearch.pipeline import PhotoProcessor
 
 
 @dataclass(slots=True)
@@ -61,10 +68,10 @@ class Report:
 
 
 def update_index(
-    index: Place | os.PathLike[str],
+    index: IndexBackend | os.PathLike[str],
     meta: Meta,
-    wanted: Wanted,
-    pipeline: Callable[[], Looks],
+    wanted: IndexRequest,
+    pipeline: Callable[[], PhotoProcessor],
     *,
     on_plan: Callable[[Plan], None] = lambda plan: None,
     on_photo: Callable[[PhotoFaces], None] = lambda photo: None,
@@ -87,7 +94,7 @@ def update_index(
         IndexFileError: It cannot be used, or another process writes it.
         StorageError: The disk is full or the folder cannot be written.
     """
-    with place_of(index).writer(meta) as writer:
+    with open_backend(index).writer(meta) as writer:
         check_same_making(writer.layout.meta, meta, what="What is asked for")
         scan, plan = make_plan(writer.layout, wanted)
         plan.recovered = writer.recovered
@@ -110,7 +117,7 @@ def _covered(paths: Iterable[str], problems: Iterable[str]) -> list[str]:
 class _Run:
     """An update under way: puts each photo that was looked at where it belongs, and counts it."""
 
-    def __init__(self, writer: Writer, scan: Scan, plan: Plan, wanted: Wanted) -> None:
+    def __init__(self, writer: IndexWriter, scan: Scan, plan: Plan, wanted: IndexRequest) -> None:
         layout = writer.layout
         self._writer, self._layout, self._wanted = writer, layout, wanted
         self._scan = scan
@@ -134,7 +141,9 @@ class _Run:
         for digest in layout.erased_faces if wanted.again else ():
             self.known.pop(digest, None)
 
-    def look_at_new(self, pipeline: Callable[[], Looks], on_photo: Callable[[PhotoFaces], None]) -> None:
+    def look_at_new(
+        self, pipeline: Callable[[], PhotoProcessor], on_photo: Callable[[PhotoFaces], None]
+    ) -> None:
         """Send what is new through the pipeline; Ctrl-C ends this, and what was done is kept."""
         began = time.monotonic()
         try:
@@ -213,3 +222,189 @@ class _Run:
         folder = os.fsencode(self._layout.meta.roots[root])
         found = any(is_within(os.fsencode(path), folder) for path in self._scan.photos)
         return not found or 2 * len(names) > known
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRequest:
+    """Which photos are to be taken in.
+
+    Attributes:
+        paths: Folders and files, absolute.
+        files: Photos besides, which nothing below leaves out.
+        roots: Folders that the index covers besides; `files` lie below them.
+        exclude: Glob patterns over names and over paths relative to a folder of `paths`.
+        hidden: Whether names that begin with a dot are taken.
+        follow: Whether links are followed.
+        prune: Whether photos that are gone are dropped even when a root lost most of its photos.
+        again: Whether forgotten photos and erased faces are taken in again.
+        shard: Which part of the photos is taken; None for all.
+    """
+
+    paths: tuple[str, ...]
+    files: tuple[str, ...] = ()
+    roots: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    hidden: bool = False
+    follow: bool = False
+    prune: bool = False
+    again: bool = False
+    shard: Shard | None = None
+
+
+@dataclass(slots=True)
+class Plan:
+    """What there is to do.
+
+    Attributes:
+        new: Photos that are not known, or changed since, by path.
+        unchanged: How many are as they were.
+        gone: Known photos that are no longer there.
+        problems: Paths that are missing or cannot be looked into, with the reason.
+        recovered: Photos that an interrupted run had embedded already.
+    """
+
+    new: list[FoundPhoto] = field(default_factory=list)
+    unchanged: int = 0
+    gone: list[str] = field(default_factory=list)
+    problems: dict[str, str] = field(default_factory=dict)
+    recovered: int = 0
+
+
+def make_plan(layout: Index, wanted: IndexRequest) -> tuple[Scan, Plan]:
+    """Compare what is on disk with what an index knows."""
+    plan = Plan()
+    scan = _look(wanted, plan)
+    rows = layout.rows
+    for name, photo in sorted(scan.photos.items(), key=lambda item: os.fsencode(item[0])):
+        row = rows.get(name)
+        if row is not None and _is_as_known(layout, row, photo, again=wanted.again):
+            plan.unchanged += 1
+        else:
+            plan.new.append(photo)
+    folders = [os.fsencode(path) for path in wanted.paths if path not in plan.problems]
+    unknown = [os.fsencode(path) for path in plan.problems]
+    for name in rows:
+        if name not in scan.photos and _is_gone(name, folders, unknown):
+            plan.gone.append(name)
+    return scan, plan
+
+
+def _look(wanted: IndexRequest, plan: Plan) -> Scan:
+    """Find the photos that are wanted; what cannot be looked into goes into the plan."""
+    scan = Scan()
+    for path in wanted.files:
+        with suppress(OSError):  # gone since it was listed
+            find_photos(path, scan)
+    for path in wanted.paths:
+        try:
+            find_photos(path, scan, exclude=wanted.exclude, hidden=wanted.hidden, follow=wanted.follow)
+        except OSError as error:
+            plan.problems[path] = error.strerror or str(error)
+    plan.problems.update(scan.unreadable)
+    if wanted.shard is not None:
+        roots = [os.fsencode(path) for path in wanted.paths]
+        scan.photos = {path: photo for path, photo in scan.photos.items() if wanted.shard.holds(path, roots)}
+    return scan
+
+
+def _is_as_known(layout: Index, row: int, photo: FoundPhoto, *, again: bool) -> bool:
+    """Say whether a photo need not be opened: its faces are known, and none that was erased is wanted."""
+    if again and layout.digest[row].tobytes() in layout.erased_faces:
+        return False
+    return (int(layout.size[row]), int(layout.mtime_ns[row])) == (photo.size, photo.mtime_ns)
+
+
+def _is_gone(name: str, folders: Iterable[bytes], unknown: Iterable[bytes]) -> bool:
+    """Say whether a known photo that was not found is gone, and not just left out this time."""
+    path = os.fsencode(name)
+    if not any(is_within(path, folder) for folder in folders):
+        return False
+    if any(is_within(path, folder) for folder in unknown):
+        return False
+    # One that --exclude leaves out now, or that --hidden took in once, stays: `forget` removes it.
+    return not (is_there(name) if is_url(name) else os.path.exists(name))
+
+
+def rebuild_index(
+    index: IndexBackend | os.PathLike[str],
+    meta: Meta,
+    wanted: IndexRequest,
+    pipeline: Callable[[], PhotoProcessor],
+    *,
+    on_plan: Callable[[Plan], None] = lambda plan: None,
+    on_photo: Callable[[PhotoFaces], None] = lambda photo: None,
+) -> Report:
+    """Embed all photos of an index anew, and those of some folders; then take the old one's place.
+
+    Nobody else writes the index meanwhile. What was forgotten stays so.
+
+    Args:
+        index: Where it is, a place or a file; there may be none, or a broken one.
+        meta: The model and settings that are wanted.
+        wanted: Which photos besides those of the index.
+        pipeline: As for `update_index`.
+        on_plan: As for `update_index`.
+        on_photo: As for `update_index`.
+
+    Raises:
+        FacesearchError: A root lost most of its photos, so that they would be lost for good.
+        IndexBusy: Another process writes the index.
+        StorageError: The disk is full or the folder cannot be written; the old index is as it was.
+    """
+    place = open_backend(index)
+    with suppress(IndexMissing, IndexBroken, IndexFormat, IndexConflict), place.writer():
+        pass  # folds in what an interrupted run left
+    built = place.beside()
+    with place.alone():
+        try:
+            old = place.listing()
+        except IndexFileError:
+            old = empty_index(meta)  # there is none, or it is what the rebuild is to replace
+        wanted = with_known(old, wanted)
+        _begin(built, meta, old)
+        report = update_index(built, meta, wanted, pipeline, on_plan=on_plan, on_photo=on_photo)
+        if not report.interrupted:
+            place.take_over(built)
+    return report
+
+
+def with_known(old: Index, wanted: IndexRequest) -> IndexRequest:
+    """Add the photos of the old index that are there, however they were found once.
+
+    Raises:
+        FacesearchError: A root lost most of its photos, so that they would be lost for good.
+    """
+    there: list[str] = []
+    known, gone = [0] * len(old.meta.roots), [0] * len(old.meta.roots)
+    for path, photo in old.rows.items():
+        root = int(old.root[photo])
+        known[root] += 1
+        if is_there(path):
+            there.append(path)
+        else:
+            gone[root] += 1
+    for root, name in enumerate(old.meta.roots):
+        lost = 2 * gone[root] > known[root] or not is_folder(name)
+        if lost and not wanted.prune:
+            raise FacesearchError(
+                f"Of the photos below {name!r}, which the index covers, most are not there, "
+                "and a rebuild would lose them.",
+                "Bring them back, tell their new place with `facesearch move-root`, or add --prune.",
+            )
+    roots = tuple(root for root in old.meta.roots if is_folder(root))
+    return replace(wanted, files=tuple(there), roots=roots)
+
+
+def _begin(built: IndexBackend, meta: Meta, old: Index) -> None:
+    """Make the index that is built, unless a rebuild of the same making was interrupted."""
+    try:
+        begun = built.meta()
+    except IndexFileError:
+        built.discard()
+        begun = None
+    if begun is not None and replace(begun, roots=(), created="", updated="", facesearch="") != meta:
+        built.discard()
+    with built.writer(meta) as writer:
+        writer.forget(digest.tobytes() for digest in old.forgotten)
+        writer.erase((digest, box) for digest, boxes in old.erased_faces.items() for box in boxes)
+        writer.commit()

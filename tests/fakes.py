@@ -8,7 +8,7 @@ import numpy as np
 
 from facesearch.faces import Box, Face, PhotoFaces, Status
 from facesearch.index.meta import Meta
-from facesearch.index.store import IndexWriter
+from facesearch.index.npz.writer import NpzIndexWriter
 from facesearch.models.card import Card
 from facesearch.pipeline import Pipeline
 
@@ -99,7 +99,7 @@ def looked_at(path, faces=1, *, seed=0, digest=None, size=10, mtime_ns=20, dim=M
 
 def write_index(path, photos, meta=META, roots=("/",)):
     """Write an index of photos that were looked at."""
-    with IndexWriter(path, meta) as writer:
+    with NpzIndexWriter(path, meta) as writer:
         writer.cover(roots)
         for one in photos:
             writer.add(one)

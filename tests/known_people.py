@@ -6,9 +6,11 @@ from fakes import write_index
 from facesearch.embed.sface import CARD
 from facesearch.faces import Box, Face, PhotoFaces, Status
 from facesearch.index.meta import Meta
-from facesearch.index.store import open_index
+from facesearch.index.npz.backend import CompanionFile
+from facesearch.index.npz.store import people_path
+from facesearch.index.npz.writer import open_index
 from facesearch.people.people import People
-from facesearch.people.register import read_register, register_path, write_register
+from facesearch.people.register import read_register, write_register
 
 META = Meta(CARD.name, CARD.digest, CARD.dim, CARD.detector, {"margin": CARD.margin})
 WITHIN = 0.45
@@ -42,12 +44,12 @@ def write_people(path, photos):
 
 def opened(path):
     """Open the people of an index."""
-    return People(open_index(path), read_register(register_path(path)))
+    return People(open_index(path), read_register(CompanionFile(people_path(path))))
 
 
 def kept(path, people):
     """Keep people and open them again."""
-    write_register(register_path(path), people.register)
+    write_register(CompanionFile(people_path(path)), people.register)
     return opened(path)
 
 

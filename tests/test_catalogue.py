@@ -10,7 +10,7 @@ from facesearch import catalogue
 from facesearch.embed import MODELS
 from facesearch.errors import FetchFailed, UnknownModel
 from facesearch.models.card import NETWORK, ONNX, WEIGHTS, Card, DetectorCard
-from facesearch.models.recipe import Recipe
+from facesearch.models.sources import Recipe
 from facesearch.models.store import ModelStore
 
 

@@ -8,8 +8,8 @@ from scipy.spatial.distance import cdist
 
 from facesearch.compare import compare
 from facesearch.errors import NoFace, UnreadablePhoto
+from facesearch.model import Runtime
 from facesearch.models.calibration import Calibration
-from facesearch.settings import Runtime
 
 MEASURED = Calibration(0.3, 20.0, 6.0, ((0.01, 0.2), (0.1, 0.5)), "drawn squares", "2026-11-22")
 

@@ -31,9 +31,9 @@ def kill_at_a_random_moment(process, index, rng, kind):
 def photos_kept(index):
     """Count what is safe: photos of the file, and whole records of the journal."""
     from facesearch.errors import IndexMissing
-    from facesearch.index.beside import journal_path
-    from facesearch.index.journal import read_journal
-    from facesearch.index.store import open_index
+    from facesearch.index.npz.journal import read_journal
+    from facesearch.index.npz.store import journal_path
+    from facesearch.index.npz.writer import open_index
 
     try:
         layout = open_index(index)

@@ -25,14 +25,14 @@ from fakes import (
 from PIL import Image
 
 from facesearch.detect import Detector
-from facesearch.detect.align import TEMPLATE
+from facesearch.detect.crop import TEMPLATE
 from facesearch.errors import FacesearchError, ModelError
 from facesearch.faces import Box, Face, Status
 from facesearch.index.meta import Meta
+from facesearch.model import DetectionSettings, Runtime, make_meta, make_pipeline
 from facesearch.models.card import Card
 from facesearch.photos.read import fingerprint
 from facesearch.pipeline import Pipeline, largest_face
-from facesearch.settings import Looking, Runtime, make_meta, make_pipeline
 
 
 def run(paths, **options):
@@ -383,7 +383,7 @@ def test_a_detector_that_is_not_there_is_refused_for_every_model():
 
 def test_the_settings_of_an_index_reach_its_detector(model_store):
     for detector in ("haar", "yunet"):
-        looking = Looking(detector=detector, min_face=70, faces="largest", rotations=True)
+        looking = DetectionSettings(detector=detector, min_face=70, faces="largest", rotations=True)
         made = make_pipeline(make_meta(CARD, looking, None), ColourEmbedder(), Runtime(), store=model_store)
         assert (made.detector.min_face, made.detector.rotations) == (70, True)
         assert made.choose is largest_face

@@ -6,12 +6,10 @@ import pytest
 from fakes import META, ColourEmbedder, coloured, looked_at, pipeline, write_index
 
 from facesearch.errors import FacesearchError, IndexBusy
-from facesearch.index.beside import journal_path, rebuild_path
-from facesearch.index.edit import forget
-from facesearch.index.store import IndexWriter, open_index
-from facesearch.plan import Wanted
-from facesearch.rebuild import rebuild_index
-from facesearch.update import update_index
+from facesearch.index.changes import forget
+from facesearch.index.npz.store import journal_path, rebuild_path
+from facesearch.index.npz.writer import NpzIndexWriter, open_index
+from facesearch.update import IndexRequest, rebuild_index, update_index
 
 OTHER = dataclasses.replace(META, settings={"margin": 0.0, "min_face": 3})
 
@@ -26,7 +24,7 @@ def root(tmp_path):
 @pytest.fixture
 def index(tmp_path, root):
     path = tmp_path / "i.npz"
-    update_index(path, META, Wanted((str(root),)), pipeline)
+    update_index(path, META, IndexRequest((str(root),)), pipeline)
     return path
 
 
@@ -39,7 +37,7 @@ def rebuild(index, *paths, meta=OTHER, stop=None, embedder=None, **wanted):
         if len(seen) == stop:
             raise KeyboardInterrupt
 
-    wanted = Wanted(tuple(map(str, paths)), **wanted)
+    wanted = IndexRequest(tuple(map(str, paths)), **wanted)
     return rebuild_index(index, meta, wanted, lambda: pipeline(embedder, batch=1), on_photo=on_photo)
 
 
@@ -147,20 +145,20 @@ def test_what_was_forgotten_stays_so(index, root):
 
 
 def test_what_an_interrupted_run_had_left_goes_with_the_old_index(index, root, tmp_path):
-    with IndexWriter(index) as writer:
+    with NpzIndexWriter(index) as writer:
         writer.cover([str(tmp_path / "later")])
         writer.add(looked_at(str(tmp_path / "later" / "200.png")))
     assert journal_path(index).exists()
     coloured(tmp_path / "later" / "200.png", 200)
     assert rebuild(index).indexed == 7  # the photo that the journal names is taken in
     assert not journal_path(index).exists()
-    with IndexWriter(index) as writer:  # or its making would differ from the journal's
+    with NpzIndexWriter(index) as writer:  # or its making would differ from the journal's
         assert writer.layout.photo_count == 7
 
 
 def test_another_writer_is_not_overtaken(index):
     before = index.read_bytes()
-    with IndexWriter(index), pytest.raises(IndexBusy):
+    with NpzIndexWriter(index), pytest.raises(IndexBusy):
         rebuild(index)
     assert index.read_bytes() == before
     rebuild(index)
@@ -185,7 +183,7 @@ def test_just_what_the_index_covers_is_rebuilt(tmp_path):
         (tmp_path / "d" / "p.png").rename(tmp_path / "d" / name)
     index = tmp_path / "i.npz"
     named = tuple(str(tmp_path / "d" / name) for name in ("asked.png", "odd.dat", ".hidden.png"))
-    update_index(index, META, Wanted(named), pipeline)
+    update_index(index, META, IndexRequest(named), pipeline)
     assert rebuild(index, named[0]).indexed == 3
     assert set(open_index(index).rows) == set(named)
 
@@ -195,11 +193,11 @@ def test_nobody_writes_the_index_meanwhile(index, root):
         with pytest.raises(IndexBusy):
             forget(index, ["/nowhere"])
         with pytest.raises(IndexBusy):
-            update_index(index, META, Wanted((str(root),)), pipeline)
+            update_index(index, META, IndexRequest((str(root),)), pipeline)
         with pytest.raises(IndexBusy):
-            rebuild_index(index, META, Wanted(()), pipeline)
+            rebuild_index(index, META, IndexRequest(()), pipeline)
 
-    report = rebuild_index(index, OTHER, Wanted(()), pipeline, on_photo=on_photo)
+    report = rebuild_index(index, OTHER, IndexRequest(()), pipeline, on_photo=on_photo)
     assert (report.indexed, report.photos) == (6, 6)
     assert open_index(index).photo_count == 6
 

@@ -8,7 +8,7 @@ from scipy.spatial.distance import cdist
 
 from facesearch.errors import ModelError
 from facesearch.faces import Box, Reference
-from facesearch.index.store import open_index
+from facesearch.index.npz.writer import open_index
 from facesearch.library import Library
 from facesearch.model import Model
 from facesearch.models.calibration import Calibration

@@ -10,13 +10,12 @@ import pytest
 from fakes import GREEN, META, RED, ColourEmbedder, SquareDetector, coloured, photo, pipeline
 
 from facesearch.errors import IndexConflict
-from facesearch.index.beside import journal_path
-from facesearch.index.edit import forget
-from facesearch.index.layout import ARRAYS, empty_layout
-from facesearch.index.store import open_index
+from facesearch.index.changes import forget
+from facesearch.index.index import ARRAYS, empty_index
+from facesearch.index.npz.store import journal_path
+from facesearch.index.npz.writer import open_index
 from facesearch.pipeline import Pipeline
-from facesearch.plan import Wanted, make_plan
-from facesearch.update import Report, update_index
+from facesearch.update import IndexRequest, Report, make_plan, update_index
 
 
 class Library:
@@ -41,7 +40,7 @@ class Library:
                 self.looked.append(os.path.basename(one.path))
             on_photo(one)
 
-        wanted = Wanted(tuple(str(path) for path in paths or (self.root,)), **wanted)
+        wanted = IndexRequest(tuple(str(path) for path in paths or (self.root,)), **wanted)
         return update_index(self.index, meta, wanted, lambda: pipeline(self.embedder, batch=2), on_photo=note)
 
     @property
@@ -82,7 +81,7 @@ def test_a_first_run_takes_in_all(library):
     report = update_index(
         library.index,
         META,
-        Wanted((str(library.root),)),
+        IndexRequest((str(library.root),)),
         lambda: pipeline(library.embedder),
         on_plan=lambda plan: told.append([Path(one.path).name for one in plan.new]),
     )
@@ -105,7 +104,7 @@ def test_a_second_run_looks_at_nothing(library):
     def refused():
         raise AssertionError("the model was opened")
 
-    report = update_index(library.index, META, Wanted((str(library.root),)), refused)
+    report = update_index(library.index, META, IndexRequest((str(library.root),)), refused)
     assert tally(report) == {"unchanged": 7}
     assert (report.faces, report.photos) == (5, 7)
     assert (library.index.stat().st_ino, library.index.stat().st_mtime_ns) == (
@@ -387,7 +386,7 @@ def hindered(library, do):
     return update_index(
         library.index,
         META,
-        Wanted((str(library.root),)),
+        IndexRequest((str(library.root),)),
         lambda: Pipeline(Hindering(do), ColourEmbedder(), jobs=1, batch=1),
     )
 
@@ -531,7 +530,7 @@ def test_ctrl_c_keeps_what_was_done(library, count):
     report = library.update()
     assert (report.indexed, report.unchanged, report.interrupted) == (10 - count, count, False)
     undisturbed = library.index.with_name("other.npz")
-    update_index(undisturbed, META, Wanted((str(library.root),)), pipeline)
+    update_index(undisturbed, META, IndexRequest((str(library.root),)), pipeline)
     same(library.layout, open_index(undisturbed))
 
 
@@ -555,11 +554,12 @@ def test_a_killed_run_goes_on_where_it_was(library, count):
     library.add(*range(10))
     code = (
         "import os, sys, pathlib\nfrom fakes import META, pipeline\n"
-        "from facesearch.update import Wanted, update_index\n"
+        "from facesearch.update import IndexRequest, update_index\n"
         "seen = []\n"
         "def on_photo(one):\n    seen.append(one)\n"
         f"    if len(seen) == {count}: os.kill(os.getpid(), 9)\n"
-        "update_index(pathlib.Path(sys.argv[1]), META, Wanted((sys.argv[2],)), pipeline, on_photo=on_photo)\n"
+        "request = IndexRequest((sys.argv[2],))\n"
+        "update_index(pathlib.Path(sys.argv[1]), META, request, pipeline, on_photo=on_photo)\n"
     )
     tests = Path(__file__).parent
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tests), str(tests.parent)])}
@@ -569,7 +569,7 @@ def test_a_killed_run_goes_on_where_it_was(library, count):
     report = library.update()
     assert (report.recovered, report.indexed, report.unchanged) == (count, 10 - count, count)
     undisturbed = library.index.with_name("other.npz")
-    update_index(undisturbed, META, Wanted((str(library.root),)), pipeline)
+    update_index(undisturbed, META, IndexRequest((str(library.root),)), pipeline)
     same(library.layout, open_index(undisturbed))
 
 
@@ -607,13 +607,13 @@ def test_other_settings_are_refused_and_nothing_is_changed(library):
 
 def test_a_plan_writes_nothing(library):
     library.add(1, 2)
-    _, plan = make_plan(empty_layout(META), Wanted((str(library.root), "/nowhere at all")))
+    _, plan = make_plan(empty_index(META), IndexRequest((str(library.root), "/nowhere at all")))
     assert [Path(one.path).name for one in plan.new] == ["001.png", "002.png"]
     assert plan.problems == {"/nowhere at all": "No such file or directory"}
     library.update()
     (library.root / "001.png").unlink()
     before = library.index.read_bytes()
-    _, plan = make_plan(library.layout, Wanted((str(library.root),)))
+    _, plan = make_plan(library.layout, IndexRequest((str(library.root),)))
     assert (plan.new, plan.unchanged, plan.gone) == ([], 1, [str(library.root / "001.png")])
     assert library.index.read_bytes() == before
     assert isinstance(library.update(), Report)

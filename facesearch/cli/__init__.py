@@ -16,7 +16,7 @@ from typing import Any, NoReturn, cast
 import click
 
 from facesearch.cli.interrupts import take_interrupts
-from facesearch.cli.text import escaped
+from facesearch.cli.output.text import escaped
 from facesearch.errors import FacesearchError
 from facesearch.version import __version__
 

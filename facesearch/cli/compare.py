@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facesearch.cli.comparison import as_csv, as_text, json_fields
 from facesearch.cli.options import (
     AnyPath,
     default_model,
@@ -18,8 +17,9 @@ from facesearch.cli.options import (
     quiet_option,
     runtime_options,
 )
-from facesearch.cli.progress import Progress
-from facesearch.cli.text import escaped, say_what_is_measured, write, write_json
+from facesearch.cli.output.comparison import as_csv, as_text, json_fields
+from facesearch.cli.output.progress import Progress
+from facesearch.cli.output.text import escaped, say_what_is_measured, write, write_json
 
 if TYPE_CHECKING:
     from facesearch.compare import Comparison
@@ -93,7 +93,7 @@ def _refuse_contradictions(options: dict[str, Any]) -> None:
 
 
 def _photos(named: tuple[str, ...], options: dict[str, Any]) -> list[str]:
-    from facesearch.cli.reflist import with_lists
+    from facesearch.cli.options import with_lists
 
     photos = with_lists(named, options)
     if len(photos) < 2 and not (options["files_from"] or options["files0_from"]):
@@ -123,7 +123,7 @@ def _answer(photos: list[str], options: dict[str, Any]) -> int:
     _say(comparison, options)
     _write(comparison, model.name, options)
     if options["sheet"] and comparison.pair_count:
-        from facesearch.cli.comparison import write_sheet
+        from facesearch.cli.output.comparison import write_sheet
 
         write_sheet(comparison, model.name, options["sheet"])
     return _status(comparison)

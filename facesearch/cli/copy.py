@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from facesearch.cli.options import AnyPath, json_option, quiet_option
-from facesearch.cli.progress import Progress
-from facesearch.cli.text import counted, escaped, write_json
+from facesearch.cli.output.progress import Progress
+from facesearch.cli.output.text import counted, escaped, write_json
 
 if TYPE_CHECKING:
-    from facesearch.index.place import Place
+    from facesearch.index.backend import IndexBackend
     from facesearch.ranking import Metric
 
 
@@ -35,10 +35,10 @@ def command(source: str, target: str, as_json: bool, quiet: bool, verbose: bool)
 
     Exit status: 0 done, 2 any error, 130 interrupted.
     """  # noqa: D301
-    from facesearch.index.places import place_of
+    from facesearch.index.backend import open_backend
     from facesearch.people.copying import copy_library
 
-    there, here = place_of(source), place_of(target)
+    there, here = open_backend(source), open_backend(target)
     here.metric = _metric(there)
     with Progress(quiet=quiet) as progress:
         done = copy_library(there, here, on_start=progress.start, on_photo=progress.photo)
@@ -50,7 +50,7 @@ def command(source: str, target: str, as_json: bool, quiet: bool, verbose: bool)
         click.echo(f"{faces} of {photos} in {escaped(here.name)}{already}; every row compared", err=True)
 
 
-def _metric(place: Place) -> Metric:
+def _metric(place: IndexBackend) -> Metric:
     """Give the distance by which the copy is searched: the model's, where it is known here."""
     from facesearch.embed import card_of
     from facesearch.errors import ModelError

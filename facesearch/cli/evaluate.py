@@ -19,8 +19,8 @@ from facesearch.cli.options import (
     quiet_option,
     runtime_options,
 )
-from facesearch.cli.progress import Progress
-from facesearch.cli.text import escaped, json_text, write
+from facesearch.cli.output.progress import Progress
+from facesearch.cli.output.text import escaped, json_text, write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -178,7 +178,7 @@ def _say(message: str) -> None:
 
 def _write(dataset: Dataset, evaluations: Sequence[Evaluation], options: dict[str, Any]) -> None:
     """Write the files first: neither a closed pipe nor a full disk behind stdout is to cost them."""
-    from facesearch.cli.evaluation import as_dict, as_table
+    from facesearch.cli.output.evaluation import as_dict, as_table
 
     figures = as_dict(dataset, evaluations)
     try:
@@ -192,7 +192,7 @@ def _write(dataset: Dataset, evaluations: Sequence[Evaluation], options: dict[st
 
 def _make_folder(folder: str) -> None:
     """Find out before the work, not after it, that there is no place for the files."""
-    from facesearch.errors import storage_error
+    from facesearch.files import storage_error
 
     try:
         os.makedirs(folder, exist_ok=True)
@@ -203,9 +203,9 @@ def _make_folder(folder: str) -> None:
 def _write_files(
     dataset: Dataset, evaluations: Sequence[Evaluation], figures: dict[str, Any], folder: str
 ) -> list[str]:
-    from facesearch.cli.evaluation_page import as_page
-    from facesearch.errors import storage_error
-    from facesearch.evaluate.pictures import draw_all
+    from facesearch.cli.output.evaluation import as_page
+    from facesearch.evaluate.plots import draw_all
+    from facesearch.files import storage_error
     from facesearch.show.page import write_page
 
     remarks = figures["dataset"]["remarks"]

@@ -7,7 +7,7 @@ import sys
 import click
 
 from facesearch.cli.options import AnyPath, index_option, model_option, open_library, quiet_option
-from facesearch.cli.text import counted, escaped
+from facesearch.cli.output.text import counted, escaped
 
 
 @click.command("forget", short_help="Remove photos from an index for good.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facesearch.answers import with_path_bytes
+from facesearch.answer_json import with_path_bytes
 from facesearch.cli.options import (
     AnyPath,
     index_option,
@@ -19,17 +19,16 @@ from facesearch.cli.options import (
     quiet_option,
     runtime_options,
 )
-from facesearch.cli.progress import Progress
-from facesearch.cli.text import counted, escaped, escaped_field, write_json
+from facesearch.cli.output.progress import Progress
+from facesearch.cli.output.text import counted, escaped, escaped_field, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from facesearch.index.meta import Meta
     from facesearch.model import Model
-    from facesearch.pipeline import Looks
-    from facesearch.plan import Plan
-    from facesearch.update import Report
+    from facesearch.pipeline import PhotoProcessor
+    from facesearch.update import Plan, Report
 
 
 @click.command("index", short_help="Take in the photos below folders, or bring the index up to date.")
@@ -96,16 +95,18 @@ def command(paths: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 (cl
     Exit status: 0 done, 2 when a PATH is missing or anything failed, 130 interrupted.
     """  # noqa: D301
     from facesearch.library import absolute
-    from facesearch.photos.shard import Shard
-    from facesearch.plan import Wanted
-    from facesearch.settings import Looking
+    from facesearch.model import DetectionSettings
+    from facesearch.photos.find import Shard
+    from facesearch.update import IndexRequest
 
     if options["shard"] and options["rebuild"]:
         raise click.UsageError("--rebuild embeds all that the index holds: leave out --shard.")
     shard = Shard.parse(options["shard"]) if options["shard"] else None
     names = ("exclude", "hidden", "follow", "prune", "again")
-    wanted = Wanted(absolute(paths), **{name: options.pop(name) for name in names}, shard=shard)
-    looking = Looking(**{name: options.pop(name) for name in ("detector", "min_face", "faces", "rotations")})
+    wanted = IndexRequest(absolute(paths), **{name: options.pop(name) for name in names}, shard=shard)
+    looking = DetectionSettings(
+        **{name: options.pop(name) for name in ("detector", "min_face", "faces", "rotations")}
+    )
     quiet, verbose, as_json = options["quiet"], options["verbose"], options["as_json"]
     library = open_library(
         options["index_file"], options["model"], quiet=quiet, runtime=make_runtime(options, options["batch"])
@@ -129,13 +130,13 @@ def command(paths: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 (cl
     sys.exit(_status(report, strict=options["strict"]))
 
 
-def _on(address: str | None) -> Callable[[Model, Meta], Looks] | None:
+def _on(address: str | None) -> Callable[[Model, Meta], PhotoProcessor] | None:
     """Give what looks at photos elsewhere."""
     if address is None:
         return None
     if address != "ray" and not address.startswith("ray://"):
         raise click.UsageError("--on takes `ray`, or an address like ray://HEAD:10001.")
-    from facesearch.distribute.on_ray import RayPipeline
+    from facesearch.distribute import RayPipeline
 
     return lambda model, meta: RayPipeline(model, meta, address)
 
@@ -175,7 +176,7 @@ def _listed(reasons: Mapping[str, str]) -> list[dict[str, Any]]:
 
 
 def _write_errors(path: str, report: Report) -> None:
-    from facesearch.errors import storage_error
+    from facesearch.files import storage_error
 
     try:
         with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:

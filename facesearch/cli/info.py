@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facesearch.answers import with_path_bytes
+from facesearch.answer_json import with_path_bytes
 from facesearch.cli.options import index_option, json_option, model_option, open_library
-from facesearch.cli.text import counted, escaped, shown, write, write_json
+from facesearch.cli.output.text import counted, escaped, shown, write, write_json
 
 if TYPE_CHECKING:
-    from facesearch.index.layout import Layout
-    from facesearch.index.place import Place
+    from facesearch.index.backend import IndexBackend
+    from facesearch.index.index import Index
 
 STATUSES = ("ok", "no-face", "unreadable")
 
@@ -49,7 +49,7 @@ def command(index_file: str | None, model: str | None, status: str | None, null:
         write(_shown(facts))
 
 
-def _write_list(layout: Layout, status: str, *, end: str, as_json: bool) -> None:
+def _write_list(layout: Index, status: str, *, end: str, as_json: bool) -> None:
     paths = [layout.path(row) for row in (layout.status == STATUSES.index(status)).nonzero()[0].tolist()]
     if as_json:
         write_json({"status": status, "photos": [with_path_bytes({"path": path}) for path in paths]})
@@ -58,7 +58,7 @@ def _write_list(layout: Layout, status: str, *, end: str, as_json: bool) -> None
         write("".join((path if end == "\0" else shown(path)) + end for path in paths))
 
 
-def _facts(layout: Layout, place: Place) -> dict[str, Any]:
+def _facts(layout: Index, place: IndexBackend) -> dict[str, Any]:
     meta = layout.meta
     counts = {name: int((layout.status == number).sum()) for number, name in enumerate(STATUSES)}
     facts: dict[str, Any] = {

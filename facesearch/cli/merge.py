@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from facesearch.cli.options import AnyPath, json_option, quiet_option
-from facesearch.cli.text import counted, escaped, write_json
+from facesearch.cli.output.text import counted, escaped, write_json
 
 
 @click.command("merge", short_help="Make one index of several.")
@@ -30,8 +30,8 @@ def command(indexes: tuple[str, ...], into: str, as_json: bool, quiet: bool, ver
 
     Exit status: 0 done, 2 any error.
     """  # noqa: D301
-    from facesearch.index.merge import merge_indexes
-    from facesearch.index.place import is_url
+    from facesearch.index.backend import is_url
+    from facesearch.index.npz.merge import merge_indexes
 
     if any(map(is_url, (*indexes, into))):
         raise click.UsageError("merge takes files: `facesearch copy` brings an index in Milvus into one.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facesearch.cli.text import write_json
+from facesearch.cli.output.text import write_json
 from facesearch.detect import DETECTORS, detector_recipe, gives_landmarks
 from facesearch.errors import ModelBroken
 
@@ -190,7 +190,7 @@ def export_model(name: str, destination: Path) -> None:
 
     DESTINATION is a folder, the current one if not given, or the file to write.
     """
-    from facesearch.models.exchange import export_model as export
+    from facesearch.models.archive import export_model as export
 
     click.echo(export(_open_store(), name, destination))
 

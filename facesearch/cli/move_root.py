@@ -7,7 +7,7 @@ import os
 import click
 
 from facesearch.cli.options import AnyPath, index_option, model_option, open_library, quiet_option
-from facesearch.cli.text import counted, escaped
+from facesearch.cli.output.text import counted, escaped
 
 
 @click.command("move-root", short_help="Tell an index that its photos lie elsewhere now.")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from facesearch.errors import UnreadablePhoto
+
 if TYPE_CHECKING:
     from facesearch.library import Library
-    from facesearch.settings import Runtime
+    from facesearch.model import Runtime
+
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -129,7 +134,7 @@ def asked(context: click.Context) -> list[tuple[str, str]]:
 
 def make_runtime(options: dict[str, Any], batch: int | None = None) -> Runtime:
     """Take the runtime's settings out of a command's options."""
-    from facesearch.settings import Runtime
+    from facesearch.model import Runtime
 
     names = ("runtime", "precision", "device", "jobs")
     chosen = {name: options.pop(name) for name in names}
@@ -148,3 +153,36 @@ def open_library(
     if quiet:
         return Library(index_file, model, runtime=runtime)
     return Library(index_file, model, runtime=runtime, notify=notify)
+
+
+def read_list(name: str, end: bytes) -> list[str]:
+    """Read paths of whatever bytes; empty ones are passed over.
+
+    Args:
+        name: The file, "-" for stdin.
+        end: What ends a path: a newline or a zero byte.
+
+    Raises:
+        UnreadablePhoto: The list itself cannot be read.
+    """
+    try:
+        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise UnreadablePhoto(f"The list {name!r} cannot be read: {error.strerror or error}.") from error
+    paths = data.split(end)
+    if end == b"\n":
+        paths = [path.removesuffix(b"\r") for path in paths]
+    return [os.fsdecode(path) for path in paths if path]
+
+
+def with_lists(named: Sequence[str], options: Mapping[str, Any]) -> list[str]:
+    """Give the photos that are named and those of --files-from and --files0-from.
+
+    Raises:
+        UnreadablePhoto: A list cannot be read.
+    """
+    photos = list(named)
+    for name, end in (("files_from", b"\n"), ("files0_from", b"\0")):
+        if options[name]:
+            photos += read_list(options[name], end)
+    return photos

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facesearch.cli.formats import FORMATS
 from facesearch.cli.options import (
     AnyPath,
     a_number,
@@ -20,16 +19,17 @@ from facesearch.cli.options import (
     quiet_option,
     runtime_options,
 )
-from facesearch.cli.progress import Progress
-from facesearch.cli.query_output import Searched, finish
-from facesearch.cli.text import counted, escaped
+from facesearch.cli.output.answers import Searched, finish
+from facesearch.cli.output.matches import FORMATS
+from facesearch.cli.output.progress import Progress
+from facesearch.cli.output.text import counted, escaped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from facesearch.faces import Answers, Box
-    from facesearch.references import FaceWanted
-    from facesearch.search import Question
+    from facesearch.library import Library
+    from facesearch.search import FaceWanted, Question
 
 
 def _a_probability(_context: click.Context, _option: click.Parameter, number: float | None) -> float | None:
@@ -142,8 +142,6 @@ def command(refs: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 (cli
     """  # noqa: D301
     _refuse_contradictions(options)
     if options["person"] or options["others"]:
-        from facesearch.cli.query_people import refuse_references
-
         refuse_references(refs, options)
         sys.exit(_answer_by_name(options))
     references = _references(refs, options)
@@ -152,7 +150,7 @@ def command(refs: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 (cli
 
 def _answer_by_server(references: list[str], options: dict[str, Any]) -> int:
     """Let a running server answer; give the exit status."""
-    from facesearch.cli.query_server import ask_server
+    from facesearch.web.client import ask_server
 
     answers, about = ask_server(options["server"], references, options)
     return finish(answers, options, Searched.of_server(about))
@@ -182,8 +180,6 @@ def _answer(references: list[str], options: dict[str, Any]) -> int:
 
 def _answer_by_name(options: dict[str, Any]) -> int:
     """Give the photos of people as `facesearch people` knows them; the exit status."""
-    from facesearch.cli.query_people import photos_of_people
-
     library = open_library(options["index_file"], options["model"], quiet=options["quiet"])
     return finish(photos_of_people(library, options), options, Searched.of(library))
 
@@ -227,7 +223,7 @@ def _refuse_with_server(options: dict[str, Any]) -> None:
 
 
 def _references(refs: Sequence[str], options: dict[str, Any]) -> list[str]:
-    from facesearch.cli.reflist import with_lists
+    from facesearch.cli.options import with_lists
 
     references = with_lists(refs, options)
     if not references and not (options["files_from"] or options["files0_from"]):
@@ -244,3 +240,37 @@ def _question(options: dict[str, Any]) -> Question:
         if options[name] is not None:
             chosen[name] = options[name]
     return Question(metric=options["metric"], **chosen)
+
+
+def refuse_references(refs: Sequence[str], options: dict[str, Any]) -> None:
+    """Refuse what goes with a photo as the reference, and not with a person."""
+    if refs:
+        raise click.UsageError("REF or --person: choose one.")
+    for name in ("files_from", "files0_from", "face", "all_faces", "whole", "together", "rotations"):
+        if options[name]:
+            raise click.UsageError(
+                f"--{name.replace('_', '-')} goes with REF, and not with --person or --with."
+            )
+    if options["how"]:
+        raise click.UsageError("--search goes with REF, and not with --person or --with.")
+    if options["metric"] == "euclidean":
+        raise click.UsageError("People are grouped by cosine distance: leave out --metric.")
+
+
+def photos_of_people(library: Library, options: dict[str, Any]) -> Answers:
+    """Find the photos that show all people who are named in a command's options."""
+    from facesearch.faces import Answers
+    from facesearch.people.keeping import open_people
+    from facesearch.people.photos import PeopleQuery, photos_with
+
+    people = open_people(library)
+    named = [who for who in (options["person"], *options["others"]) if who]
+    chosen = {name: options[name] for name in ("threshold", "min_probability") if options[name] is not None}
+    names = ("top", "only", "by", "unique")
+    wish = PeopleQuery(**{name: options[name] for name in names}, **chosen)
+    answer = photos_with(
+        people, [people.person(who) for who in named], wish, library.card.calibration.get("cosine")
+    )
+    if not people.up_to_date and not options["quiet"]:
+        click.echo("The index has changed since people were grouped: run `facesearch people`.", err=True)
+    return Answers((answer,), ())

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import os
+import tempfile
+import threading
+import webbrowser
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from facesearch.library import Library
-    from facesearch.settings import Runtime
+    from facesearch.model import Runtime
 
 
 @click.command("serve", short_help="Look at an index in a browser.")
@@ -63,7 +68,7 @@ def command(index_files: tuple[str, ...], port: int, opens: bool, **options: Any
     _need_extra()
     from facesearch.show.thumbnails import Thumbnails
     from facesearch.web.server import serve
-    from facesearch.web.shelf import Shelf
+    from facesearch.web.state import Shelf
 
     runtime, thumbnails = make_runtime(options), Thumbnails()
     shelves = [Shelf(library, thumbnails) for library in _libraries(index_files, options, runtime)]
@@ -77,8 +82,6 @@ def command(index_files: tuple[str, ...], port: int, opens: bool, **options: Any
         if not options["quiet"]:
             click.echo("Ctrl-C ends it.", err=True)
         if opens:
-            from facesearch.cli.browser import open_in_browser
-
             pages.append(open_in_browser(address))
 
     try:
@@ -89,7 +92,7 @@ def command(index_files: tuple[str, ...], port: int, opens: bool, **options: Any
 
 
 def _libraries(index_files: tuple[str, ...], options: dict[str, Any], runtime: Runtime) -> list[Library]:
-    from facesearch.index.place import is_url
+    from facesearch.index.backend import is_url
 
     names = (file if is_url(file) else os.path.realpath(file) for file in index_files)
     files: list[str | None] = list(dict.fromkeys(names))
@@ -108,3 +111,22 @@ def _need_extra() -> None:
             f"`serve` needs {' and '.join(missing)}, which are not installed.",
             "Install them: pip install 'facesearch[web]' (in a checkout: pip install '.[web]').",
         )
+
+
+def open_in_browser(address: str) -> Path:
+    """Open an address that holds a secret.
+
+    A browser's command line can be read by all users of a machine: it is given a file that leads there, which
+    is the user's alone.
+
+    Returns:
+        The file, which is of no use once the address is of none.
+    """
+    number, name = tempfile.mkstemp(".html", "facesearch-")  # made with mode 0600
+    place = html.escape(address, quote=True)
+    page = f'<!doctype html><meta http-equiv="refresh" content="0;url={place}"><a href="{place}">Go on</a>'
+    with os.fdopen(number, "w", encoding="utf-8") as file:
+        file.write(page)
+    # A browser for terminals comes back only when it is left.
+    threading.Thread(target=webbrowser.open, args=[Path(name).as_uri()], daemon=True).start()
+    return Path(name)

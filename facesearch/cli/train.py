@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facesearch.cli.options import AnyPath, json_option, quiet_option
-from facesearch.cli.progress import Progress
-from facesearch.cli.text import counted, escaped, write, write_json
+from facesearch.cli.output.progress import Progress
+from facesearch.cli.output.text import counted, escaped, write, write_json
 
 if TYPE_CHECKING:
+    from facesearch.siamese.config import TrainingConfig
     from facesearch.siamese.run import State
     from facesearch.siamese.training import Result
-    from facesearch.siamese.wish import Wish
 
 LOSSES = ("contrastive", "logistic", "supcon", "triplet")
 
@@ -122,18 +122,17 @@ def command(folder: str, **options: Any) -> None:  # noqa: ANN401 (click's optio
 
     Exit status: 0 done, 2 any error, 130 interrupted before the training.
     """  # noqa: D301
-    from facesearch.cli.training_page import as_page
-    from facesearch.cli.training_report import as_dict
+    from facesearch.cli.output.training import as_dict, as_page
     from facesearch.models.store import ModelStore, silent
+    from facesearch.siamese.config import TrainingConfig
     from facesearch.siamese.features import Listener
     from facesearch.siamese.run import Run
     from facesearch.siamese.training import default_run, train
-    from facesearch.siamese.wish import Wish
 
     quiet, as_json, verbose = (options.pop(name) for name in ("quiet", "as_json", "verbose"))
     resume, force, device = (options.pop(name) for name in ("resume", "force", "device"))
     named = options.pop("run_folder")
-    wish = Wish(os.path.abspath(folder), **options)
+    wish = TrainingConfig(os.path.abspath(folder), **options)
     run = Run(Path(named) if named else default_run(wish.name))
     with Progress(quiet=quiet) as progress:
         result = train(
@@ -172,8 +171,8 @@ def _say_epoch(state: State) -> None:
     )
 
 
-def _report(wish: Wish, result: Result, *, quiet: bool, as_json: bool, verbose: bool) -> None:
-    from facesearch.cli.training_report import as_dict, as_table
+def _report(wish: TrainingConfig, result: Result, *, quiet: bool, as_json: bool, verbose: bool) -> None:
+    from facesearch.cli.output.training import as_dict, as_table
 
     if not quiet:
         for remark in result.remarks:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from facesearch.faces import Face
-    from facesearch.models.recipe import Recipe
+    from facesearch.models.sources import Recipe
 
 # name -> "module:class"; a detector is one class in one file and one line here.
 DETECTORS: Mapping[str, str] = {

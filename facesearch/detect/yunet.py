@@ -16,8 +16,7 @@ from facesearch.errors import FacesearchError, ModelBroken
 from facesearch.faces import Box, Face
 from facesearch.models.card import ONNX, DetectorCard
 from facesearch.models.digest import check_digest
-from facesearch.models.recipe import Recipe
-from facesearch.models.sources import PipPackage, Url
+from facesearch.models.sources import PipPackage, Recipe, Url
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,7 +56,7 @@ LEAST_SIDE = 33
 
 
 def build(file: Path, folder: Path) -> DetectorCard:
-    """Store the network as it is; see `facesearch.models.recipe.Build`."""
+    """Store the network as it is; see `facesearch.models.sources.Build`."""
     check_digest(file, CARD.digest)
     shutil.copyfile(file, folder / ONNX)
     return CARD

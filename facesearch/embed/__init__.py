@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from facesearch.models.card import Card
-    from facesearch.models.recipe import Recipe
+    from facesearch.models.sources import Recipe
 
 # name -> module; each holds its model's RECIPE. A model from elsewhere needs no line: `models import`.
 MODELS: Mapping[str, str] = {
@@ -132,7 +132,7 @@ def open_embedder(
         return _open_keras(card, store, precision)
     if runtime != "openvino":
         raise ModelError(f"There is no runtime {runtime!r}.", "Use openvino or tensorflow.")
-    from facesearch.embed.runtime import OpenVinoEmbedder
+    from facesearch.embed.openvino_runtime import OpenVinoEmbedder
 
     return OpenVinoEmbedder(
         card, store.path(name), precision=precision, device=device, streams=streams, threads=threads

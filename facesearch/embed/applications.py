@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from facesearch.embed.conversion import run_keras
-from facesearch.embed.network import store_network
+from facesearch.embed.conversion import run_keras, store_network
 from facesearch.errors import FetchFailed, ModelError
 from facesearch.models.card import Card
-from facesearch.models.recipe import Recipe
+from facesearch.models.sources import Recipe
 
 PREFIX = "keras/"
 

@@ -8,8 +8,11 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
+from facesearch.embed.openvino_runtime import load_openvino, openvino_core, reason, save_network
 from facesearch.errors import ModelError
+from facesearch.models.card import NETWORK, Card
 
 _LONGEST = 1800
 
@@ -51,3 +54,137 @@ def _package_home() -> str:
 def _last_words(log: str, status: int) -> str:
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     return lines[-1].rstrip(".")[:300] if lines else f"it ended with status {status}"
+
+
+# OpenVINO's classes have no types of their own.
+Model = Any
+
+_SIDES = {"NHWC": (1, 2), "NCHW": (2, 3)}
+_CHANNELS = {"NHWC": 3, "NCHW": 1}
+
+
+def store_network(source: Path, card: Card, folder: Path) -> int:
+    """Bake a card's preprocessing into a network and write it as network.xml and network.bin.
+
+    Args:
+        source: A network that takes one picture, in a format that OpenVINO reads (.xml, .onnx, .tflite).
+        card: Says the size, order of channels, mean and scale; its dim is not looked at.
+        folder: Where the files go.
+
+    Returns:
+        The length of the vectors.
+
+    Raises:
+        ModelError: The network cannot be read, or makes no vectors of pictures.
+        OSError: The disk is full.
+    """
+    openvino = load_openvino()
+    try:
+        model, dim = _prepare(openvino, source, card)
+    except RuntimeError as error:
+        raise ModelError(f"OpenVINO cannot use {source.name}: {reason(error)}.") from error
+    save_network(openvino, model, folder / NETWORK)
+    return dim
+
+
+def own_size(source: Path) -> tuple[int, int]:
+    """Give the height and width that a network's input is fixed to.
+
+    Raises:
+        ModelError: The network cannot be read, or takes pictures of any size.
+    """
+    try:
+        model = openvino_core().read_model(source)
+    except RuntimeError as error:
+        raise ModelError(f"OpenVINO cannot use {source.name}: {reason(error)}.") from error
+    layouts = _image_layouts(model, source.name)
+    shape = model.input().partial_shape
+    for layout in layouts:
+        height, width = (shape[axis] for axis in _SIDES[layout])
+        if height.is_static and width.is_static:
+            return int(height.get_length()), int(width.get_length())
+    raise ModelError(f"{source.name} takes pictures of any size: its input is {shape}.", "Give its --size.")
+
+
+def _prepare(openvino: Any, source: Path, card: Card) -> tuple[Model, int]:  # noqa: ANN401
+    """Give the network as it is to be stored, and the length of its vectors."""
+    model = openvino_core().read_model(source)
+    layout = _image_layout(model, card.size, source.name)
+    if len(model.outputs) != 1:
+        raise ModelError(f"{source.name} gives {len(model.outputs)} outputs where one vector is wanted.")
+    try:
+        ready = _finish(openvino, model, layout, card, batch=-1)
+        if ready.output().partial_shape[0].is_dynamic:
+            return ready, _vector_length(ready, source.name)
+    except RuntimeError:
+        pass
+    # The batch is written into the network's own nodes: it serves one crop at a time.
+    ready = _finish(openvino, openvino_core().read_model(source), layout, card, batch=1)
+    return ready, _vector_length(ready, source.name)
+
+
+def _image_layouts(model: Model, name: str) -> list[str]:
+    """Find out how the network may hold a picture: "NHWC", "NCHW", or either."""
+    if len(model.inputs) != 1:
+        raise ModelError(f"{name} takes {len(model.inputs)} inputs where one picture is wanted.")
+    shape = model.input().partial_shape
+    if shape.rank.is_dynamic or len(shape) != 4:
+        raise ModelError(f"{name} does not take pictures: its input is {shape}.")
+    layouts = [layout for layout, axis in _CHANNELS.items() if _may_be(shape[axis], 3)]
+    if not layouts:
+        raise ModelError(f"{name} does not take colour pictures: its input is {shape}.")
+    return layouts
+
+
+def _image_layout(model: Model, size: tuple[int, int], name: str) -> str:
+    """Choose the layout in which pictures of this size fit."""
+    layouts = _image_layouts(model, name)
+    shape = model.input().partial_shape
+    for layout in layouts:
+        if all(_may_be(shape[axis], side) for axis, side in zip(_SIDES[layout], size, strict=True)):
+            return layout
+    wanted = f"{size[0]}x{size[1]}"
+    raise ModelError(f"{name} takes no pictures of {wanted}: its input is {shape}.", "Give its --size.")
+
+
+def _may_be(dimension: Any, length: int) -> bool:  # noqa: ANN401
+    return bool(dimension.is_dynamic) or dimension.get_length() == length
+
+
+def _finish(openvino: Any, model: Model, layout: str, card: Card, batch: int) -> Model:  # noqa: ANN401
+    model.reshape([batch, *card.size, 3] if layout == "NHWC" else [batch, 3, *card.size])
+    steps = openvino.preprocess.PrePostProcessor(model)
+    colors, float32 = openvino.preprocess.ColorFormat, openvino.Type.f32
+    crops = steps.input()
+    crops.tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))
+    crops.tensor().set_color_format(colors.BGR)
+    crops.model().set_layout(openvino.Layout(layout))
+    work = crops.preprocess().convert_element_type(float32)
+    if card.color == "rgb":
+        work.convert_color(colors.RGB)
+    if any(card.mean):
+        work.mean(list(card.mean))
+    if card.scale != (1.0, 1.0, 1.0):
+        work.scale(list(card.scale))
+    steps.output().tensor().set_element_type(float32)
+    return _pooled(openvino, steps.build(), _SIDES[layout])
+
+
+def _pooled(openvino: Any, model: Model, sides: tuple[int, int]) -> Model:  # noqa: ANN401
+    """Average a map of features over its two sides; vectors stay as they are."""
+    shape = model.output().partial_shape
+    if shape.rank.is_dynamic or len(shape) != 4:
+        return model
+    ops = openvino.opset13
+    vectors = ops.reduce_mean(model.get_results()[0].input_value(0), list(sides), keep_dims=False)
+    return openvino.Model([ops.result(vectors)], model.get_parameters(), model.get_friendly_name())
+
+
+def _vector_length(model: Model, name: str) -> int:
+    shape = model.output().partial_shape
+    if shape.rank.is_dynamic or len(shape) != 2 or shape[1].is_dynamic:
+        raise ModelError(
+            f"{name} gives {shape} where one vector for each picture is wanted.",
+            "Cut the network where it gives (n, dim), or (n, dim, height, width), which is averaged.",
+        )
+    return int(shape[1].get_length())

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from facesearch.embed import MODELS, recipe_of
-from facesearch.embed.conversion import run_keras
-from facesearch.embed.network import own_size, store_network
+from facesearch.embed.conversion import own_size, run_keras, store_network
 from facesearch.errors import ModelBroken, ModelError
+from facesearch.models.archive import is_exported, unpack_model
 from facesearch.models.card import Card, StoredCard, check_name, with_own_calibration
 from facesearch.models.digest import file_digest
-from facesearch.models.exchange import is_exported, unpack_model
-from facesearch.models.recipe import Recipe
+from facesearch.models.sources import Recipe
 from facesearch.models.store import ModelStore, Notify, silent
 
 # What OpenVINO reads as it is; Keras' own format goes through Keras.

@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from facesearch.embed.vino import save_network
+from facesearch.embed.openvino_runtime import save_network
 
 
 def export_network(model: Any, path: Path) -> None:  # noqa: ANN401 - Keras has no types

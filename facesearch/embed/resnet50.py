@@ -9,13 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from facesearch.embed.conversion import run_keras
-from facesearch.embed.network import store_network
+from facesearch.embed.conversion import run_keras, store_network
 from facesearch.errors import ModelBroken
 from facesearch.models.calibration import Calibration
 from facesearch.models.card import TENSORS, Card
-from facesearch.models.recipe import Recipe
-from facesearch.models.sources import NpmPackage, Url
+from facesearch.models.sources import NpmPackage, Recipe, Url
 from facesearch.models.tensors import load_tensors, read_web_tensors, save_tensors, tensors_digest
 
 # facesearch evaluate LFW --model resnet50 --calibrate, on all pairs of these photos.
@@ -126,7 +124,7 @@ def read_tensors(file: Path) -> dict[str, NDArray[np.float32]]:
 
 
 def build(file: Path, folder: Path) -> Card:
-    """Turn a weight file into the stored network; see `facesearch.models.recipe.Build`."""
+    """Turn a weight file into the stored network; see `facesearch.models.sources.Build`."""
     save_tensors(read_tensors(file), folder / TENSORS)
     plain = folder / "plain.xml"
     run_keras("keras_resnet50", folder / TENSORS, plain)
@@ -150,7 +148,7 @@ def _read(file: Path) -> Mapping[str, NDArray[np.float32]]:
     with file.open("rb") as stream:
         signature = stream.read(8)
     if signature.startswith(b"\x89HDF"):
-        from facesearch.models.h5 import read_h5_tensors
+        from facesearch.models.tensors import read_h5_tensors
 
         return read_h5_tensors(file)
     if signature.startswith(b"PK"):

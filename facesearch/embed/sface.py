@@ -6,12 +6,11 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from facesearch.embed.network import store_network
+from facesearch.embed.conversion import store_network
 from facesearch.models.calibration import Calibration
 from facesearch.models.card import ONNX, Card
 from facesearch.models.digest import check_digest
-from facesearch.models.recipe import Recipe
-from facesearch.models.sources import NpmPackage, Url
+from facesearch.models.sources import NpmPackage, Recipe, Url
 
 _FILE = "face_recognition_sface_2021dec.onnx"
 _SHA256 = "0ba9fbfa01b5270c96627c4ef784da859931e02f04419c829e83484087c34e79"
@@ -93,7 +92,7 @@ CARD = Card(
 
 
 def build(file: Path, folder: Path) -> Card:
-    """Turn the publisher's file into the stored network; see `facesearch.models.recipe.Build`."""
+    """Turn the publisher's file into the stored network; see `facesearch.models.sources.Build`."""
     check_digest(file, CARD.digest)
     shutil.copyfile(file, folder / ONNX)
     return replace(CARD, dim=store_network(folder / ONNX, CARD, folder))

@@ -15,7 +15,7 @@ from facesearch.errors import FacesearchError
 from facesearch.models.calibration import Calibration
 
 if TYPE_CHECKING:
-    from facesearch.evaluate.pairs import Pairs
+    from facesearch.evaluate.verification import Pairs
 
 # More different pairs than this move the fit of two numbers by less than they are printed with.
 FITTED = 200_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,11 +15,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from facesearch.errors import storage_error
+from facesearch.evaluate.dataset import Dataset
+from facesearch.evaluate.evaluation import Evaluation, Mistake, worst_mistakes
 from facesearch.evaluate.fitting import ENOUGH
-from facesearch.evaluate.pairs import Pairs
 from facesearch.evaluate.retrieval import Retrieval
-from facesearch.evaluate.verification import Verification
+from facesearch.evaluate.verification import Pairs, Verification
+from facesearch.files import storage_error
+from facesearch.models.card import SLASH
+from facesearch.show.pair_sheet import WRONG, Pair, Side, draw_pairs
+from facesearch.show.sheet import save_sheet
 
 # Okabe and Ito's, which also the colour-blind tell apart; black and yellow are left out. A second round of
 # models is told from the first by its lines.
@@ -274,3 +278,60 @@ def _save(figure: Figure, path: Path) -> None:
         # Gone already when all went well; in a folder that is not there, there is none to remove.
         with contextlib.suppress(OSError):
             draft.unlink()
+
+
+# Of each kind of mistake.
+MOST_MISTAKES = 12
+
+
+def draw_all(dataset: Dataset, evaluations: Sequence[Evaluation], folder: str) -> list[str]:
+    """Draw what there is to draw of some models on a data set.
+
+    Args:
+        dataset: The labelled photos.
+        evaluations: One or more models on it.
+        folder: Where the files go; it is there.
+
+    Returns:
+        The files' names.
+
+    Raises:
+        StorageError: A file cannot be written.
+    """
+    names = []
+
+    def place(name: str) -> Path:
+        names.append(name)
+        return Path(folder, name)
+
+    verifications = {one.card.name: one.verification for one in evaluations}
+    draw_roc(verifications, place("roc.png"))
+    pairs = {one.card.name: (one.pairs, one.verification) for one in evaluations}
+    draw_histograms(pairs, place("distances.png"))
+    retrievals = {one.card.name: one.retrieval for one in evaluations if one.retrieval is not None}
+    if retrievals:
+        draw_cmc(retrievals, place("cmc.png"))
+    if any(one.bins is not None for one in verifications.values()):
+        draw_reliability(verifications, place("reliability.png"))
+    for one in evaluations:
+        _draw_mistakes(dataset, one, place(f"mistakes-{one.card.name.replace('/', SLASH)}.png"))
+    return names
+
+
+def _draw_mistakes(dataset: Dataset, one: Evaluation, path: Path) -> None:
+    """Draw the nearest strangers and the farthest pairs of one person."""
+    strangers = worst_mistakes(dataset, one, "different", MOST_MISTAKES)
+    alike = worst_mistakes(dataset, one, "same", MOST_MISTAKES)
+    heading = f"{one.card.name}: the nearest strangers and the farthest pairs of one person"
+    if not strangers and not alike:
+        heading = f"{one.card.name}: no pair is on the wrong side of the threshold"
+    drawn = [_pair(dataset, one, mistake) for mistake in (*strangers, *alike)]
+    save_sheet(draw_pairs(drawn, heading=heading), path)
+
+
+def _pair(dataset: Dataset, one: Evaluation, mistake: Mistake) -> Pair:
+    first, second = (
+        Side(dataset.paths[photo], one.faces.boxes[photo]) for photo in (mistake.first, mistake.second)
+    )
+    what = "one person" if mistake.same else "two people"
+    return Pair(first, second, (f"{what} at {mistake.distance:.3f}",), WRONG)

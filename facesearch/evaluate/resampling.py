@@ -8,10 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from facesearch.evaluate.pairs import Pairs
 from facesearch.evaluate.retrieval import Retrieval
-from facesearch.evaluate.roc import equal_error_rate, true_accept_rate
-from facesearch.evaluate.verification import Verification
+from facesearch.evaluate.verification import Pairs, Verification, equal_error_rate, true_accept_rate
 
 Array = NDArray[np.float64]
 Interval = tuple[float, float]

@@ -1,4 +1,4 @@
-"""Same person or not: accuracy by folds, ROC figures and calibration error of a model on labelled pairs."""
+"""Pairs of labelled photos, as one model sees them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,129 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
+from sklearn.metrics import auc, roc_curve
 
-from facesearch.evaluate.fitting import best_threshold, fit_logistic
-from facesearch.evaluate.pairs import Array, Mask, Pairs, both_kinds
-from facesearch.evaluate.roc import Roc, roc_figures
+from facesearch.evaluate.fitting import ENOUGH, best_threshold, fit_logistic
 from facesearch.models.calibration import Calibration
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Pairs of photos, as one model sees them.
+
+    Attributes:
+        distance: (n,) float64; NaN where no face was found in one of the two photos.
+        same: (n,) bool, whether they show one person.
+        people: (n, 2) int32, the person of each side, numbered from 0.
+        fold: (n, 2) int16, the fold of each side; two different ones where folds are of people.
+        balanced: Whether same and different pairs weigh equally in sum; else every pair weighs the same.
+    """
+
+    distance: Array
+    same: Mask
+    people: NDArray[np.int32]
+    fold: NDArray[np.int16]
+    balanced: bool
+
+    @property
+    def found(self) -> Mask:
+        """Give in which pairs both faces were found, (n,)."""
+        return np.isfinite(self.distance)
+
+    @property
+    def worth(self) -> tuple[int, int]:
+        """Give what a same and a different pair weigh, as whole numbers."""
+        if not self.balanced:
+            return 1, 1
+        same = int(self.same.sum())
+        return max(len(self.same) - same, 1), max(same, 1)
+
+    @property
+    def weight(self) -> Array:
+        """Give each pair's share of the whole, (n,); 1 in sum, half of it each class where balanced."""
+        of_same, of_different = self.worth
+        weight: Array = np.where(self.same, float(of_same), float(of_different))
+        weight /= max(float(weight.sum()), 1.0)
+        return weight
+
+    def take(self, chosen: Mask | NDArray[np.int64]) -> Pairs:
+        """Give some of the pairs."""
+        people, fold = self.people[chosen], self.fold[chosen]
+        return Pairs(self.distance[chosen], self.same[chosen], people, fold, self.balanced)
+
+
+def both_kinds(same: Mask) -> bool:
+    """Tell whether there are pairs of one person and of two."""
+    return bool(same.any()) and not bool(same.all())
+
+
+FALSE_ACCEPT_RATES = (1e-1, 1e-2, 1e-3, 1e-4)
+CURVE_POINTS = 600  # all that a plot needs of a ROC curve of millions
+# A rate that is reached exactly counts as reached, also where its division was rounded.
+ROUNDING = 1 + 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Roc:
+    """How false accepts trade against true accepts; figures are None where the pairs do not support them.
+
+    Attributes:
+        auc: The probability that a same pair is nearer than a different one; ties count half.
+        eer: The rate at which false accepts and false rejections are equal.
+        tar: For each false accept rate, the largest share of same pairs accepted at no more false accepts.
+        curve: (k, 2) false and true accept rates, rising.
+    """
+
+    auc: float | None
+    eer: float | None
+    tar: dict[float, float | None]
+    curve: Array = field(compare=False, repr=False)
+
+
+def roc_figures(pairs: Pairs) -> tuple[Roc, Roc]:
+    """Give the ROC figures with a missed face as the farthest of all, and those without missed faces."""
+    nothing = Roc(None, None, dict.fromkeys(FALSE_ACCEPT_RATES), np.empty((0, 2)))
+    if not both_kinds(pairs.same):
+        return nothing, nothing
+    found = pairs.found
+    farthest = np.nextafter(pairs.distance[found].max(initial=0.0), np.inf)
+    distance = np.where(found, pairs.distance, farthest)
+    far, tar, _ = roc_curve(pairs.same, -distance, drop_intermediate=False)
+    with_missed = _roc(far, tar, int((~pairs.same).sum()))
+    if found.all():
+        return with_missed, with_missed
+    far, tar = far[:-1], tar[:-1]  # the last step is where the missed ones would be accepted
+    if not far[-1] or not tar[-1]:
+        return with_missed, nothing
+    return with_missed, _roc(far / far[-1], tar / tar[-1], int((found & ~pairs.same).sum()))
+
+
+def _roc(far: Array, tar: Array, different: int) -> Roc:
+    rates = {
+        rate: true_accept_rate(far, tar, rate) if rate * different >= ENOUGH else None
+        for rate in FALSE_ACCEPT_RATES
+    }
+    shown = np.geomspace(1.0 / different, 1.0, CURVE_POINTS)
+    points = np.unique([0, *(np.searchsorted(far, shown * ROUNDING, "right") - 1)])
+    curve = np.stack([far[points], tar[points]], axis=1)
+    return Roc(float(auc(far, tar)), equal_error_rate(far, tar), rates, curve)
+
+
+def true_accept_rate(far: Array, tar: Array, at: float) -> float:
+    """Give the largest true accept rate of a curve, (k,) each and rising, at no more than a false one."""
+    return float(tar[np.searchsorted(far, at * ROUNDING, "right") - 1])
+
+
+def equal_error_rate(far: Array, tar: Array) -> float:
+    """Give where a curve from (0, 0) to (1, 1) has as many false accepts as false rejections."""
+    surplus = far + tar - 1
+    above = int(np.searchsorted(surplus, 0.0))
+    part = -surplus[above - 1] / (surplus[above] - surplus[above - 1])
+    return float(far[above - 1] + part * (far[above] - far[above - 1]))
+
 
 BINS = 10
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from facesearch.errors import IndexConflict, IndexFileError
 from facesearch.faces import PhotoFaces
-from facesearch.index.layout import Layout
-from facesearch.index.place import Place
-from facesearch.index.store import check_same_making
+from facesearch.index.backend import IndexBackend
+from facesearch.index.index import Index
+from facesearch.index.npz.writer import check_same_making
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,8 @@ class Copied:
 
 
 def copy_index(
-    source: Place,
-    target: Place,
+    source: IndexBackend,
+    target: IndexBackend,
     *,
     on_start: Callable[[int], None] = lambda count: None,
     on_photo: Callable[[PhotoFaces], None] = lambda photo: None,
@@ -75,18 +75,18 @@ def copy_index(
     return Copied(copy.photo_count, copy.face_count, listing.photo_count - len(rows))
 
 
-def _is_there(listing: Layout, row: int, there: Layout, path: str) -> bool:
+def _is_there(listing: Index, row: int, there: Index, path: str) -> bool:
     other = there.rows.get(path)
     return other is not None and _about(listing, row) == _about(there, other)
 
 
-def _about(layout: Layout, row: int) -> tuple[object, ...]:
+def _about(layout: Index, row: int) -> tuple[object, ...]:
     numbers = (layout.size, layout.mtime_ns, layout.status)
     about = tuple(int(values[row]) for values in numbers)
     return (*about, layout.digest[row].tobytes(), len(layout.faces_of(row)))
 
 
-def _compare(source: Place, listing: Layout, target: Place, copy: Layout) -> None:
+def _compare(source: IndexBackend, listing: Index, target: IndexBackend, copy: Index) -> None:
     """See that every row is the same to the bit.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
@@ -94,3 +94,32 @@ _SETTINGS: Mapping[str, Callable[[Any], bool]] = {
     "rotations": lambda value: type(value) is bool,
     "margin": lambda value: type(value) in (int, float) and 0 <= value <= 10,  # NaN is not
 }
+
+
+def is_within(path: bytes, folder: bytes) -> bool:
+    """Say whether a path is a folder or lies below it."""
+    return path == folder or path.startswith(folder.rstrip(b"/") + b"/")
+
+
+def joined_roots(roots: Iterable[str], more: Iterable[str]) -> tuple[str, ...]:
+    """Give both, without those that lie below another: no root lies below another one."""
+    joined: list[str] = list(roots)
+    for root in more:
+        name = os.fsencode(root)
+        if not any(is_within(name, os.fsencode(other)) for other in joined):
+            joined = [other for other in joined if not is_within(os.fsencode(other), name)]
+            joined.append(root)
+    return tuple(joined)
+
+
+def root_of(path: bytes, roots: Sequence[str]) -> int | None:
+    """Give the number of the root that a path lies under; None where it lies under none."""
+    return next((number for number, root in enumerate(roots) if is_within(path, os.fsencode(root))), None)
+
+
+def moved_path(path: bytes, old: bytes, new: bytes) -> bytes:
+    """Give a path with the folder `old` at its beginning replaced by `new`; others as they are."""
+    if not is_within(path, old):
+        return path
+    rest = path[len(old.rstrip(b"/")) :]
+    return new.rstrip(b"/") + rest if rest.strip(b"/") else new

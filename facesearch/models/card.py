@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 from facesearch.errors import ModelBroken
 from facesearch.models.calibration import Calibration
-from facesearch.models.checked import flag, number, prose, row, rows, table, text, whole
+from facesearch.models.json_checks import flag, number, prose, row, rows, table, text, whole
 
 Metric = Literal["cosine", "euclidean"]
 Color = Literal["bgr", "rgb"]

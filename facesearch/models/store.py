@@ -34,7 +34,7 @@ from facesearch.models.digest import file_digest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from facesearch.models.recipe import Recipe
+    from facesearch.models.sources import Recipe
 
 Notify = Callable[[str], None]
 
@@ -212,7 +212,7 @@ class ModelStore:
             ModelBroken: The figures are beyond what a card can hold; the card is as it was.
             StorageError: The disk is full or the folder cannot be written.
         """
-        from facesearch.models.landing import write_flushed
+        from facesearch.models.install import write_flushed
 
         with self._changing(name, silent) as work:
             card = self.card(name)
@@ -237,7 +237,7 @@ class ModelStore:
     @contextmanager
     def _changing(self, name: str, notify: Notify) -> Iterator[Path]:
         # Here, since a model that is only used needs no locks.
-        from facesearch.models.landing import locked, storage_errors, work_folder
+        from facesearch.models.install import locked, storage_errors, work_folder
 
         check_name(name)
         with locked(self.root, name, notify), storage_errors(self.root), work_folder(self.root, name) as work:
@@ -253,7 +253,7 @@ class ModelStore:
     def _install(
         self, name: str, build: Callable[[Path], StoredCard], work: Path, before: StoredCard | None = None
     ) -> StoredCard:
-        from facesearch.models.landing import land
+        from facesearch.models.install import land
 
         built = work / "built"
         shutil.rmtree(built, ignore_errors=True)

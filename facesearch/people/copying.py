@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from facesearch.faces import PhotoFaces
+from facesearch.index.backend import IndexBackend
 from facesearch.index.copying import Copied, copy_index
-from facesearch.index.place import Place
 from facesearch.people.register import only_editor, read_register, write_register
 
 
 def copy_library(
-    source: Place,
-    target: Place,
+    source: IndexBackend,
+    target: IndexBackend,
     *,
     on_start: Callable[[int], None] = lambda count: None,
     on_photo: Callable[[PhotoFaces], None] = lambda photo: None,

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from facesearch.errors import UnreadablePhoto
-from facesearch.people.names import folded, folder_name
 from facesearch.people.people import People, Person
+from facesearch.people.register import folded, folder_name
 from facesearch.show.collect import collect
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from facesearch.index.layout import Layout
+from facesearch.index.index import Index
 from facesearch.people.keeping import changed_people
 from facesearch.people.placing import face_keys
 from facesearch.people.register import read_register, write_register
@@ -73,11 +73,11 @@ def forget_person(library: Library, who: str) -> Forgotten:
     return Forgotten(len(rows), person.photos, library.place.look_for(traces))
 
 
-def _keys(layout: Layout) -> NDArray[np.void]:
+def _keys(layout: Index) -> NDArray[np.void]:
     return face_keys(layout.digest[layout.photo], layout.boxes)
 
 
-def _traces(layout: Layout, rows: NDArray[np.int64]) -> Iterator[bytes]:
+def _traces(layout: Index, rows: NDArray[np.int64]) -> Iterator[bytes]:
     for row in rows[layout.norms[rows] > 0]:
         yield layout.vectors[row, : _TRACE // 4].tobytes()
 

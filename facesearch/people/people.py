@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from facesearch.errors import PeopleError
 from facesearch.faces import Box
-from facesearch.index.layout import Layout
+from facesearch.index.index import Index
 from facesearch.people.grouping import ALONE, group_faces
-from facesearch.people.names import folded, good_name
 from facesearch.people.placing import face_keys, placed
-from facesearch.people.register import IGNORED, Register
+from facesearch.people.register import IGNORED, Register, folded, good_name
 
 # Of so many people at once the portraits are chosen: their vectors are in memory together.
 _BLOCK = 2048
@@ -70,7 +69,7 @@ class People:
         whose: (F,) int64, the number of each face's person, 0 for one that is ignored, -1 where not known.
     """
 
-    def __init__(self, layout: Layout, register: Register) -> None:
+    def __init__(self, layout: Index, register: Register) -> None:
         self.layout = layout
         self.whose, self._elsewhere = placed(layout, register)
         self._names = dict(register.names)
@@ -82,7 +81,7 @@ class People:
         """Say whether the index is as it was when it was grouped."""
         return self._grouped == self.layout.meta.updated
 
-    def stay_up_to_date(self, layout: Layout) -> None:
+    def stay_up_to_date(self, layout: Index) -> None:
         """Say that the index, as it is written now, holds no face that was not grouped."""
         if self.up_to_date:
             self._grouped = layout.meta.updated

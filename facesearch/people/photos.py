@@ -17,7 +17,7 @@ from facesearch.search import judged
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class PeopleQuery:
     """Which photos of people are wanted.
 
     Attributes:
@@ -38,7 +38,7 @@ class Wish:
 
 
 def photos_with(
-    people: People, persons: Sequence[Person], wish: Wish, calibration: Calibration | None = None
+    people: People, persons: Sequence[Person], wish: PeopleQuery, calibration: Calibration | None = None
 ) -> Answer:
     """Give the photos that show all of some persons, each by a face of their own.
 
@@ -79,7 +79,7 @@ def photos_with(
 
 
 def _faces_by_photo(
-    people: People, person: Person, wish: Wish, calibration: Calibration | None
+    people: People, person: Person, wish: PeopleQuery, calibration: Calibration | None
 ) -> dict[int, list[tuple[float, int]]]:
     """Give a person's faces in each photo with their distances, the nearest first."""
     limit = wish.threshold

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from facesearch.index.fold import SAME_FACE
-from facesearch.index.layout import Layout
+from facesearch.index.index import Index
+from facesearch.index.npz.writer import SAME_FACE
 from facesearch.people.grouping import ALONE
 from facesearch.people.register import Register
 
@@ -19,7 +19,7 @@ def face_keys(digest: NDArray[np.uint8], boxes: NDArray[np.int32]) -> NDArray[np
     return _rows(both)
 
 
-def placed(layout: Layout, register: Register) -> tuple[Numbers, Register]:
+def placed(layout: Index, register: Register) -> tuple[Numbers, Register]:
     """Find the register's faces in an index.
 
     Returns:
@@ -40,7 +40,7 @@ def placed(layout: Layout, register: Register) -> tuple[Numbers, Register]:
     return whose, Register(register.digest[left], register.boxes[left], register.person[left].copy())
 
 
-def _place_overlapping(layout: Layout, register: Register, whose: Numbers, left: NDArray[np.bool_]) -> None:
+def _place_overlapping(layout: Index, register: Register, whose: Numbers, left: NDArray[np.bool_]) -> None:
     """Find those that were found anew in other boxes; `whose` and `left` are brought up to date.
 
     Where several overlap, the two that overlap most are one.

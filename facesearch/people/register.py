@@ -1,27 +1,68 @@
-"""What is kept of people: who each face is, by its photo's content and its place there, and their names.
-
-It lies beside the index as one more .npz. Faces are known by what does not change when an index is written
-anew: photos that move, come back, or are embedded by another model keep their people.
-"""
+"""What people can be called, here and as a folder."""
 
 from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.errors import PeopleBroken, PeopleError
-from facesearch.index.beside import people_path
-from facesearch.index.kept import Kept, KeptInFile
-from facesearch.index.npz import NpzError, NpzWriter
-from facesearch.people.names import folded, good_name
+from facesearch.index.backend import Companion
+from facesearch.index.npz.arrays import ArrayWriter, NpzError
+from facesearch.show.wording import escaped
+
+LONGEST = 100  # characters
+
+# What no file system that a folder of photos is copied to takes in a name.
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]')
+_RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[\d¹²³])\s*(\..*)?", re.IGNORECASE)
+_LONGEST_FOLDER = 80  # bytes: with a number behind it, it fits wherever 143 or more do
+
+
+def good_name(text: str) -> str:
+    """Give a name as it is kept: composed characters, single spaces.
+
+    Raises:
+        PeopleError: It is empty, too long, no text, or looks like a person's number.
+    """
+    name = _spaced(text)
+    if not name:
+        raise PeopleError("An empty name names nobody.", 'Give a name: facesearch people name 3 "Ada".')
+    if len(name) > LONGEST:
+        raise PeopleError(f"A name of {len(name)} characters is too long.", f"{LONGEST} are the most.")
+    if escaped(name) != name:
+        raise PeopleError("A name holds characters that cannot be shown.", "Write it without them.")
+    if name.isdigit():
+        raise PeopleError(f"{name!r} is a number, as each person has one.", "Add a letter to it.")
+    return name
+
+
+def folded(name: str) -> str:
+    """Give what two ways of writing one name have in common: capitals, spaces, composed characters."""
+    return _spaced(name).casefold()
+
+
+def _spaced(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def folder_name(name: str, number: int) -> str:
+    """Give a person's folder: the name as far as the file systems take it, else the number."""
+    safe = _UNSAFE.sub("_", name).strip(". ")
+    while len(safe.encode()) > _LONGEST_FOLDER:
+        safe = safe[:-1]
+    safe = safe.strip(". ")
+    if _RESERVED.fullmatch(safe):  # in front: a device's name is one whatever stands behind a dot
+        return f"_{safe}"
+    return safe or f"person-{number}"
+
 
 FORMAT = 1
 IGNORED = 0  # in place of a person's number: a face that is nobody's who is looked for
@@ -72,18 +113,12 @@ def empty_register() -> Register:
     return Register(np.empty((0, 16), np.uint8), np.empty((0, 4), np.int32), np.empty(0, np.int32))
 
 
-def register_path(index: Path) -> Path:
-    """Give where the people of an index file are kept."""
-    return people_path(index)
-
-
-def read_register(kept: Kept | Path) -> Register:
+def read_register(kept: Companion) -> Register:
     """Read a register; where there is none, that of nobody.
 
     Raises:
         PeopleBroken: It is truncated, inconsistent, or not a register.
     """
-    kept = _kept(kept)
     hint = "It was left as it is. Put back a copy, or move it away and run `facesearch people` again."
     try:
         return _checked(kept.read())
@@ -98,17 +133,17 @@ def read_register(kept: Kept | Path) -> Register:
     raise PeopleBroken(f"{kept.name!r} cannot be used as a list of people: {reason}.", hint)
 
 
-def only_editor(kept: Kept | Path) -> AbstractContextManager[None]:
+def only_editor(kept: Companion) -> AbstractContextManager[None]:
     """Be the only one who changes a register, from reading it to writing it.
 
     Raises:
         IndexBusy: Another process does.
         StorageError: The folder cannot be written.
     """
-    return _kept(kept).editing()
+    return kept.editing()
 
 
-def write_register(kept: Kept | Path, register: Register) -> None:
+def write_register(kept: Companion, register: Register) -> None:
     """Keep a register in place of the one before.
 
     Raises:
@@ -120,17 +155,13 @@ def write_register(kept: Kept | Path, register: Register) -> None:
         "grouped": register.grouped,
     }
 
-    def write(writer: NpzWriter) -> None:
+    def write(writer: ArrayWriter) -> None:
         writer.write("format", np.array(FORMAT, np.int64))
         writer.write("meta", np.array(json.dumps(meta, sort_keys=True)))
         for name, (dtype, _) in _ARRAYS.items():
             writer.write(name, getattr(register, name).astype(dtype))
 
-    _kept(kept).write(write)
-
-
-def _kept(kept: Kept | Path) -> Kept:
-    return KeptInFile(kept) if isinstance(kept, Path) else kept
+    kept.write(write)
 
 
 def _checked(arrays: Mapping[str, NDArray[Any]]) -> Register:

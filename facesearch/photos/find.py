@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from facesearch.errors import FacesearchError
 from facesearch.photos.urls import files_below, is_url
 
 SUFFIXES = frozenset(
@@ -172,3 +175,39 @@ def modified(about: os.stat_result) -> int:
 def is_photo_name(name: str) -> bool:
     """Say whether a file looks like a photo by its suffix."""
     return os.path.splitext(name)[1].lower() in SUFFIXES
+
+
+_PART = re.compile(r"(\d{1,6})/(\d{1,6})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One of `of` parts, counted from 1.
+
+    A photo's part follows from its path below the folder that was named, so that it is the same one on
+    machines that have the folder elsewhere, and stays the same when other photos come or go.
+    """
+
+    number: int
+    of: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Read "I/N".
+
+        Raises:
+            FacesearchError: It is not that, or I is not one of 1 to N.
+        """
+        match = _PART.fullmatch(text)
+        if match is None or not 1 <= int(match[1]) <= int(match[2]):
+            raise FacesearchError(f"{text!r} is no part I/N.", "The second of four parts is 2/4.")
+        return cls(int(match[1]), int(match[2]))
+
+    def holds(self, path: str, roots: Sequence[bytes]) -> bool:
+        """Say whether a photo below one of some folders, or named by itself, is in this part."""
+        name = os.fsencode(path)
+        folders = [root.rstrip(b"/") + b"/" for root in roots]
+        below = (name[len(folder) :] for folder in folders if name.startswith(folder))
+        relative = min(below, key=len, default=os.path.basename(name))
+        drawn = int.from_bytes(hashlib.blake2b(relative, digest_size=8).digest(), "big")
+        return drawn % self.of == self.number - 1

@@ -10,7 +10,8 @@ import stat
 from collections.abc import Iterable
 from itertools import count
 
-from facesearch.errors import StorageError, UnreadablePhoto, storage_error
+from facesearch.errors import StorageError, UnreadablePhoto
+from facesearch.files import storage_error
 from facesearch.photos.find import is_photo_name, open_without_waiting
 from facesearch.photos.read import decode, read_content
 from facesearch.photos.urls import is_url

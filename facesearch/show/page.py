@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePath
 from urllib.parse import quote
@@ -11,9 +13,9 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from facesearch.files import write_output
 from facesearch.photos.urls import is_url
-from facesearch.show.files import put
-from facesearch.show.naming import escaped
+from facesearch.show.wording import escaped
 
 TEMPLATES = Path(__file__).parent / "templates"
 # Of every page: no script, and nothing that lies elsewhere.
@@ -55,7 +57,7 @@ def write_page(page: str, destination: Path) -> None:
     Raises:
         StorageError: The disk is full, or the folder is not there or cannot be written.
     """
-    put(destination, lambda file: file.write(page.encode("utf-8")))
+    write_output(destination, lambda file: file.write(page.encode("utf-8")))
 
 
 def data_uri(data: bytes, kind: str = "image/jpeg") -> Markup:
@@ -79,3 +81,65 @@ def file_uri(path: str) -> Markup:
 def _as_text(value: object) -> object:
     """Take control characters and lone surrogates out of what is written into a template."""
     return escaped(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Figures in rows.
+
+    Attributes:
+        caption: What they are of.
+        columns: The headings of the figures.
+        rows: A label and its figures each; a label alone is the heading of the rows below it.
+    """
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A picture with a sentence that says what it shows."""
+
+    address: Markup
+    words: str
+
+
+def read_plot(path: Path, words: str) -> Plot:
+    """Take a PNG into a page.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    return Plot(data_uri(path.read_bytes(), "image/png"), words)
+
+
+def report_page(
+    title: str,
+    table: Table,
+    plots: Sequence[Plot],
+    *,
+    facts: Sequence[tuple[str, str]],
+    remarks: Sequence[str],
+    settings: Sequence[tuple[str, str]],
+) -> str:
+    """Draw a measurement as one page that stands alone: no script, and nothing loaded from elsewhere.
+
+    Args:
+        title: What was done.
+        table: The figures.
+        plots: The pictures, most important first.
+        facts: What was measured on: names and values.
+        remarks: Sentences that have to be known.
+        settings: What was asked: names and values.
+    """
+    return render(
+        "report.html",
+        title=title,
+        table=table,
+        plots=plots,
+        facts=facts,
+        remarks=remarks,
+        settings=settings,
+    )

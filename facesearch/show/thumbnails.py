@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from platformdirs import user_cache_dir
 
-from facesearch.errors import UnreadablePhoto, storage_error
+from facesearch.errors import UnreadablePhoto
 from facesearch.faces import Box
+from facesearch.files import storage_error
 from facesearch.photos.find import modified
 from facesearch.photos.read import DIGEST_BYTES, Content, Picture, decode, fingerprint, read_content
 from facesearch.photos.urls import is_url, state_of

@@ -13,19 +13,18 @@ from numpy.typing import NDArray
 
 from facesearch.detect import Detector, open_detector
 from facesearch.embed import Embedder
-from facesearch.embed.runtime import OpenVinoEmbedder
-from facesearch.evaluate.cache import bring_up_to_date, cache_file
+from facesearch.embed.openvino_runtime import OpenVinoEmbedder
+from facesearch.evaluate.labelled_faces import bring_up_to_date, cache_file
 from facesearch.faces import Box, Face, PhotoFaces
-from facesearch.index.layout import Layout
+from facesearch.index.index import Index
 from facesearch.index.meta import Meta
-from facesearch.index.store import open_index
+from facesearch.index.npz.writer import open_index
 from facesearch.models.card import Card
 from facesearch.models.store import ModelStore, Notify, silent
 from facesearch.pipeline import Pipeline
-from facesearch.plan import Wanted
-from facesearch.siamese.trunk import beside_vectors, width
-from facesearch.siamese.warps import Strength, views
-from facesearch.update import update_index
+from facesearch.siamese.augmentation import Strength, views
+from facesearch.siamese.backbone import beside_vectors, width
+from facesearch.update import IndexRequest, update_index
 
 # Faces with all their views in one call of the trunk.
 BATCH = 4
@@ -106,7 +105,7 @@ def find_features(
     each = width(store.path(card.name), card)
     dim = (1 + source.views) * each
     meta = Meta(card.name, card.digest, dim, card.detector)
-    wanted = Wanted((), files=tuple(paths), roots=(folder,))
+    wanted = IndexRequest((), files=tuple(paths), roots=(folder,))
 
     def pipeline() -> Pipeline:
         trunk = OpenVinoEmbedder(
@@ -213,7 +212,7 @@ def _cache_path(folder: str, source: Source) -> Path:
     return cache_file("train", made_by)
 
 
-def _gathered(layout: Layout, paths: Sequence[str], source: Source) -> Found:
+def _gathered(layout: Index, paths: Sequence[str], source: Source) -> Found:
     vectors = np.zeros((len(paths), layout.meta.dim), np.float32)
     readable = np.zeros(len(paths), np.bool_)
     whole = 0

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import roc_auc_score
 
 from facesearch.evaluate.dataset import all_pairs, fold_people
-from facesearch.evaluate.faces import pair_distances
 from facesearch.evaluate.fitting import best_threshold
-from facesearch.evaluate.pairs import Pairs
+from facesearch.evaluate.labelled_faces import pair_distances
 from facesearch.evaluate.resampling import Intervals, intervals
 from facesearch.evaluate.retrieval import Retrieval, retrieve
-from facesearch.evaluate.verification import Verification, verify
+from facesearch.evaluate.verification import Pairs, Verification, verify
+from facesearch.files import storage_error
+from facesearch.models.card import Card
 from facesearch.ranking import Metric
+from facesearch.siamese.learning import Learned
+from facesearch.siamese.projection import unit
+from facesearch.siamese.run import Epoch
 
 # Of the plain pixel distance: grey, so many pixels in each direction.
 SMALL = 16
@@ -97,3 +106,71 @@ def discriminant(
     )
     linear = LinearDiscriminantAnalysis().fit(fitted.transform(learned[several]), person[several])
     return np.asarray(linear.transform(fitted.transform(tested)), np.float32)
+
+
+def baselines(base: Card, learned: Learned) -> list[Figures]:
+    """Measure what training has to beat, on the same faces."""
+    photo, view, person = learned.items(learned.split.test)
+    if learned.start is None or learned.faces.features is None:
+        crops = learned.material.inputs(photo, view).astype(np.uint8)
+        return [measure("16x16 grey pixels", pixel_vectors(crops), person, "cosine")]
+    features = learned.faces.features
+    plain = features.plain.inputs(photo, view)
+    found = [measure(f"{base.name} alone", plain, person, base.metric)]
+    learned_from = np.flatnonzero(np.isin(learned.faces.person, learned.split.train))
+    vectors = features.plain.views[learned_from, 0]
+    discriminated = discriminant(vectors, learned.faces.person[learned_from], plain)
+    if discriminated is not None:
+        found.append(measure("linear discriminant", discriminated, person, "cosine"))
+    return found
+
+
+def start_figures(learned: Learned) -> Figures | None:
+    """Measure what a head begins with on the test people; None for a network from scratch."""
+    if learned.start is None or learned.faces.features is None:
+        return None
+    photo, view, person = learned.items(learned.split.test)
+    started = unit(learned.start.apply(learned.faces.features.head.inputs(photo, view)))
+    return measure("its start (closed form)", started, person, "euclidean")
+
+
+LOSS, ACCURACY, AREA = "#D55E00", "#0072B2", "#009E73"
+GREY, FAINT = "#666666", "#E3E3E3"
+
+
+def draw_curves(history: Sequence[Epoch], best: int, path: Path) -> None:
+    """Draw the loss at the left, accuracy and AUC on the validation people at the right.
+
+    Args:
+        history: The epochs.
+        best: The one that is kept.
+        path: The PNG.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    figure = Figure(figsize=(10, 4.2), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    numbers = [epoch.number for epoch in history]
+    left, right = figure.subplots(1, 2)
+    left.plot(
+        numbers[1:], [epoch.loss for epoch in history if epoch.loss is not None], color=LOSS, linewidth=2
+    )
+    left.set_ylabel("loss")
+    right.plot(numbers, [100 * epoch.accuracy for epoch in history], color=ACCURACY, label="accuracy, %")
+    right.plot(numbers, [100 * epoch.auc for epoch in history], color=AREA, label="AUC, hundredths")
+    right.set_ylabel("on the validation people")
+    right.legend(frameon=False, loc="lower right")
+    for axes in (left, right):
+        axes.axvline(best, color=GREY, linestyle=":", linewidth=1.5)
+        axes.set_xlabel("epoch (0: before training; dotted: the one that is kept)")
+        axes.grid(color=FAINT)
+        axes.spines[["top", "right"]].set_visible(False)
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        figure.savefig(beside, format="png")
+        beside.replace(path)
+    except OSError as error:
+        raise storage_error(path, error) from error
+    finally:
+        beside.unlink(missing_ok=True)

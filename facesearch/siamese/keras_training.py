@@ -17,9 +17,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from facesearch.errors import TrainingError
-from facesearch.siamese.keras_losses import LOSSES
+from facesearch.siamese.data import Batch, Sampler
+from facesearch.siamese.keras_networks import LOSSES
 from facesearch.siamese.run import Epoch, State
-from facesearch.siamese.sampling import Batch, Sampler
 
 # What a batch's faces look like to the network: float32, the first axis being the faces.
 Inputs = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]

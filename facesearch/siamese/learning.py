@@ -12,15 +12,13 @@ from numpy.typing import NDArray
 from facesearch.errors import DatasetError
 from facesearch.models.card import Card
 from facesearch.models.store import ModelStore
+from facesearch.siamese.augmentation import SLIGHT, STRONG
+from facesearch.siamese.config import CNN, IDENTITY, LEAST_BATCHES, LOOKS, TrainingConfig
+from facesearch.siamese.data import People, Pixels, Sampler, Split, Vectors, items
 from facesearch.siamese.features import Listener, Source, find_crops, find_features
 from facesearch.siamese.figures import validate
-from facesearch.siamese.material import People, Pixels, Vectors, items
+from facesearch.siamese.projection import Start, find_start
 from facesearch.siamese.run import Run, State
-from facesearch.siamese.sampling import Sampler
-from facesearch.siamese.split import Split
-from facesearch.siamese.start import Start, find_start
-from facesearch.siamese.warps import SLIGHT, STRONG
-from facesearch.siamese.wish import CNN, IDENTITY, LEAST_BATCHES, LOOKS, Wish
 
 if TYPE_CHECKING:
     from facesearch.siamese.keras_training import Embed, Trainer
@@ -58,7 +56,9 @@ class Faces:
     unreadable: tuple[str, ...]
 
     @classmethod
-    def found(cls, people: People, wish: Wish, base: Card, store: ModelStore, listener: Listener) -> Faces:
+    def found(
+        cls, people: People, wish: TrainingConfig, base: Card, store: ModelStore, listener: Listener
+    ) -> Faces:
         """Look for them, and make what is learned from."""
         strength = STRONG if wish.single else SLIGHT
         warps = int(wish.warps or 0)
@@ -87,7 +87,13 @@ class Learned:
     """A network with what it learns from."""
 
     def __init__(
-        self, wish: Wish, base: Card, faces: Faces, split: Split, store: ModelStore, listener: Listener
+        self,
+        wish: TrainingConfig,
+        base: Card,
+        faces: Faces,
+        split: Split,
+        store: ModelStore,
+        listener: Listener,
     ) -> None:
         from facesearch.siamese import keras_networks, keras_training
 

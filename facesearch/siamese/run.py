@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facesearch.errors import ModelBroken, TrainingError, storage_error
+from facesearch.errors import ModelBroken, TrainingError
+from facesearch.files import storage_error
 from facesearch.models.card import Card
 from facesearch.models.store import CARD
 

@@ -22,16 +22,8 @@ from facesearch.errors import ModelBroken, ModelError
 from facesearch.evaluate.fitting import fit_calibration
 from facesearch.models.card import SLASH, Card, check_name
 from facesearch.models.store import ModelStore, Notify
-from facesearch.siamese.baselines import baselines, start_figures
-from facesearch.siamese.curves import draw_curves
-from facesearch.siamese.features import NOBODY, Listener
-from facesearch.siamese.figures import Figures, measure, pairs_of
-from facesearch.siamese.learning import Faces, Learned
-from facesearch.siamese.material import People, people_in, singles_in
-from facesearch.siamese.network_file import Build, Head, head_on_trunk, network_on_pixels
-from facesearch.siamese.run import CURVES, MODEL, Run, State
-from facesearch.siamese.split import Split, split_people
-from facesearch.siamese.wish import (
+from facesearch.siamese.backbone import Build, Head, head_on_trunk, network_on_pixels
+from facesearch.siamese.config import (
     ADJUSTED,
     CNN,
     CNN_CARD,
@@ -40,9 +32,14 @@ from facesearch.siamese.wish import (
     SCRATCH,
     UNFROZEN,
     Defaults,
-    Wish,
+    TrainingConfig,
     settled,
 )
+from facesearch.siamese.data import People, Split, people_in, singles_in, split_people
+from facesearch.siamese.features import NOBODY, Listener
+from facesearch.siamese.figures import Figures, baselines, draw_curves, measure, pairs_of, start_figures
+from facesearch.siamese.learning import Faces, Learned
+from facesearch.siamese.run import CURVES, MODEL, Run, State
 
 # How the source of a trained model's card begins.
 SOURCE = "facesearch train"
@@ -90,7 +87,7 @@ def default_run(name: str) -> Path:
 
 
 def train(
-    wish: Wish,
+    wish: TrainingConfig,
     run: Run,
     *,
     store: ModelStore,
@@ -150,7 +147,7 @@ def train(
         return _finish(wish, base, people, faces, split, learned, state, run, store, replaced)
 
 
-def _defaults(wish: Wish, base: Card) -> Defaults:
+def _defaults(wish: TrainingConfig, base: Card) -> Defaults:
     if wish.base == CNN:
         return SCRATCH
     if wish.unfreeze:
@@ -158,7 +155,7 @@ def _defaults(wish: Wish, base: Card) -> Defaults:
     return ADJUSTED if base.identity else HEAD
 
 
-def _check_unfreeze(wish: Wish) -> None:
+def _check_unfreeze(wish: TrainingConfig) -> None:
     if wish.unfreeze and wish.base != "resnet50":
         raise ModelError(
             f"Only the blocks of resnet50 can be unfrozen, not those of {wish.base}.",
@@ -189,8 +186,8 @@ def _base_card(name: str, store: ModelStore, notify: Notify) -> Card:
 
 
 def _finish(
-    wish: Wish, base: Card, people: People, faces: Faces, split: Split, learned: Learned, state: State,
-    run: Run, store: ModelStore, force: bool,
+    wish: TrainingConfig, base: Card, people: People, faces: Faces, split: Split, learned: Learned,
+    state: State, run: Run, store: ModelStore, force: bool,
 ) -> Result:  # fmt: skip
     """Measure on the test people, store the model, and write all down."""
     validated, person = learned.vectors(split.validation)
@@ -244,7 +241,7 @@ def _finish(
     )
 
 
-def _builder(wish: Wish, base: Card, card: Card, learned: Learned, store: ModelStore) -> Build:
+def _builder(wish: TrainingConfig, base: Card, card: Card, learned: Learned, store: ModelStore) -> Build:
     if learned.start is None or wish.unfreeze:
         return network_on_pixels(learned.network, card)
     return head_on_trunk(store.path(wish.base), base, Head(*_head(learned), LENGTH), card)
@@ -258,7 +255,7 @@ def _head(learned: Learned) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     return weights, -(learned.start.mean @ weights)
 
 
-def _config(wish: Wish, base: Card, people: People) -> dict[str, Any]:
+def _config(wish: TrainingConfig, base: Card, people: People) -> dict[str, Any]:
     """Give what makes a run what it is; the name of the model is not part of that."""
     asked = {key: value for key, value in asdict(wish).items() if key not in ("name", "folder")}
     return {"format": 1, **asked, "base_digest": base.digest, "photos": _list_digest(people)}
@@ -274,7 +271,7 @@ def _list_digest(people: People) -> str:
     return f"sha256:{state.hexdigest()}"
 
 
-def _measured_on(wish: Wish, people: People, faces: Faces, split: Split, figures: Figures) -> str:
+def _measured_on(wish: TrainingConfig, people: People, faces: Faces, split: Split, figures: Figures) -> str:
     verification = figures.verification
     accuracy = "unknown" if verification.accuracy is None else f"{verification.accuracy:.4f}"
     return (

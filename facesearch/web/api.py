@@ -14,12 +14,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from facesearch.answers import SCHEMA, answer_as_json, box_as_json, with_path_bytes
+from facesearch.answer_json import SCHEMA, answer_as_json, box_as_json, with_path_bytes
 from facesearch.people.people import Person
-from facesearch.references import FaceWanted, references_in
-from facesearch.web.desk import Desk, question_of
+from facesearch.search import FaceWanted, references_in
 from facesearch.web.guard import LARGEST_FORM, Refused
-from facesearch.web.shelf import Shelf, Snapshot, known_people
+from facesearch.web.requests import Desk, question_of
+from facesearch.web.state import Shelf, Snapshot, known_people
 
 
 class Api:

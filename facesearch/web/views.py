@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from facesearch.errors import FacesearchError
 from facesearch.faces import Box, Match
 from facesearch.photos.read import decode, read_content
-from facesearch.show.likelihood import few, percent
-from facesearch.web.shelf import Snapshot
+from facesearch.show.wording import few, percent
+from facesearch.web.state import Snapshot
 
 
 @dataclass(frozen=True, slots=True)

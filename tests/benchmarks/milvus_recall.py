@@ -15,13 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from facesearch.faces import Box, Face, PhotoFaces, Reference, Status
-from facesearch.index.milvus import faces
-from facesearch.index.places import place_of
-from facesearch.model import Model
+from facesearch.index.backend import open_backend
+from facesearch.index.milvus import face_collection as faces
+from facesearch.model import DetectionSettings, Model, Runtime, make_meta
 from facesearch.models.store import ModelStore
 from facesearch.ranking import nearest, norms_of
 from facesearch.search import Question, search
-from facesearch.settings import Looking, Runtime, make_meta
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 QUESTIONS = 200
@@ -29,7 +28,7 @@ QUESTIONS = 200
 
 def real_vectors(model):
     """Give the vectors of the faces in samples/."""
-    pipeline = model.pipeline(make_meta(model.card, Looking(), None))
+    pipeline = model.pipeline(make_meta(model.card, DetectionSettings(), None))
     photos = sorted(str(path) for path in SAMPLES.rglob("*.jpg"))
     found = [photo.vectors for photo in pipeline.run(photos) if photo.vectors is not None]
     return np.concatenate(found)
@@ -71,8 +70,8 @@ def measure(url, name, count, real):
     vectors = noisy(own, count + QUESTIONS, rng)
     print(f"{len(own)} real faces")
     questions, vectors = vectors[count:], vectors[:count]
-    meta = make_meta(model.card, Looking(), None)
-    place = place_of(url)
+    meta = make_meta(model.card, DetectionSettings(), None)
+    place = open_backend(url)
     place.metric = model.card.metric
     began = time.monotonic()
     face = (Face(Box(10, 10, 100, 100), 1.0),)

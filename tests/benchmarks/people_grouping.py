@@ -24,9 +24,9 @@ from facesearch.library import Library
 from facesearch.models.store import ModelStore
 from facesearch.people.grouping import CENTRING, group_faces
 from facesearch.people.keeping import grouping_distance
+from facesearch.siamese.augmentation import SLIGHT
+from facesearch.siamese.data import people_in
 from facesearch.siamese.features import NOBODY, Source, find_features
-from facesearch.siamese.material import people_in
-from facesearch.siamese.warps import SLIGHT
 
 COPIES = 15
 SAMPLES = Path(__file__).parents[2] / "samples"

@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 from ray_speed import photos_of
 
-from facesearch.index.places import place_of
+from facesearch.index.backend import open_backend
 
 OF_A_FACE = ("vectors", "boxes", "scores", "landmarks")
 
@@ -114,7 +114,7 @@ def victim_of(process, what, chance):
 
 def rows(index):
     """Give each photo, and each face of it as bytes."""
-    layout = place_of(index).whole()
+    layout = open_backend(index).whole()
     found = []
     for photo in range(layout.photo_count):
         name = (layout.path(photo), layout.digest[photo].tobytes(), int(layout.status[photo]))

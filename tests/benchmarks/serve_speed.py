@@ -29,9 +29,11 @@ from serving import Served
 from facesearch.embed import card_of
 from facesearch.faces import Box, Face, PhotoFaces, Status
 from facesearch.index.meta import Meta
-from facesearch.index.store import IndexWriter
+from facesearch.index.npz.backend import CompanionFile
+from facesearch.index.npz.store import people_path
+from facesearch.index.npz.writer import NpzIndexWriter
 from facesearch.models.store import ModelStore
-from facesearch.people.register import Register, register_path, write_register
+from facesearch.people.register import Register, write_register
 from facesearch.photos.read import fingerprint
 
 ON_DISK = 3000
@@ -61,7 +63,7 @@ def make_library(folder, count, people):
     each = count // people
     digests = []
     index = folder / "many.npz"
-    with IndexWriter(index, Meta("sface", card.digest, card.dim, card.detector, settings)) as writer:
+    with NpzIndexWriter(index, Meta("sface", card.digest, card.dim, card.detector, settings)) as writer:
         writer.cover([str(folder / "photos")])
         for number in range(count):
             place = folder / "photos" / f"{number:08}.jpg"
@@ -80,7 +82,7 @@ def make_library(folder, count, people):
     digest = np.frombuffer(b"".join(digests), np.uint8).reshape(count, 16)
     boxes = np.tile(np.array([BOX.x, BOX.y, BOX.width, BOX.height], np.int32), (count, 1))
     person = np.minimum(np.arange(count) // each, people - 1).astype(np.int32) + 1
-    write_register(register_path(index), Register(digest, boxes, person, last=people))
+    write_register(CompanionFile(people_path(index)), Register(digest, boxes, person, last=people))
     return index
 
 

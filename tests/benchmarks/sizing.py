@@ -17,10 +17,9 @@ from pathlib import Path
 import numpy as np
 from synthetic import write_index
 
-from facesearch.index.store import open_index
-from facesearch.model import Model
+from facesearch.index.npz.writer import open_index
+from facesearch.model import Model, Runtime
 from facesearch.ranking import nearest
-from facesearch.settings import Runtime
 
 LIBRARIES = (10_000_000, 1_000_000_000)  # photos
 MODELS = {"sface": 128, "resnet50": 2048}

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from facesearch.embed import card_of
-from facesearch.index.layout import FORMAT
+from facesearch.index.index import FORMAT
 from facesearch.index.meta import Meta
-from facesearch.index.npz import NpzWriter
+from facesearch.index.npz.arrays import ArrayWriter
 
 _BLOCK = 8192
 
@@ -40,7 +40,7 @@ def write_index(path: Path, faces: int, *, real: np.ndarray | None = None, model
 
     names = [b"/photos/%08d.jpg" % number for number in range(faces)]
     number = np.arange(faces)
-    with path.open("wb") as file, NpzWriter(file) as writer:
+    with path.open("wb") as file, ArrayWriter(file) as writer:
         writer.write("format", np.array(FORMAT))
         writer.write("meta", np.array(meta.to_json()))
         writer.write_blocks("vectors", (faces, card.dim), np.dtype("<f4"), blocks())

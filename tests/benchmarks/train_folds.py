@@ -10,16 +10,15 @@ import argparse
 import numpy as np
 
 from facesearch.embed import card_of, fetch_model
-from facesearch.evaluate.faces import pair_distances
 from facesearch.evaluate.fitting import fit_calibration
+from facesearch.evaluate.labelled_faces import pair_distances
 from facesearch.evaluate.pairs_file import read_pairs
 from facesearch.models.store import ModelStore
+from facesearch.siamese.config import ADJUSTED, HEAD, TrainingConfig, settled
+from facesearch.siamese.data import Split, people_in
 from facesearch.siamese.features import NOBODY
 from facesearch.siamese.figures import pairs_of
 from facesearch.siamese.learning import Faces, Learned
-from facesearch.siamese.material import people_in
-from facesearch.siamese.split import Split
-from facesearch.siamese.wish import ADJUSTED, HEAD, Wish, settled
 
 
 class Nowhere:
@@ -51,7 +50,7 @@ def main():
     store = ModelStore()
     fetch_model(asked.base, store)
     base = card_of(asked.base, store)
-    wish = Wish(asked.folder, "folds", base=asked.base, loss=asked.loss, seed=asked.seed)
+    wish = TrainingConfig(asked.folder, "folds", base=asked.base, loss=asked.loss, seed=asked.seed)
     wish = settled(wish, ADJUSTED if base.identity else HEAD)
     people = people_in(asked.folder)
     faces = Faces.found(people, wish, base, store, NOBODY)

@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from facesearch.cli.models import models
-from facesearch.embed.vino import load_openvino
+from facesearch.embed.openvino_runtime import load_openvino
 from facesearch.errors import FacesearchError, FetchFailed, ModelError, UnknownModel
 from facesearch.models.store import ModelStore
 

@@ -14,8 +14,10 @@ from known_people import shows
 from known_people import write_people as write_known
 from PIL import Image
 
-from facesearch.index.store import open_index
-from facesearch.people.register import read_register, register_path
+from facesearch.index.npz.backend import CompanionFile
+from facesearch.index.npz.store import people_path
+from facesearch.index.npz.writer import open_index
+from facesearch.people.register import read_register
 
 SOLVAY = LIBRARY / "solvay_1927.jpg"
 BIDEN = LIBRARY / "biden.jpg"
@@ -37,7 +39,7 @@ def samples(tmp_path_factory, model_store):
 @pytest.fixture
 def own(samples, tmp_path):
     """A copy of it that may be changed."""
-    for path in (samples, register_path(samples)):
+    for path in (samples, people_path(samples)):
         shutil.copy(path, tmp_path / path.name)
     return tmp_path / samples.name
 
@@ -268,11 +270,11 @@ def test_questions_that_make_no_sense(ask, samples, args, said):
 )
 def test_bad_input_has_a_sentence_and_changes_nothing(ask, people, own, args, said):
     people("name", 2, "Marie")
-    before = register_path(own).read_bytes()
+    before = people_path(own).read_bytes()
     done = ask("people", "--index", own, *args)
     assert (done.status, done.out) == (2, b"")
     assert said in done.err
-    assert register_path(own).read_bytes() == before
+    assert people_path(own).read_bytes() == before
     assert not os.path.exists(own.parent / "to")
 
 
@@ -422,20 +424,20 @@ def test_without_an_index_nothing_is_made(ask, tmp_path, args):
     ],
 )
 def test_a_list_of_people_that_is_broken_is_left_as_it_is(ask, own, args):
-    os.truncate(register_path(own), 1000)
-    before = register_path(own).read_bytes(), own.read_bytes()
+    os.truncate(people_path(own), 1000)
+    before = people_path(own).read_bytes(), own.read_bytes()
     done = ask(*args, "--index", own)
     assert (done.status, done.out) == (2, b"")
     assert "cannot be used as a list of people" in done.err
     assert "It was left as it is." in done.err
-    assert (register_path(own).read_bytes(), own.read_bytes()) == before
+    assert (people_path(own).read_bytes(), own.read_bytes()) == before
     assert ask("query", OBAMA, "--index", own).status == 0
 
 
 def test_a_folder_that_may_not_be_written(tool, samples, tmp_path):
     locked = tmp_path / "locked"
     locked.mkdir()
-    for path in (samples, register_path(samples)):
+    for path in (samples, people_path(samples)):
         shutil.copy(path, locked)
     locked.chmod(0o555)
     try:
@@ -453,13 +455,13 @@ def test_a_folder_that_may_not_be_written(tool, samples, tmp_path):
 
 @pytest.mark.parametrize("at", ["open s.npz.people.new", "os.rename s.npz.people.new"])
 def test_killed_while_people_are_written(tool, own, at):
-    before = register_path(own).read_bytes()
+    before = people_path(own).read_bytes()
     env = {"SPY_AT": at, "SPY_SIGNAL": int(signal.SIGKILL)}
     assert tool.run("people", "name", 1, "Ada", "--index", own, env=env).status == -signal.SIGKILL
-    assert register_path(own).read_bytes() == before
+    assert people_path(own).read_bytes() == before
     assert tool.run("people", "name", 1, "Ada", "--index", own).status == 0
     assert not list(own.parent.glob("*.new"))
-    assert read_register(register_path(own)).names == {1: "Ada"}
+    assert read_register(CompanionFile(people_path(own))).names == {1: "Ada"}
 
 
 @pytest.mark.parametrize("at", ["os.rename s.npz.new", "os.rename s.npz.people.new"])

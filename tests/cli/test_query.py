@@ -11,7 +11,7 @@ from command import CURIE, LIBRARY, OBAMA
 from html_pages import Page
 from PIL import Image, ImageChops
 
-from facesearch.show.likelihood import percent
+from facesearch.show.wording import percent
 
 HIS = ["obama_2009.jpg", "obama_2010.jpg"]
 SOLVAY = LIBRARY / "solvay_1927.jpg"

@@ -8,9 +8,9 @@ from fakes import META, looked_at
 from test_index_places import assert_same, odd_photos, written
 
 from facesearch.errors import IndexConflict, IndexFileError, IndexMissing
+from facesearch.index.backend import open_backend
 from facesearch.index.copying import copy_index
-from facesearch.index.file_place import FilePlace
-from facesearch.index.places import place_of
+from facesearch.index.npz.backend import NpzBackend
 from facesearch.people.copying import copy_library
 from facesearch.people.register import Register, only_editor, read_register, write_register
 
@@ -21,7 +21,7 @@ REGISTER = Register(
 
 @pytest.fixture
 def source(tmp_path):
-    place = place_of(tmp_path / "source.npz")
+    place = open_backend(tmp_path / "source.npz")
     written(place, odd_photos(), roots=("/p", "/empty"))
     with place.writer() as writer:
         writer.forget([looked_at("/p/3.jpg").digest])
@@ -36,8 +36,10 @@ def source(tmp_path):
 @pytest.fixture(params=["file", pytest.param("milvus", marks=pytest.mark.slow)])
 def target(request, tmp_path):
     if request.param == "file":
-        return place_of(tmp_path / "target.npz")
-    return place_of(request.getfixturevalue("milvus").url(f"copies_{request.node.name.partition('[')[0]}"))
+        return open_backend(tmp_path / "target.npz")
+    return open_backend(
+        request.getfixturevalue("milvus").url(f"copies_{request.node.name.partition('[')[0]}")
+    )
 
 
 def test_there_and_back_nothing_is_lost(source, target, tmp_path):
@@ -45,7 +47,7 @@ def test_there_and_back_nothing_is_lost(source, target, tmp_path):
     assert (done.photos, done.faces, done.already) == (17, source.whole().face_count, 0)
     assert_same(target.whole(), source.whole())
     assert copy_library(source, target).already == 17
-    back = place_of(tmp_path / "back.npz")
+    back = open_backend(tmp_path / "back.npz")
     copy_library(target, back)
     assert_same(back.whole(), source.whole())
     kept = read_register(back.people)
@@ -93,11 +95,11 @@ def test_into_an_index_of_another_making_nothing_is_copied(source, target):
 
 
 def test_a_copy_that_is_not_the_same_is_not_called_one(source, target, monkeypatch):
-    def with_another_size(self, listing, rows, given=FilePlace.photos):
+    def with_another_size(self, listing, rows, given=NpzBackend.photos):
         return (replace(photo, size=photo.size + 1) for photo in given(self, listing, rows))
 
     with monkeypatch.context() as patch:
-        patch.setattr(FilePlace, "photos", with_another_size)
+        patch.setattr(NpzBackend, "photos", with_another_size)
         patch.setattr(
             "facesearch.index.copying._whole", lambda photo, calls=[]: calls.append(1) or len(calls)
         )
@@ -107,5 +109,5 @@ def test_a_copy_that_is_not_the_same_is_not_called_one(source, target, monkeypat
 
 def test_there_has_to_be_something_to_copy(target, tmp_path):
     with pytest.raises(IndexMissing):
-        copy_index(place_of(tmp_path / "none.npz"), target)
+        copy_index(open_backend(tmp_path / "none.npz"), target)
     assert target.meta() is None

@@ -13,14 +13,12 @@ from fakes import GREEN, META, RED, YELLOW, coloured, looked_at, photo, pipeline
 
 from facesearch.errors import IndexBusy, IndexConflict, IndexMissing, StorageError
 from facesearch.faces import Box, Face, PhotoFaces, Reference, Status
-from facesearch.index import edit
+from facesearch.index import changes as edit
+from facesearch.index.backend import open_backend
 from facesearch.index.meta import Meta
-from facesearch.index.places import place_of
 from facesearch.people.register import Register, empty_register, only_editor, read_register, write_register
-from facesearch.plan import Wanted
-from facesearch.rebuild import rebuild_index
 from facesearch.search import Question, search
-from facesearch.update import update_index
+from facesearch.update import IndexRequest, rebuild_index, update_index
 
 _NUMBERS = itertools.count()
 ODD = "/p/odd.jpg"
@@ -36,7 +34,7 @@ def name(request, tmp_path):
 
 @pytest.fixture
 def place(name):
-    return place_of(name)
+    return open_backend(name)
 
 
 def odd_photos():
@@ -99,8 +97,8 @@ def test_where_nothing_is(place, name):
 
 def test_what_is_written_is_read_to_the_bit(place, name, tmp_path):
     written(place, odd_photos())
-    held = place_of(write_index(tmp_path / "held.npz", odd_photos(), roots=("/p",)))
-    again = place_of(name)
+    held = open_backend(write_index(tmp_path / "held.npz", odd_photos(), roots=("/p",)))
+    again = open_backend(name)
     assert_same(again.whole(), held.whole())
     listing = again.listing()
     assert [listing.path(row) for row in range(listing.photo_count)] == list(held.whole().rows)
@@ -151,10 +149,10 @@ def test_a_search_finds_what_the_ranking_of_the_whole_finds(place):
 
 
 def test_every_change_is_that_of_the_file(place, name, tmp_path):  # noqa: C901 (one story)
-    held = place_of(tmp_path / "held.npz")
+    held = open_backend(tmp_path / "held.npz")
 
     def change(act):
-        for one in (held, place_of(name)):
+        for one in (held, open_backend(name)):
             with one.writer(META) as writer:
                 act(writer)
                 writer.commit()
@@ -200,7 +198,7 @@ def test_every_change_is_that_of_the_file(place, name, tmp_path):  # noqa: C901 
         change(act)
     assert edit.forget(place, ["/q"]) == edit.forget(held, ["/q"])
     assert edit.move_root(place, "/else", "/p") == edit.move_root(held, "/else", "/p") > 10
-    assert_same(place_of(name).whole(), held.whole())
+    assert_same(open_backend(name).whole(), held.whole())
     assert place.listing().face_count == place.whole().face_count
 
 
@@ -209,8 +207,8 @@ def test_what_was_added_is_kept_without_a_commit(place, name):
         writer.cover(["/p"])
         writer.add(looked_at("/p/a.jpg", 2))
         raise ZeroDivisionError
-    assert place_of(name).meta().model == META.model
-    with place_of(name).writer(META) as writer:
+    assert open_backend(name).meta().model == META.model
+    with open_backend(name).writer(META) as writer:
         writer.add(looked_at("/p/b.jpg"))
         writer.commit()
     assert list(place.whole().rows) == ["/p/a.jpg", "/p/b.jpg"]
@@ -220,12 +218,12 @@ def test_what_was_added_is_kept_without_a_commit(place, name):
 def test_one_writer_at_a_time_and_readers_do_not_wait(place, name):
     written(place, [looked_at("/p/a.jpg")])
     with place.writer():
-        with pytest.raises(IndexBusy) as caught, place_of(name).writer():
+        with pytest.raises(IndexBusy) as caught, open_backend(name).writer():
             pass
         assert place.name in caught.value.message
-        assert place_of(name).whole().photo_count == 1
+        assert open_backend(name).whole().photo_count == 1
     with place.writer(), only_editor(place.people), pytest.raises(IndexBusy):
-        only_editor(place_of(name).people).__enter__()
+        only_editor(open_backend(name).people).__enter__()
     with place.writer():
         pass
 
@@ -234,17 +232,17 @@ def test_an_index_of_another_making_is_refused(place, tmp_path):
     written(place, [looked_at("/p/a.jpg")])
     for other in (replace(META, model="other"), replace(META, settings={"margin": 0.5})):
         with pytest.raises(IndexConflict):
-            update_index(place, other, Wanted((str(tmp_path),)), pipeline)
+            update_index(place, other, IndexRequest((str(tmp_path),)), pipeline)
     assert place.whole().photo_count == 1
 
 
 def test_an_update_is_that_of_the_file(place, name, tmp_path):
-    held, folder = place_of(tmp_path / "held.npz"), tmp_path / "photos"
+    held, folder = open_backend(tmp_path / "held.npz"), tmp_path / "photos"
 
     def update(**wanted):
         reports = []
-        for one in (held, place_of(name)):
-            wish = Wanted((str(folder),), **wanted)
+        for one in (held, open_backend(name)):
+            wish = IndexRequest((str(folder),), **wanted)
             reports.append(update_index(one, META, wish, pipeline))
         assert replace(reports[0], seconds=0) == replace(reports[1], seconds=0)
         assert_same(place.whole(), held.whole())
@@ -277,19 +275,19 @@ def test_an_update_is_that_of_the_file(place, name, tmp_path):
 def test_a_rebuild_serves_the_old_one_until_it_is_done(place, name, tmp_path):
     for number in range(4):
         coloured(tmp_path / "photos" / f"{number}.png", number)
-    wanted = Wanted((str(tmp_path / "photos"),))
+    wanted = IndexRequest((str(tmp_path / "photos"),))
     update_index(place, META, wanted, pipeline)
     before, other = place.whole(), replace(META, model="other", settings={"margin": 0.5})
 
     def look(one):
-        assert place_of(name).meta().model == META.model
-        assert_same(place_of(name).whole(), before)
-        with pytest.raises(IndexBusy), place_of(name).writer():
+        assert open_backend(name).meta().model == META.model
+        assert_same(open_backend(name).whole(), before)
+        with pytest.raises(IndexBusy), open_backend(name).writer():
             pass
 
     rebuild_index(place, other, wanted, pipeline, on_photo=look)
-    assert place_of(name).meta().model == "other"
-    assert_same(place_of(name).whole(), replace(before, meta=replace(other, roots=before.meta.roots)))
+    assert open_backend(name).meta().model == "other"
+    assert_same(open_backend(name).whole(), replace(before, meta=replace(other, roots=before.meta.roots)))
     assert place.beside().meta() is None
     with place.writer():
         pass
@@ -307,7 +305,7 @@ def test_people_are_kept(place, name):
     for one in (register, empty_register(), register):
         with only_editor(place.people):
             write_register(place.people, one)
-        found = read_register(place_of(name).people)
+        found = read_register(open_backend(name).people)
         assert (found.names, found.last, found.grouped) == (one.names, one.last, one.grouped)
         assert np.array_equal(found.digest, one.digest)
         assert np.array_equal(found.boxes, one.boxes)
@@ -344,7 +342,7 @@ def test_an_index_of_nothing(place):
 def test_a_file_needs_nothing_of_the_others(tmp_path):
     code = (
         "import sys, json\nfrom facesearch.library import Library\n"
-        "from facesearch.index.places import place_of\nplace_of(sys.argv[1]).listing()\n"
+        "from facesearch.index.backend import open_backend\nopen_backend(sys.argv[1]).listing()\n"
         "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))\n"
         "print([name for name in sys.modules if 'milvus' in name])"
     )

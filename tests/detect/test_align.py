@@ -9,7 +9,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from facesearch.detect import open_detector
-from facesearch.detect.align import TEMPLATE, align_face, similarity
+from facesearch.detect.crop import TEMPLATE, align_face, similarity
 from facesearch.models.card import ONNX
 
 SAMPLES = Path(__file__).parents[2] / "samples"

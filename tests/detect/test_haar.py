@@ -11,8 +11,7 @@ import pytest
 
 from facesearch.detect import cascades, open_detector
 from facesearch.detect.cascades import Cascade, cluster, find_cascade, load_cascade
-from facesearch.detect.haar import HaarDetector
-from facesearch.detect.second_opinion import Sighting, without_duplicates
+from facesearch.detect.haar import HaarDetector, Sighting, without_duplicates
 from facesearch.errors import FacesearchError
 from facesearch.faces import Box
 

@@ -13,9 +13,9 @@ from facesearch.detect.yunet import ACCEPTED, CARD, FINE_SIDE, RECIPE, SINGLE_SI
 from facesearch.embed.foreign import import_model
 from facesearch.errors import FacesearchError, FetchFailed, ModelBroken, UnknownModel
 from facesearch.faces import Box
+from facesearch.models.archive import export_model
 from facesearch.models.card import ONNX, Card
 from facesearch.models.digest import check_digest
-from facesearch.models.exchange import export_model
 from facesearch.models.sources import PipPackage
 from facesearch.models.store import ModelStore
 

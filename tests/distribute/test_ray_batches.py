@@ -2,7 +2,7 @@
 
 import pytest
 
-from facesearch.distribute import on_ray
+from facesearch import distribute as on_ray
 from facesearch.errors import FacesearchError, ModelBroken
 from facesearch.faces import PhotoFaces, Status
 

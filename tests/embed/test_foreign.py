@@ -6,13 +6,13 @@ import pytest
 from onnx_bytes import weighted_mean_onnx
 
 from facesearch.embed import card_of, foreign, open_embedder
+from facesearch.embed.conversion import store_network
 from facesearch.embed.foreign import OWN_SIZE, import_model
-from facesearch.embed.network import store_network
-from facesearch.embed.runtime import OpenVinoEmbedder
+from facesearch.embed.openvino_runtime import OpenVinoEmbedder
 from facesearch.errors import ModelBroken, ModelError
+from facesearch.models.archive import export_model
 from facesearch.models.card import NETWORK, TENSORS, WEIGHTS, Card
-from facesearch.models.exchange import export_model
-from facesearch.models.recipe import Recipe
+from facesearch.models.sources import Recipe
 from facesearch.models.store import ModelStore
 from facesearch.models.tensors import load_tensors, save_tensors, tensors_digest
 

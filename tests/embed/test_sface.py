@@ -14,14 +14,14 @@ from scipy.spatial.distance import cosine
 
 from facesearch.detect import gives_landmarks, open_detector
 from facesearch.embed import card_of, open_embedder
+from facesearch.embed.conversion import store_network
 from facesearch.embed.foreign import import_model
-from facesearch.embed.network import store_network
 from facesearch.embed.sface import CARD, RECIPE
 from facesearch.errors import ModelBroken, ModelError
+from facesearch.models.archive import export_model
 from facesearch.models.calibration import Calibration
 from facesearch.models.card import NETWORK, ONNX, WEIGHTS, Card
 from facesearch.models.digest import check_digest
-from facesearch.models.exchange import export_model
 from facesearch.models.sources import NpmPackage
 from facesearch.models.store import ModelStore
 from facesearch.pipeline import Pipeline

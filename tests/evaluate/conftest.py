@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 from fakes import CARD, ColourEmbedder, pipeline
 
+from facesearch.model import Runtime
 from facesearch.models.store import silent
-from facesearch.settings import Runtime
 
 
 class DrawnModel:

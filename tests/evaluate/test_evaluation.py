@@ -14,10 +14,9 @@ from PIL import Image
 from facesearch.errors import FacesearchError, NoFaceFound
 from facesearch.evaluate.dataset import Dataset, Trials, read_people
 from facesearch.evaluate.evaluation import Evaluation, calibrations, evaluate, worst_mistakes
-from facesearch.evaluate.pairs import Pairs
 from facesearch.evaluate.pairs_file import read_pairs
-from facesearch.evaluate.pictures import draw_all
-from facesearch.evaluate.verification import verify
+from facesearch.evaluate.plots import draw_all
+from facesearch.evaluate.verification import Pairs, verify
 from facesearch.models.calibration import Calibration
 from facesearch.models.card import Card
 

@@ -11,13 +11,13 @@ from PIL import Image
 from scipy.spatial.distance import cdist
 
 from facesearch.errors import IndexBusy
-from facesearch.evaluate import faces as module
+from facesearch.evaluate import labelled_faces as module
 from facesearch.evaluate.dataset import read_people
-from facesearch.evaluate.faces import cache_path, find_faces, pair_distances
+from facesearch.evaluate.labelled_faces import cache_path, find_faces, pair_distances
 from facesearch.faces import Box
 from facesearch.index.meta import Meta
-from facesearch.index.store import IndexWriter
-from facesearch.settings import Runtime
+from facesearch.index.npz.writer import NpzIndexWriter
+from facesearch.model import Runtime
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def found_in(folder, model, **more):
     return find_faces(read_people(str(folder)), model, **more)
 
 
-def place_of(folder, name):
+def open_backend(folder, name):
     """Give the number of a photo of a data set."""
     return read_people(str(folder)).paths.index(str(folder / name))
 
@@ -61,7 +61,7 @@ def test_of_several_faces_the_most_central_one_is_taken(people, drawn_model, siz
     squares = [(*(unit * value for value in square[:3]), square[3]) for square in squares]
     photo(people / "anna" / "3.png", *squares, **size)
     found = found_in(people, drawn_model())
-    place = place_of(people, "anna/3.png")
+    place = open_backend(people, "anna/3.png")
     box = found.boxes[place]
     assert np.hypot(box.centre[0] - 150 * unit, box.centre[1] - 50 * unit) < 3 * unit
     np.testing.assert_allclose(found.vectors[place], colour(GREEN), atol=0.1)
@@ -74,13 +74,13 @@ def test_the_middle_is_that_of_the_upright_photo(people, drawn_model):
     lying = Image.fromarray(upright[:, :, ::-1]).rotate(90, expand=True)
     lying.save(people / "anna" / "3.jpg", quality=100, subsampling=0, exif=exif)
     found = found_in(people, drawn_model())
-    np.testing.assert_allclose(found.vectors[place_of(people, "anna/3.jpg")], colour(GREEN), atol=0.05)
+    np.testing.assert_allclose(found.vectors[open_backend(people, "anna/3.jpg")], colour(GREEN), atol=0.05)
 
 
 def test_a_photo_without_a_face_has_no_numbers(people, drawn_model):
     photo(people / "anna" / "3.png")
     found = found_in(people, drawn_model())
-    place = place_of(people, "anna/3.png")
+    place = open_backend(people, "anna/3.png")
     assert np.isnan(found.vectors[place]).all()
     assert np.isfinite(np.delete(found.vectors, place, axis=0)).all()
     assert found.boxes[place] is None
@@ -171,7 +171,7 @@ def test_a_cache_that_another_process_writes_is_left_alone(people, drawn_model):
     cache = cache_path(str(people), model)
     before = cache.read_bytes()
     meta = Meta(CARD.name, CARD.digest, CARD.dim, CARD.detector, {"margin": CARD.margin})
-    with IndexWriter(cache, meta), pytest.raises(IndexBusy):
+    with NpzIndexWriter(cache, meta), pytest.raises(IndexBusy):
         found_in(people, model)
     assert cache.read_bytes() == before
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from facesearch.errors import FacesearchError
 from facesearch.evaluate import fitting
 from facesearch.evaluate.fitting import best_threshold, fit_calibration, fit_logistic
-from facesearch.evaluate.pairs import Pairs
+from facesearch.evaluate.verification import Pairs
 
 EXAMPLES = settings(max_examples=40, deadline=None)
 

@@ -6,10 +6,9 @@ from PIL import Image
 
 from facesearch.errors import StorageError
 from facesearch.evaluate import plots
-from facesearch.evaluate.pairs import Pairs
 from facesearch.evaluate.plots import draw_cmc, draw_histograms, draw_reliability, draw_roc
 from facesearch.evaluate.retrieval import retrieve
-from facesearch.evaluate.verification import verify
+from facesearch.evaluate.verification import Pairs, verify
 
 DRAWINGS = ("roc", "histograms", "cmc", "reliability")
 

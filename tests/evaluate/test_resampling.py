@@ -3,11 +3,9 @@ import pytest
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from facesearch.evaluate import resampling
-from facesearch.evaluate.pairs import Pairs
 from facesearch.evaluate.resampling import Intervals, intervals
 from facesearch.evaluate.retrieval import retrieve
-from facesearch.evaluate.roc import equal_error_rate
-from facesearch.evaluate.verification import verify
+from facesearch.evaluate.verification import Pairs, equal_error_rate, verify
 
 
 def people_of(seed, people=30, photos=4, spread=1.0, dim=6):

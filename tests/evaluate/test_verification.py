@@ -8,9 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from facesearch.evaluate.pairs import Pairs
-from facesearch.evaluate.roc import FALSE_ACCEPT_RATES, roc_figures
-from facesearch.evaluate.verification import reliability, verify
+from facesearch.evaluate.verification import FALSE_ACCEPT_RATES, Pairs, reliability, roc_figures, verify
 from facesearch.models.calibration import Calibration
 
 EXAMPLES = settings(max_examples=12, deadline=None)

@@ -11,7 +11,7 @@ import pytest
 from fakes import META, looked_at, write_index
 
 from facesearch.errors import IndexBroken, IndexFormat
-from facesearch.index.store import IndexWriter, open_index
+from facesearch.index.npz.writer import NpzIndexWriter, open_index
 from facesearch.ranking import nearest
 
 PHOTOS = [looked_at("/p/a.jpg", 2), looked_at("/p/b.jpg", 0), looked_at("/p/\udcff.jpg", 3)]
@@ -30,7 +30,7 @@ def arrays_of(path):
 def assert_refused(path, kind=IndexBroken):
     """See that reader and writer refuse a file with a sentence, and leave it as it is."""
     before = path.read_bytes()
-    for use in (lambda: open_index(path), lambda: IndexWriter(path, META).__enter__()):
+    for use in (lambda: open_index(path), lambda: NpzIndexWriter(path, META).__enter__()):
         with pytest.raises(kind) as caught:
             use()
         assert type(caught.value) is kind
@@ -355,7 +355,7 @@ def test_a_photo_outside_its_root_is_not_written_on(path):
     np.savez(path, **{**arrays_of(path), "meta": np.array(meta_with(roots=["/elsewhere"]))})
     use(open_index(path))
     before = path.read_bytes()
-    with pytest.raises(IndexBroken, match="root"), IndexWriter(path, META):
+    with pytest.raises(IndexBroken, match="root"), NpzIndexWriter(path, META):
         pass
     assert path.read_bytes() == before
 

@@ -7,10 +7,10 @@ import pytest
 from fakes import META, looked_at, write_index
 
 from facesearch.errors import IndexBroken, IndexConflict
-from facesearch.index.beside import journal_path
-from facesearch.index.journal import MAGIC, Journal, read_journal
 from facesearch.index.meta import Meta
-from facesearch.index.store import IndexWriter, index_meta, open_index
+from facesearch.index.npz.journal import MAGIC, Journal, read_journal
+from facesearch.index.npz.store import journal_path
+from facesearch.index.npz.writer import NpzIndexWriter, index_meta, open_index
 
 META_ROOTED = dataclasses.replace(META, roots=("/p",))
 PHOTOS = [looked_at("/p/a.jpg", 2), looked_at("/p/b\udcff.jpg", 0), looked_at("/p/c.jpg", 1)]
@@ -91,7 +91,7 @@ def test_the_next_writer_takes_in_what_was_left(tmp_path, cut):
     left = journal_path(path)
     write_journal(left)
     left.write_bytes(left.read_bytes()[: left.stat().st_size - cut])
-    with IndexWriter(path, META) as writer:
+    with NpzIndexWriter(path, META) as writer:
         assert (writer.recovered, bool(writer.torn)) == ((3, False) if not cut else (2, True))
         assert writer.layout.photo_count == writer.recovered
     assert not left.exists()
@@ -102,7 +102,7 @@ def test_a_journal_on_top_of_an_index_replaces_what_it_knows_better(tmp_path):
     path = write_index(tmp_path / "i.npz", [looked_at("/p/a.jpg", 1), looked_at("/p/z.jpg", 1)], roots=["/p"])
     write_journal(journal_path(path), [looked_at("/p/a.jpg", 3, seed=1), looked_at("/q/n.jpg")],
                   dataclasses.replace(META, roots=("/p", "/q")))  # fmt: skip
-    with IndexWriter(path) as writer:
+    with NpzIndexWriter(path) as writer:
         assert writer.recovered == 2
     layout = open_index(path)
     assert [layout.path(photo) for photo in range(layout.photo_count)] == ["/p/a.jpg", "/p/z.jpg", "/q/n.jpg"]
@@ -114,7 +114,7 @@ def test_the_making_is_known_before_the_first_index_is_written(tmp_path):
     path = tmp_path / "i.npz"
     write_journal(journal_path(path))
     assert index_meta(path) == META_ROOTED
-    with IndexWriter(path) as writer:  # no meta given: the journal's
+    with NpzIndexWriter(path) as writer:  # no meta given: the journal's
         assert writer.layout.meta.model == META.model
 
 
@@ -123,7 +123,7 @@ def test_a_journal_cut_in_its_first_record_says_nothing(tmp_path):
     write_journal(journal_path(path))
     journal_path(path).write_bytes(journal_path(path).read_bytes()[:40])
     assert index_meta(path) is None
-    with IndexWriter(path, META) as writer:
+    with NpzIndexWriter(path, META) as writer:
         assert writer.torn
     assert open_index(path).photo_count == 0
 
@@ -133,7 +133,7 @@ def test_a_journal_of_another_making_is_refused_and_left(tmp_path):
     before = path.read_bytes()
     write_journal(journal_path(path), meta=dataclasses.replace(META_ROOTED, model="other"))
     left = journal_path(path).read_bytes()
-    with pytest.raises(IndexConflict, match="'other'"), IndexWriter(path):
+    with pytest.raises(IndexConflict, match="'other'"), NpzIndexWriter(path):
         pass
     assert path.read_bytes() == before
     assert journal_path(path).read_bytes() == left
@@ -164,7 +164,7 @@ def test_a_foreign_journal_is_refused_and_nothing_is_changed(tmp_path, data):
     path = write_index(tmp_path / "i.npz", PHOTOS, roots=["/p"])
     before = path.read_bytes()
     journal_path(path).write_bytes(data)
-    with pytest.raises(IndexBroken) as caught, IndexWriter(path):
+    with pytest.raises(IndexBroken) as caught, NpzIndexWriter(path):
         pass
     assert str(journal_path(path)) in caught.value.message
     assert caught.value.hint
@@ -172,7 +172,7 @@ def test_a_foreign_journal_is_refused_and_nothing_is_changed(tmp_path, data):
     assert journal_path(path).read_bytes() == data
     # Without an index it is no better.
     path.unlink()
-    with pytest.raises(IndexBroken), IndexWriter(path, META):
+    with pytest.raises(IndexBroken), NpzIndexWriter(path, META):
         pass
     assert not path.exists()
     assert journal_path(path).read_bytes() == data
@@ -181,7 +181,7 @@ def test_a_foreign_journal_is_refused_and_nothing_is_changed(tmp_path, data):
 def test_an_empty_journal_is_as_good_as_none(tmp_path):
     path = write_index(tmp_path / "i.npz", PHOTOS, roots=["/p"])
     journal_path(path).touch()
-    with IndexWriter(path) as writer:
+    with NpzIndexWriter(path) as writer:
         assert (writer.recovered, writer.torn) == (0, 0)
     assert open_index(path).photo_count == 3
     assert not journal_path(path).exists()

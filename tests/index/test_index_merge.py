@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facesearch.errors import IndexBusy, IndexConflict, IndexFileError, IndexMissing
-from facesearch.index.edit import forget
-from facesearch.index.layout import ARRAYS
-from facesearch.index.lock import alone
-from facesearch.index.merge import Merged, merge_indexes
-from facesearch.index.store import IndexWriter, open_index
+from facesearch.files import write_lock
+from facesearch.index.changes import forget
+from facesearch.index.index import ARRAYS
+from facesearch.index.npz.merge import Merged, merge_indexes
+from facesearch.index.npz.writer import NpzIndexWriter, open_index
 
 
 def arrays_of(path):
@@ -56,7 +56,7 @@ def test_what_one_has_forgotten_or_erased_is_not_taken_from_another(tmp_path):
     a = write_index(tmp_path / "a.npz", [secret, group], roots=["/p"])
     b = write_index(tmp_path / "b.npz", [secret, group], roots=["/p"])
     forget(a, ["/p/secret.jpg"])
-    with IndexWriter(a) as writer:
+    with NpzIndexWriter(a) as writer:
         writer.erase([(group.digest, group.faces[0].box)])
         writer.commit()
     for number, sources in enumerate(([a, b], [b, a])):
@@ -98,7 +98,7 @@ def test_indexes_of_two_makings_are_refused(tmp_path):
 
 def test_what_an_interrupted_run_left_is_merged_too(tmp_path):
     a = write_index(tmp_path / "a.npz", [looked_at("/p/a.jpg")])
-    with IndexWriter(a) as writer:
+    with NpzIndexWriter(a) as writer:
         writer.add(looked_at("/p/b.jpg"))
     assert merge_indexes([a], tmp_path / "c.npz").photos == 2
 
@@ -107,6 +107,6 @@ def test_one_that_is_missing_or_being_written_is_said(tmp_path):
     a = write_index(tmp_path / "a.npz", [looked_at("/p/a.jpg")])
     with pytest.raises(IndexMissing):
         merge_indexes([a, tmp_path / "no.npz"], tmp_path / "c.npz")
-    with alone(a), pytest.raises(IndexBusy):
+    with write_lock(a), pytest.raises(IndexBusy):
         merge_indexes([a], tmp_path / "c.npz")
     assert not any(os.path.exists(tmp_path / name) for name in ("c.npz", "no.npz"))

@@ -5,9 +5,9 @@ import stat
 import pytest
 from fakes import META, looked_at, write_index
 
-from facesearch.index import whole
-from facesearch.index.edit import move_root
-from facesearch.index.store import IndexWriter, journal_path
+from facesearch.index.changes import move_root
+from facesearch.index.npz import store as whole
+from facesearch.index.npz.writer import NpzIndexWriter, journal_path
 
 META_ROOTED = dataclasses.replace(META, roots=("/p",))
 
@@ -27,7 +27,7 @@ def mode_of(path):
 def test_a_new_index_and_its_journal_are_private(tmp_path):
     path = tmp_path / "i.npz"
     (tmp_path / "i.npz.new").write_bytes(b"left by a process that died")
-    with IndexWriter(path, META_ROOTED) as writer:
+    with NpzIndexWriter(path, META_ROOTED) as writer:
         writer.add(looked_at("/p/a.jpg"))
         assert mode_of(journal_path(path)) == 0o600
         writer.commit()

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from facesearch.errors import IndexConflict, IndexMissing
 from facesearch.faces import Box, Face, PhotoFaces, Status
-from facesearch.index.beside import journal_path
-from facesearch.index.layout import ARRAYS
+from facesearch.index.index import ARRAYS
 from facesearch.index.meta import Meta
-from facesearch.index.npz import BOUNDARY
-from facesearch.index.store import IndexWriter, check_same_making, index_meta, open_index
+from facesearch.index.npz.arrays import BOUNDARY
+from facesearch.index.npz.store import journal_path
+from facesearch.index.npz.writer import NpzIndexWriter, check_same_making, index_meta, open_index
 
 names = st.binary(min_size=1, max_size=12).filter(
     lambda name: not set(name) & {0, ord("/")} and name not in (b".", b"..")
@@ -133,7 +133,7 @@ def test_an_index_that_is_not_there(tmp_path):
     with pytest.raises(IndexMissing, match="There is no index"):
         open_index(path)
     assert index_meta(path) is None
-    with pytest.raises(IndexMissing), IndexWriter(path):
+    with pytest.raises(IndexMissing), NpzIndexWriter(path):
         pass
 
 

@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 from fakes import META, looked_at, write_index
 
-from facesearch.errors import IndexBusy, IndexFileError, StorageError, storage_error
+from facesearch.errors import IndexBusy, IndexFileError, StorageError
 from facesearch.faces import Status
-from facesearch.index import fold, journal, whole
-from facesearch.index.beside import discard, journal_path
-from facesearch.index.edit import forget, move_root
-from facesearch.index.roots import is_within, joined_roots, moved_path, root_of
-from facesearch.index.store import IndexWriter, open_index
+from facesearch.files import storage_error
+from facesearch.index.changes import forget, move_root
+from facesearch.index.meta import is_within, joined_roots, moved_path, root_of
+from facesearch.index.npz import journal
+from facesearch.index.npz import store as whole
+from facesearch.index.npz import writer as fold
+from facesearch.index.npz.store import discard, journal_path
+from facesearch.index.npz.writer import NpzIndexWriter, open_index
 
 TESTS = Path(__file__).parents[1]
 
@@ -44,34 +47,34 @@ def in_a_child(code, *arguments):
 def test_the_second_writer_hears_that_it_is_busy(tmp_path):
     path = write_index(tmp_path / "i.npz", [looked_at("/p/a.jpg")])
     before = path.read_bytes()
-    with IndexWriter(path) as writer:
-        with pytest.raises(IndexBusy, match=r"i\.npz"), IndexWriter(path, META):
+    with NpzIndexWriter(path) as writer:
+        with pytest.raises(IndexBusy, match=r"i\.npz"), NpzIndexWriter(path, META):
             pass
         code = (
-            "import sys, pathlib\nfrom facesearch.index.store import IndexWriter\n"
+            "import sys, pathlib\nfrom facesearch.index.npz.writer import NpzIndexWriter\n"
             "from facesearch.errors import IndexBusy\n"
-            "try:\n    IndexWriter(pathlib.Path(sys.argv[1])).__enter__()\n"
+            "try:\n    NpzIndexWriter(pathlib.Path(sys.argv[1])).__enter__()\n"
             "except IndexBusy as error:\n    print(error)\n"
         )
         ran = in_a_child(code, str(path))
         assert "Another facesearch is writing" in ran.stdout, ran.stderr
         writer.add(looked_at("/p/b.jpg"))
         assert path.read_bytes() == before
-    with IndexWriter(path) as writer:  # free again
+    with NpzIndexWriter(path) as writer:  # free again
         assert writer.recovered == 1
 
 
 def test_a_writer_that_was_killed_leaves_no_lock(tmp_path):
     path = write_index(tmp_path / "i.npz", [looked_at("/p/a.jpg")])
     code = (
-        "import os, sys, pathlib\nfrom facesearch.index.store import IndexWriter\n"
+        "import os, sys, pathlib\nfrom facesearch.index.npz.writer import NpzIndexWriter\n"
         "from fakes import looked_at\n"
-        "writer = IndexWriter(pathlib.Path(sys.argv[1])).__enter__()\n"
+        "writer = NpzIndexWriter(pathlib.Path(sys.argv[1])).__enter__()\n"
         "writer.add(looked_at('/p/b.jpg'))\n"
         "os.kill(os.getpid(), 9)\n"
     )
     assert in_a_child(code, str(path)).returncode == -9
-    with IndexWriter(path) as writer:
+    with NpzIndexWriter(path) as writer:
         assert writer.recovered == 1
         assert not writer.torn
     assert paths_of(open_index(path)) == ["/p/a.jpg", "/p/b.jpg"]
@@ -81,7 +84,7 @@ def test_a_failure_at_the_opening_frees_the_lock(tmp_path):
     path = tmp_path / "i.npz"
     path.write_bytes(b"broken")
     for _ in range(2):
-        with pytest.raises(IndexFileError) as caught, IndexWriter(path, META):
+        with pytest.raises(IndexFileError) as caught, NpzIndexWriter(path, META):
             pass
         assert not isinstance(caught.value, IndexBusy)
 
@@ -123,11 +126,11 @@ FULL_DISK = """
 import pathlib, resource, signal, sys
 from fakes import META, looked_at
 from facesearch.errors import StorageError
-from facesearch.index.store import IndexWriter
+from facesearch.index.npz.writer import NpzIndexWriter
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 path, room = pathlib.Path(sys.argv[1]), int(sys.argv[2])
 try:
-    with IndexWriter(path, META) as writer:
+    with NpzIndexWriter(path, META) as writer:
         writer.cover(["/"])
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
         for number in range(100):
@@ -151,7 +154,7 @@ def test_a_full_disk_loses_nothing(tmp_path, room, known):
     assert (path.read_bytes() if path.exists() else None) == before
     assert set(state(tmp_path)) <= {"i.npz", "i.npz.journal"}
     # With room again, all that was told to be kept is there.
-    with IndexWriter(path, META) as writer:
+    with NpzIndexWriter(path, META) as writer:
         recovered = writer.recovered
     assert open_index(path).photo_count == known + recovered if recovered or known else True
     if room >= 50_000:
@@ -189,7 +192,7 @@ def test_ctrl_c_while_folding_leaves_the_index(tmp_path, monkeypatch):
             write_index(path, [looked_at("/p/b.jpg")])
     assert path.read_bytes() == before
     assert set(state(tmp_path)) == {"i.npz", "i.npz.journal"}
-    with IndexWriter(path) as writer:
+    with NpzIndexWriter(path) as writer:
         assert writer.recovered == 1
 
 
@@ -197,7 +200,7 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with (
         pytest.raises(StorageError, match="cannot be written"),
-        IndexWriter(tmp_path / "file" / "i.npz", META),
+        NpzIndexWriter(tmp_path / "file" / "i.npz", META),
     ):
         pass
 
@@ -208,8 +211,8 @@ def test_a_read_only_folder_leaves_the_index(tmp_path):
     path.chmod(0o644)
     before = state(folder)
     code = (
-        "import os, pathlib, sys\nfrom facesearch.index.edit import forget\n"
-        "from facesearch.index.store import open_index\nfrom facesearch.errors import StorageError\n"
+        "import os, pathlib, sys\nfrom facesearch.index.changes import forget\n"
+        "from facesearch.index.npz.writer import open_index\nfrom facesearch.errors import StorageError\n"
         "path = pathlib.Path(sys.argv[1])\n"
         "open_index(path)\n"  # imports what may lie where only root reads
         "if os.geteuid() == 0:\n    os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
@@ -238,7 +241,7 @@ def test_the_journal_reaches_the_disk_from_time_to_time(tmp_path, monkeypatch):
     synced = []
     monkeypatch.setattr(journal, "SYNC_SECONDS", 0.0)
     monkeypatch.setattr(journal.os, "fsync", synced.append)
-    with IndexWriter(tmp_path / "i.npz", META) as writer:
+    with NpzIndexWriter(tmp_path / "i.npz", META) as writer:
         writer.cover(["/"])
         writer.add(looked_at("/p/a.jpg"))
     assert synced
@@ -268,7 +271,7 @@ def test_forgotten_photos_leave_no_trace(tmp_path):
     kept = [looked_at(f"/library/{n}.jpg", 2) for n in range(20)]
     path = write_index(tmp_path / "i.npz", [*kept, secret, copy], roots=["/library"])
     # An interrupted run left it in the journal, too.
-    with IndexWriter(path) as writer:
+    with NpzIndexWriter(path) as writer:
         writer.add(looked_at(SECRET, 2, digest=secret.digest))
     assert b"ex-husband" in journal_path(path).read_bytes()
     assert forget(path, ["/library/secret place"]) == [secret.path, copy.path]
@@ -314,7 +317,7 @@ def test_a_forgotten_content_is_not_taken_in_until_it_is_remembered(tmp_path):
     forget(path, ["/p/a.jpg"])
     write_index(path, [photo])
     assert open_index(path).photo_count == 0
-    with IndexWriter(path) as writer:
+    with NpzIndexWriter(path) as writer:
         assert writer.forgotten == {photo.digest}
         writer.remember(photo.digest)
         writer.add(photo)
@@ -329,7 +332,7 @@ def test_an_erased_face_leaves_no_trace_and_stays_out(tmp_path):
     copy = looked_at("/p/zz.jpg", 3, digest=group.digest)
     other = looked_at("/p/other.jpg", 2)
     path = write_index(tmp_path / "i.npz", [group, copy, other], roots=["/p"])
-    with IndexWriter(path) as writer:
+    with NpzIndexWriter(path) as writer:
         writer.erase([(group.digest, group.faces[1].box)])
         writer.commit()
     left = [0, 2]
@@ -353,7 +356,7 @@ def test_an_erased_face_leaves_no_trace_and_stays_out(tmp_path):
 def test_a_photo_whose_only_face_is_erased_has_none(tmp_path):
     photo = looked_at("/p/a.jpg")
     path = write_index(tmp_path / "i.npz", [photo])
-    with IndexWriter(path) as writer:
+    with NpzIndexWriter(path) as writer:
         writer.erase([(photo.digest, photo.faces[0].box)])
         writer.commit()
     layout = open_index(path)

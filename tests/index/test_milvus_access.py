@@ -12,7 +12,7 @@ from milvus_server import MilvusServer, why_not
 
 from facesearch.errors import IndexAway, StorageError
 from facesearch.faces import Box, Reference
-from facesearch.index.places import place_of
+from facesearch.index.backend import open_backend
 from facesearch.search import Question, search
 
 pytestmark = pytest.mark.slow
@@ -59,16 +59,16 @@ def test_who_has_the_password_is_let_in(guarded, login):
     server, pem = guarded
     url = server.url("secret").replace("milvus://", "milvus+tls://")
     login(USER="root", PASSWORD="Milvus", CA=pem)
-    with place_of(url).writer(META) as writer:
+    with open_backend(url).writer(META) as writer:
         writer.cover(["/p"])
         writer.add(looked_at("/p/a.jpg"))
         writer.commit()
     login(TOKEN="root:Milvus", CA=pem)
-    assert place_of(url).whole().photo_count == 1
+    assert open_backend(url).whole().photo_count == 1
     for wrong in ({"USER": "root", "PASSWORD": "wrong"}, {"TOKEN": "nobody"}, {}):
         login(**wrong, CA=pem)
         with pytest.raises(IndexAway) as caught:
-            place_of(url).whole()
+            open_backend(url).whole()
         assert "does not let us in" in caught.value.message
         assert "FACESEARCH_MILVUS_PASSWORD" in caught.value.hint
         assert "wrong" not in caught.value.message
@@ -90,7 +90,7 @@ def test_what_is_not_trusted_is_not_talked_to(guarded):
 def test_a_server_that_is_full_keeps_what_it_has(guarded, login):
     server, pem = guarded
     login(USER="root", PASSWORD="Milvus", CA=pem)
-    place = place_of(server.url("full").replace("milvus://", "milvus+tls://"))
+    place = open_backend(server.url("full").replace("milvus://", "milvus+tls://"))
     written = []
 
     def write():

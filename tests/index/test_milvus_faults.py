@@ -16,17 +16,16 @@ from fakes import META, coloured, looked_at, pipeline
 
 from facesearch.errors import FacesearchError, IndexAway, IndexBroken, IndexBusy, IndexConflict, StorageError
 from facesearch.faces import Box, Reference
-from facesearch.index.milvus import faces as faces_module
+from facesearch.index.backend import open_backend
+from facesearch.index.milvus import face_collection as faces_module
 from facesearch.index.milvus import lease, server
 from facesearch.index.milvus.address import Address
-from facesearch.index.milvus.book import Book
+from facesearch.index.milvus.photo_collection import PhotoCollection
 from facesearch.index.milvus.server import Server
 from facesearch.index.milvus.state import read_state
-from facesearch.index.milvus.writer import MilvusWriter
-from facesearch.index.places import place_of
-from facesearch.plan import Wanted
+from facesearch.index.milvus.writer import MilvusIndexWriter
 from facesearch.search import Question, search
-from facesearch.update import update_index
+from facesearch.update import IndexRequest, update_index
 
 pytestmark = pytest.mark.slow
 
@@ -53,14 +52,14 @@ def photos(tmp_path):
 
 def check_each_is_there_once(url, count):
     """Every photo has its face, once, and there is no other."""
-    whole = place_of(url).whole()
+    whole = open_backend(url).whole()
     assert (whole.photo_count, whole.face_count) == (count, count)
     check_sound(url)
 
 
 def check_sound(url):
     """Ask the server itself: faces are there once, and for their photos alone."""
-    book = Book(Server(Address.parse(url)))
+    book = PhotoCollection(Server(Address.parse(url)))
     state = read_state(book, 1)
     rows = list(faces_module.Faces(book.server, 1, state.meta.dim).numbers())
     assert len(rows) == len(set(rows))
@@ -69,7 +68,7 @@ def check_sound(url):
 
 
 def add_all(url, photos):
-    with place_of(url).writer(META) as writer:
+    with open_backend(url).writer(META) as writer:
         writer.cover(["/p"])
         for one in photos:
             writer.add(one)
@@ -77,15 +76,15 @@ def add_all(url, photos):
 
 
 def test_a_server_that_is_away_is_said_and_nothing_hangs(milvus, url, hasty, photos):
-    wanted = Wanted((str(photos),))
-    update_index(place_of(url), META, wanted, pipeline)
+    wanted = IndexRequest((str(photos),))
+    update_index(open_backend(url), META, wanted, pipeline)
     for word in ("close", "hold"):
         milvus.tell(word)
         try:
             began = time.monotonic()
             for use in ("meta", "whole", "searched", "state"):
                 with pytest.raises(IndexAway) as caught:
-                    getattr(place_of(url), use)()
+                    getattr(open_backend(url), use)()
                 assert "127.0.0.1" in caught.value.message
                 assert "run the same command again" in caught.value.hint
             assert time.monotonic() - began < 60
@@ -107,7 +106,7 @@ def test_a_server_that_is_away_for_a_moment_is_waited_for(milvus, url, photos):
             coming.append(threading.Thread(target=come_back))
             coming[0].start()
 
-    report = update_index(place_of(url), META, Wanted((str(photos),)), pipeline, on_photo=go_away)
+    report = update_index(open_backend(url), META, IndexRequest((str(photos),)), pipeline, on_photo=go_away)
     coming[0].join()
     assert report.indexed == 30
     check_each_is_there_once(url, 30)
@@ -119,10 +118,10 @@ def test_a_server_that_goes_away_in_a_run(milvus, url, hasty, photos, monkeypatc
             milvus.tell("close")
 
     with pytest.raises(IndexAway):
-        update_index(place_of(url), META, Wanted((str(photos),)), pipeline, on_photo=go_away)
+        update_index(open_backend(url), META, IndexRequest((str(photos),)), pipeline, on_photo=go_away)
     milvus.tell("open")
     monkeypatch.delenv("FACESEARCH_MILVUS_TIMEOUT")  # it may take a moment until it is reached again
-    report = update_index(place_of(url), META, Wanted((str(photos),)), pipeline)
+    report = update_index(open_backend(url), META, IndexRequest((str(photos),)), pipeline)
     assert report.indexed + report.unchanged == 30
     check_each_is_there_once(url, 30)
 
@@ -135,7 +134,7 @@ def test_a_server_that_is_killed_and_started_in_a_run(milvus, url, monkeypatch, 
             milvus.tell("kill")
             milvus.tell("start")
 
-    report = update_index(place_of(url), META, Wanted((str(photos),)), pipeline, on_photo=restart)
+    report = update_index(open_backend(url), META, IndexRequest((str(photos),)), pipeline, on_photo=restart)
     assert report.indexed == 30
     check_each_is_there_once(url, 30)
 
@@ -161,7 +160,7 @@ def dying(call, kill_at):
 
 def change(url, photos):
     """Bring some photos in, let another go, and one move."""
-    with place_of(url).writer(META) as writer:
+    with open_backend(url).writer(META) as writer:
         rows = writer.layout.rows
         for one in photos:
             writer.add(one)
@@ -185,7 +184,7 @@ def test_a_run_that_is_killed_at_any_call_is_completed_by_the_next(url, monkeypa
         photos = [looked_at("/p/new.jpg", 2, seed=died), looked_at("/p/2.jpg", 2, seed=died)]
         with monkeypatch.context() as patch:
             patch.setattr(Server, step, dying(getattr(Server, step), point))
-            patch.setattr(MilvusWriter, "__exit__", die)
+            patch.setattr(MilvusIndexWriter, "__exit__", die)
             with suppress(Killed):
                 change(url, photos)
                 continue
@@ -194,14 +193,14 @@ def test_a_run_that_is_killed_at_any_call_is_completed_by_the_next(url, monkeypa
             continue  # the next kill comes upon what this one left
         change(url, photos)
         add_all(url, [])
-        whole = place_of(url).whole()
+        whole = open_backend(url).whole()
         assert {"/p/new.jpg", "/p/2.jpg", "/p/3.jpg"} <= set(whole.rows)
         row = whole.faces_of(whole.find("/p/2.jpg"))
         assert np.array_equal(whole.vectors[row.start : row.stop], photos[1].vectors)
         check_sound(url)
     assert died >= 8
     change(url, [])
-    assert len(place_of(url).whole().faces_of(place_of(url).whole().find("/p/4.jpg"))) == 1
+    assert len(open_backend(url).whole().faces_of(open_backend(url).whole().find("/p/4.jpg"))) == 1
     check_sound(url)
 
 
@@ -220,12 +219,12 @@ KILLED = """
 import os, sys
 sys.path.insert(0, sys.argv[2])
 from fakes import META, pipeline
-from facesearch.index.places import place_of
-from facesearch.plan import Wanted
+from facesearch.index.backend import open_backend
+from facesearch.update import IndexRequest
 from facesearch.update import update_index
 from facesearch.index.milvus import pending
 pending._PHOTOS = 4
-update_index(place_of(sys.argv[1]), META, Wanted((sys.argv[3],)), pipeline,
+update_index(open_backend(sys.argv[1]), META, IndexRequest((sys.argv[3],)), pipeline,
              on_photo=lambda photo: print(photo.path, flush=True))
 """
 
@@ -238,7 +237,7 @@ def test_a_process_that_is_killed(url, photos, count):
         for _ in range(count):
             process.stdout.readline()
         process.send_signal(signal.SIGKILL)
-    report = update_index(place_of(url), META, Wanted((str(photos),)), pipeline)
+    report = update_index(open_backend(url), META, IndexRequest((str(photos),)), pipeline)
     assert report.indexed + report.unchanged == 30
     check_each_is_there_once(url, 30)
 
@@ -246,20 +245,20 @@ def test_a_process_that_is_killed(url, photos, count):
 def test_a_writer_elsewhere_that_died_is_waited_for_only_so_long(url, monkeypatch):
     add_all(url, [looked_at("/p/a.jpg")])
     monkeypatch.setattr(lease.socket, "gethostname", lambda: "elsewhere")
-    dead = place_of(url).writer()
+    dead = open_backend(url).writer()
     dead.__enter__()
     end_without_a_word(dead, None, None, None)
     monkeypatch.undo()
-    with pytest.raises(IndexBusy) as caught, place_of(url).writer():
+    with pytest.raises(IndexBusy) as caught, open_backend(url).writer():
         pass
     assert "60 seconds" in caught.value.hint
     monkeypatch.setattr(lease.time, "time", lambda now=time.time: now() + 61)
-    with place_of(url).writer():
+    with open_backend(url).writer():
         pass
 
 
 def test_who_lost_the_lease_writes_no_more(url, monkeypatch):
-    with pytest.raises(IndexBusy), place_of(url).writer(META) as writer:  # noqa: PT012
+    with pytest.raises(IndexBusy), open_backend(url).writer(META) as writer:  # noqa: PT012
         writer._lease._lost = True
         writer.add(looked_at("/p/a.jpg"))
         writer.commit()
@@ -271,11 +270,11 @@ def test_a_collection_that_is_not_ours_is_left_alone(url):
     index = {"index_type": "FLAT", "metric_type": "L2"}
     theirs.create(theirs.address.collection, "theirs", fields, index)
     for use in (
-        place_of(url).meta,
-        place_of(url).whole,
-        place_of(url).discard,
+        open_backend(url).meta,
+        open_backend(url).whole,
+        open_backend(url).discard,
         lambda: add_all(url, []),
-        lambda: place_of(url).alone().__enter__(),
+        lambda: open_backend(url).alone().__enter__(),
     ):
         with pytest.raises(IndexBroken) as caught:
             use()
@@ -286,24 +285,26 @@ def test_a_collection_that_is_not_ours_is_left_alone(url):
 def test_another_models_index_is_refused(url):
     add_all(url, [looked_at("/p/a.jpg")])
     with pytest.raises(IndexConflict, match="weights"):
-        update_index(place_of(url), replace(META, model_digest="fake:other"), Wanted(("/p",)), pipeline)
+        update_index(
+            open_backend(url), replace(META, model_digest="fake:other"), IndexRequest(("/p",)), pipeline
+        )
 
 
 def test_what_a_stranger_wrote_is_checked(url):
     add_all(url, [looked_at("/p/a.jpg")])
-    book = Book(Server(Address.parse(url)))
+    book = PhotoCollection(Server(Address.parse(url)))
     for name, data in (("meta/1", b"{"), ("closed/1", b"[]"), ("current", b"x")):
         good = book.read(name)
         book.write(name, data)
         book.settle()
         with pytest.raises(IndexBroken):
-            place_of(url).whole()
+            open_backend(url).whole()
         if good is None:
             book.erase(name)
         else:
             book.write(name, good)
         book.settle()
-    assert place_of(url).whole().photo_count == 1
+    assert open_backend(url).whole().photo_count == 1
 
 
 @pytest.mark.parametrize(("kind", "limit"), [("HNSW", 10_000), ("IVF_SQ8", 1000)])
@@ -311,12 +312,12 @@ def test_beyond_a_limit_it_is_searched_approximately(kind, limit, url, monkeypat
     monkeypatch.setattr(faces_module, "EXACT_UP_TO", 1000)
     monkeypatch.setattr(faces_module, "WHOLE_UP_TO", limit)
     many = [looked_at(f"/p/{number}.jpg", 3, dim=16) for number in range(700)]
-    with place_of(url).writer(replace(META, dim=16)) as writer:
+    with open_backend(url).writer(replace(META, dim=16)) as writer:
         writer.cover(["/p"])
         for one in many:
             writer.add(one)
         writer.commit()
-    place = place_of(url)
+    place = open_backend(url)
     assert place.facts()["search"] == "approximate"
     assert place.facts()["index"] == kind
     whole, searched = place.whole(), place.searched()
@@ -336,7 +337,7 @@ def test_beyond_a_limit_it_is_searched_approximately(kind, limit, url, monkeypat
 
 
 def test_an_index_by_euclidean_distance(url):
-    place = place_of(url)
+    place = open_backend(url)
     place.metric = "euclidean"
     with place.writer(META) as writer:
         writer.cover(["/p"])
@@ -380,15 +381,15 @@ def test_a_refusal_is_a_sentence_at_once(milvus, text, kind, words):
 def test_without_pymilvus_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pymilvus", None)
     with pytest.raises(FacesearchError) as caught:
-        place_of("milvus://localhost/a").meta()
+        open_backend("milvus://localhost/a").meta()
     assert "facesearch[cluster]" in caught.value.hint
     assert server.MOST == 16_384
 
 
 _FORKS = """
 import subprocess, sys
-from facesearch.index.places import place_of
-assert place_of(sys.argv[1]).meta() is None
+from facesearch.index.backend import open_backend
+assert open_backend(sys.argv[1]).meta() is None
 said = [subprocess.run(["true"], preexec_fn=lambda: None).returncode for _ in range(500)]
 print(*set(said))
 """

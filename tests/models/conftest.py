@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from facesearch.models.card import NETWORK, WEIGHTS, Card
-from facesearch.models.recipe import Recipe
+from facesearch.models.sources import Recipe
 
 CARD = Card(name="tiny", dim=4, size=(8, 8), margin=0.1, detector="haar", digest="sha256:" + "0" * 64)
 

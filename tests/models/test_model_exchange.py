@@ -4,8 +4,8 @@ import zipfile
 import pytest
 
 from facesearch.errors import ModelBroken, ModelError, StorageError, UnknownModel
+from facesearch.models.archive import export_model, is_exported, unpack_model
 from facesearch.models.card import NETWORK, WEIGHTS
-from facesearch.models.exchange import export_model, is_exported, unpack_model
 from facesearch.models.store import CARD, ModelStore
 
 

@@ -326,7 +326,7 @@ FETCH = """
     from pathlib import Path
     from conftest import Given, CARD, build_tiny
     from facesearch.errors import FacesearchError
-    from facesearch.models.recipe import Recipe
+    from facesearch.models.sources import Recipe
     from facesearch.models.store import ModelStore
 
     class Slow(Given):

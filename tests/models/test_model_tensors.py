@@ -8,8 +8,13 @@ import numpy as np
 import pytest
 
 from facesearch.errors import ModelBroken
-from facesearch.models.h5 import read_h5_tensors
-from facesearch.models.tensors import load_tensors, read_web_tensors, save_tensors, tensors_digest
+from facesearch.models.tensors import (
+    load_tensors,
+    read_h5_tensors,
+    read_web_tensors,
+    save_tensors,
+    tensors_digest,
+)
 
 TENSORS = {
     "b_bn/gamma": np.array([1.5, -2.0], np.float32),

@@ -12,18 +12,18 @@ from known_people import WITHIN, grouped, kept, opened, shows, whose
 
 from facesearch.errors import IndexBusy, PeopleBroken, PeopleError, StorageError
 from facesearch.faces import Box
-from facesearch.index.beside import journal_path, rebuild_path, unfinished_path
-from facesearch.index.file_place import FilePlace
-from facesearch.index.store import IndexWriter, open_index
+from facesearch.index.npz.backend import NpzBackend
+from facesearch.index.npz.store import journal_path, rebuild_path, unfinished_path
+from facesearch.index.npz.writer import NpzIndexWriter, open_index
 from facesearch.library import Library
+from facesearch.model import DetectionSettings
 from facesearch.people import forgetting, keeping
 from facesearch.people.forgetting import forget_person, forget_photos
 from facesearch.people.keeping import changed_people, open_people
 from facesearch.people.register import read_register, register_path
 from facesearch.photos.read import fingerprint
-from facesearch.plan import Wanted
-from facesearch.settings import Looking
 from facesearch.show.thumbnails import Thumbnails
+from facesearch.update import IndexRequest
 
 ADA, BEA, CLEO = range(3)
 WHO = {"a.png": (ADA, BEA), "b.png": (ADA,), "c.png": (BEA,), "d.png": (CLEO,)}
@@ -126,7 +126,7 @@ def test_what_interrupted_runs_left_is_looked_through_too(library, path, photos,
     for place in (rebuild_path(path), unfinished_path(path), unfinished_path(register_path(path))):
         place.write_bytes(photos[1].vectors.tobytes())
     shutil.copy(path, rebuild_path(path))
-    with IndexWriter(path) as writer:  # in the journal, not yet in the index
+    with NpzIndexWriter(path) as writer:  # in the journal, not yet in the index
         writer.add(shows(str(tmp_path / "late.png"), CLEO))
     assert journal_path(path).exists()
     forget_person(library, NAME)
@@ -141,7 +141,7 @@ def test_a_trace_that_is_left_is_told(library, path, photos, monkeypatch):
     def erase_nothing(_writer, _faces):
         pass
 
-    monkeypatch.setattr(IndexWriter, "erase", erase_nothing)
+    monkeypatch.setattr(NpzIndexWriter, "erase", erase_nothing)
     with pytest.raises(StorageError, match=r"i\.npz' still holds something") as caught:
         forget_person(library, NAME)
     assert "again" in caught.value.hint
@@ -149,7 +149,7 @@ def test_a_trace_that_is_left_is_told(library, path, photos, monkeypatch):
 
 def test_an_equal_face_in_another_file_is_its_own(library, path, photos, tmp_path):
     """A copy with other data about it has the same vectors; that its face stays is no trace."""
-    with IndexWriter(path) as writer:
+    with NpzIndexWriter(path) as writer:
         writer.add(shows("/p/tagged.png", ADA, content=photos[1].path))
         writer.commit()
     library.refresh()
@@ -167,10 +167,10 @@ def test_interrupted_half_way_it_is_done_by_doing_it_again(library, path, photos
         raise Stopped
 
     place, name = {
-        "commit": (IndexWriter, "commit"),
+        "commit": (NpzIndexWriter, "commit"),
         "thumbnails": (Thumbnails, "forget"),
         "register": (keeping, "write_register"),
-        "scan": (FilePlace, "look_for"),
+        "scan": (NpzBackend, "look_for"),
     }[at]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(place, name, stop)
@@ -188,11 +188,11 @@ def test_interrupted_half_way_it_is_done_by_doing_it_again(library, path, photos
 
 
 def test_faces_in_photos_that_are_away_stay_out_when_those_come_back(library, path, photos):
-    with IndexWriter(path) as writer:
+    with NpzIndexWriter(path) as writer:
         writer.drop(photos[0].path)
         writer.commit()
     assert forget_person(library, NAME).faces == 1
-    with IndexWriter(path) as writer:
+    with NpzIndexWriter(path) as writer:
         writer.add(photos[0])
         writer.commit()
     library.refresh()
@@ -205,7 +205,7 @@ def test_faces_in_photos_that_are_away_stay_out_when_those_come_back(library, pa
 
 def test_nothing_is_forgotten_while_another_writes(library, path, photos, cache):
     before = path.read_bytes(), register_path(path).read_bytes()
-    with IndexWriter(path), pytest.raises(IndexBusy):
+    with NpzIndexWriter(path), pytest.raises(IndexBusy):
         forget_person(library, NAME)
     with changed_people(Library(path)), pytest.raises(IndexBusy):
         forget_person(library, NAME)
@@ -293,14 +293,14 @@ def test_a_forgotten_person_stays_out_until_again(real, tmp_path):
     assert names(library) == hers
     library.index([photos], rebuild=True)
     assert names(library) == hers
-    library.index([photos], Looking(min_face=40), rebuild=True)  # boxes may differ by some pixels
+    library.index([photos], DetectionSettings(min_face=40), rebuild=True)  # boxes may differ by some pixels
     assert names(library) == hers
     for name in ("obama_2009.jpg", "obama_2010.jpg"):  # touched, and under another name
         os.utime(photos / name, (1, 1))
         shutil.copy(photos / name, photos / f"again-{name}")
     library.index([photos])
     assert names(library) == hers
-    library.index(Wanted((str(photos),), again=True))
+    library.index(IndexRequest((str(photos),), again=True))
     assert names(library) == [
         *("again-obama_2009.jpg", "again-obama_2010.jpg", "copy.jpg", "grace_hopper.jpg"),
         *("obama_2009.jpg", "obama_2010.jpg"),

@@ -10,7 +10,7 @@ from scipy.spatial.distance import cdist
 
 from facesearch.embed.sface import CARD
 from facesearch.errors import PeopleError
-from facesearch.people.photos import Wish, photos_with
+from facesearch.people.photos import PeopleQuery, photos_with
 
 ADA, BEA, CLEO, DORA = range(4)
 PHOTOS = [
@@ -47,7 +47,7 @@ def people(index):
 
 
 def ask(people, *names, calibration=None, **wish):
-    answer = photos_with(people, [people.person(name) for name in names], Wish(**wish), calibration)
+    answer = photos_with(people, [people.person(name) for name in names], PeopleQuery(**wish), calibration)
     assert [match.rank for match in answer.matches] == list(range(1, len(answer.matches) + 1))
     return answer.matches
 
@@ -181,7 +181,7 @@ def test_probabilities_come_with_a_calibration_and_limit(people):
 
 def test_the_reference_is_the_portrait_under_the_persons_name(people):
     ada = people.person("Ada")
-    answer = photos_with(people, [ada, people.person("Bea")], Wish())
+    answer = photos_with(people, [ada, people.person("Bea")], PeopleQuery())
     assert [reference.person for reference in answer.references] == ["Ada", "Bea"]
     first = answer.references[0]
     row = people.portrait(ada)
@@ -203,4 +203,4 @@ def test_nobody_together_is_an_empty_answer(people):
     lone = people.give([face(people, 5, 1)], None)
     assert ask(people, "Cleo", lone.number) == ()
     assert ask(people, lone.number)[0].distance == pytest.approx(0, abs=1e-6)
-    assert Wish().threshold == math.inf
+    assert PeopleQuery().threshold == math.inf

@@ -15,13 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facesearch.errors import IndexBusy, PeopleBroken, StorageError
-from facesearch.people.names import folded
+from facesearch.index.npz.backend import CompanionFile
+from facesearch.index.npz.store import people_path
 from facesearch.people.register import (
     Register,
     empty_register,
+    folded,
     only_editor,
     read_register,
-    register_path,
     write_register,
 )
 
@@ -38,7 +39,7 @@ REGISTER = Register(
 @pytest.fixture
 def path(tmp_path):
     path = tmp_path / "i.npz.people"
-    write_register(path, REGISTER)
+    write_register(CompanionFile(path), REGISTER)
     return path
 
 
@@ -60,7 +61,7 @@ def refused(path):
     """See that a register is refused with a sentence and left as it is; give the sentence."""
     before = path.read_bytes()
     with pytest.raises(PeopleBroken) as caught:
-        read_register(path)
+        read_register(CompanionFile(path))
     assert path.read_bytes() == before
     assert [file.name for file in path.parent.iterdir()] == [path.name]
     assert caught.value.message.startswith(f"{str(path)!r} cannot be used as a list of people: ")
@@ -70,11 +71,11 @@ def refused(path):
 
 
 def test_it_lies_beside_the_index(tmp_path):
-    assert register_path(tmp_path / "i.npz") == tmp_path / "i.npz.people"
+    assert people_path(tmp_path / "i.npz") == tmp_path / "i.npz.people"
 
 
 def test_where_there_is_none_it_is_that_of_nobody(tmp_path):
-    assert same(read_register(tmp_path / "none"), empty_register())
+    assert same(read_register(CompanionFile(tmp_path / "none")), empty_register())
 
 
 LETTERS = st.text("aZéß中אع", min_size=1, max_size=3)
@@ -106,19 +107,19 @@ def test_what_was_written_is_read(tmp_path_factory, faces, names, grouped):
         grouped,
     )
     path = tmp_path_factory.getbasetemp() / "round-trip.people"
-    write_register(path, register)
-    assert same(read_register(path), register)
+    write_register(CompanionFile(path), register)
+    assert same(read_register(CompanionFile(path)), register)
 
 
 def test_it_is_readable_for_its_owner_alone_and_keeps_the_mode_that_it_was_given(path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     path.chmod(0o640)
-    write_register(path, REGISTER)
+    write_register(CompanionFile(path), REGISTER)
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
 def test_without_some_photos(path):
-    left = read_register(path).without({REGISTER.digest[1].tobytes(), bytes(16)})
+    left = read_register(CompanionFile(path)).without({REGISTER.digest[1].tobytes(), bytes(16)})
     assert left.person.tolist() == [1, 4]
     assert left.boxes.tolist() == REGISTER.boxes[[0, 2]].tolist()
     assert left.names == REGISTER.names
@@ -140,7 +141,7 @@ def test_a_file_of_something_else(path, data):
 def test_a_folder_in_its_place(tmp_path):
     (tmp_path / "people").mkdir()
     with pytest.raises(PeopleBroken, match=r"it cannot be read \(Is a directory\)"):
-        read_register(tmp_path / "people")
+        read_register(CompanionFile(tmp_path / "people"))
 
 
 @pytest.mark.parametrize("number", [2, 99, -1, 2**62])
@@ -148,7 +149,7 @@ def test_another_format(path, number):
     rewritten(path, format=np.array(number))
     assert f"it has format {number}, and this facesearch knows 1" in refused(path)
     with pytest.raises(PeopleBroken) as caught:
-        read_register(path)
+        read_register(CompanionFile(path))
     assert "Use the facesearch that wrote it" in caught.value.hint
 
 
@@ -264,7 +265,7 @@ def test_names_that_are_none(path, meta):
 def test_the_names_above_can_be_told_from_good_ones(path):
     """Else they might be refused for something else."""
     rewritten(path, meta=np.array(json.dumps({**GOOD, "names": {"1": "Ada", "5": "Zo\u00eb"}, "more": 1})))
-    assert read_register(path).names == {1: "Ada", 5: "Zo\u00eb"}
+    assert read_register(CompanionFile(path)).names == {1: "Ada", 5: "Zo\u00eb"}
 
 
 def test_names_of_another_type(path):
@@ -285,7 +286,7 @@ def test_random_damage_is_refused_or_harmless(path):
             data[place] = rng.integers(0, 256)
         path.write_bytes(data)
         try:
-            register = read_register(path)
+            register = read_register(CompanionFile(path))
         except PeopleBroken:
             refusals += 1
             continue
@@ -295,13 +296,13 @@ def test_random_damage_is_refused_or_harmless(path):
 
 
 def test_two_editors_at_once(path):
-    with only_editor(path):
-        with pytest.raises(IndexBusy, match="people"), only_editor(path):
+    with only_editor(CompanionFile(path)):
+        with pytest.raises(IndexBusy, match="people"), only_editor(CompanionFile(path)):
             pass
-        assert same(read_register(path), REGISTER)  # readers need not wait
-    with only_editor(path):
-        write_register(path, empty_register())
-    assert same(read_register(path), empty_register())
+        assert same(read_register(CompanionFile(path)), REGISTER)  # readers need not wait
+    with only_editor(CompanionFile(path)):
+        write_register(CompanionFile(path), empty_register())
+    assert same(read_register(CompanionFile(path)), empty_register())
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
@@ -311,9 +312,9 @@ def test_a_full_disk(path, monkeypatch, number):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StorageError) as caught:
-        write_register(path, empty_register())
+        write_register(CompanionFile(path), empty_register())
     assert "Free some space" in caught.value.hint
-    assert same(read_register(path), REGISTER)
+    assert same(read_register(CompanionFile(path)), REGISTER)
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
@@ -322,8 +323,8 @@ import sys
 from pathlib import Path
 from facesearch.people.register import empty_register, only_editor, write_register
 path = Path(sys.argv[1])
-with only_editor(path):
-    write_register(path, empty_register())
+with only_editor(CompanionFile(path)):
+    write_register(CompanionFile(path), empty_register())
 """
 
 
@@ -340,6 +341,6 @@ def test_killed_while_it_is_written(path, at, written):
     }
     done = subprocess.run([sys.executable, "-c", WRITE, path], env=env, check=False)
     assert done.returncode == (0 if written else -signal.SIGKILL)
-    assert same(read_register(path), empty_register() if written else REGISTER)
-    with only_editor(path):  # the lock went with the process, and what it left goes now
+    assert same(read_register(CompanionFile(path)), empty_register() if written else REGISTER)
+    with only_editor(CompanionFile(path)):  # the lock went with the process, and what it left goes now
         assert {file.name for file in path.parent.iterdir()} == {"i.npz.people", "i.npz.people.lock"}

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facesearch.errors import FacesearchError
-from facesearch.photos.shard import Shard
+from facesearch.photos.find import Shard
 
 NAMES = st.binary(min_size=1, max_size=12).filter(lambda name: not set(name) & {0, ord("/")})
 

@@ -13,7 +13,7 @@ from fakes import GREEN, RED, photo
 from html_pages import Page
 
 from facesearch.faces import Box
-from facesearch.show.answers import Block, Hit, Shown, answers_page, view
+from facesearch.show.answer_page import Block, Hit, Shown, answers_page, view
 
 
 def pixels(address):
@@ -143,7 +143,7 @@ def test_names_are_data(tmp_path, name):
 
 
 def test_a_photo_that_stands_there_twice_is_read_once(red, monkeypatch):
-    from facesearch.show import answers
+    from facesearch.show import answer_page as answers
 
     read = []
     real = answers.read_content

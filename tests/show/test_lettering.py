@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from facesearch.show import lettering
-from facesearch.show.lettering import BUILT_IN, choose_font, load_font, plain, shorten, write
+from facesearch.show import drawing as lettering
+from facesearch.show.drawing import BUILT_IN, choose_font, load_font, plain, shorten, write
 
 
 @pytest.mark.parametrize(

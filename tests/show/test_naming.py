@@ -1,6 +1,6 @@
 import pytest
 
-from facesearch.show.naming import short_names
+from facesearch.show.wording import short_names
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from PIL import Image
 
 from facesearch.errors import UnreadablePhoto
 from facesearch.faces import Box
-from facesearch.show.layout import HEADER, MARGIN
-from facesearch.show.pairs import (
+from facesearch.show.drawing import GROUND
+from facesearch.show.pair_sheet import (
     MOST_PAIRS,
     RIGHT,
     WRONG,
@@ -15,8 +15,7 @@ from facesearch.show.pairs import (
     face_tile,
     read_pixels,
 )
-from facesearch.show.sheet import HAIRLINE
-from facesearch.show.tile import GROUND
+from facesearch.show.sheet import HAIRLINE, HEADER, MARGIN
 
 FACE = Box(80, 60, 80, 80)
 SKIN, AROUND = (200, 150, 100), (90, 90, 90)

@@ -4,7 +4,7 @@ import pytest
 from html_pages import Page
 from PIL import Image
 
-from facesearch.show.report import Table, read_plot, report_page
+from facesearch.show.page import Table, read_plot, report_page
 
 
 @pytest.fixture

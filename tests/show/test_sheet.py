@@ -9,9 +9,20 @@ from PIL import Image
 
 from facesearch.errors import FacesearchError, StorageError, UnreadablePhoto
 from facesearch.faces import Box, Match
-from facesearch.show.layout import CAPTION, HEADER, MARGIN, MAX_PIXELS, MAX_SIDE, lay_out
-from facesearch.show.sheet import HAIRLINE, Row, draw_sheet, save_sheet, sheet_format
-from facesearch.show.tile import ACCENT
+from facesearch.show.drawing import ACCENT
+from facesearch.show.sheet import (
+    CAPTION,
+    HAIRLINE,
+    HEADER,
+    MARGIN,
+    MAX_PIXELS,
+    MAX_SIDE,
+    Row,
+    draw_sheet,
+    lay_out,
+    save_sheet,
+    sheet_format,
+)
 
 FACE = Box(60, 60, 80, 80)
 PHOTO = np.full((200, 200, 3), 90, np.uint8)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from facesearch.faces import Box
-from facesearch.show.tile import ACCENT, GROUND, clip, photo_tile
+from facesearch.show.drawing import ACCENT, GROUND, clip, photo_tile
 
 GREY = 128
 

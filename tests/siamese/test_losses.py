@@ -90,7 +90,7 @@ PERSONS = {
 
 @pytest.fixture(scope="module")
 def losses():
-    from facesearch.siamese.keras_losses import LOSSES
+    from facesearch.siamese.keras_networks import LOSSES
 
     return LOSSES
 
@@ -179,7 +179,7 @@ def test_people_apart_cost_less_than_people_mixed(losses, name):
 
 
 def test_distances_are_euclidean_symmetric_and_zero_for_a_face_with_itself():
-    from facesearch.siamese.keras_losses import distances
+    from facesearch.siamese.keras_networks import distances
 
     vectors = vectors_of(7)
     found = distances(vectors).numpy()

@@ -10,7 +10,7 @@ from facesearch.embed.foreign import OWN_SIZE, import_model
 from facesearch.errors import ModelError
 from facesearch.models.card import NETWORK, Card
 from facesearch.models.store import ModelStore
-from facesearch.siamese.network_file import Head, head_on_trunk
+from facesearch.siamese.backbone import Head, head_on_trunk
 
 TRUNK = Card(
     name="mean", dim=1, size=OWN_SIZE, margin=0.2, detector="haar", color="rgb", mean=(10.0, 20.0, 30.0)
@@ -125,9 +125,9 @@ def test_a_trunk_whose_file_is_gone_is_said(store):
 
 @pytest.mark.slow
 def test_a_small_network_gives_by_openvino_what_it_gives_by_keras(tmp_path):
+    from facesearch.siamese.backbone import network_on_pixels
+    from facesearch.siamese.config import CNN_CARD
     from facesearch.siamese.keras_networks import build_cnn
-    from facesearch.siamese.network_file import network_on_pixels
-    from facesearch.siamese.wish import CNN_CARD
 
     network = build_cnn((32, 24), 8)
     faces = np.random.default_rng(0).integers(0, 256, (5, 32, 24, 3), dtype=np.uint8)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facesearch.siamese.sampling import Sampler
+from facesearch.siamese.data import Sampler
 
 EXAMPLES = settings(max_examples=60, deadline=None)
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facesearch.errors import DatasetError
-from facesearch.siamese.split import FEWEST, split_people
+from facesearch.siamese.data import FEWEST, split_people
 
 EXAMPLES = settings(max_examples=60, deadline=None)
 

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from facesearch.siamese import start
-from facesearch.siamese.start import COMPONENTS, find_start, unit
+from facesearch.siamese import projection as start
+from facesearch.siamese.projection import COMPONENTS, find_start, unit
 
 EXAMPLES = settings(max_examples=25, deadline=None)
 

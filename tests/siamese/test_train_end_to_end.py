@@ -15,11 +15,11 @@ from drawn_people import draw_people, draw_singles, drawn_photo
 from facesearch.embed import open_embedder
 from facesearch.errors import DatasetError, ModelError, TrainingError, UnknownModel
 from facesearch.models.store import ModelStore
+from facesearch.siamese.config import TrainingConfig
+from facesearch.siamese.data import Vectors
 from facesearch.siamese.features import Listener
-from facesearch.siamese.material import Vectors
 from facesearch.siamese.run import HISTORY, STATE, Run
 from facesearch.siamese.training import default_run, train
-from facesearch.siamese.wish import Wish
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cache")]
 
@@ -33,7 +33,7 @@ def teach(people, store, tmp_path):
     """Trains on the drawn people, in a run folder of the test's own."""
 
     def teach(name="mine", *, folder=people, run="run", of=HEAD, train_options=(), **wish):
-        wish = Wish(str(folder), name, **{**of, **wish})
+        wish = TrainingConfig(str(folder), name, **{**of, **wish})
         return train(wish, Run(tmp_path / run), store=store, **dict(train_options))
 
     return teach
@@ -84,7 +84,7 @@ def scratch(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(home / "cache"))
         store, said = ModelStore(home / "models"), []
-        wish = Wish(folder, "faces", **CNN)
+        wish = TrainingConfig(folder, "faces", **CNN)
         result = train(wish, Run(home / "run"), store=store, on_epoch=lambda state: said.append(state))
     assert len(said) == 5  # before training, and after each epoch
     return result, store, home, said[-1].history
@@ -172,7 +172,7 @@ def test_an_interrupted_training_that_goes_on_ends_like_one_that_was_not(scratch
     result, _, home, _ = scratch
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
     store, run = ModelStore(tmp_path / "models"), Run(tmp_path / "run")
-    wish = Wish(str(home / "people"), "again", **CNN)
+    wish = TrainingConfig(str(home / "people"), "again", **CNN)
     said = []
     stopped = train(wish, run, store=store, on_epoch=stop_at(2), listener=Listener(said.append))
     assert stopped.epochs == 2
@@ -334,7 +334,7 @@ def test_ctrl_c_before_anything_was_learned_from_scratch_stores_nothing(teach, s
 def test_two_people_are_too_few_for_an_accuracy_and_it_is_not_said_that_training_did_not_help(
     teach, people, tmp_path
 ):
-    from facesearch.cli.training_report import as_table
+    from facesearch.cli.output.training import as_table
 
     for name in sorted(os.listdir(people))[:8]:
         shutil.copytree(os.path.join(people, name), tmp_path / "eight" / name)

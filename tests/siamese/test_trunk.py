@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from facesearch.embed.runtime import OpenVinoEmbedder
+from facesearch.embed.openvino_runtime import OpenVinoEmbedder
 from facesearch.errors import ModelError
 from facesearch.models.card import NETWORK, Card
-from facesearch.siamese.trunk import beside_vectors, features, width
+from facesearch.siamese.backbone import beside_vectors, features, width
 
 SIDE = 224
 
@@ -20,7 +20,7 @@ def card_of(size=SIDE, **changes):
 @pytest.fixture
 def write():
     """Writes a network: maps of 5 channels at the strides that are named, then their mean."""
-    from facesearch.embed.vino import load_openvino
+    from facesearch.embed.openvino_runtime import load_openvino
 
     openvino = load_openvino()
     ops = openvino.opset13
@@ -44,7 +44,7 @@ def write():
 
 def run(folder, card, pictures):
     """Give what stands behind the vectors of pictures, (n, 5, size, size)."""
-    from facesearch.embed.vino import load_openvino
+    from facesearch.embed.openvino_runtime import load_openvino
 
     openvino = load_openvino()
     model = beside_vectors(card)(openvino, openvino.Core().read_model(folder / NETWORK))
@@ -119,7 +119,7 @@ def test_of_resnet50_it_is_the_last_map_of_the_fourth_stage(model_store, crops):
 @pytest.mark.parametrize(("blocks", "convolutions"), [(1, 3), (6, 19), (13, 43)])
 def test_as_many_blocks_learn_as_are_asked_for(model_store, blocks, convolutions):
     from facesearch.siamese.keras_networks import build_unfrozen
-    from facesearch.siamese.start import Start
+    from facesearch.siamese.projection import Start
 
     start = Start(np.zeros(7168, np.float32), np.eye(7168, 4, dtype=np.float32))
     network = build_unfrozen(model_store.path("resnet50"), blocks, start)
@@ -130,7 +130,7 @@ def test_as_many_blocks_learn_as_are_asked_for(model_store, blocks, convolutions
 @pytest.mark.slow
 def test_unfrozen_resnet50_begins_as_its_start_and_only_its_last_blocks_learn(model_store, crops):
     from facesearch.siamese.keras_networks import build_unfrozen
-    from facesearch.siamese.start import find_start, unit
+    from facesearch.siamese.projection import find_start, unit
 
     card, folder = model_store.card("resnet50"), model_store.path("resnet50")
     wide = replace(card, dim=width(folder, card))
@@ -148,7 +148,7 @@ def test_unfrozen_resnet50_begins_as_its_start_and_only_its_last_blocks_learn(mo
 
 
 def test_features_of_a_model_that_was_trained_here_are_its_vectors(write, tmp_path):
-    from facesearch.embed.vino import load_openvino
+    from facesearch.embed.openvino_runtime import load_openvino
 
     openvino = load_openvino()
     model = openvino.Core().read_model(write(tmp_path / "net", SIDE, (16,)) / NETWORK)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facesearch.siamese.material import Pixels
-from facesearch.siamese.warps import SLIGHT, STRONG, Strength, chance_of, views, warped
+from facesearch.siamese.augmentation import SLIGHT, STRONG, Strength, chance_of, views, warped
+from facesearch.siamese.data import Pixels
 
 EXAMPLES = settings(max_examples=25, deadline=None)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from facesearch.errors import FacesearchError, IndexBusy
-from facesearch.index.milvus.book import Book
+from facesearch.index.milvus.photo_collection import PhotoCollection
 
 # A writer that was killed on another machine keeps others out for this long.
 SECONDS = 60.0
@@ -32,7 +32,7 @@ class Lease:
         name: Of the document.
     """
 
-    def __init__(self, book: Book, name: str) -> None:
+    def __init__(self, book: PhotoCollection, name: str) -> None:
         self._book = book
         self._name = f"lease/{name}"
         self._owner = secrets.token_hex(8)

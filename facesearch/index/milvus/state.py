@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,11 +15,10 @@ from numpy.typing import NDArray
 
 from facesearch.errors import IndexBroken, IndexMissing
 from facesearch.faces import Box
-from facesearch.index.layout import ARRAYS, FORMAT, Layout, check_layout
-from facesearch.index.meta import Meta
-from facesearch.index.milvus.book import Book, PhotoRow
-from facesearch.index.milvus.faces import FaceRows
-from facesearch.index.roots import root_of
+from facesearch.index.index import ARRAYS, FORMAT, Index, check_index
+from facesearch.index.meta import Meta, root_of
+from facesearch.index.milvus.face_collection import FaceCollection, FaceRows, key
+from facesearch.index.milvus.photo_collection import PhotoCollection, PhotoRow
 from facesearch.ranking import SLACK, norms_of
 
 _EMPTY_BOX = (0, 0, 1, 1)
@@ -32,7 +32,7 @@ class State:
         generation: Of its photos and faces.
         meta: What made it.
         forgotten: Digests of photos that are not to be taken in again.
-        erased: Faces that are not to be taken in again, by their photos' digests.
+        erased: FaceCollection that are not to be taken in again, by their photos' digests.
         todo: Those that a run which was killed has not yet taken out, by what they are kept under.
     """
 
@@ -51,7 +51,7 @@ def broken(name: str, clause: str) -> IndexBroken:
     )
 
 
-def missing(book: Book) -> IndexMissing:
+def missing(book: PhotoCollection) -> IndexMissing:
     """Make the error for an index that is not there."""
     return IndexMissing(
         f"There is no index at {book.address.name!r}.",
@@ -59,7 +59,7 @@ def missing(book: Book) -> IndexMissing:
     )
 
 
-def current_generation(book: Book) -> int:
+def current_generation(book: PhotoCollection) -> int:
     """Give the generation that is read."""
     data = book.read("current")
     try:
@@ -68,7 +68,7 @@ def current_generation(book: Book) -> int:
         raise broken(book.address.name, "it does not say what is read") from error
 
 
-def read_meta(book: Book, generation: int) -> Meta | None:
+def read_meta(book: PhotoCollection, generation: int) -> Meta | None:
     """Give what made an index; None where there is none."""
     data = book.read(f"meta/{generation}")
     try:
@@ -77,7 +77,7 @@ def read_meta(book: Book, generation: int) -> Meta | None:
         raise broken(book.address.name, f"its meta data cannot be read ({error})") from error
 
 
-def read_state(book: Book, generation: int) -> State | None:
+def read_state(book: PhotoCollection, generation: int) -> State | None:
     """Give what an index is; None where there is none."""
     meta = read_meta(book, generation)
     if meta is None:
@@ -99,7 +99,7 @@ def read_state(book: Book, generation: int) -> State | None:
     return State(generation, meta, forgotten, erased, todo)
 
 
-def read_lengths(book: Book, generation: int) -> tuple[float, float]:
+def read_lengths(book: PhotoCollection, generation: int) -> tuple[float, float]:
     """Give between what lengths the vectors are; wider than they are where some were removed."""
     data = book.read(f"lengths/{generation}")
     try:
@@ -120,13 +120,13 @@ def widened(lengths: tuple[float, float], vectors: NDArray[np.float32]) -> tuple
     return min(lengths[0], shortest), max(lengths[1], longest)
 
 
-def write_lengths(book: Book, generation: int, lengths: tuple[float, float]) -> None:
+def write_lengths(book: PhotoCollection, generation: int, lengths: tuple[float, float]) -> None:
     """Keep between what lengths the vectors are."""
     book.write(f"lengths/{generation}", f"{lengths[0]!r} {lengths[1]!r}".encode())
 
 
 def write_closed(
-    book: Book,
+    book: PhotoCollection,
     generation: int,
     forgotten: Iterable[bytes],
     erased: Mapping[bytes, Sequence[Box]],
@@ -186,7 +186,7 @@ class Assembly:
                 self._faces["landmarks"][place] = rows.landmarks[at]
                 self.missing -= 1
 
-    def layout(self, name: str) -> Layout:
+    def layout(self, name: str) -> Index:
         """Give the layout, checked as a file would be.
 
         Raises:
@@ -211,7 +211,7 @@ class Assembly:
             "erased": _digests(digest for digest, _ in gone),
             "erased_boxes": np.array(corners, np.int32).reshape(-1, 4),
         }
-        return check_layout(arrays, partial(broken, name))
+        return check_index(arrays, partial(broken, name))
 
 
 def path_bytes(path: str) -> bytes:
@@ -225,3 +225,40 @@ def _corners(box: Box) -> list[int]:
 
 def _digests(digests: Iterable[bytes]) -> NDArray[np.uint8]:
     return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 16)
+
+
+def repair(book: PhotoCollection, faces: FaceCollection, generation: int) -> None:
+    """Remove faces of no photo, and photos whose faces are not all there: those are looked at again."""
+    book.server.settle(faces.name)
+    photos = book.photos(generation)
+    wanted = {photo.hold: photo.faces for photo in photos if photo.hold}
+    found: Counter[str] = Counter()
+    stray: list[str] = []
+    for hold, number in faces.numbers():
+        if number < wanted.get(hold, 0):
+            found[hold] += 1
+        else:
+            stray.append(key(hold, number))
+    book.drop(generation, [photo.path for photo in photos if found[photo.hold] != photo.faces])
+    faces.delete(stray)
+    book.settle()
+
+
+def remove_older(book: PhotoCollection, generation: int) -> None:
+    """Remove what a rebuild that was killed at its end left of the index before it."""
+    start = f"{book.name}_faces_"
+    names = [name.removeprefix(start) for name in book.server.collections() if name.startswith(start)]
+    for other in (int(name) for name in names if name.isdigit()):
+        if other < generation:
+            remove_generation(book, other)
+
+
+def remove_generation(book: PhotoCollection, generation: int) -> None:
+    """Remove a generation with all that belongs to it; its faces last, which tell that there is one."""
+    for document in ("meta", "closed", "counts", "lengths", "open"):
+        book.erase(f"{document}/{generation}")
+    book.discard(generation)
+    name = f"{book.name}_faces_{generation}"
+    if book.server.description(name) is not None:
+        book.server.drop(name)
+    book.settle()

@@ -17,14 +17,12 @@ import numpy as np
 
 from facesearch.errors import FacesearchError
 from facesearch.faces import Box, PhotoFaces
-from facesearch.index.layout import Layout, empty_layout
-from facesearch.index.meta import Meta
-from facesearch.index.milvus.book import Book, PhotoRow
-from facesearch.index.milvus.erasing import with_newly_erased, without_erased
-from facesearch.index.milvus.faces import Faces
+from facesearch.index.index import Index, empty_index
+from facesearch.index.meta import Meta, is_within, joined_roots, moved_path
+from facesearch.index.milvus.face_collection import FaceCollection
 from facesearch.index.milvus.lease import Lease
-from facesearch.index.milvus.pending import Pending
-from facesearch.index.milvus.repair import remove_older, repair
+from facesearch.index.milvus.pending import Pending, with_newly_erased, without_erased
+from facesearch.index.milvus.photo_collection import PhotoCollection, PhotoRow
 from facesearch.index.milvus.state import (
     Assembly,
     State,
@@ -32,15 +30,16 @@ from facesearch.index.milvus.state import (
     missing,
     read_lengths,
     read_state,
+    remove_older,
+    repair,
     widened,
     write_closed,
     write_lengths,
 )
-from facesearch.index.roots import is_within, joined_roots, moved_path
 from facesearch.ranking import Metric
 
 
-class MilvusWriter:
+class MilvusIndexWriter:
     """The one writer of an index in Milvus; used as a context. What is added is seen by readers at once.
 
     Attributes:
@@ -60,7 +59,7 @@ class MilvusWriter:
         IndexFileError: It cannot be used, or the server is away.
     """
 
-    def __init__(self, book: Book, ahead: int, meta: Meta | None, metric: Metric) -> None:
+    def __init__(self, book: PhotoCollection, ahead: int, meta: Meta | None, metric: Metric) -> None:
         self.recovered = 0
         self.torn = 0
         self._book = book
@@ -70,7 +69,7 @@ class MilvusWriter:
         self._lease = Lease(book, "beside" if ahead else "index")
         self._alone = ExitStack()
 
-    def __enter__(self) -> MilvusWriter:
+    def __enter__(self) -> MilvusIndexWriter:
         if not self._book.there():
             if self._new_meta is None:
                 raise missing(self._book)
@@ -101,7 +100,7 @@ class MilvusWriter:
             self._start(State(self._generation, self._new_meta), [], new=True)
             return
         self._lengths = read_lengths(self._book, self._generation)
-        self._faces = Faces(self._book.server, self._generation, state.meta.dim)
+        self._faces = FaceCollection(self._book.server, self._generation, state.meta.dim)
         if not self._ahead:
             remove_older(self._book, self._generation)
         repaired = bool(self._book.head(self._mark))
@@ -118,10 +117,10 @@ class MilvusWriter:
     def _start(self, state: State, photos: list[PhotoRow], *, new: bool) -> None:
         """Take what the index is as what changes begin from."""
         self._state, self._new, self._begun = state, new, False
-        self._faces = Faces(self._book.server, self._generation, state.meta.dim)
+        self._faces = FaceCollection(self._book.server, self._generation, state.meta.dim)
         self._photos = photos
         assembly = Assembly(state, photos, empty=True)
-        self.layout: Layout = empty_layout(state.meta) if new else assembly.layout(self._book.address.name)
+        self.layout: Index = empty_index(state.meta) if new else assembly.layout(self._book.address.name)
         self._pending = Pending(state.meta.dim, photos)
         self._roots = state.meta.roots
         self._forgotten = set(state.forgotten)

@@ -1,0 +1,105 @@
+"""Names from files as text: data in every output, never control characters, always reversible."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+import click
+
+from facesearch.answer_json import SCHEMA
+from facesearch.show.wording import escaped as escaped
+
+
+def shown(text: str) -> str:
+    """Give text as stdout is to have it: escaped on a terminal, which would obey it; else as it is."""
+    return escaped(text) if sys.stdout.isatty() else text
+
+
+def counted(count: int, noun: str) -> str:
+    """Give a number with its noun, in the plural but for one."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+class Measure(Protocol):
+    """What a card says of a model's distances."""
+
+    @property
+    def name(self) -> str:
+        """Give the model's name."""
+
+    @property
+    def identity(self) -> bool:
+        """Say whether it knows persons."""
+
+    @property
+    def landmarks(self) -> bool:
+        """Say whether it wants aligned faces."""
+
+
+def say_what_is_measured(model: Measure, *, whole: bool) -> None:
+    """Say what has to be known of a model's distances."""
+    for remark in what_is_measured(model, whole=whole):
+        click.echo(f"Note: {remark}", err=True)
+
+
+def what_is_measured(model: Measure, *, whole: bool) -> list[str]:
+    """Tell plainly where a model's distances are not about persons, or are not told as it wants."""
+    remarks = []
+    if not model.identity:
+        remarks.append(
+            f"{model.name} measures how alike pictures of faces look, not who they are; its "
+            "probabilities hold for photographs like those it was measured on. "
+            "`--model sface` finds the person."
+        )
+    if whole and model.landmarks:
+        remarks.append(
+            f"{model.name} wants aligned faces, and --whole takes a picture as it is: probabilities are "
+            "left out."
+        )
+    return remarks
+
+
+def escaped_field(value: object) -> str:
+    """Give a TSV field: backslash, tab, newline and carriage return escaped, other bytes as they are."""
+    text = str(value)
+    for character, escape in (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r")):
+        text = text.replace(character, escape)
+    return text
+
+
+def tsv_line(fields: Iterable[object]) -> str:
+    """Give one line of TSV, with its newline."""
+    return "\t".join(shown(escaped_field(field)) for field in fields) + "\n"
+
+
+def csv_line(fields: Iterable[object]) -> str:
+    """Give one record of CSV as RFC 4180 has it, but with a newline alone at its end."""
+    stream = io.StringIO()
+    # The writer quotes a field for the characters of its own line end: with "\n" it would leave "\r" bare.
+    csv.writer(stream, lineterminator="\r\n").writerow([shown(str(field)) for field in fields])
+    return stream.getvalue().removesuffix("\r\n") + "\n"
+
+
+def json_text(value: Mapping[str, Any]) -> str:
+    """Give an object with its schema number as JSON in ASCII."""
+    return json.dumps({"schema": SCHEMA, **value}, indent=2) + "\n"
+
+
+def write_json(value: Mapping[str, Any]) -> None:
+    """Write an object with its schema number to stdout."""
+    write(json_text(value))
+
+
+def write(text: str) -> None:
+    """Write to stdout as it is; paths that are not UTF-8 become the bytes they are."""
+    if hasattr(sys.stdout, "buffer"):
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
+        sys.stdout.buffer.flush()
+    else:  # a stream of text that a test or a notebook put in stdout's place
+        click.echo(text, nl=False)

@@ -1,1 +1,0 @@
-"""The pipeline on several machines; needs the extra `ray`."""

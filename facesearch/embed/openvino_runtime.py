@@ -1,0 +1,238 @@
+"""OpenVINO, imported without its telemetry."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import threading
+from collections.abc import Callable
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from platformdirs import user_cache_dir
+
+from facesearch.embed.crops import check_crops
+from facesearch.errors import ModelBroken, ModelError
+from facesearch.models.card import NETWORK, Card
+from facesearch.models.digest import check_digest
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+_CONVERSION = "openvino.tools.ovc"
+
+
+def load_openvino() -> Any:  # noqa: ANN401 - OpenVINO has no types
+    """Import openvino; the package that sends usage figures is kept out of this process for good.
+
+    OpenVINO's conversion imports it and starts sender processes. None in `sys.modules` makes that import
+    fail, which OpenVINO takes as "not installed". The conversion itself, half of the import's time, is
+    kept out in the same way until someone calls it.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    if "openvino" in sys.modules:
+        return sys.modules["openvino"]
+    sys.modules[_CONVERSION] = None  # type: ignore[assignment]
+    try:
+        import openvino
+    finally:
+        del sys.modules[_CONVERSION]
+    openvino.convert_model = _convert_model
+    return openvino
+
+
+_one_at_a_time = threading.Lock()
+
+
+def openvino_core() -> Any:  # noqa: ANN401
+    """Give the process' one OpenVINO core, which stays until its end.
+
+    A core that has compiled for a CPU gives signals a stack of their own, and takes it away when it is
+    removed. Of two, the second can leave the first one's behind when that is gone: the next Ctrl-C, as Python
+    handles it on that stack, is a segmentation fault.
+    """
+    with _one_at_a_time:
+        return _core()
+
+
+@lru_cache(1)
+def _core() -> Any:  # noqa: ANN401
+    return load_openvino().Core()
+
+
+def _convert_model(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - OpenVINO's own signature
+    """Do what `openvino.convert_model` does."""
+    return import_module(_CONVERSION).convert_model(*arguments, **options)
+
+
+def save_network(openvino: Any, model: Any, path: Path) -> None:  # noqa: ANN401
+    """Write a network as .xml and .bin, and see that it can be read again.
+
+    Raises:
+        OSError: It could not be written whole. OpenVINO says of a full disk no more than "iostream error",
+            or nothing; there is no other known cause, so it is called a full disk.
+    """
+    try:
+        openvino.save_model(model, path, compress_to_fp16=False)
+        openvino_core().read_model(path)
+    except RuntimeError as error:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+
+
+def reason(error: BaseException) -> str:
+    """Give the line of an OpenVINO error that says what is wrong; the others are places in its source."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1].rstrip(".") if lines else type(error).__name__
+
+
+# Makes another network of a stored one: given openvino and the model, it gives a model.
+Cut = Callable[[Any, Any], Any]
+
+# The most crops in one inference, so that a call with thousands does not hold all their features at once.
+_LARGEST = 64
+
+
+class OpenVinoEmbedder:
+    """A stored network, served by OpenVINO.
+
+    Args:
+        card: The model's card, as it was stored.
+        folder: The model's folder.
+        precision: "auto" (bf16 where the processor has it), "f32" or "bf16".
+        device: An OpenVINO device, such as "CPU".
+        streams: How many calls are worked on at once on a CPU, each on its share of the cores.
+        threads: Of a CPU that it runs on; 0 for all.
+        cut: Makes, of OpenVINO and the stored network, the one that is run; the card's dim is then its own.
+
+    Raises:
+        ModelBroken: The network's files are not what the card says.
+        ModelError: The device or the precision is not there.
+    """
+
+    def __init__(
+        self,
+        card: Card,
+        folder: Path,
+        *,
+        precision: str = "auto",
+        device: str = "CPU",
+        streams: int = 1,
+        threads: int = 0,
+        cut: Cut | None = None,
+    ) -> None:
+        self.card = card
+        _check_xml(card, folder)
+        core = openvino_core()
+        _check_device(core, device)
+        hints = _precision(core, device, precision)
+        if device == "CPU":
+            hints |= _use_of_cores(streams, threads)
+        if cut:
+            self._network = _compile_cut(core, card, folder, cut, device, hints)
+        else:
+            self._network = _compile(core, card, folder, device, hints)
+        batch = self._network.input().partial_shape[0]
+        self._batch = _LARGEST if batch.is_dynamic else int(batch.get_length())
+        self._own = threading.local()
+        # OpenVINO's binding sets some things up in a first inference; two threads that came to that at once
+        # would wait for each other for ever. It is the one that the first call would have to wait for anyway.
+        self.embed(np.zeros((1, *card.size, 3), np.uint8))
+
+    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Give the vector of each crop; see `Embedder.embed`."""
+        check_crops(crops, self.card)
+        vectors = np.empty((len(crops), self.card.dim), np.float32)
+        request = self._request()
+        for start in range(0, len(crops), self._batch):
+            block = np.ascontiguousarray(crops[start : start + self._batch])
+            request.infer([block], share_inputs=True)
+            vectors[start : start + len(block)] = request.get_output_tensor().data
+        return vectors
+
+    def _request(self) -> Any:  # noqa: ANN401 - OpenVINO has no types
+        # A request serves one thread at a time; the compiled network is shared.
+        if not hasattr(self._own, "request"):
+            self._own.request = self._network.create_infer_request()
+        return self._own.request
+
+
+def _check_xml(card: Card, folder: Path) -> None:
+    # The network's graph is small and is checked each time; its weights only by 'models verify'.
+    try:
+        check_digest(folder / NETWORK, f"sha256:{card.files[NETWORK].sha256}")
+    except ModelBroken as error:
+        raise ModelBroken(
+            f"The model {card.name} is broken: {NETWORK} has been changed or damaged.",
+            f"Run 'facesearch models fetch {card.name}' to fetch it again, or import it again.",
+        ) from error
+
+
+def _check_device(core: Any, device: str) -> None:  # noqa: ANN401
+    known = core.available_devices
+    if device.partition(".")[0].partition(":")[0] not in {*known, "AUTO"}:
+        raise ModelError(f"OpenVINO has no device {device} here.", f"It has: {', '.join(known)}.")
+
+
+def _precision(core: Any, device: str, precision: str) -> dict[str, str]:  # noqa: ANN401
+    """Give OpenVINO's setting for a precision; "auto" leaves a device that is no CPU its own way."""
+    if precision not in ("auto", "f32", "bf16"):
+        raise ModelError(f"There is no precision {precision!r}.", "Use auto, f32 or bf16.")
+    has_bf16 = device == "CPU" and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if precision == "bf16" and not has_bf16:
+        raise ModelError(f"The device {device} does not calculate in bf16.", "Use --precision auto or f32.")
+    if precision == "auto":
+        precision = "bf16" if has_bf16 else "f32" if device == "CPU" else ""
+    return {"INFERENCE_PRECISION_HINT": precision} if precision else {}
+
+
+def _use_of_cores(streams: int, threads: int) -> dict[str, str]:
+    """Give OpenVINO's settings for what of a CPU it uses."""
+    # Pinned, as is its way, the threads of each process would sit on the same first cores.
+    settings = {"ENABLE_CPU_PINNING": "NO"}
+    if streams > 1:
+        settings["NUM_STREAMS"] = str(streams)
+    if threads:
+        settings["INFERENCE_NUM_THREADS"] = str(threads)
+    return settings
+
+
+def _compile(core: Any, card: Card, folder: Path, device: str, hints: dict[str, str]) -> Any:  # noqa: ANN401
+    caches = [{"CACHE_DIR": cache}] if (cache := _cache_folder(card)) else []
+    # Without a cache in the end: one that is full or damaged is no reason to fail.
+    for settings in (*caches, {"CACHE_DIR": ""}):
+        try:
+            return core.compile_model(folder / NETWORK, device, {**hints, **settings})
+        except RuntimeError as error:
+            failure = error
+    raise ModelBroken(
+        f"OpenVINO cannot load the model {card.name}: {reason(failure)}.",
+        f"Run 'facesearch models verify {card.name}'.",
+    ) from failure
+
+
+def _compile_cut(core: Any, card: Card, folder: Path, cut: Cut, device: str, hints: dict[str, str]) -> Any:  # noqa: ANN401
+    try:
+        network = cut(load_openvino(), core.read_model(folder / NETWORK))
+        return core.compile_model(network, device, hints)
+    except RuntimeError as error:
+        raise ModelError(f"OpenVINO cannot cut the model {card.name}: {reason(error)}.") from error
+
+
+def _cache_folder(card: Card) -> str:
+    """Give the folder of the compiled network, or "" where none can be written.
+
+    It is keyed by the files' digests: OpenVINO itself looks only at the .xml's path and time. One entry
+    serves every precision, and one of another OpenVINO or a damaged one is replaced by OpenVINO.
+    """
+    key = "-".join(stored.sha256[:16] for _, stored in sorted(card.files.items()))
+    folder = Path(user_cache_dir("facesearch", False), "openvino", key)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return ""
+    return str(folder) if os.access(folder, os.W_OK) else ""

@@ -1,0 +1,176 @@
+"""The face of each labelled photo, embedded as an index's are, and kept for the next time."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from platformdirs import user_cache_dir
+
+from facesearch.errors import IndexBusy, IndexFileError, UnreadablePhoto
+from facesearch.evaluate.dataset import Dataset
+from facesearch.faces import Box, PhotoFaces, Status
+from facesearch.index.index import Index
+from facesearch.library import Library
+from facesearch.model import Model
+from facesearch.photos.read import decode, read_content
+from facesearch.ranking import Metric
+from facesearch.update import IndexRequest, Plan, Report
+
+# Pairs of which the vectors are gathered at once: 2 x 64 MB of 2048 float64.
+GATHERED = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledFaces:
+    """One face of each photo of a data set.
+
+    Attributes:
+        vectors: (m, dim) float32; NaN where no face was found.
+        boxes: Where the face is; None where none was found.
+        no_face: How many photos show no face that was found.
+        unreadable: Photos that cannot be read.
+        remarks: What is odd about the photos, in sentences.
+    """
+
+    vectors: NDArray[np.float32]
+    boxes: tuple[Box | None, ...]
+    no_face: int
+    unreadable: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+
+def find_faces(
+    dataset: Dataset,
+    model: Model,
+    *,
+    on_plan: Callable[[Plan], None] = lambda plan: None,
+    on_photo: Callable[[PhotoFaces], None] = lambda photo: None,
+) -> LabelledFaces:
+    """Embed the photos that are not yet in the model's own index of this folder, and take a face of each.
+
+    Of several faces the most central one is taken: a labelled photo shows its person in the middle.
+
+    Raises:
+        FacesearchError: The model, the disk or another process is in the way.
+        KeyboardInterrupt: Ctrl-C; what was embedded is kept.
+    """
+    cache = cache_path(dataset.folder, model)
+    wanted = IndexRequest((), files=dataset.paths, roots=(dataset.folder,))
+    library = Library(cache, model.name, store=model.store, runtime=model.runtime, notify=model.notify)
+    bring_up_to_date(cache, lambda: library.index(wanted, on_plan=on_plan, on_photo=on_photo))
+    return _taken(dataset, library.layout)
+
+
+def cache_path(folder: str, model: Model) -> Path:
+    """Give where a model's vectors of a folder are kept."""
+    card, runtime = model.card, model.runtime
+    made_by = (
+        *(os.path.realpath(folder), card.name, card.digest, card.detector, str(card.margin)),
+        *(runtime.runtime, runtime.precision),
+    )
+    return cache_file("evaluate", made_by)
+
+
+def _taken(dataset: Dataset, layout: Index) -> LabelledFaces:
+    vectors = np.full((len(dataset.paths), layout.meta.dim), np.nan, np.float32)
+    boxes: list[Box | None] = [None] * len(dataset.paths)
+    no_face, unreadable = 0, []
+    owners: dict[bytes, dict[int, str]] = {}
+    for place, path in enumerate(dataset.paths):
+        photo = layout.find(path)
+        if photo is None or layout.status[photo] == Status.UNREADABLE:
+            unreadable.append(path)
+            continue
+        owners.setdefault(layout.digest[photo].tobytes(), {}).setdefault(int(dataset.person[place]), path)
+        faces = layout.faces_of(photo)
+        if not faces:
+            no_face += 1
+            continue
+        face = faces[_most_central(path, [layout.box(face) for face in faces])]
+        vectors[place], boxes[place] = layout.vectors[face], layout.box(face)
+    remarks = _about_copies(owners, dataset.names)
+    return LabelledFaces(vectors, tuple(boxes), no_face, tuple(unreadable), remarks)
+
+
+def _most_central(path: str, boxes: list[Box]) -> int:
+    """Give the place of the box whose middle is nearest to the photo's, which is only opened for a choice."""
+    if len(boxes) == 1:
+        return 0
+    width = height = 0
+    with suppress(OSError, UnreadablePhoto):
+        picture = decode(read_content(path).data, side=1)
+        width, height = picture.width, picture.height
+
+    return min(range(len(boxes)), key=lambda place: boxes[place].off_centre(width, height))
+
+
+def _about_copies(owners: dict[bytes, dict[int, str]], names: tuple[str, ...]) -> tuple[str, ...]:
+    shared = [people for people in owners.values() if len(people) > 1]
+    if not shared:
+        return ()
+    (one, first), (other, second) = list(shared[0].items())[:2]
+    return (
+        f"Pictures that lie with two people or more, so that pairs of strangers show one picture: "
+        f"{len(shared):,}; the first is {os.path.basename(first)!r} of {names[one]!r} and "
+        f"{os.path.basename(second)!r} of {names[other]!r}.",
+    )
+
+
+def pair_distances(
+    vectors: NDArray[np.float32], first: NDArray[np.int32], second: NDArray[np.int32], metric: Metric
+) -> NDArray[np.float64]:
+    """Give the distance of each pair of rows, (n,) float64; NaN where a row is.
+
+    Args:
+        vectors: (m, dim) float32.
+        first: (n,) rows.
+        second: (n,) rows.
+        metric: Which distance.
+    """
+    squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
+    if len(first) > len(vectors) ** 2 // 4:
+        rows = vectors.astype(np.float64)
+        products = (rows @ rows.T)[first, second]
+    else:
+        products = np.empty(len(first))
+        for start in range(0, len(first), GATHERED):
+            part = slice(start, start + GATHERED)
+            one, other = (vectors[side[part]].astype(np.float64) for side in (first, second))
+            products[part] = np.einsum("ij,ij->i", one, other)
+    if metric == "cosine":
+        lengths = np.sqrt(np.where(squares > 0, squares, 1.0))
+        return np.asarray(np.clip(1.0 - products / (lengths[first] * lengths[second]), 0.0, 2.0))
+    return np.asarray(np.sqrt(np.maximum(squares[first] + squares[second] - 2.0 * products, 0.0)))
+
+
+def cache_file(kind: str, made_by: Iterable[object]) -> Path:
+    """Give the index file of what is made in one way; `kind` is the folder that it lies in."""
+    text = "\0".join(map(str, made_by)).encode("utf-8", "surrogateescape")
+    key = hashlib.blake2b(text, digest_size=12).hexdigest()
+    return Path(user_cache_dir("facesearch", appauthor=False), kind, f"{key}.npz")
+
+
+def bring_up_to_date(cache: Path, update: Callable[[], Report]) -> None:
+    """Update a cache; one that cannot be used is made anew, since it holds nothing that cannot be had again.
+
+    Raises:
+        FacesearchError: What `update` raises else.
+        KeyboardInterrupt: Ctrl-C; what was done is kept.
+    """
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        report = update()
+    except IndexBusy:
+        raise
+    except IndexFileError:
+        cache.unlink(missing_ok=True)
+        report = update()
+    if report.interrupted:
+        raise KeyboardInterrupt

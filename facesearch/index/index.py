@@ -1,0 +1,232 @@
+"""The arrays of an index, what each has to be, and the checks that make a foreign file safe to use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facesearch.errors import IndexBroken, IndexFormat
+from facesearch.faces import Box, Status
+from facesearch.index.meta import Meta
+
+FORMAT = 1
+LANDMARKS = 5
+
+# name -> dtype, shape behind the first axis, what the first axis counts.
+ARRAYS: Mapping[str, tuple[str, tuple[int, ...], str]] = {
+    "vectors": ("<f4", (-1,), "faces"),
+    "norms": ("<f4", (), "faces"),
+    "boxes": ("<i4", (4,), "faces"),
+    "scores": ("<f4", (), "faces"),
+    "landmarks": ("<f4", (LANDMARKS, 2), "faces"),
+    "photo": ("<i4", (), "faces"),
+    "paths": ("|u1", (), "bytes"),
+    "path_ends": ("<i8", (), "photos"),
+    "root": ("<i4", (), "photos"),
+    "size": ("<i8", (), "photos"),
+    "mtime_ns": ("<i8", (), "photos"),
+    "digest": ("|u1", (16,), "photos"),
+    "status": ("|u1", (), "photos"),
+    "forgotten": ("|u1", (16,), "digests"),
+    "erased": ("|u1", (16,), "erased"),
+    "erased_boxes": ("<i4", (4,), "erased"),
+}
+
+
+@dataclass(frozen=True)
+class Index:
+    """An index in memory or mapped into it: F faces of P photos.
+
+    Photos stand in the order of their paths' bytes and the faces of a photo stand together, largest
+    first, so that a face's row orders it by path and then by number.
+
+    Attributes:
+        meta: What made it.
+        vectors: (F, dim) float32, as the model gave them.
+        norms: (F,) float32, their lengths.
+        boxes: (F, 4) int32, x, y, width, height in the upright photo.
+        scores: (F,) float32, the detector's.
+        landmarks: (F, 5, 2) float32, NaN where there are none.
+        photo: (F,) int32, the photo that a face is in.
+        paths: uint8, the paths' filesystem bytes one after the other.
+        path_ends: (P,) int64, where each ends.
+        root: (P,) int32, the root that a photo lies under.
+        size: (P,) int64, bytes.
+        mtime_ns: (P,) int64, -1 where the file could not be read.
+        digest: (P, 16) uint8, zeros where it could not be read.
+        status: (P,) uint8, a `Status`.
+        forgotten: (K, 16) uint8, digests of photos that are not to be taken in again.
+        erased: (E, 16) uint8, digests of photos of which one face is not to be taken in again.
+        erased_boxes: (E, 4) int32, where that face is.
+    """
+
+    meta: Meta
+    vectors: NDArray[np.float32]
+    norms: NDArray[np.float32]
+    boxes: NDArray[np.int32]
+    scores: NDArray[np.float32]
+    landmarks: NDArray[np.float32]
+    photo: NDArray[np.int32]
+    paths: NDArray[np.uint8]
+    path_ends: NDArray[np.int64]
+    root: NDArray[np.int32]
+    size: NDArray[np.int64]
+    mtime_ns: NDArray[np.int64]
+    digest: NDArray[np.uint8]
+    status: NDArray[np.uint8]
+    forgotten: NDArray[np.uint8]
+    erased: NDArray[np.uint8]
+    erased_boxes: NDArray[np.int32]
+
+    @property
+    def photo_count(self) -> int:
+        """Give the number of photos, whatever their status."""
+        return len(self.path_ends)
+
+    @property
+    def face_count(self) -> int:
+        """Give the number of faces."""
+        return len(self.photo)
+
+    def path_bytes(self, photo: int) -> bytes:
+        """Give a photo's path as the file system has it."""
+        start = int(self.path_ends[photo - 1]) if photo else 0
+        return self.paths[start : int(self.path_ends[photo])].tobytes()
+
+    def path(self, photo: int) -> str:
+        """Give a photo's path, surrogate-escaped where it is not UTF-8."""
+        return os.fsdecode(self.path_bytes(photo))
+
+    def find(self, path: str) -> int | None:
+        """Give the photo with this path; None where there is none. PhotoProcessor at few of the paths."""
+        name, low, high = os.fsencode(path), 0, self.photo_count
+        while low < high:
+            middle = (low + high) // 2
+            if self.path_bytes(middle) < name:
+                low = middle + 1
+            else:
+                high = middle
+        return low if low < self.photo_count and self.path_bytes(low) == name else None
+
+    def box(self, face: int) -> Box:
+        """Give a face's box in its upright photo."""
+        return Box(*(int(value) for value in self.boxes[face]))
+
+    def faces_of(self, photo: int) -> range:
+        """Give the rows of a photo's faces; looks at few rows."""
+        # In the array's own type: for another one numpy would convert all of it first.
+        start, stop = np.searchsorted(self.photo, np.array([photo, photo + 1], self.photo.dtype))
+        return range(int(start), int(stop))
+
+    def number(self, face: int) -> int:
+        """Give a face's number in its photo, 1 for the largest."""
+        return face - self.faces_of(int(self.photo[face])).start + 1
+
+    @cached_property
+    def erased_faces(self) -> dict[bytes, tuple[Box, ...]]:
+        """Give the faces that are not to be taken in again, by their photos' digests."""
+        faces: dict[bytes, tuple[Box, ...]] = {}
+        for digest, corners in zip(self.erased, self.erased_boxes.tolist(), strict=True):
+            here = faces.get(digest.tobytes(), ())
+            faces[digest.tobytes()] = (*here, Box(*corners))
+        return faces
+
+    @cached_property
+    def first_face(self) -> NDArray[np.int64]:
+        """Give (P + 1,) int64: the faces of photo p are the rows from first_face[p] to first_face[p + 1]."""
+        return np.searchsorted(self.photo, np.arange(self.photo_count + 1))
+
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        """Give each path's photo."""
+        return {self.path(photo): photo for photo in range(self.photo_count)}
+
+
+def empty_index(meta: Meta) -> Index:
+    """Give an index of nothing."""
+    arrays: dict[str, Any] = {}
+    for name, (dtype, inner, _) in ARRAYS.items():
+        arrays[name] = np.empty((0, *(meta.dim if n < 0 else n for n in inner)), dtype)
+    return Index(meta, **arrays)
+
+
+def check_index(arrays: Mapping[str, NDArray[Any]], complain: Callable[[str], IndexBroken]) -> Index:
+    """Make a layout of a file's arrays after making sure that nothing in it can lead astray.
+
+    Args:
+        arrays: As they came from the file.
+        complain: Makes the error from a clause that says what is wrong.
+
+    Raises:
+        IndexFormat: A newer facesearch wrote it.
+        IndexBroken: Anything is missing, of another type or shape, or out of range.
+    """
+    _check_format(arrays, complain)
+    try:
+        meta = Meta.from_json(_text(arrays.get("meta")))
+    except (ValueError, RecursionError) as error:
+        raise complain(f"its meta data cannot be read ({error})") from error
+    counts: dict[str, int] = {}
+    checked: dict[str, Any] = {}
+    for name, (dtype, inner, counted) in ARRAYS.items():
+        array = arrays.get(name)
+        shape = tuple(meta.dim if length < 0 else length for length in inner)
+        if array is None or array.dtype != np.dtype(dtype) or array.shape[1:] != shape or array.ndim < 1:
+            raise complain(f"its array {name!r} is missing or of another type or shape")
+        if counts.setdefault(counted, len(array)) != len(array):
+            raise complain(f"its array {name!r} counts {len(array)} {counted}, not {counts[counted]}")
+        checked[name] = array
+    layout = Index(meta, **checked)
+    problem = _out_of_range(layout)
+    if problem:
+        raise complain(problem)
+    return layout
+
+
+def _check_format(arrays: Mapping[str, NDArray[Any]], complain: Callable[[str], IndexBroken]) -> None:
+    number = arrays.get("format")
+    if number is None or number.dtype.kind not in "iu" or number.size != 1:
+        raise complain("it carries no format number")
+    if int(number.reshape(-1)[0]) != FORMAT:
+        found = int(number.reshape(-1)[0])
+        raise IndexFormat(
+            f"The index has format {found}, and this facesearch knows format {FORMAT}.",
+            "Use the facesearch that wrote it, or build it anew with `facesearch index FOLDER --rebuild`.",
+        )
+
+
+def _text(array: NDArray[Any] | None) -> str:
+    if array is None or array.dtype.kind != "U" or array.ndim != 0:
+        raise ValueError("they are not there")
+    return str(array)
+
+
+def _out_of_range(layout: Index) -> str:
+    """Say what is out of range, as a clause; empty when nothing is."""
+    photos, ends, blob = layout.photo_count, layout.path_ends, len(layout.paths)
+    starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]]) if photos else ends
+    checks: tuple[tuple[str, bool], ...] = (
+        (
+            "its paths end out of order",
+            bool(np.any(ends <= starts)) or (int(ends[-1]) if photos else 0) != blob,
+        ),
+        ("a face belongs to no photo", _outside(layout.photo, 0, photos)),
+        ("its faces are not in the order of their photos", bool(np.any(np.diff(layout.photo) < 0))),
+        ("a photo lies under no root", _outside(layout.root, 0, len(layout.meta.roots))),
+        ("a photo has no known status", _outside(layout.status, 0, len(Status))),
+        ("a photo has a negative size", bool(np.any(layout.size < 0))),
+        ("a box is empty", any(bool(np.any(b[:, 2:] < 1)) for b in (layout.boxes, layout.erased_boxes))),
+        ("a length is not a number", not bool(np.all(np.isfinite(layout.norms) & (layout.norms >= 0)))),
+        ("a path holds a zero byte", bool(np.any(layout.paths == 0))),
+    )
+    return next((clause for clause, wrong in checks if wrong), "")
+
+
+def _outside(values: NDArray[Any], low: int, high: int) -> bool:
+    return bool(len(values)) and not (int(values.min()) >= low and int(values.max()) < high)

@@ -1,0 +1,202 @@
+"""The nearest faces of an index in Milvus, without the whole of it; distances are computed here, exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facesearch.index.backend import SearchRequest
+from facesearch.index.index import Index
+from facesearch.index.meta import Meta
+from facesearch.index.milvus.face_collection import METRICS, FaceCollection, FaceRows
+from facesearch.index.milvus.pending import joined
+from facesearch.index.milvus.photo_collection import PhotoCollection, PhotoRow
+from facesearch.index.milvus.server import MOST
+from facesearch.index.milvus.state import Assembly, State, path_bytes, read_lengths
+from facesearch.ranking import SLACK, Metric, distances, nearest, norms_of
+
+# Vectors that one answer of the server may hold.
+_BYTES = 48 << 20
+# Hits besides those that are wanted: so seldom does a photo with many near faces make a second search.
+_SPARE = 12
+
+Vector = NDArray[np.float32]
+
+
+@dataclass
+class _Found:
+    """What was found of one query: faces with their exact distances."""
+
+    rows: FaceRows
+    distances: NDArray[np.float64]
+
+
+class MilvusSearch:
+    """An index as it is searched.
+
+    Args:
+        book: Its photos.
+        state: What it is.
+        counts: Of its photos and faces.
+        facts: Of its index over the vectors.
+    """
+
+    def __init__(
+        self, book: PhotoCollection, state: State, counts: tuple[int, int], facts: Mapping[str, Any]
+    ) -> None:
+        self._book = book
+        self._state = state
+        self._faces = FaceCollection(book.server, state.generation, state.meta.dim)
+        self._facts = facts
+        self._held: Metric = next(
+            (metric for metric, name in METRICS.items() if name == facts.get("metric_type")), "cosine"
+        )
+        self._lengths = read_lengths(book, state.generation)
+        self.meta: Meta = state.meta
+        self.photo_count, self.face_count = counts
+
+    def near(self, wish: SearchRequest) -> Index:
+        """Give the photos that can be among the nearest, as a small index."""
+        own = self._own(wish)
+        places = len(own) if wish.by == "photo" else sum(photo.faces for photo in own)
+        found = self._find(wish, wish.k + places)
+        photos, strays = self._photos_of(found)
+        if strays:  # faces whose photo is not written yet, or never was: they take no place
+            found = self._find(wish, wish.k + places + strays)
+            photos, _ = self._photos_of(found)
+        photos |= {photo.path: photo for photo in own}
+        assembly = Assembly(self._state, [photos[path] for path in sorted(photos)])
+        for one in found:
+            assembly.put(one.rows)
+        return assembly.layout(self._book.address.name)
+
+    def _photos_of(self, found: Sequence[_Found]) -> tuple[dict[bytes, PhotoRow], int]:
+        """Give the photos of faces by path, and how many holds have none."""
+        holds = sorted({hold for one in found for hold in one.rows.hold})
+        photos = {photo.path: photo for photo in self._book.with_holds(self._state.generation, holds)}
+        return photos, len(set(holds) - {photo.hold for photo in photos.values()})
+
+    def _own(self, wish: SearchRequest) -> list[PhotoRow]:
+        generation = self._state.generation
+        own = self._book.with_paths(generation, map(path_bytes, wish.own)) if wish.own else []
+        if wish.unique and own:
+            own = self._book.with_digests(generation, {photo.digest for photo in own})
+        return own
+
+    def _find(self, wish: SearchRequest, want: int) -> list[_Found]:
+        if not (self._facts and self.face_count):
+            return []
+        ranked_exactly = self._facts["index_type"] == "FLAT"
+        # By euclidean distance Milvus says nothing of cosines.
+        if self._held == "euclidean" and wish.metric == "cosine":
+            return self._in_all(wish, want, wish.queries)
+        if wish.how == "exact" and not ranked_exactly:
+            return self._in_all(wish, want, wish.queries)
+        return self._by_search(wish, want, exact=ranked_exactly)
+
+    def _by_search(self, wish: SearchRequest, want: int, *, exact: bool) -> list[_Found]:
+        """Search, with more hits for those queries that may have nearer faces still."""
+        found: dict[int, _Found] = {}
+        limit, left = want + _SPARE, list(range(len(wish.queries)))
+        most = min(MOST, max(limit, _BYTES // (4 * self.meta.dim)))
+        while left and limit <= most:
+            left = self._search(wish, want, limit, left, found)
+            limit = limit * 4 if limit == most else min(limit * 4, most)
+        if left and exact:
+            rest = self._in_all(wish, want, wish.queries[left])
+            found.update(zip(left, rest, strict=True))
+        return [found[number] for number in range(len(wish.queries))]
+
+    def _search(
+        self, wish: SearchRequest, want: int, limit: int, asked: Sequence[int], found: dict[int, _Found]
+    ) -> list[int]:
+        """Search for some queries; give those that may have nearer faces still."""
+        left = []
+        at_once = max(1, _BYTES // (4 * self.meta.dim * limit))
+        for start in range(0, len(asked), at_once):
+            some = asked[start : start + at_once]
+            answers = self._faces.near(wish.queries[list(some)], limit, self._facts)
+            for number, (rows, given) in zip(some, answers, strict=True):
+                query = wish.queries[number]
+                ended = len(given) < limit
+                if ended:  # what Milvus does not rank may still be wanted
+                    rows = joined([rows, self._faces.odd()], self.meta.dim)
+                exact = distances(query, rows.vectors, wish.metric)
+                found[number], farthest = self._nearest(wish, want, rows, exact)
+                if not ended and self._beyond(float(given[-1]), query, wish.metric) <= farthest:
+                    left.append(number)
+        return left
+
+    def _nearest(
+        self, wish: SearchRequest, want: int, rows: FaceRows, exact: NDArray[np.float64]
+    ) -> tuple[_Found, float]:
+        """Give the faces that can count, and how far one may be that still can."""
+        order = np.argsort(exact, kind="stable")
+        farthest, seen = wish.threshold, set()
+        for place in order.tolist():
+            seen.add(_group(wish, rows, place))
+            if len(seen) == want:
+                farthest = min(farthest, float(exact[place]))
+                break
+        keep = np.flatnonzero((exact <= farthest) & np.isfinite(exact))
+        return _Found(_picked(rows, keep), exact[keep]), farthest
+
+    def _beyond(self, last: float, query: Vector, metric: Metric) -> float:
+        """Give how near a face can be at least that is not among the hits, the last of which is so far."""
+        if metric == self._held:
+            return last - SLACK * max(1.0, last)
+        length = float(np.linalg.norm(query.astype(np.float64)))
+        # Of all vectors at an angle, the nearest is the one that ends at its foot, if one is so long.
+        cosine = min(1.0, 1.0 - last + SLACK)
+        other = min(max(length * cosine, self._lengths[0]), self._lengths[1])
+        square = length**2 + other**2 - 2.0 * length * other * cosine
+        return (1.0 - SLACK) * float(np.sqrt(max(square, 0.0)))
+
+    def _in_all(self, wish: SearchRequest, want: int, queries: Vector) -> list[_Found]:
+        """Look at every face, in blocks."""
+        nothing = joined([], self.meta.dim)
+        best = [_Found(nothing, np.empty(0)) for _ in queries]
+        for block in self._faces.all():
+            names = [_group(wish, block, place) for place in range(len(block.hold))]
+            _, groups = np.unique(names, return_inverse=True)
+            near = nearest(
+                block.vectors,
+                _finite(norms_of(block.vectors)),
+                queries,
+                want,
+                wish.metric,
+                groups=groups.reshape(-1),
+                threshold=wish.threshold,
+            )
+            here = [_Found(_picked(block, one.rows), one.distances) for one in near]
+            best = [self._both(wish, want, *pair) for pair in zip(best, here, strict=True)]
+        return best
+
+    def _both(self, wish: SearchRequest, want: int, one: _Found, other: _Found) -> _Found:
+        rows = joined([one.rows, other.rows], self.meta.dim)
+        return self._nearest(wish, want, rows, np.concatenate([one.distances, other.distances]))[0]
+
+
+def _group(wish: SearchRequest, rows: FaceRows, place: int) -> str:
+    """Give what counts once, of what is known without the photos: of one content there may be several."""
+    hold = rows.hold[place][:32] if wish.unique else rows.hold[place]
+    return hold if wish.by == "photo" else f"{hold}-{rows.number[place]}"
+
+
+def _picked(rows: FaceRows, which: NDArray[np.int64]) -> FaceRows:
+    return FaceRows(
+        [rows.hold[place] for place in which.tolist()],
+        rows.number[which],
+        rows.boxes[which],
+        rows.scores[which],
+        rows.landmarks[which],
+        rows.vectors[which],
+    )
+
+
+def _finite(norms: Vector) -> Vector:
+    return np.where(np.isfinite(norms), norms, np.float32(0))

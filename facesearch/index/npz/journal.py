@@ -1,0 +1,218 @@
+"""The append-only journal beside an index: what was embedded since the file was last written.
+
+    magic, then records: length (uint32), CRC-32 of the payload (uint32), payload
+
+The first record is the index's meta data, every other one photo with its faces and vectors. A record that
+is cut off or does not match its CRC ends the journal: what was in flight when the process died.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facesearch.errors import IndexBroken
+from facesearch.faces import PhotoFaces, Status
+from facesearch.files import open_private
+from facesearch.index.index import LANDMARKS
+from facesearch.index.meta import Meta
+
+MAGIC = b"facesearch journal 1\n"
+# Killed processes lose nothing that was written; a power cut may lose this much.
+SYNC_SECONDS = 5.0
+
+_RECORD = struct.Struct("<II")
+# size, mtime_ns, digest (or zeros), status, faces, dim, length of the path
+_PHOTO = struct.Struct("<qq16sBIII")
+# What a face takes beside its vector: a box, a score, landmarks.
+_FACE_BYTES = 16 + 4 + 8 * LANDMARKS
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """One photo of a journal; the arrays are views into the mapped file."""
+
+    path: bytes
+    size: int
+    mtime_ns: int
+    digest: bytes
+    status: Status
+    vectors: NDArray[np.float32]
+    boxes: NDArray[np.int32]
+    scores: NDArray[np.float32]
+    landmarks: NDArray[np.float32]
+
+
+class Journal:
+    """Appends to a journal; a new one begins with the meta data.
+
+    Raises:
+        OSError: The disk is full or the folder cannot be written.
+    """
+
+    def __init__(self, path: Path, meta: Meta) -> None:
+        self.path = path
+        # Unbuffered: what a full disk refused is not tried again when the file is closed.
+        self._file = open(path, "ab", buffering=0, opener=open_private)  # noqa: SIM115 (see close)
+        self._synced = time.monotonic()
+        try:
+            if self._file.tell() == 0:
+                self._write(MAGIC)
+                self._append(meta.to_json().encode())
+        except BaseException:
+            self.close()
+            raise
+
+    def add(self, photo: PhotoFaces) -> None:
+        """Append a photo; once this returns, killing the process does not lose it."""
+        self._append(_pack(photo))
+        if time.monotonic() - self._synced > SYNC_SECONDS:
+            os.fsync(self._file.fileno())
+            self._synced = time.monotonic()
+
+    def _append(self, payload: bytes) -> None:
+        self._write(_RECORD.pack(len(payload), zlib.crc32(payload)) + payload)
+
+    def _write(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+
+    def close(self) -> None:
+        """Close the file; it stays."""
+        self._file.close()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _pack(photo: PhotoFaces) -> bytes:
+    path = os.fsencode(photo.path)
+    count = len(photo.faces)
+    vectors = np.zeros((0, 0), np.float32) if photo.vectors is None else photo.vectors
+    boxes = np.array([(f.box.x, f.box.y, f.box.width, f.box.height) for f in photo.faces], "<i4")
+    scores = np.array([face.score for face in photo.faces], "<f4")
+    landmarks = np.full((count, LANDMARKS, 2), np.nan, "<f4")
+    for number, face in enumerate(photo.faces):
+        if face.landmarks is not None:
+            landmarks[number] = face.landmarks
+    head = _PHOTO.pack(
+        photo.size,
+        photo.mtime_ns,
+        photo.digest or bytes(16),
+        photo.status,
+        count,
+        vectors.shape[1],
+        len(path),
+    )
+    arrays = (vectors.astype("<f4", copy=False), boxes, scores, landmarks)
+    return b"".join([head, *(array.tobytes() for array in arrays), path])
+
+
+@dataclass(frozen=True, slots=True)
+class ReadJournal:
+    """What a journal held.
+
+    Attributes:
+        meta: Of the index that it belongs to; None when not even that was whole.
+        entries: In the order they were added.
+        torn: Bytes at the end that were no whole record.
+    """
+
+    meta: Meta | None
+    entries: list[JournalEntry]
+    torn: int
+
+
+def read_journal(path: Path) -> ReadJournal:
+    """Read a journal as far as it is whole.
+
+    Raises:
+        IndexBroken: The file is something else.
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            return ReadJournal(None, [], 0)
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    if mapped[: len(MAGIC)] != MAGIC:
+        if MAGIC.startswith(mapped[: len(MAGIC)]):
+            return ReadJournal(None, [], len(mapped))
+        raise IndexBroken(
+            f"{path} is not a journal of facesearch.", "Move it away: the index does not need it."
+        )
+    meta: Meta | None = None
+    entries: list[JournalEntry] = []
+    end = len(MAGIC)
+    for start, stop in _payloads(mapped):
+        try:
+            if meta is None:
+                meta = Meta.from_json(mapped[start:stop].decode())
+            else:
+                entries.append(_unpack(mapped, start, stop, meta.dim))
+        except (ValueError, RecursionError) as error:
+            raise IndexBroken(
+                f"The journal {path} holds a record that cannot be read ({error}).",
+                "Move it away and index again: what it held is embedded anew.",
+            ) from error
+        end = stop
+    if hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)  # the checksums have touched every page
+    return ReadJournal(meta, entries, len(mapped) - end)
+
+
+def _payloads(mapped: mmap.mmap) -> Iterator[tuple[int, int]]:
+    start = len(MAGIC)
+    while start + _RECORD.size <= len(mapped):
+        length, checksum = _RECORD.unpack_from(mapped, start)
+        start, stop = start + _RECORD.size, start + _RECORD.size + length
+        if stop > len(mapped):
+            return
+        with memoryview(mapped)[start:stop] as payload:
+            if zlib.crc32(payload) != checksum:
+                return
+        yield start, stop
+        start = stop
+
+
+def _unpack(mapped: mmap.mmap, start: int, stop: int, dim: int) -> JournalEntry:
+    if stop - start < _PHOTO.size:
+        raise ValueError("it is too short")
+    size, mtime_ns, digest, status, count, width, path_length = _PHOTO.unpack_from(mapped, start)
+    expected = _PHOTO.size + count * (4 * width + _FACE_BYTES) + path_length
+    if stop - start != expected or (count and width != dim):
+        raise ValueError("its lengths do not add up")
+    offset = start + _PHOTO.size
+
+    def take(dtype: str, *shape: int) -> Any:  # noqa: ANN401 (an array of just this dtype)
+        nonlocal offset
+        array: NDArray[Any] = np.empty(shape, dtype)
+        if array.size:
+            array = np.frombuffer(mapped, dtype, array.size, offset).reshape(shape)
+        offset += array.nbytes
+        return array
+
+    vectors = take("<f4", count, width if count else dim)
+    boxes = take("<i4", count, 4)
+    scores = take("<f4", count)
+    landmarks = take("<f4", count, LANDMARKS, 2)
+    path = mapped[offset:stop]
+    if not path or b"\0" in path or np.any(boxes[:, 2:] < 1):
+        raise ValueError("its path or a box is none")
+    return JournalEntry(path, size, mtime_ns, digest, Status(status), vectors, boxes, scores, landmarks)

@@ -1,0 +1,190 @@
+"""The page of an answer: each reference, and beside it the photos that match it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from markupsafe import Markup
+
+from facesearch.errors import UnreadablePhoto
+from facesearch.faces import Box
+from facesearch.photos.read import decode, read_content
+from facesearch.show.drawing import clip
+from facesearch.show.page import data_uri, file_uri, render
+from facesearch.show.thumbnails import VIEW, face_jpeg, photo_jpeg
+
+# Pixels, of the longer side: a page of 1,000 photos takes 25 MB.
+SIDE = 320
+# Of a face that is too small to be recognised in that: it stands enlarged in a corner.
+INSET = 120
+SMALL_FACE = 0.2
+
+Frame = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A photo that is shown with one of its faces.
+
+    Attributes:
+        path: The photo, absolute.
+        box: The face, in pixels of the upright photo.
+        face: What tells it from the photo's other faces, such as "face 2"; empty where nothing has to.
+        title: Whom it stands for, in headings; the file's name where it is empty.
+    """
+
+    path: str
+    box: Box
+    face: str = ""
+    title: str = ""
+
+    @property
+    def heading(self) -> str:
+        """Give what it is called in a heading."""
+        name = os.path.basename(self.path) + (f" ({self.face})" if self.face else "")
+        return self.title or name
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A match in words.
+
+    Attributes:
+        photo: What is shown.
+        rank: 1 for the nearest.
+        distance: To the reference.
+        probability: That both are one person; empty where it is not known.
+        strangers: How many as near are to be expected; empty where it is not known.
+        beyond: Whether it is farther than the model's threshold.
+    """
+
+    photo: Shown
+    rank: int
+    distance: str
+    probability: str
+    strangers: str
+    beyond: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A question and its answer: one reference, or several that show one person."""
+
+    references: Sequence[Shown]
+    hits: Sequence[Hit]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a template needs of a photo.
+
+    Attributes:
+        path: The photo.
+        name: The file's name.
+        folder: The folder that it lies in.
+        address: The file's.
+        image: The photo's picture as an address; None where the photo is gone or no picture.
+        ratio: The picture's width by its height.
+        frame: The face's left edge, upper edge, width and height, in per cent of the picture; None where it
+            lies outside (the photo was replaced).
+        inset: The face enlarged, as an address; None where it is large enough.
+        corner: Where that is: "top left" and the like, as far from the face as it goes.
+    """
+
+    path: str
+    name: str
+    folder: str
+    address: Markup
+    image: Markup | None = None
+    ratio: float = 1.0
+    frame: Frame | None = None
+    inset: Markup | None = None
+    corner: str = ""
+
+
+def answers_page(
+    blocks: Sequence[Block],
+    *,
+    facts: Sequence[tuple[str, str]] = (),
+    remarks: Sequence[str] = (),
+    problems: Sequence[tuple[str, str]] = (),
+) -> str:
+    """Draw answers as one page that stands alone: no script, and nothing loaded from elsewhere.
+
+    Args:
+        blocks: The answers, one section of the page each.
+        facts: What the answers were made with: names and values.
+        remarks: Sentences that have to be known.
+        problems: References that gave no face to look for: path and reason.
+
+    Returns:
+        HTML. A photo that cannot be read any more is a tile that says so.
+    """
+    views = _views(
+        photo for block in blocks for photo in (*block.references, *(hit.photo for hit in block.hits))
+    )
+    return render(
+        "answers.html",
+        title=_title(blocks),
+        blocks=blocks,
+        views=views,
+        facts=facts,
+        remarks=remarks,
+        problems=[(_bare(path), reason) for path, reason in problems],
+    )
+
+
+def view(photo: Shown) -> View:
+    """Read a photo and make its small pictures."""
+    bare = _bare(photo.path)
+    try:
+        data = read_content(photo.path).data
+        picture = decode(data, side=SIDE)
+        whole = replace(bare, image=data_uri(photo_jpeg(picture, SIDE)), ratio=picture.width / picture.height)
+        face = clip(photo.box, picture.width, picture.height)
+        if face is None:
+            return whole
+        frame = _frame(face, picture.width, picture.height)
+        if max(face.width, face.height) >= SMALL_FACE * max(picture.width, picture.height):
+            return replace(whole, frame=frame)
+        enlarged = face_jpeg(decode(data, shrink=VIEW * max(face.width, face.height) / INSET), face, INSET)
+        return replace(whole, frame=frame, inset=data_uri(enlarged), corner=_far_corner(frame))
+    except (OSError, UnreadablePhoto):
+        return bare
+
+
+def _views(photos: Iterable[Shown]) -> dict[Shown, View]:
+    """Make the pictures of all photos, each once, on all cores."""
+    wanted = list(dict.fromkeys(photos))
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        try:
+            return dict(zip(wanted, threads.map(view, wanted), strict=True))
+        except BaseException:
+            threads.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _bare(path: str) -> View:
+    folder, name = os.path.split(path)
+    return View(path, name, folder, file_uri(path))
+
+
+def _frame(face: Box, width: int, height: int) -> Frame:
+    """Give a box in per cent of the photo's sides."""
+    across, down = 100 / width, 100 / height
+    return face.x * across, face.y * down, face.width * across, face.height * down
+
+
+def _far_corner(frame: Frame) -> str:
+    left, top, width, height = frame
+    return f"{'top' if top + height / 2 > 50 else 'bottom'} {'left' if left + width / 2 > 50 else 'right'}"
+
+
+def _title(blocks: Sequence[Block]) -> str:
+    if len(blocks) != 1:
+        return f"Answers for {len(blocks):,} references"
+    first, *others = blocks[0].references
+    return f"Faces near to {first.heading}" + (f" and {len(others):,} more" if others else "")

@@ -69,7 +69,7 @@ def mean_network():
 @pytest.fixture(scope="session")
 def milvus(tmp_path_factory):
     """A real Milvus server in a network of its own; tests of it are skipped where there is none to run."""
-    from milvus_server import MilvusServer, why_not
+    from support.milvus_server import MilvusServer, why_not
 
     reason = why_not()
     if reason:

@@ -3,8 +3,8 @@ import os
 
 import numpy as np
 import pytest
-from fakes import BLUE, CARD, GREEN, RED, YELLOW, ColourEmbedder, photo, pipeline
 from scipy.spatial.distance import cdist
+from support.fakes import BLUE, CARD, GREEN, RED, YELLOW, ColourEmbedder, photo, pipeline
 
 from facesearch.compare import compare
 from facesearch.errors import NoFace, UnreadablePhoto

@@ -7,8 +7,8 @@ import signal
 import time
 
 import pytest
-from command import Tool
-from real_photos import arrays_of, assert_same, make_photos
+from support.command import Tool
+from support.real_photos import arrays_of, assert_same, make_photos
 
 
 def kill_at_a_random_moment(process, index, rng, kind):

@@ -8,7 +8,8 @@ import weakref
 import cv2
 import numpy as np
 import pytest
-from fakes import (
+from PIL import Image
+from support.fakes import (
     BLUE,
     CARD,
     GREEN,
@@ -22,7 +23,6 @@ from fakes import (
     picture,
     pipeline,
 )
-from PIL import Image
 
 from facesearch.detect import Detector
 from facesearch.detect.crop import TEMPLATE

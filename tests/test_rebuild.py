@@ -3,7 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
-from fakes import META, ColourEmbedder, coloured, looked_at, pipeline, write_index
+from support.fakes import META, ColourEmbedder, coloured, looked_at, pipeline, write_index
 
 from facesearch.errors import FacesearchError, IndexBusy
 from facesearch.index.changes import forget

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 
 import pytest
-from command import COMMAND, CURIE, LIBRARY, OBAMA, SAMPLES, Tool
+from support.command import COMMAND, CURIE, LIBRARY, OBAMA, SAMPLES, Tool
 
 SCRIPT = SAMPLES / "search_all.sh"
 

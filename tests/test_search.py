@@ -3,8 +3,8 @@ import os
 
 import numpy as np
 import pytest
-from fakes import CARD, looked_at, write_index
 from scipy.spatial.distance import cdist
+from support.fakes import CARD, looked_at, write_index
 
 from facesearch.errors import ModelError
 from facesearch.faces import Box, Reference

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import GREEN, META, RED, ColourEmbedder, SquareDetector, coloured, photo, pipeline
+from support.fakes import GREEN, META, RED, ColourEmbedder, SquareDetector, coloured, photo, pipeline
 
 from facesearch.errors import IndexConflict
 from facesearch.index.changes import forget

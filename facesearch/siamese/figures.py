@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -25,9 +26,11 @@ from facesearch.evaluate.verification import Pairs, Verification, verify
 from facesearch.files import storage_error
 from facesearch.models.card import Card
 from facesearch.ranking import Metric
-from facesearch.siamese.learning import Learned
 from facesearch.siamese.projection import unit
 from facesearch.siamese.run import Epoch
+
+if TYPE_CHECKING:
+    from facesearch.siamese.learning import Learned
 
 # Of the plain pixel distance: grey, so many pixels in each direction.
 SMALL = 16

@@ -23,10 +23,10 @@ import cv2
 import psutil
 from measuring import show
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "web")]
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from command import OBAMA, Tool
-from serving import Served, make_album
+from support.command import OBAMA, Tool
+from support.serving import Served, make_album
 
 from facesearch.models.store import ModelStore
 

@@ -20,11 +20,11 @@ import cv2
 import numpy as np
 from measuring import show, spread
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "web")]
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from browsing import a_browser
-from command import OBAMA, Tool
-from serving import Served
+from support.browsing import a_browser
+from support.command import OBAMA, Tool
+from support.serving import Served
 
 from facesearch.embed import card_of
 from facesearch.faces import Box, Face, PhotoFaces, Status

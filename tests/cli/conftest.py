@@ -1,7 +1,7 @@
 import os
 
 import pytest
-from command import LIBRARY, Done, Tool
+from support.command import LIBRARY, Done, Tool
 
 from facesearch.cli import run
 

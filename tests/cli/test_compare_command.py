@@ -11,8 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from command import CURIE, LIBRARY, OBAMA
 from PIL import Image
+from support.command import CURIE, LIBRARY, OBAMA
 
 from facesearch.embed import card_of
 from facesearch.models.calibration import Calibration

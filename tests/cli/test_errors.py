@@ -11,7 +11,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from command import LIBRARY, OBAMA, without_roots_privileges
+from support.command import LIBRARY, OBAMA, without_roots_privileges
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import shutil
 import signal
 
 import pytest
-from command import CURIE, LIBRARY, OBAMA, Tool
-from html_pages import Page
 from PIL import Image, ImageOps
+from support.command import CURIE, LIBRARY, OBAMA, Tool
+from support.html_pages import Page
 
 from facesearch.embed import card_of
 from facesearch.errors import FetchFailed

@@ -8,7 +8,7 @@ import os
 import shutil
 
 import pytest
-from command import CURIE, LIBRARY, OBAMA
+from support.command import CURIE, LIBRARY, OBAMA
 
 COLUMNS = ["query", "rank", "distance", "probability", "path", "x", "y", "w", "h"]
 # Every kind of name that has broken some tool: not UTF-8, white space, quotes, escapes, options, formulas.
@@ -26,7 +26,7 @@ NAMES = [
 @pytest.fixture(scope="module")
 def odd(tmp_path_factory, model_store):
     """A folder of one photo under all these names, and its index."""
-    from command import Tool
+    from support.command import Tool
 
     folder = tmp_path_factory.mktemp("odd")
     photos = os.fsencode(folder / "photos")

@@ -7,7 +7,7 @@ import subprocess
 
 import click
 import pytest
-from command import COMMAND, ROOT
+from support.command import COMMAND, ROOT
 
 import facesearch
 from facesearch.cli import COMMANDS, main

@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from command import LIBRARY, OBAMA
+from support.command import LIBRARY, OBAMA
 
 from facesearch.faces import Box
 from facesearch.photos.read import fingerprint

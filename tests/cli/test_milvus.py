@@ -5,7 +5,7 @@ import re
 import shutil
 
 import pytest
-from command import LIBRARY, OBAMA
+from support.command import LIBRARY, OBAMA
 
 pytestmark = pytest.mark.slow
 

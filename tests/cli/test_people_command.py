@@ -7,12 +7,12 @@ import shutil
 import signal
 
 import pytest
-from command import CURIE, LIBRARY, OBAMA, SAMPLES, Tool, on_a_terminal, without_roots_privileges
-from fakes import photo as drawn
-from html_pages import Page
-from known_people import shows
-from known_people import write_people as write_known
 from PIL import Image
+from support.command import CURIE, LIBRARY, OBAMA, SAMPLES, Tool, on_a_terminal, without_roots_privileges
+from support.fakes import photo as drawn
+from support.html_pages import Page
+from support.known_people import shows
+from support.known_people import write_people as write_known
 
 from facesearch.index.npz.backend import CompanionFile
 from facesearch.index.npz.store import people_path

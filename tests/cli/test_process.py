@@ -11,8 +11,8 @@ import time
 
 import psutil
 import pytest
-from command import COMMAND, CURIE, LIBRARY, OBAMA, on_a_terminal
-from fakes import looked_at, write_index
+from support.command import COMMAND, CURIE, LIBRARY, OBAMA, on_a_terminal
+from support.fakes import looked_at, write_index
 
 from facesearch.embed.resnet50 import CARD
 from facesearch.index.meta import Meta
@@ -233,7 +233,7 @@ def wait_for_bytes(path, size, process):
 @pytest.fixture(scope="module")
 def noted(tmp_path_factory, model_store, sample_index):
     """What index, query, info and --help import, connect to and start, by command; CI is unset."""
-    from command import Tool
+    from support.command import Tool
 
     folder = tmp_path_factory.mktemp("spied")
     tool = Tool(folder, model_store.root)

@@ -7,9 +7,9 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-from command import CURIE, LIBRARY, OBAMA
-from html_pages import Page
 from PIL import Image, ImageChops
+from support.command import CURIE, LIBRARY, OBAMA
+from support.html_pages import Page
 
 from facesearch.show.wording import percent
 

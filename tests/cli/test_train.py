@@ -7,9 +7,9 @@ import re
 import shutil
 
 import pytest
-from command import Tool
-from drawn_people import draw_people
-from html_pages import Page
+from support.command import Tool
+from support.drawn_people import draw_people
+from support.html_pages import Page
 
 pytestmark = pytest.mark.slow
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import META, looked_at
+from support.fakes import META, looked_at
 from test_index_places import assert_same, odd_photos, written
 
 from facesearch.errors import IndexConflict, IndexFileError, IndexMissing

@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
-from fakes import GREEN, META, RED, YELLOW, coloured, looked_at, photo, pipeline, write_index
+from support.fakes import GREEN, META, RED, YELLOW, coloured, looked_at, photo, pipeline, write_index
 
 from facesearch.errors import IndexBusy, IndexConflict, IndexMissing, StorageError
 from facesearch.faces import Box, Face, PhotoFaces, Reference, Status

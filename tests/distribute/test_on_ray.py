@@ -12,8 +12,8 @@ from contextlib import suppress
 
 import psutil
 import pytest
-from command import LIBRARY, Tool
-from real_photos import assert_same, make_photos
+from support.command import LIBRARY, Tool
+from support.real_photos import assert_same, make_photos
 
 pytestmark = pytest.mark.slow
 

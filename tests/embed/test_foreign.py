@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from onnx_bytes import weighted_mean_onnx
+from support.onnx_bytes import weighted_mean_onnx
 
 from facesearch.embed import card_of, foreign, open_embedder
 from facesearch.embed.conversion import store_network

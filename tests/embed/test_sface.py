@@ -9,8 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from onnx_bytes import weighted_mean_onnx
 from scipy.spatial.distance import cosine
+from support.onnx_bytes import weighted_mean_onnx
 
 from facesearch.detect import gives_landmarks, open_detector
 from facesearch.embed import card_of, open_embedder

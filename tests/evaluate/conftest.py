@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from fakes import CARD, ColourEmbedder, pipeline
+from support.fakes import CARD, ColourEmbedder, pipeline
 
 from facesearch.model import Runtime
 from facesearch.models.store import silent

@@ -6,10 +6,10 @@ from datetime import date
 
 import numpy as np
 import pytest
-from fakes import CARD, photo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from support.fakes import CARD, photo
 
 from facesearch.errors import FacesearchError, NoFaceFound
 from facesearch.evaluate.dataset import Dataset, Trials, read_people

@@ -4,11 +4,11 @@ import os
 
 import numpy as np
 import pytest
-from fakes import BLUE, CARD, GREEN, RED, YELLOW, coloured, encoded, photo, picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from scipy.spatial.distance import cdist
+from support.fakes import BLUE, CARD, GREEN, RED, YELLOW, coloured, encoded, photo, picture
 
 from facesearch.errors import IndexBusy
 from facesearch.evaluate import labelled_faces as module

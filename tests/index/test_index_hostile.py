@@ -8,7 +8,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from fakes import META, looked_at, write_index
+from support.fakes import META, looked_at, write_index
 
 from facesearch.errors import IndexBroken, IndexFormat
 from facesearch.index.npz.writer import NpzIndexWriter, open_index

@@ -4,7 +4,7 @@ import zlib
 
 import numpy as np
 import pytest
-from fakes import META, looked_at, write_index
+from support.fakes import META, looked_at, write_index
 
 from facesearch.errors import IndexBroken, IndexConflict
 from facesearch.index.meta import Meta

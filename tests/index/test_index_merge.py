@@ -3,9 +3,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import META, looked_at, write_index
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.fakes import META, looked_at, write_index
 
 from facesearch.errors import IndexBusy, IndexConflict, IndexFileError, IndexMissing
 from facesearch.files import write_lock

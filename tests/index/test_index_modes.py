@@ -3,7 +3,7 @@ import os
 import stat
 
 import pytest
-from fakes import META, looked_at, write_index
+from support.fakes import META, looked_at, write_index
 
 from facesearch.index.changes import move_root
 from facesearch.index.npz import store as whole

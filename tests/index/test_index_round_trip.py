@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import META, looked_at, write_index
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.fakes import META, looked_at, write_index
 
 from facesearch.errors import IndexConflict, IndexMissing
 from facesearch.faces import Box, Face, PhotoFaces, Status

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import META, looked_at, write_index
+from support.fakes import META, looked_at, write_index
 
 from facesearch.errors import IndexBusy, IndexFileError, StorageError
 from facesearch.faces import Status
@@ -68,7 +68,7 @@ def test_a_writer_that_was_killed_leaves_no_lock(tmp_path):
     path = write_index(tmp_path / "i.npz", [looked_at("/p/a.jpg")])
     code = (
         "import os, sys, pathlib\nfrom facesearch.index.npz.writer import NpzIndexWriter\n"
-        "from fakes import looked_at\n"
+        "from support.fakes import looked_at\n"
         "writer = NpzIndexWriter(pathlib.Path(sys.argv[1])).__enter__()\n"
         "writer.add(looked_at('/p/b.jpg'))\n"
         "os.kill(os.getpid(), 9)\n"
@@ -124,7 +124,7 @@ def test_readers_see_whole_files_while_it_is_written(tmp_path):
 
 FULL_DISK = """
 import pathlib, resource, signal, sys
-from fakes import META, looked_at
+from support.fakes import META, looked_at
 from facesearch.errors import StorageError
 from facesearch.index.npz.writer import NpzIndexWriter
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -6,9 +6,9 @@ import subprocess
 from dataclasses import replace
 
 import pytest
-from command import COMMAND, PACKAGE
-from fakes import META, looked_at
-from milvus_server import MilvusServer, why_not
+from support.command import COMMAND, PACKAGE
+from support.fakes import META, looked_at
+from support.milvus_server import MilvusServer, why_not
 
 from facesearch.errors import IndexAway, StorageError
 from facesearch.faces import Box, Reference

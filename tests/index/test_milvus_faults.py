@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import META, coloured, looked_at, pipeline
+from support.fakes import META, coloured, looked_at, pipeline
 
 from facesearch.errors import FacesearchError, IndexAway, IndexBroken, IndexBusy, IndexConflict, StorageError
 from facesearch.faces import Box, Reference
@@ -218,7 +218,7 @@ def end_without_a_word(writer, kind, error, trace):
 KILLED = """
 import os, sys
 sys.path.insert(0, sys.argv[2])
-from fakes import META, pipeline
+from support.fakes import META, pipeline
 from facesearch.index.backend import open_backend
 from facesearch.update import IndexRequest
 from facesearch.update import update_index

@@ -3,8 +3,8 @@
 import os
 
 import pytest
-from fakes import photo as drawn
-from known_people import grouped, shows
+from support.fakes import photo as drawn
+from support.known_people import grouped, shows
 
 from facesearch.errors import StorageError, UnreadablePhoto
 from facesearch.people.export import albums, export

@@ -6,21 +6,21 @@ import shutil
 
 import numpy as np
 import pytest
-from command import LIBRARY
-from fakes import photo as drawn
-from known_people import WITHIN, grouped, kept, opened, shows, whose
+from support.command import LIBRARY
+from support.fakes import photo as drawn
+from support.known_people import WITHIN, grouped, kept, opened, shows, whose
 
 from facesearch.errors import IndexBusy, PeopleBroken, PeopleError, StorageError
 from facesearch.faces import Box
-from facesearch.index.npz.backend import NpzBackend
-from facesearch.index.npz.store import journal_path, rebuild_path, unfinished_path
+from facesearch.index.npz.backend import CompanionFile, NpzBackend
+from facesearch.index.npz.store import journal_path, people_path, rebuild_path, unfinished_path
 from facesearch.index.npz.writer import NpzIndexWriter, open_index
 from facesearch.library import Library
 from facesearch.model import DetectionSettings
 from facesearch.people import forgetting, keeping
 from facesearch.people.forgetting import forget_person, forget_photos
 from facesearch.people.keeping import changed_people, open_people
-from facesearch.people.register import read_register, register_path
+from facesearch.people.register import read_register
 from facesearch.photos.read import fingerprint
 from facesearch.show.thumbnails import Thumbnails
 from facesearch.update import IndexRequest
@@ -96,7 +96,7 @@ def test_a_person_is_in_no_file_any_more_and_the_others_are(library, path, photo
     done = forget_person(library, NAME)
     assert (done.faces, done.photos) == (2, 2)
     assert open_people(library).up_to_date is grouped_now is True  # nothing came that is not grouped
-    assert done.scanned == path.stat().st_size + register_path(path).stat().st_size
+    assert done.scanned == path.stat().st_size + people_path(path).stat().st_size
     assert holding(tmp_path, traces(photos)) == set()
     assert holding(tmp_path, traces(photos, BEA)[:2]) == {"i.npz"}
     assert pictures(cache, photos) == [0, 0, 2, 2]
@@ -123,7 +123,7 @@ def test_one_without_a_name_is_forgotten_by_number(library, photos, tmp_path):
 
 
 def test_what_interrupted_runs_left_is_looked_through_too(library, path, photos, tmp_path):
-    for place in (rebuild_path(path), unfinished_path(path), unfinished_path(register_path(path))):
+    for place in (rebuild_path(path), unfinished_path(path), unfinished_path(people_path(path))):
         place.write_bytes(photos[1].vectors.tobytes())
     shutil.copy(path, rebuild_path(path))
     with NpzIndexWriter(path) as writer:  # in the journal, not yet in the index
@@ -184,7 +184,7 @@ def test_interrupted_half_way_it_is_done_by_doing_it_again(library, path, photos
     assert holding(tmp_path, traces(photos)) == set()
     assert pictures(cache, photos) == [0, 0, 2, 2]
     assert [one.name for one in open_people(Library(path)).everyone()] == ["Bea"]
-    assert read_register(register_path(path)).person.tolist() == [2, 2]
+    assert read_register(CompanionFile(people_path(path))).person.tolist() == [2, 2]
 
 
 def test_faces_in_photos_that_are_away_stay_out_when_those_come_back(library, path, photos):
@@ -204,7 +204,7 @@ def test_faces_in_photos_that_are_away_stay_out_when_those_come_back(library, pa
 
 
 def test_nothing_is_forgotten_while_another_writes(library, path, photos, cache):
-    before = path.read_bytes(), register_path(path).read_bytes()
+    before = path.read_bytes(), people_path(path).read_bytes()
     with NpzIndexWriter(path), pytest.raises(IndexBusy):
         forget_person(library, NAME)
     with changed_people(Library(path)), pytest.raises(IndexBusy):
@@ -222,12 +222,12 @@ def test_what_was_said_by_another_process_is_not_brought_back(path, photos):
     with changed_people(early) as people:
         people.group(WITHIN)
     assert [one.name for one in open_people(early).everyone()] == ["Bea"]
-    assert read_register(register_path(path)).person.tolist() == [2, 2]
+    assert read_register(CompanionFile(people_path(path))).person.tolist() == [2, 2]
 
 
 def test_forgotten_photos_take_along_who_is_in_them(library, path, photos):
     assert forget_photos(library, [photos[0].path]) == [photos[0].path]
-    register = read_register(register_path(path))
+    register = read_register(CompanionFile(people_path(path)))
     assert sorted(register.person.tolist()) == [1, 2]
     assert photos[0].digest not in {digest.tobytes() for digest in register.digest}
     assert register.names == {1: NAME, 2: "Bea"}
@@ -239,23 +239,23 @@ def test_forgetting_photos_that_was_interrupted_is_made_good_by_the_next(library
         patch.setattr(forgetting, "write_register", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             forget_photos(library, [photos[0].path])
-    assert len(read_register(register_path(path)).person) == 4
+    assert len(read_register(CompanionFile(people_path(path))).person) == 4
     forget_photos(library, ["/nowhere"])
-    assert len(read_register(register_path(path)).person) == 2
+    assert len(read_register(CompanionFile(people_path(path))).person) == 2
 
 
 def test_people_who_cannot_be_read_are_found_out_before_photos_are_forgotten(library, path, photos):
-    register_path(path).write_bytes(b"broken")
+    people_path(path).write_bytes(b"broken")
     before = path.read_bytes()
     for forget in (lambda: forget_photos(library, [photos[0].path]), lambda: forget_person(library, "1")):
         with pytest.raises(PeopleBroken):
             forget()
     assert path.read_bytes() == before
-    assert register_path(path).read_bytes() == b"broken"
+    assert people_path(path).read_bytes() == b"broken"
 
 
 def test_photos_of_an_index_without_people(library, path, photos):
-    for file in (register_path(path), register_path(path).with_name("i.npz.people.lock")):
+    for file in (people_path(path), people_path(path).with_name("i.npz.people.lock")):
         file.unlink(missing_ok=True)
     assert forget_photos(library, [photos[1].path]) == [photos[1].path]
     assert not list(path.parent.glob("*.people*"))

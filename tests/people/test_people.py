@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from known_people import WITHIN, grouped, kept, opened, shows, whose, write_people
 from scipy.spatial.distance import cdist
+from support.known_people import WITHIN, grouped, kept, opened, shows, whose, write_people
 
 from facesearch.errors import PeopleError
 from facesearch.faces import Box
+from facesearch.index.npz.store import people_path
 from facesearch.people.people import Grouped, People
 from facesearch.people.placing import _overlaps
-from facesearch.people.register import Register, register_path
+from facesearch.people.register import Register
 
 ADA, BEA, CLEO, DORA = range(4)
 PHOTOS = [
@@ -387,4 +388,4 @@ def test_nothing_is_written_by_looking(path):
     write_people(path, PHOTOS)
     people = opened(path)
     people.group(WITHIN)
-    assert not register_path(path).exists()
+    assert not people_path(path).exists()

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from known_people import grouped, kept, opened, shows, write_people
 from scipy.spatial.distance import cdist
+from support.known_people import grouped, kept, opened, shows, write_people
 
 from facesearch.embed.sface import CARD
 from facesearch.errors import PeopleError

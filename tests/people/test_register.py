@@ -10,9 +10,9 @@ import sys
 
 import numpy as np
 import pytest
-from command import SPY
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.command import SPY
 
 from facesearch.errors import IndexBusy, PeopleBroken, StorageError
 from facesearch.index.npz.backend import CompanionFile

@@ -6,8 +6,8 @@ import os
 
 import boto3
 import pytest
-from command import CURIE, LIBRARY, OBAMA, Tool
 from moto.server import ThreadedMotoServer
+from support.command import CURIE, LIBRARY, OBAMA, Tool
 
 pytestmark = pytest.mark.slow
 

@@ -3,7 +3,7 @@ from datetime import datetime, timezone
 
 import fsspec
 import pytest
-from fakes import coloured, encoded, picture
+from support.fakes import coloured, encoded, picture
 
 from facesearch.errors import FacesearchError
 from facesearch.photos import urls

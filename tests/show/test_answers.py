@@ -9,8 +9,8 @@ from urllib.parse import quote
 import cv2
 import numpy as np
 import pytest
-from fakes import GREEN, RED, photo
-from html_pages import Page
+from support.fakes import GREEN, RED, photo
+from support.html_pages import Page
 
 from facesearch.faces import Box
 from facesearch.show.answer_page import Block, Hit, Shown, answers_page, view

@@ -1,8 +1,8 @@
 """The page of a measurement: figures, pictures, settings, and nothing but text from names."""
 
 import pytest
-from html_pages import Page
 from PIL import Image
+from support.html_pages import Page
 
 from facesearch.show.page import Table, read_plot, report_page
 

@@ -7,7 +7,7 @@ import threading
 import cv2
 import numpy as np
 import pytest
-from fakes import BLUE, GREEN, RED, photo, picture
+from support.fakes import BLUE, GREEN, RED, photo, picture
 
 from facesearch.errors import StorageError, UnreadablePhoto
 from facesearch.faces import Box

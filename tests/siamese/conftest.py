@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_people import draw_people
+from support.drawn_people import draw_people
 
 from facesearch.embed.foreign import OWN_SIZE, import_model
 from facesearch.models.card import Card

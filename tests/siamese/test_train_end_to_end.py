@@ -9,8 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from command import Tool
-from drawn_people import draw_people, draw_singles, drawn_photo
+from support.command import Tool
+from support.drawn_people import draw_people, draw_singles, drawn_photo
 
 from facesearch.embed import open_embedder
 from facesearch.errors import DatasetError, ModelError, TrainingError, UnknownModel

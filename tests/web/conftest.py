@@ -2,9 +2,9 @@ import os
 import shutil
 
 import pytest
-from browsing import a_browser
-from command import OBAMA, Tool
-from serving import Served, check_end, make_album, serving
+from support.browsing import a_browser
+from support.command import OBAMA, Tool
+from support.serving import Served, check_end, make_album, serving
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@
 from urllib.parse import quote
 
 import pytest
-from command import OBAMA
-from serving import HEADERS, check_refusal
+from support.command import OBAMA
+from support.serving import HEADERS, check_refusal
 
 TRAVELS = [
     "../../../../etc/passwd", "..%2f..%2f..%2f..%2fetc%2fpasswd", "%2e%2e/%2e%2e/%2e%2e/etc/passwd",

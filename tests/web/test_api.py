@@ -6,8 +6,8 @@ import os
 from urllib.parse import urlencode
 
 import pytest
-from command import CURIE, LIBRARY, OBAMA
-from serving import BYTES_NAME, HTML_NAME, check_refusal, serving
+from support.command import CURIE, LIBRARY, OBAMA
+from support.serving import BYTES_NAME, HTML_NAME, check_refusal, serving
 
 
 def by_command(tool, index, *args):

@@ -8,7 +8,7 @@ import time
 
 import psutil
 import pytest
-from serving import check_refusal, serving, status_of
+from support.serving import check_refusal, serving, status_of
 
 OTHER = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 # Who asks, and under which name.

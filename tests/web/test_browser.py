@@ -3,9 +3,9 @@
 import re
 
 import pytest
-from browsing import PHONE, Watched
-from command import CURIE, LIBRARY, OBAMA
-from serving import HTML_NAME, ODD_NAME, Served
+from support.browsing import PHONE, Watched
+from support.command import CURIE, LIBRARY, OBAMA
+from support.serving import HTML_NAME, ODD_NAME, Served
 
 pytestmark = pytest.mark.slow
 

@@ -4,8 +4,8 @@ import itertools
 import re
 
 import pytest
-from browsing import PHONE, Watched
-from command import LIBRARY
+from support.browsing import PHONE, Watched
+from support.command import LIBRARY
 
 pytestmark = pytest.mark.slow
 

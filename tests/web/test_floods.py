@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import psutil
 import pytest
-from command import OBAMA
-from serving import check_refusal, status_of
+from support.command import OBAMA
+from support.serving import check_refusal, status_of
 
 PHOTO = OBAMA.read_bytes()
 

@@ -5,7 +5,7 @@ import os
 import socket
 
 import pytest
-from command import CURIE, LIBRARY, OBAMA, Tool
+from support.command import CURIE, LIBRARY, OBAMA, Tool
 
 SOLVAY = LIBRARY / "solvay_1927.jpg"
 

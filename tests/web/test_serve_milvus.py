@@ -4,8 +4,8 @@ import json
 from urllib.parse import urlencode
 
 import pytest
-from command import CURIE, LIBRARY, OBAMA
-from serving import serving
+from support.command import CURIE, LIBRARY, OBAMA
+from support.serving import serving
 
 pytestmark = pytest.mark.slow
 

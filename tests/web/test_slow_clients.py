@@ -7,8 +7,8 @@ import time
 
 import psutil
 import pytest
-from command import OBAMA
-from serving import status_of
+from support.command import OBAMA
+from support.serving import status_of
 
 from facesearch.web.guard import UPLOAD_SECONDS
 from facesearch.web.server import ANSWER_SECONDS, BODY_SECONDS, CONNECTIONS, HEAD_SECONDS

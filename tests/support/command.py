@@ -12,7 +12,7 @@ from pathlib import Path
 
 import facesearch
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "samples"
 LIBRARY = SAMPLES / "library"
 OBAMA = SAMPLES / "queries" / "obama.jpg"

@@ -1,7 +1,6 @@
 """Indexes of photos in which it is known who is who: each person is a direction of their own."""
 
 import numpy as np
-from fakes import write_index
 
 from facesearch.embed.sface import CARD
 from facesearch.faces import Box, Face, PhotoFaces, Status
@@ -11,6 +10,7 @@ from facesearch.index.npz.store import people_path
 from facesearch.index.npz.writer import open_index
 from facesearch.people.people import People
 from facesearch.people.register import read_register, write_register
+from support.fakes import write_index
 
 META = Meta(CARD.name, CARD.digest, CARD.dim, CARD.detector, {"margin": CARD.margin})
 WITHIN = 0.45

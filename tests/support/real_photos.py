@@ -3,8 +3,9 @@
 import random
 
 import numpy as np
-from command import LIBRARY
 from PIL import Image, ImageEnhance
+
+from support.command import LIBRARY
 
 # Everything of an index that says something about photos and faces; times of writing differ of course.
 ARRAYS = (

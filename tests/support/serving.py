@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from command import CURIE, LIBRARY, OBAMA, Tool
+from support.command import CURIE, LIBRARY, OBAMA, Tool
 
 HTML_NAME = "<img src=x onerror=alert(1)>.jpg"
 ODD_NAME = 'it\'s "100%" #1 & more?.jpg'

@@ -553,7 +553,7 @@ def test_ctrl_c_drops_nothing_that_seems_gone(library):
 def test_a_killed_run_goes_on_where_it_was(library, count):
     library.add(*range(10))
     code = (
-        "import os, sys, pathlib\nfrom fakes import META, pipeline\n"
+        "import os, sys, pathlib\nfrom support.fakes import META, pipeline\n"
         "from facesearch.update import IndexRequest, update_index\n"
         "seen = []\n"
         "def on_photo(one):\n    seen.append(one)\n"

@@ -104,7 +104,7 @@ def test_a_reader_keeps_what_it_opened(tmp_path):
 def test_readers_see_whole_files_while_it_is_written(tmp_path):
     path = write_index(tmp_path / "i.npz", [looked_at("/p/0.jpg")])
     code = (
-        "import sys, pathlib\nfrom fakes import looked_at, write_index\n"
+        "import sys, pathlib\nfrom support.fakes import looked_at, write_index\n"
         "for n in range(1, 60):\n"
         "    write_index(pathlib.Path(sys.argv[1]), [looked_at(f'/p/{n}.jpg', 2)])\n"
     )

@@ -321,6 +321,7 @@ def test_a_full_disk(path, monkeypatch, number):
 WRITE = """
 import sys
 from pathlib import Path
+from facesearch.index.npz.backend import CompanionFile
 from facesearch.people.register import empty_register, only_editor, write_register
 path = Path(sys.argv[1])
 with only_editor(CompanionFile(path)):

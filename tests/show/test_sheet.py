@@ -254,9 +254,10 @@ def test_a_folder_that_is_not_there_and_a_folder_in_the_way(tmp_path, sheet):
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_full_device(tmp_path, sheet, monkeypatch):
-    full = Path("/dev/full")
-    real = Path.open
-    monkeypatch.setattr(Path, "open", lambda self, mode: real(full, "wb"))
+    def fail(path, *_):
+        raise OSError(errno.ENOSPC, "No space left on device", path)
+
+    monkeypatch.setattr("facesearch.files.os.fsync", fail)
     with pytest.raises(StorageError, match="full"):
         save_sheet(sheet, tmp_path / "a.png")
 

@@ -13,12 +13,12 @@ SCHEMA = 1
 
 
 def query_name(answer: Answer) -> str:
-    """Give what was asked for: the reference or person, or several of them joined by ' + '."""
+    """Return what was asked for: the reference or person, or several of them joined by ' + '."""
     return " + ".join(reference.person or reference.path for reference in answer.references)
 
 
 def question_as_json(answer: Answer) -> dict[str, Any]:
-    """Give what an answer answers."""
+    """Return what an answer answers."""
     faces = [
         with_path_bytes(
             {
@@ -34,7 +34,7 @@ def question_as_json(answer: Answer) -> dict[str, Any]:
 
 
 def match_as_json(match: Match) -> dict[str, Any]:
-    """Give a match."""
+    """Return a match."""
     return with_path_bytes(
         {
             "rank": match.rank,
@@ -50,12 +50,12 @@ def match_as_json(match: Match) -> dict[str, Any]:
 
 
 def answer_as_json(answer: Answer) -> dict[str, Any]:
-    """Give an answer whole."""
+    """Return an answer whole."""
     return {**question_as_json(answer), "matches": [match_as_json(match) for match in answer.matches]}
 
 
 def box_as_json(box: Box) -> dict[str, int]:
-    """Give a box."""
+    """Return a box."""
     return {"x": box.x, "y": box.y, "w": box.width, "h": box.height}
 
 

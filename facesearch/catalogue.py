@@ -30,7 +30,7 @@ class Listed:
     card: StoredCard | None
 
     def as_dict(self) -> dict[str, Any]:
-        """Give it in the form of JSON, without the card's list of files."""
+        """Return it in the form of JSON, without the card's list of files."""
         known = {"kind": self.card.kind, **asdict(self.card)} if self.card else {}
         known.pop("files", None)
         return {"name": self.name, "state": self.state, "facts": self.facts, "card": known or None}

@@ -68,7 +68,7 @@ class Comparison:
 
     @cached_property
     def probabilities(self) -> NDArray[np.float64] | None:
-        """Give the probability that two faces are one person's, (n, n) float64; None where not calibrated."""
+        """The probability that two faces are one person's, (n, n) float64; None where not calibrated."""
         if self.calibration is None:
             return None
         told = [self.calibration.probability(distance) for distance in self.distances.ravel().tolist()]
@@ -76,11 +76,11 @@ class Comparison:
 
     @property
     def threshold(self) -> float | None:
-        """Give the distance up to which two faces are called one person's; None where not calibrated."""
+        """The distance up to which two faces are called one person's; None where not calibrated."""
         return None if self.calibration is None else self.calibration.threshold
 
     def pair(self, a: int, b: int) -> FacePair:
-        """Give what there is to say of two faces, by their places."""
+        """Return what there is to say of two faces, by their places."""
         distance = float(self.distances[a, b])
         similarity = float(self.similarities[a, b])
         if self.calibration is None:
@@ -91,16 +91,16 @@ class Comparison:
 
     @property
     def pair_count(self) -> int:
-        """Give the number of pairs."""
+        """The number of pairs."""
         return len(self.references) * (len(self.references) - 1) // 2
 
     def pairs(self) -> Iterator[FacePair]:
-        """Give every pair, in the order of the references."""
+        """Return every pair, in the order of the references."""
         count = len(self.references)
         return (self.pair(a, b) for a in range(count) for b in range(a + 1, count))
 
     def nearest_pairs(self, most: int) -> list[FacePair]:
-        """Give the nearest pairs, nearest first, ties in the order of the references.
+        """Return the nearest pairs, nearest first, ties in the order of the references.
 
         Args:
             most: How many at most.
@@ -156,7 +156,7 @@ def compare(
 
 
 def _distances(vectors: Sequence[NDArray[np.float32]], metric: Metric) -> NDArray[np.float64]:
-    """Give the distances of n vectors to each other, (n, n) float64."""
+    """Return the distances of n vectors to each other, (n, n) float64."""
     result = np.zeros((len(vectors), len(vectors)), np.float64)
     # Each pair once: the other way round its last bit may be another.
     for place in range(len(vectors) - 1):

@@ -107,7 +107,7 @@ def _result(
     looking: Any,  # noqa: ANN401
     known: Any,  # noqa: ANN401
 ) -> Iterator[PhotoFaces]:
-    """Give a batch's photos; where workers died of it, each of its photos is looked at alone."""
+    """Yield a batch's photos; where workers died of it, each of its photos is looked at alone."""
     try:
         yield from ray.get(looking)
     except ray.exceptions.RayTaskError as error:

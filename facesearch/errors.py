@@ -48,7 +48,7 @@ class FacesearchError(Exception):
         return _again, (type(self), self.message, self.hint)
 
     def __str__(self) -> str:
-        """Give the sentence and the next step on one line."""
+        """Return the sentence and the next step on one line."""
         return f"{self.message} {self.hint}".strip()
 
 

@@ -25,21 +25,21 @@ class Box:
 
     @property
     def area(self) -> int:
-        """Give the area in square pixels."""
+        """The area in square pixels."""
         return self.width * self.height
 
     @property
     def centre(self) -> tuple[float, float]:
-        """Give the middle as (x, y)."""
+        """The middle as (x, y)."""
         return self.x + self.width / 2, self.y + self.height / 2
 
     def off_centre(self, width: int, height: int) -> float:
-        """Give how far its middle is from that of a photo of this size, in pixels."""
+        """Return how far its middle is from that of a photo of this size, in pixels."""
         x, y = self.centre
         return math.hypot(x - width / 2, y - height / 2)
 
     def overlap(self, other: Box) -> float:
-        """Give intersection over union with another box, 0 to 1."""
+        """Return intersection over union with another box, 0 to 1."""
         width = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)
         height = min(self.y + self.height, other.y + other.height) - max(self.y, other.y)
         if width <= 0 or height <= 0:
@@ -48,7 +48,7 @@ class Box:
         return shared / (self.area + other.area - shared)
 
     def scaled(self, factor: float) -> Box:
-        """Give the same rectangle in a photo that is `factor` times as large."""
+        """Return the same rectangle in a photo that is `factor` times as large."""
         left, top = round(self.x * factor), round(self.y * factor)
         right = round((self.x + self.width) * factor)
         bottom = round((self.y + self.height) * factor)

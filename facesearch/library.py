@@ -71,7 +71,7 @@ class Library:
 
     @cached_property
     def model_name(self) -> str:
-        """Give the model's name.
+        """The model's name.
 
         Raises:
             ModelMismatch: The index was made with another model than the one asked for.
@@ -87,17 +87,17 @@ class Library:
 
     @cached_property
     def model(self) -> Model:
-        """Give the model in use."""
+        """The model in use."""
         return Model(self.model_name, self._store, self._runtime, self._notify)
 
     @property
     def card(self) -> Card:
-        """Give the model's card."""
+        """The model's card."""
         return self.model.card
 
     @cached_property
     def layout(self) -> Index:
-        """Give the index, mapped from its file.
+        """The index, mapped from its file.
 
         Raises:
             IndexFileError: There is none, or it cannot be used.
@@ -108,7 +108,7 @@ class Library:
 
     @cached_property
     def searched(self) -> Index | SearchableIndex:
-        """Give what a search needs of the index.
+        """What a search needs of the index.
 
         Raises:
             IndexFileError: There is none, or it cannot be used.
@@ -135,7 +135,7 @@ class Library:
         self.__dict__.pop("searched", None)
 
     def opened(self) -> Index:
-        """Give the photos of the index as it lies there, whatever model is here.
+        """Return the photos of the index as it lies there, whatever model is here.
 
         Raises:
             IndexFileError: There is none, or it cannot be used.
@@ -186,7 +186,7 @@ class Library:
         return report
 
     def _held_if_whole(self) -> Meta | None:
-        """Give what makes the index, None for one that a rebuild is to replace because it cannot be used."""
+        """Return what made the index; None for a broken one, which a rebuild is to replace."""
         try:
             self.model_name  # noqa: B018 (another model than the one asked for is an error even so)
             return self.place.meta()
@@ -293,7 +293,7 @@ class Library:
 
 
 def default_index(model: str) -> Path:
-    """Give where a model's index lies when no other file is named."""
+    """Return where a model's index lies when no other file is named."""
     return Path(user_data_dir("facesearch", appauthor=False)) / f"{model.replace('/', '_')}.npz"
 
 
@@ -302,5 +302,5 @@ def _place(index: str | Path) -> IndexBackend:
 
 
 def absolute(paths: Iterable[str | os.PathLike[str]]) -> tuple[str, ...]:
-    """Give paths absolute, links kept, and URLs as they are; each once and in order."""
+    """Return paths absolute, links kept, and URLs as they are; each once and in order."""
     return tuple(dict.fromkeys(absolute_path(os.fspath(path)) for path in paths))

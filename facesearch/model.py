@@ -63,7 +63,7 @@ class DetectionSettings:
 
 
 def make_meta(card: Card, looking: DetectionSettings, held: Meta | None) -> Meta:
-    """Give what makes an index: what is asked for, else what it holds to, else the default.
+    """Return what makes an index: what is asked for, else what it holds to, else the default.
 
     Args:
         card: The model's.
@@ -150,7 +150,7 @@ class Model:
 
     @cached_property
     def card(self) -> Card:
-        """Give the model's card.
+        """The model's card.
 
         Raises:
             UnknownModel: There is no such model.

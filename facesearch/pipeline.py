@@ -159,7 +159,7 @@ class Pipeline:
         )
 
     def _faces(self, content: Content) -> tuple[list[Face], list[NDArray[np.uint8]]]:
-        """Give the chosen faces, in pixels of the upright photo, and their crops."""
+        """Return the chosen faces, in pixels of the upright photo, and their crops."""
         card = self.embedder.card
         if self.detector is None:
             picture = decode(content.data)
@@ -222,7 +222,7 @@ def _unreadable(path: str, reason: str) -> _PhotoTask:
 
 
 def _scaled(face: Face, factor: float, width: int | None = None, height: int | None = None) -> Face:
-    """Give a face in a photo `factor` times as large, kept inside width and height where they are given."""
+    """Return a face in a photo `factor` times as large, kept inside width and height where they are given."""
     if factor == 1.0:
         return face
     box = face.box.scaled(factor)

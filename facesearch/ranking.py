@@ -48,13 +48,13 @@ class Neighbours:
 
 
 def norms_of(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Give the euclidean length of each row: (n, dim) float32 to (n,) float32."""
+    """Return the euclidean length of each row: (n, dim) float32 to (n,) float32."""
     squares: NDArray[np.float64] = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
     return np.sqrt(squares).astype(np.float32)
 
 
 def distances(query: NDArray[np.float32], rows: NDArray[np.float32], metric: Metric) -> NDArray[np.float64]:
-    """Give the exact distances from one query to some rows.
+    """Return the exact distances from one query to some rows.
 
     Cosine distance is 1 - cosine, 0 to 2; to or from a vector without length it is 1. A row that is not
     finite is infinitely far.
@@ -117,7 +117,7 @@ def nearest(
 def _products(
     vectors: NDArray[np.float32], queries: NDArray[np.float32]
 ) -> Iterator[tuple[int, NDArray[np.float32], NDArray[np.float32]]]:
-    """Give each block's first row, its rows, and their products with the queries, (q, rows).
+    """Yield each block's first row, its rows, and their products with the queries, (q, rows).
 
     Each core multiplies blocks of its own, which holds up better on busy machines than a BLAS whose
     threads wait for each other at every block.
@@ -192,7 +192,7 @@ class _Search:
         self._keep_nearest()
 
     def _roughly(self, norms: NDArray[np.float32], products: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Give figures that order the rows as their distances do, but for rounding."""
+        """Return figures that order the rows as their distances do, but for rounding."""
         with np.errstate(all="ignore"):
             rough = -products / norms if self._metric == "cosine" else norms * norms - 2 * products
         return np.where(np.isfinite(rough), rough, np.float32(np.inf))
@@ -218,6 +218,6 @@ class _Search:
             self._limit = min(self._limit, float(self._distances[-1]))
 
     def result(self) -> Neighbours:
-        """Give what was found."""
+        """Return what was found."""
         finite = np.isfinite(self._distances)
         return Neighbours(self._rows[finite], self._distances[finite])

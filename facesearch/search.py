@@ -123,7 +123,7 @@ def _names(references: Sequence[Reference]) -> set[str]:
 
 
 def _limit(question: Question, calibration: Calibration | None) -> float:
-    """Give the largest distance that is wanted."""
+    """Return the largest distance that is wanted."""
     if question.min_probability <= 0:
         return question.threshold
     if calibration is None:
@@ -168,7 +168,7 @@ class _Fused:
         return cls(mean.astype(np.float32), metric, float(np.linalg.norm(mean)), spread)
 
     def to_vector(self, distance: float) -> float:
-        """Give the distance from `vector` of what has this mean distance; below 0 where nothing has."""
+        """Return the distance from `vector` of what has this mean distance; below 0 where nothing has."""
         if self.length == 1.0 and self.spread == 0.0:
             return distance
         if self.metric == "cosine":
@@ -177,7 +177,7 @@ class _Fused:
         return math.sqrt(square) if (square := distance**2 - self.spread) >= 0 else -1.0
 
     def near(self, found: Neighbours, limit: float) -> Neighbours:
-        """Give mean distances in place of those from `vector`, and leave out what lies beyond the limit."""
+        """Return mean distances in place of those from `vector`, and leave out what lies beyond the limit."""
         if self.length == 1.0 and self.spread == 0.0:
             distances = found.distances
         elif self.metric == "cosine":
@@ -189,7 +189,7 @@ class _Fused:
 
 
 def _own_photos(layout: Index, references: Sequence[Reference], question: Question) -> frozenset[int]:
-    """Give the photos of the index that are the references' own files, or copies that count as them."""
+    """Return the photos of the index that are the references' own files, or copies that count as them."""
     if question.include_self:
         return frozenset()
     found = (layout.find(name) for name in _names(references))
@@ -205,14 +205,14 @@ def _copies(layout: Index, photo: int) -> list[int]:
 
 
 def _places(layout: Index, photos: frozenset[int], question: Question) -> int:
-    """Give how many places these photos can take among the nearest."""
+    """Return how many places these photos can take among the nearest."""
     if question.by == "photo":
         return len(photos)
     return sum(len(layout.faces_of(photo)) for photo in photos)
 
 
 def _groups(layout: Index, question: Question) -> NDArray[np.int64] | NDArray[np.int32] | None:
-    """Give what counts once: photos, contents, or (None) each face."""
+    """Return what counts once: photos, contents, or (None) each face."""
     if not question.unique:
         return layout.photo if question.by == "photo" else None
     _, content = np.unique(layout.digest, axis=0, return_inverse=True)
@@ -274,7 +274,7 @@ def find_references(
 
 
 def chosen(face: FaceWanted) -> Choice:
-    """Give what takes the faces that are meant from all of a photo's."""
+    """Return what takes the faces that are meant from all of a photo's."""
     if face == "all":
         return all_faces
     if face == "largest":
@@ -288,7 +288,7 @@ def chosen(face: FaceWanted) -> Choice:
 
 
 def references_in(photo: PhotoFaces, face: FaceWanted) -> list[Reference]:
-    """Give the faces of a photo that was looked at for those that are meant."""
+    """Return the faces of a photo that was looked at for those that are meant."""
     assert photo.vectors is not None
     first = face if isinstance(face, int) else 1
     return [

@@ -109,7 +109,7 @@ def update_index(
 
 
 def _covered(paths: Iterable[str], problems: Iterable[str]) -> list[str]:
-    """Give the roots that paths belong to: folders as they are, files by their folder."""
+    """Return the roots that paths belong to: folders as they are, files by their folder."""
     there = [path for path in paths if path not in problems]
     return [path if is_folder(path) else os.path.dirname(path) for path in there]
 
@@ -308,14 +308,14 @@ def _look(wanted: IndexRequest, plan: Plan) -> Scan:
 
 
 def _is_as_known(layout: Index, row: int, photo: FoundPhoto, *, again: bool) -> bool:
-    """Say whether a photo need not be opened: its faces are known, and none that was erased is wanted."""
+    """Return whether a photo need not be opened: its faces are known, and none that was erased is wanted."""
     if again and layout.digest[row].tobytes() in layout.erased_faces:
         return False
     return (int(layout.size[row]), int(layout.mtime_ns[row])) == (photo.size, photo.mtime_ns)
 
 
 def _is_gone(name: str, folders: Iterable[bytes], unknown: Iterable[bytes]) -> bool:
-    """Say whether a known photo that was not found is gone, and not just left out this time."""
+    """Return whether a known photo that was not found is gone, and not just left out this time."""
     path = os.fsencode(name)
     if not any(is_within(path, folder) for folder in folders):
         return False

@@ -17,7 +17,7 @@ def model_store():
 
 @pytest.fixture(scope="session")
 def crops():
-    """Give square pieces of the sample photos as (n, 224, 224, 3) BGR uint8; faces are in most."""
+    """Return square pieces of the sample photos as (n, 224, 224, 3) BGR uint8; faces are in most."""
     from pathlib import Path
 
     import cv2

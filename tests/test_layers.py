@@ -11,7 +11,7 @@ HEAVY = {"tensorflow", "keras"}
 
 
 def imported(source):
-    """Give the top-level packages that a module's source imports anywhere, by statement or by name."""
+    """Return the top-level packages that a module's source imports anywhere, by statement or by name."""
     found = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):

@@ -19,7 +19,7 @@ def _several_blocks(monkeypatch):
 
 @st.composite
 def arrays(draw):
-    """Give rows and queries, with duplicates, zeros and all magnitudes among them."""
+    """Return rows and queries, with duplicates, zeros and all magnitudes among them."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     n, dim, q = draw(st.integers(0, 90)), draw(st.integers(1, 19)), draw(st.integers(1, 4))
     scale = 10.0 ** draw(st.sampled_from([-30, -21, -18, -6, 0, 0, 0, 3, 15]))
@@ -37,7 +37,7 @@ def arrays(draw):
 
 
 def expected(rows, queries, metric):
-    """Give scipy's distances; to or from a vector without length the cosine distance is 1."""
+    """Return scipy's distances; to or from a vector without length the cosine distance is 1."""
     if not len(rows):
         return np.empty((len(queries), 0))
     with np.errstate(all="ignore"):

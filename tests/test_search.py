@@ -16,7 +16,7 @@ from facesearch.search import Question, search
 
 
 def holding(path, *vectors, digest=None):
-    """Give a photo whose faces have these vectors."""
+    """Return a photo whose faces have these vectors."""
     photo = looked_at(path, len(vectors), digest=digest)
     return dataclasses.replace(photo, vectors=np.float32(vectors).reshape(-1, 3) if vectors else None)
 

@@ -67,7 +67,7 @@ def library(tmp_path):
 
 
 def tally(report):
-    """Give what a report counts, without what is nought."""
+    """Return what a report counts, without what is nought."""
     counts = dataclasses.asdict(dataclasses.replace(report, seconds=0.0, faces=0, photos=0))
     return {name: value for name, value in counts.items() if value}
 

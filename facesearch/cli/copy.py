@@ -51,7 +51,7 @@ def command(source: str, target: str, as_json: bool, quiet: bool, verbose: bool)
 
 
 def _metric(place: IndexBackend) -> Metric:
-    """Give the distance by which the copy is searched: the model's, where it is known here."""
+    """Return the distance by which the copy is searched: the model's, where it is known here."""
     from facesearch.embed import card_of
     from facesearch.errors import ModelError
 

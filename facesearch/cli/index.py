@@ -131,7 +131,7 @@ def command(paths: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 (cl
 
 
 def _on(address: str | None) -> Callable[[Model, Meta], PhotoProcessor] | None:
-    """Give what looks at photos elsewhere."""
+    """Return what looks at photos elsewhere."""
     if address is None:
         return None
     if address != "ray" and not address.startswith("ray://"):

@@ -29,7 +29,7 @@ class AnyPath(click.Path):
     def convert(
         self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
     ) -> str:
-        """Give the path as text, surrogate-escaped."""
+        """Return the path as text, surrogate-escaped."""
         # "$UNSET" in a script must not stand for the present folder, least of all for `forget`.
         if not os.fsencode(value):
             self.fail("An empty name names no file.", param, ctx)
@@ -66,7 +66,7 @@ def a_number(_context: click.Context, _option: click.Parameter, number: float | 
 
 
 def default_model() -> str:
-    """Give the model of a command that no index tells it."""
+    """Return the model of a command that no index tells it."""
     from facesearch.library import DEFAULT_MODEL
 
     return os.environ.get("FACESEARCH_MODEL") or DEFAULT_MODEL
@@ -118,7 +118,7 @@ _NO_SETTINGS = {"quiet", "verbose", "as_json"}
 
 
 def asked(context: click.Context) -> list[tuple[str, str]]:
-    """Give what a command was asked for, defaults included: each option's name with its value."""
+    """Return what a command was asked for, defaults included: each option's name with its value."""
     settings = []
     for parameter in context.command.params:
         value = context.params[str(parameter.name)]
@@ -176,7 +176,7 @@ def read_list(name: str, end: bytes) -> list[str]:
 
 
 def with_lists(named: Sequence[str], options: Mapping[str, Any]) -> list[str]:
-    """Give the photos that are named and those of --files-from and --files0-from.
+    """Return the photos that are named and those of --files-from and --files0-from.
 
     Raises:
         UnreadablePhoto: A list cannot be read.

@@ -344,7 +344,7 @@ def ignore(context: click.Context, /, faces: Sequence[str], undo: bool, **option
 
 
 def _needed_row(found: People, face: str, whose: int | None = None) -> int:
-    """Give a FACE's row; it has to be that person's where one is named, by number."""
+    """Return a FACE's row; it has to be that person's where one is named, by number."""
     from facesearch.errors import PeopleError
 
     row = _row(found, face, whose)
@@ -358,7 +358,7 @@ def _needed_row(found: People, face: str, whose: int | None = None) -> int:
 
 
 def _row(found: People, face: str, whose: int | None = None) -> int | None:
-    """Give a FACE's row, None for no photo; without a number, a photo's only one, or only one of a person's.
+    """Return a FACE's row, None for no photo; without a number, the photo's or the person's only face.
 
     A photo whose own name ends in a # and a number comes first.
     """

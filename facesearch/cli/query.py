@@ -179,7 +179,7 @@ def _answer(references: list[str], options: dict[str, Any]) -> int:
 
 
 def _answer_by_name(options: dict[str, Any]) -> int:
-    """Give the photos of people as `facesearch people` knows them; the exit status."""
+    """Return the photos of people as `facesearch people` knows them; the exit status."""
     library = open_library(options["index_file"], options["model"], quiet=options["quiet"])
     return finish(photos_of_people(library, options), options, Searched.of(library))
 

@@ -98,7 +98,7 @@ def gives_landmarks(name: str) -> bool:
 
 
 def detector_recipe(name: str) -> Recipe | None:
-    """Give how a detector's network is had; None for a detector that needs none, and for any other name."""
+    """Return how a detector's network is had; None for a detector that needs none, and for any other name."""
     return _detector_class(name).recipe if name in DETECTORS else None
 
 

@@ -51,7 +51,7 @@ class Cascade:
 
     @cached_property
     def window(self) -> int:
-        """Give the side of the smallest window, in pixels; the first look at it reads the file."""
+        """The side of the smallest window, in pixels; the first look at it reads the file."""
         return int(self._classifier().getOriginalWindowSize()[0])
 
     def _classifier(self) -> cv2.CascadeClassifier:
@@ -124,7 +124,7 @@ def _overlap(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
 
 
 def find_cascade(name: str) -> Path:
-    """Give the path of a cascade file.
+    """Return the path of a cascade file.
 
     Raises:
         FacesearchError: It is neither in the package nor beside it.

@@ -42,7 +42,7 @@ def crop_face(
 
 
 def widened(box: Box, margin: float) -> Box:
-    """Give the box with `margin` of its width and height added on each side; it may leave the photo."""
+    """Return the box with `margin` of its width and height added on each side; it may leave the photo."""
     extra_x, extra_y = round(box.width * margin), round(box.height * margin)
     return Box(box.x - extra_x, box.y - extra_y, box.width + 2 * extra_x, box.height + 2 * extra_y)
 
@@ -106,7 +106,7 @@ def similarity(points: NDArray[np.float64], targets: NDArray[np.float64]) -> NDA
 
 
 def _template(size: tuple[int, int], margin: float) -> NDArray[np.float64]:
-    """Give the template in a crop of this size: scaled by the shorter side, in the middle."""
+    """Return the template in a crop of this size: scaled by the shorter side, in the middle."""
     middle = TEMPLATE_SIDE / 2
     scale = min(size) / TEMPLATE_SIDE / (1 + 2 * margin)
     return (np.array(TEMPLATE) - middle) * scale + (size[1] / 2, size[0] / 2)

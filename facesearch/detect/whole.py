@@ -25,6 +25,6 @@ class WholeDetector(Detector):
         self.rotations = rotations
 
     def detect(self, image: NDArray[np.uint8]) -> list[Face]:
-        """Give the one face; see `Detector.detect`."""
+        """Return the one face; see `Detector.detect`."""
         height, width = image.shape[:2]
         return [Face(Box(0, 0, width, height), 1.0)] if max(height, width) >= self.min_face else []

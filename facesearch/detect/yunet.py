@@ -129,7 +129,7 @@ class YuNetDetector(Detector):
         return [face for face in faces if face is not None]
 
     def _run(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Give a row for each face: box, five landmarks, score, 15 numbers in pixels of `image`."""
+        """Return a row for each face: box, five landmarks, score, 15 numbers in pixels of `image`."""
         network = self._instance()
         below, right = (max(0, LEAST_SIDE - side) for side in image.shape[:2])
         if below or right:
@@ -160,7 +160,7 @@ def _checked_network(folder: Path) -> bytes:
 
 
 def _face(row: NDArray[np.float32], ratio: NDArray[np.float64], width: int, height: int) -> Face | None:
-    """Give a row as a face in the pixels of the photo, its box inside it; None where nothing of it is."""
+    """Return a row as a face in the pixels of the photo, its box inside it; None where nothing of it is."""
     if not np.isfinite(row).all():
         return None
     corner, size = row[:2] * ratio, row[2:4] * ratio

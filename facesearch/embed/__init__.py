@@ -38,7 +38,7 @@ class Embedder(Protocol):
     card: Card
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Give the vector of each crop.
+        """Return the vector of each crop.
 
         Args:
             crops: (n, height, width, 3) BGR uint8, height and width as the card says; n may be 0.
@@ -50,7 +50,7 @@ class Embedder(Protocol):
 
 
 def recipe_of(name: str) -> Recipe | None:
-    """Give the recipe of a model that can be fetched by its name; None for every other name."""
+    """Return the recipe of a model that can be fetched by its name; None for every other name."""
     if module := MODELS.get(name):
         return cast("Recipe", import_module(module).RECIPE)
     from facesearch.embed.applications import application_recipe
@@ -59,7 +59,7 @@ def recipe_of(name: str) -> Recipe | None:
 
 
 def card_of(name: str, store: ModelStore | None = None) -> Card:
-    """Give a model's card without loading the network; one of `MODELS` need not be here.
+    """Return a model's card without loading the network; one of `MODELS` need not be here.
 
     Raises:
         UnknownModel: The model is not here, and its card is known only when it is fetched.
@@ -75,7 +75,7 @@ def card_of(name: str, store: ModelStore | None = None) -> Card:
 
 
 def _current(stored: Card) -> Card:
-    """Give this version's card of a model of ours (a stored one may be older), with the user's figures."""
+    """Return this version's card of a model of ours (a stored one may be older), with the user's figures."""
     if stored.name not in MODELS:
         return stored
     card = cast("Card", cast("Recipe", recipe_of(stored.name)).card)

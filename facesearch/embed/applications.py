@@ -48,7 +48,7 @@ class KerasDownload:
 
 
 def application_recipe(name: str) -> Recipe | None:
-    """Give the recipe of `keras/NAME`; None for every other name."""
+    """Return the recipe of `keras/NAME`; None for every other name."""
     application = name.removeprefix(PREFIX)
     if application == name or application not in APPLICATIONS:
         return None

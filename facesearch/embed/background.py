@@ -30,5 +30,5 @@ class BackgroundEmbedder(Embedder):
         thread.shutdown(wait=False)
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Give the vector of each crop."""
+        """Return the vector of each crop."""
         return self._opened.result().embed(crops)

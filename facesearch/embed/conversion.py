@@ -88,7 +88,7 @@ def store_network(source: Path, card: Card, folder: Path) -> int:
 
 
 def own_size(source: Path) -> tuple[int, int]:
-    """Give the height and width that a network's input is fixed to.
+    """Return the height and width that a network's input is fixed to.
 
     Raises:
         ModelError: The network cannot be read, or takes pictures of any size.
@@ -107,7 +107,7 @@ def own_size(source: Path) -> tuple[int, int]:
 
 
 def _prepare(openvino: Any, source: Path, card: Card) -> tuple[Model, int]:  # noqa: ANN401
-    """Give the network as it is to be stored, and the length of its vectors."""
+    """Return the network as it is to be stored, and the length of its vectors."""
     model = openvino_core().read_model(source)
     layout = _image_layout(model, card.size, source.name)
     if len(model.outputs) != 1:

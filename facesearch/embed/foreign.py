@@ -135,7 +135,7 @@ def _convert(file: Path, card: Card, folder: Path) -> Card:
 
 
 def _digest(file: Path, card: Card) -> str:
-    """Give SHA-256 over the file as it came and over what is baked in: the same import, the same digest."""
+    """Return SHA-256 over the file as it came and over what is baked in: the same import, the same digest."""
     baked = json.dumps([card.size, card.color, card.mean, card.scale])
     parts = [file_digest(part, "sha256") for part in (file, file.with_suffix(".bin")) if part.is_file()]
     return f"sha256:{hashlib.sha256(' '.join([*parts, baked]).encode()).hexdigest()}"

@@ -14,7 +14,7 @@ from facesearch.models.tensors import Tensors, load_tensors
 
 
 def build_model(tensors: Tensors) -> Any:  # noqa: ANN401 - Keras has no types
-    """Give ResNet-50 without its head, averaged to 2048 numbers, with these weights."""
+    """Return ResNet-50 without its head, averaged to 2048 numbers, with these weights."""
     model = keras.applications.ResNet50(
         include_top=False, pooling="avg", weights=None, input_shape=(224, 224, 3)
     )

@@ -51,7 +51,7 @@ class KerasEmbedder:
         self._forward = tensorflow.function(_forward(tensorflow, model, card), input_signature=[crops])
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Give the vector of each crop; see `Embedder.embed`."""
+        """Return the vector of each crop; see `Embedder.embed`."""
         check_crops(crops, self.card)
         vectors = np.empty((len(crops), self.card.dim), np.float32)
         for start in range(0, len(crops), _BATCH):

@@ -50,7 +50,7 @@ _one_at_a_time = threading.Lock()
 
 
 def openvino_core() -> Any:  # noqa: ANN401
-    """Give the process' one OpenVINO core, which stays until its end.
+    """Return the process' one OpenVINO core, which stays until its end.
 
     A core that has compiled for a CPU gives signals a stack of their own, and takes it away when it is
     removed. Of two, the second can leave the first one's behind when that is gone: the next Ctrl-C, as Python
@@ -85,7 +85,7 @@ def save_network(openvino: Any, model: Any, path: Path) -> None:  # noqa: ANN401
 
 
 def reason(error: BaseException) -> str:
-    """Give the line of an OpenVINO error that says what is wrong; the others are places in its source."""
+    """Return the line of an OpenVINO error that says what is wrong; the others are places in its source."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1].rstrip(".") if lines else type(error).__name__
 
@@ -144,7 +144,7 @@ class OpenVinoEmbedder:
         self.embed(np.zeros((1, *card.size, 3), np.uint8))
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Give the vector of each crop; see `Embedder.embed`."""
+        """Return the vector of each crop; see `Embedder.embed`."""
         check_crops(crops, self.card)
         vectors = np.empty((len(crops), self.card.dim), np.float32)
         request = self._request()
@@ -179,7 +179,7 @@ def _check_device(core: Any, device: str) -> None:  # noqa: ANN401
 
 
 def _precision(core: Any, device: str, precision: str) -> dict[str, str]:  # noqa: ANN401
-    """Give OpenVINO's setting for a precision; "auto" leaves a device that is no CPU its own way."""
+    """Return OpenVINO's setting for a precision; "auto" leaves a device that is no CPU its own way."""
     if precision not in ("auto", "f32", "bf16"):
         raise ModelError(f"There is no precision {precision!r}.", "Use auto, f32 or bf16.")
     has_bf16 = device == "CPU" and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -191,7 +191,7 @@ def _precision(core: Any, device: str, precision: str) -> dict[str, str]:  # noq
 
 
 def _use_of_cores(streams: int, threads: int) -> dict[str, str]:
-    """Give OpenVINO's settings for what of a CPU it uses."""
+    """Return OpenVINO's settings for what of a CPU it uses."""
     # Pinned, as is its way, the threads of each process would sit on the same first cores.
     settings = {"ENABLE_CPU_PINNING": "NO"}
     if streams > 1:
@@ -224,7 +224,7 @@ def _compile_cut(core: Any, card: Card, folder: Path, cut: Cut, device: str, hin
 
 
 def _cache_folder(card: Card) -> str:
-    """Give the folder of the compiled network, or "" where none can be written.
+    """Return the folder of the compiled network, or "" where none can be written.
 
     It is keyed by the files' digests: OpenVINO itself looks only at the .xml's path and time. One entry
     serves every precision, and one of another OpenVINO or a damaged one is replaced by OpenVINO.

@@ -110,7 +110,7 @@ def folds_in_words(trials: Trials) -> str:
 
 
 def fold_people(person: NDArray[np.int32]) -> NDArray[np.int16]:
-    """Give each person's fold, (people,): dealt in a seeded order, those with several photos first.
+    """Return each person's fold, (people,): dealt in a seeded order, those with several photos first.
 
     Args:
         person: (m,) the person of each photo, numbered from 0.
@@ -144,7 +144,7 @@ def all_pairs(person: NDArray[np.int32], fold: NDArray[np.int16]) -> Trials:
 
 
 def _drawn_pairs(person: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32], int]:
-    """Give the pairs of one person, and a draw of those of strangers; and how many of those there are.
+    """Return the pairs of one person, and a draw of those of strangers; and how many of those there are.
 
     Of people with very many photos, some are drawn for the pairs of one person: half of the pairs at most.
     """

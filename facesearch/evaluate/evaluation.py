@@ -117,7 +117,7 @@ class Mistake:
 def worst_mistakes(
     dataset: Dataset, evaluation: Evaluation, kind: Literal["same", "different"], most: int
 ) -> list[Mistake]:
-    """Give the pairs of one person that are farthest apart, or those of strangers that are nearest.
+    """Return the pairs of one person that are farthest apart, or those of strangers that are nearest.
 
     Only pairs beyond the best threshold are mistakes; of photos that are the same pair twice one is given.
     """

@@ -30,7 +30,7 @@ ENOUGH = 10
 def best_threshold(
     distance: NDArray[np.float64], same: NDArray[np.bool_], worth: tuple[int, int] = (1, 1)
 ) -> float:
-    """Give the threshold that gets most pairs right; the lowest one of several that are equally good.
+    """Return the threshold that gets most pairs right; the lowest one of several that are equally good.
 
     Args:
         distance: (n,) finite, rising; 1 or more.
@@ -122,7 +122,7 @@ def fit_calibration(pairs: Pairs, *, data: str, date: str, own: bool) -> Calibra
 
 
 def _strangers(distance: NDArray[np.float64]) -> tuple[tuple[float, float], ...]:
-    """Give (rate, distance) rows, both rising, of the rising distances (n,) of different pairs.
+    """Return (rate, distance) rows, both rising, of the rising distances (n,) of different pairs.
 
     The rate is the share that is truly so near, so that a row is right also among equal distances.
     """

@@ -69,7 +69,7 @@ def find_faces(
 
 
 def cache_path(folder: str, model: Model) -> Path:
-    """Give where a model's vectors of a folder are kept."""
+    """Return where a model's vectors of a folder are kept."""
     card, runtime = model.card, model.runtime
     made_by = (
         *(os.path.realpath(folder), card.name, card.digest, card.detector, str(card.margin)),
@@ -100,7 +100,7 @@ def _taken(dataset: Dataset, layout: Index) -> LabelledFaces:
 
 
 def _most_central(path: str, boxes: list[Box]) -> int:
-    """Give the place of the box whose middle is nearest to the photo's, which is only opened for a choice."""
+    """Return the position of the most central box; the photo is opened only where there are several."""
     if len(boxes) == 1:
         return 0
     width = height = 0
@@ -126,7 +126,7 @@ def _about_copies(owners: dict[bytes, dict[int, str]], names: tuple[str, ...]) -
 def pair_distances(
     vectors: NDArray[np.float32], first: NDArray[np.int32], second: NDArray[np.int32], metric: Metric
 ) -> NDArray[np.float64]:
-    """Give the distance of each pair of rows, (n,) float64; NaN where a row is.
+    """Return the distance of each pair of rows, (n,) float64; NaN where a row is.
 
     Args:
         vectors: (m, dim) float32.
@@ -151,7 +151,7 @@ def pair_distances(
 
 
 def cache_file(kind: str, made_by: Iterable[object]) -> Path:
-    """Give the index file of what is made in one way; `kind` is the folder that it lies in."""
+    """Return the index file of what is made in one way; `kind` is the folder that it lies in."""
     text = "\0".join(map(str, made_by)).encode("utf-8", "surrogateescape")
     key = hashlib.blake2b(text, digest_size=12).hexdigest()
     return Path(user_cache_dir("facesearch", appauthor=False), kind, f"{key}.npz")

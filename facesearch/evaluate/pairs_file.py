@@ -141,7 +141,7 @@ def _parse(file: str) -> list[_Line]:
 
 
 def _rows(file: str) -> list[tuple[int, list[str]]]:
-    """Give the lines that are not empty, in their fields, with their numbers."""
+    """Return the lines that are not empty, in their fields, with their numbers."""
     try:
         text = Path(file).read_bytes().decode("utf-8-sig", "surrogateescape")
     except OSError as error:
@@ -189,7 +189,7 @@ def _relative(photo: Photo, suffix: str = ".jpg") -> str:
 
 
 def _find(folder: str, photo: Photo) -> str | None:
-    """Give a photo's path, whatever its suffix; None where it is not there."""
+    """Return a photo's path, whatever its suffix; None where it is not there."""
     usual = os.path.join(folder, _relative(photo))
     if os.path.isfile(usual):
         return usual

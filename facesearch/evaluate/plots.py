@@ -204,7 +204,7 @@ def draw_reliability(models: Mapping[str, Verification], path: Path) -> None:
 
 
 def _styled(models: Mapping[str, _Data]) -> Iterator[tuple[str, _Data, Style]]:
-    """Give each model with its name and its colour, line and mark."""
+    """Yield each model with its name and its colour, line and mark."""
     for place, (name, model) in enumerate(models.items()):
         line = LINES[place // len(COLOURS) % len(LINES)]
         yield name, model, (COLOURS[place % len(COLOURS)], line, MARKS[place % len(MARKS)])

@@ -76,7 +76,7 @@ def intervals(
 
 
 def _draw(people: NDArray[np.int32], replicates: int, seed: int) -> Array:
-    """Give how often each person was drawn in each replicate: (people, replicates)."""
+    """Return how often each person was drawn in each replicate: (people, replicates)."""
     there = np.zeros(int(people.max(initial=-1)) + 1, bool)
     there[people] = True
     persons = np.flatnonzero(there)
@@ -88,7 +88,7 @@ def _draw(people: NDArray[np.int32], replicates: int, seed: int) -> Array:
 
 
 def _interval(drawn: Array) -> Interval | None:
-    """Give where the middle 95 % lie; a replicate with no pair of some kind has no figure and is left out."""
+    """Return the middle 95 %; a replicate without pairs of one kind has no figure and is left out."""
     drawn = drawn[np.isfinite(drawn)]
     if not len(drawn):
         return None
@@ -103,12 +103,12 @@ def _ratio(part: Array, whole: Array) -> Array:
 
 
 def _mean(values: NDArray[np.bool_] | Array, times: Array) -> Array:
-    """Give the weighted means of (n,) values, one for each column of the (n, replicates) weights."""
+    """Return the weighted means of (n,) values, one for each column of the (n, replicates) weights."""
     return _ratio(values @ times, times.sum(axis=0))
 
 
 def _accuracy(pairs: Pairs, right: Array, times: Array) -> Array:
-    """Give the accuracy of each replicate, (replicates,).
+    """Return the accuracy of each replicate, (replicates,).
 
     Pairs are summed by their people first: the millions are gone through once, not once for each replicate.
     """
@@ -128,7 +128,7 @@ def _accuracy(pairs: Pairs, right: Array, times: Array) -> Array:
 
 
 def _roc_figures(pairs: Pairs, times: Array, rates: list[float], seed: int) -> Array:
-    """Give AUC, EER and the true accept rates of each replicate: (replicates, 2 + rates)."""
+    """Return AUC, EER and the true accept rates of each replicate: (replicates, 2 + rates)."""
     chosen, weight = _sample(pairs, seed)
     order = np.argsort(np.where(pairs.found, pairs.distance, np.inf)[chosen])
     chosen, weight = chosen[order], weight[order]
@@ -165,7 +165,7 @@ def _sample(pairs: Pairs, seed: int) -> tuple[NDArray[np.int64], Array]:
 def _curve_figures(
     weight: Array, same: NDArray[np.bool_], steps: NDArray[np.int64], rates: list[float]
 ) -> list[float]:
-    """Give AUC, EER and true accept rates of pairs with weights (n,), the nearest first."""
+    """Return AUC, EER and true accept rates of pairs with weights (n,), the nearest first."""
     accepted_same = np.concatenate([[0.0], np.cumsum(weight * same)[steps]])
     accepted_different = np.concatenate([[0.0], np.cumsum(weight * ~same)[steps]])
     if not accepted_same[-1] or not accepted_different[-1]:

@@ -89,7 +89,7 @@ def _retrieval(
 def _hits(
     vectors: NDArray[np.float32], people: NDArray[np.int32], metric: Metric
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give each photo's rank of the first right photo, and the sum of the precisions at its right ones."""
+    """Return each photo's rank of the first right photo, and the sum of the precisions at its right ones."""
     rows = vectors.astype(np.float64)
     squares = np.einsum("ij,ij->i", rows, rows)
     if metric == "cosine":
@@ -113,7 +113,7 @@ def _hits(
 
 
 def _ranked(right: NDArray[np.float64], wrong: NDArray[np.float64]) -> tuple[float, float]:
-    """Give the first rank and the precisions' sum of right photos among wrong ones, both rising."""
+    """Return the first rank and the precisions' sum of right photos among wrong ones, both rising."""
     place = np.arange(1, len(right) + 1)
     ranks = place + np.searchsorted(wrong, right, "right")
     return float(ranks[0]), float((place / ranks).sum())

@@ -36,12 +36,12 @@ class Pairs:
 
     @property
     def found(self) -> Mask:
-        """Give in which pairs both faces were found, (n,)."""
+        """In which pairs both faces were found, (n,)."""
         return np.isfinite(self.distance)
 
     @property
     def worth(self) -> tuple[int, int]:
-        """Give what a same and a different pair weigh, as whole numbers."""
+        """What a same and a different pair weigh, as whole numbers."""
         if not self.balanced:
             return 1, 1
         same = int(self.same.sum())
@@ -49,14 +49,14 @@ class Pairs:
 
     @property
     def weight(self) -> Array:
-        """Give each pair's share of the whole, (n,); 1 in sum, half of it each class where balanced."""
+        """Each pair's share of the whole, (n,); 1 in sum, half of it each class where balanced."""
         of_same, of_different = self.worth
         weight: Array = np.where(self.same, float(of_same), float(of_different))
         weight /= max(float(weight.sum()), 1.0)
         return weight
 
     def take(self, chosen: Mask | NDArray[np.int64]) -> Pairs:
-        """Give some of the pairs."""
+        """Return some of the pairs."""
         people, fold = self.people[chosen], self.fold[chosen]
         return Pairs(self.distance[chosen], self.same[chosen], people, fold, self.balanced)
 
@@ -90,7 +90,7 @@ class Roc:
 
 
 def roc_figures(pairs: Pairs) -> tuple[Roc, Roc]:
-    """Give the ROC figures with a missed face as the farthest of all, and those without missed faces."""
+    """Return the ROC figures with a missed face as the farthest of all, and those without missed faces."""
     nothing = Roc(None, None, dict.fromkeys(FALSE_ACCEPT_RATES), np.empty((0, 2)))
     if not both_kinds(pairs.same):
         return nothing, nothing
@@ -119,12 +119,12 @@ def _roc(far: Array, tar: Array, different: int) -> Roc:
 
 
 def true_accept_rate(far: Array, tar: Array, at: float) -> float:
-    """Give the largest true accept rate of a curve, (k,) each and rising, at no more than a false one."""
+    """Return the largest true accept rate of a curve, (k,) each and rising, at no more than a false one."""
     return float(tar[np.searchsorted(far, at * ROUNDING, "right") - 1])
 
 
 def equal_error_rate(far: Array, tar: Array) -> float:
-    """Give where a curve from (0, 0) to (1, 1) has as many false accepts as false rejections."""
+    """Return where a curve from (0, 0) to (1, 1) has as many false accepts as false rejections."""
     surplus = far + tar - 1
     above = int(np.searchsorted(surplus, 0.0))
     part = -surplus[above - 1] / (surplus[above] - surplus[above - 1])
@@ -217,7 +217,7 @@ def verify(pairs: Pairs, card: Calibration | None = None) -> Verification:
 
 
 def _share(right: Array, pairs: Pairs, whole: Array | None = None) -> float:
-    """Give the share of right decisions, of both kinds alike where pairs are balanced.
+    """Return the share of right decisions, of both kinds alike where pairs are balanced.
 
     Args:
         right: (n,) each pair's right decisions.
@@ -231,14 +231,14 @@ def _share(right: Array, pairs: Pairs, whole: Array | None = None) -> float:
 
 
 def _sides(pairs: Pairs, fold: np.int16) -> NDArray[np.int8]:
-    """Give how many sides of each pair, (n,), lie in a fold; each makes half of its decision."""
+    """Return how many sides of each pair, (n,), lie in a fold; each makes half of its decision."""
     inside = (pairs.fold == fold).view(np.int8)
     sides: NDArray[np.int8] = inside[:, 0] + inside[:, 1]
     return sides
 
 
 def _decide(pairs: Pairs, order: NDArray[np.int64], rising: Pairs) -> tuple[Array, tuple[float, ...]] | None:
-    """Give each pair's share of right decisions, (n,), and each fold's accuracy.
+    """Return each pair's share of right decisions, (n,), and each fold's accuracy.
 
     Thresholds are chosen on pairs that touch the fold with neither side, so that it is new to them.
     `rising` are the found ones of the pairs, nearest first, and `order` says which these are.
@@ -268,7 +268,7 @@ def _accepted(pairs: Pairs, threshold: float) -> tuple[float, float]:
 
 
 def reliability(probability: Array, same: Mask, weight: Array) -> tuple[float, Bins]:
-    """Give the expected calibration error over ten bins of equal width, and the bins.
+    """Return the expected calibration error over ten bins of equal width, and the bins.
 
     Args:
         probability: (n,) that a pair is one person's, as a model tells it.
@@ -279,7 +279,7 @@ def reliability(probability: Array, same: Mask, weight: Array) -> tuple[float, B
 
 
 def _sums(probability: Array, same: Mask, weight: Array) -> Array:
-    """Give of each bin the weight, the probability and the same pairs in sum: (3, 10)."""
+    """Return of each bin the weight, the probability and the same pairs in sum: (3, 10)."""
     place = np.minimum((probability * BINS).astype(np.int64), BINS - 1)
     return np.stack([np.bincount(place, of, BINS) for of in (weight, weight * probability, weight * same)])
 

@@ -39,7 +39,7 @@ class IndexWriter(Protocol):
 
     @property
     def forgotten(self) -> frozenset[bytes]:
-        """Give the digests of photos that are not to be taken in."""
+        """The digests of photos that are not to be taken in."""
 
     def cover(self, roots: Iterable[str]) -> None:
         """Add folders to what the index covers."""
@@ -105,18 +105,18 @@ class SearchableIndex(Protocol):
 
     @property
     def meta(self) -> Meta:
-        """Give what made it."""
+        """What made it."""
 
     @property
     def photo_count(self) -> int:
-        """Give the number of photos, whatever their status."""
+        """The number of photos, whatever their status."""
 
     @property
     def face_count(self) -> int:
-        """Give the number of faces."""
+        """The number of faces."""
 
     def near(self, wish: SearchRequest) -> Index:
-        """Give the photos that can be among the nearest, as a small index.
+        """Return the photos that can be among the nearest, as a small index.
 
         The nearest faces in it are the nearest of all. Faces of these photos that are far have no vector
         (NaN) and no place.
@@ -139,14 +139,14 @@ class IndexBackend(Protocol):
     metric: Metric
 
     def meta(self) -> Meta | None:
-        """Give what makes the index, also of one whose first run was interrupted; None where there is none.
+        """Return what makes the index, also of one whose first run was interrupted; None where there is none.
 
         Raises:
             IndexFileError: It cannot be used.
         """
 
     def listing(self) -> Index:
-        """Give its photos; their faces may be counted alone, without being there.
+        """Return its photos; their faces may be counted alone, without being there.
 
         Raises:
             IndexMissing: There is none.
@@ -154,7 +154,7 @@ class IndexBackend(Protocol):
         """
 
     def whole(self) -> Index:
-        """Give all of it.
+        """Return all of it.
 
         Raises:
             IndexMissing: There is none.
@@ -162,7 +162,7 @@ class IndexBackend(Protocol):
         """
 
     def searched(self) -> Index | SearchableIndex:
-        """Give what a search needs.
+        """Return what a search needs.
 
         Raises:
             IndexMissing: There is none.
@@ -170,19 +170,19 @@ class IndexBackend(Protocol):
         """
 
     def photos(self, listing: Index, rows: Sequence[int]) -> Iterator[PhotoFaces]:
-        """Give some photos of a listing with their faces, in order; few are in memory at once."""
+        """Return some photos of a listing with their faces, in order; few are in memory at once."""
 
     def facts(self) -> dict[str, Any]:
         """Say what there is to know of how it is searched; empty where it is searched exactly."""
 
     def state(self) -> tuple[Hashable, Hashable]:
-        """Give what changes when the index is written, and what does when its people are."""
+        """Return what changes when the index is written, and what does when its people are."""
 
     def written_over(self, before: Hashable) -> bool:
-        """Say whether what was read in an earlier state must not be touched any more."""
+        """Return whether what was read in an earlier state must not be touched any more."""
 
     def writer(self, meta: Meta | None = None) -> IndexWriter:
-        """Give its writer; `meta` makes an index that does not exist yet."""
+        """Return its writer; `meta` makes an index that does not exist yet."""
 
     def alone(self) -> AbstractContextManager[None]:
         """Be the only one who writes it.
@@ -192,7 +192,7 @@ class IndexBackend(Protocol):
         """
 
     def beside(self) -> IndexBackend:
-        """Give where the index is rebuilt while this one serves."""
+        """Return where the index is rebuilt while this one serves."""
 
     def take_over(self, built: IndexBackend) -> None:
         """Let what was built beside it take its place."""
@@ -209,12 +209,12 @@ class IndexBackend(Protocol):
 
 
 def is_url(name: object) -> TypeGuard[str]:
-    """Say whether a name is a server's and not a file's."""
+    """Return whether a name is a server's and not a file's."""
     return isinstance(name, str) and name.startswith(SCHEMES)
 
 
 def open_backend(index: IndexBackend | str | os.PathLike[str]) -> IndexBackend:
-    """Give the place of an index: that of a file by its path, of one in Milvus by its URL.
+    """Return the place of an index: that of a file by its path, of one in Milvus by its URL.
 
     Raises:
         FacesearchError: The URL is none of a collection, or pymilvus is not installed.
@@ -241,10 +241,10 @@ class Companion(Protocol):
     name: str
 
     def there(self) -> bool:
-        """Say whether there are any."""
+        """Return whether there are any."""
 
     def read(self) -> Mapping[str, NDArray[Any]]:
-        """Give them.
+        """Return them.
 
         Raises:
             FileNotFoundError: There are none.

@@ -86,25 +86,25 @@ class Index:
 
     @property
     def photo_count(self) -> int:
-        """Give the number of photos, whatever their status."""
+        """The number of photos, whatever their status."""
         return len(self.path_ends)
 
     @property
     def face_count(self) -> int:
-        """Give the number of faces."""
+        """The number of faces."""
         return len(self.photo)
 
     def path_bytes(self, photo: int) -> bytes:
-        """Give a photo's path as the file system has it."""
+        """Return a photo's path as the file system has it."""
         start = int(self.path_ends[photo - 1]) if photo else 0
         return self.paths[start : int(self.path_ends[photo])].tobytes()
 
     def path(self, photo: int) -> str:
-        """Give a photo's path, surrogate-escaped where it is not UTF-8."""
+        """Return a photo's path, surrogate-escaped where it is not UTF-8."""
         return os.fsdecode(self.path_bytes(photo))
 
     def find(self, path: str) -> int | None:
-        """Give the photo with this path; None where there is none. PhotoProcessor at few of the paths."""
+        """Return the photo with this path; None where there is none. PhotoProcessor at few of the paths."""
         name, low, high = os.fsencode(path), 0, self.photo_count
         while low < high:
             middle = (low + high) // 2
@@ -115,22 +115,22 @@ class Index:
         return low if low < self.photo_count and self.path_bytes(low) == name else None
 
     def box(self, face: int) -> Box:
-        """Give a face's box in its upright photo."""
+        """Return a face's box in its upright photo."""
         return Box(*(int(value) for value in self.boxes[face]))
 
     def faces_of(self, photo: int) -> range:
-        """Give the rows of a photo's faces; looks at few rows."""
+        """Return the rows of a photo's faces; looks at few rows."""
         # In the array's own type: for another one numpy would convert all of it first.
         start, stop = np.searchsorted(self.photo, np.array([photo, photo + 1], self.photo.dtype))
         return range(int(start), int(stop))
 
     def number(self, face: int) -> int:
-        """Give a face's number in its photo, 1 for the largest."""
+        """Return a face's number in its photo, 1 for the largest."""
         return face - self.faces_of(int(self.photo[face])).start + 1
 
     @cached_property
     def erased_faces(self) -> dict[bytes, tuple[Box, ...]]:
-        """Give the faces that are not to be taken in again, by their photos' digests."""
+        """The faces that are not to be taken in again, by their photos' digests."""
         faces: dict[bytes, tuple[Box, ...]] = {}
         for digest, corners in zip(self.erased, self.erased_boxes.tolist(), strict=True):
             here = faces.get(digest.tobytes(), ())
@@ -139,17 +139,17 @@ class Index:
 
     @cached_property
     def first_face(self) -> NDArray[np.int64]:
-        """Give (P + 1,) int64: the faces of photo p are the rows from first_face[p] to first_face[p + 1]."""
+        """(P + 1,) int64: the faces of photo p are the rows from first_face[p] to first_face[p + 1]."""
         return np.searchsorted(self.photo, np.arange(self.photo_count + 1))
 
     @cached_property
     def rows(self) -> dict[str, int]:
-        """Give each path's photo."""
+        """Each path's photo."""
         return {self.path(photo): photo for photo in range(self.photo_count)}
 
 
 def empty_index(meta: Meta) -> Index:
-    """Give an index of nothing."""
+    """Return an index of nothing."""
     arrays: dict[str, Any] = {}
     for name, (dtype, inner, _) in ARRAYS.items():
         arrays[name] = np.empty((0, *(meta.dim if n < 0 else n for n in inner)), dtype)

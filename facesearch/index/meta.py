@@ -41,14 +41,14 @@ class Meta:
     facesearch: str = ""
 
     def written(self, roots: Iterable[str]) -> Meta:
-        """Give the meta data of an index that is written now."""
+        """Return the meta data of an index that is written now."""
         # What is said of people is of one commit: two in one second are told apart.
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         created = self.created or now
         return replace(self, roots=tuple(roots), created=created, updated=now, facesearch=__version__)
 
     def to_json(self) -> str:
-        """Give the meta data as JSON in ASCII."""
+        """Return the meta data as JSON in ASCII."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
@@ -97,12 +97,12 @@ _SETTINGS: Mapping[str, Callable[[Any], bool]] = {
 
 
 def is_within(path: bytes, folder: bytes) -> bool:
-    """Say whether a path is a folder or lies below it."""
+    """Return whether a path is a folder or lies below it."""
     return path == folder or path.startswith(folder.rstrip(b"/") + b"/")
 
 
 def joined_roots(roots: Iterable[str], more: Iterable[str]) -> tuple[str, ...]:
-    """Give both, without those that lie below another: no root lies below another one."""
+    """Return both, without those that lie below another: no root lies below another one."""
     joined: list[str] = list(roots)
     for root in more:
         name = os.fsencode(root)
@@ -113,12 +113,12 @@ def joined_roots(roots: Iterable[str], more: Iterable[str]) -> tuple[str, ...]:
 
 
 def root_of(path: bytes, roots: Sequence[str]) -> int | None:
-    """Give the number of the root that a path lies under; None where it lies under none."""
+    """Return the number of the root that a path lies under; None where it lies under none."""
     return next((number for number, root in enumerate(roots) if is_within(path, os.fsencode(root))), None)
 
 
 def moved_path(path: bytes, old: bytes, new: bytes) -> bytes:
-    """Give a path with the folder `old` at its beginning replaced by `new`; others as they are."""
+    """Return a path with the folder `old` at its beginning replaced by `new`; others as they are."""
     if not is_within(path, old):
         return path
     rest = path[len(old.rstrip(b"/")) :]

@@ -33,18 +33,18 @@ class Calibration:
     own: bool = False
 
     def probability(self, distance: float) -> float:
-        """Give the probability that two faces are one person's where that is as likely beforehand as not."""
+        """Return the probability that two faces show one person, at even prior odds."""
         odds = self.intercept - self.slope * distance
         return 1.0 / (1.0 + math.exp(min(max(-odds, -_CERTAIN), _CERTAIN)))
 
     def distance(self, probability: float) -> float:
-        """Give the distance of a probability: -inf for 1, inf for 0."""
+        """Return the distance of a probability: -inf for 1, inf for 0."""
         if not 0.0 < probability < 1.0:
             return math.inf if probability <= 0.0 else -math.inf
         return (self.intercept - math.log(probability / (1.0 - probability))) / self.slope
 
     def stranger_rate(self, distance: float) -> float:
-        """Give the share of strangers that are as near as this.
+        """Return the share of strangers that are as near as this.
 
         Between what was measured, the rate's logarithm is taken to be linear in the distance; so it is below
         the smallest rate that was measured, where this is an estimate.
@@ -57,7 +57,7 @@ class Calibration:
         return math.exp(max(high_rate - steepness * (high - distance), -_CERTAIN))
 
     def stranger_distance(self, rate: float) -> float:
-        """Give the distance up to which this share of strangers is near, as `stranger_rate` has it."""
+        """Return the distance up to which this share of strangers is near, as `stranger_rate` has it."""
         table = self.strangers
         if rate >= table[-1][0]:
             return table[-1][1]
@@ -66,7 +66,7 @@ class Calibration:
         return high - (high_rate - math.log(rate)) / steepness
 
     def _below(self, place: int) -> tuple[float, float, float]:
-        """Give a place's log-rate and distance, and the slope of the line from the one before."""
+        """Return a place's log-rate and distance, and the slope of the line from the one before."""
         (low_rate, low), (high_rate, high) = self.strangers[max(place - 1, 0)], self.strangers[max(place, 1)]
         steepness = (math.log(high_rate) - math.log(low_rate)) / (high - low)
         return math.log(high_rate), high, steepness

@@ -140,7 +140,7 @@ class DetectorCard(StoredCard):
 
 
 def with_own_calibration(card: _AnyCard, other: StoredCard) -> _AnyCard:
-    """Give a card with what the user measured that another card of the same weights holds."""
+    """Return a card with what the user measured that another card of the same weights holds."""
     if not isinstance(card, Card) or not isinstance(other, Card) or card.digest != other.digest:
         return card
     own = {metric: one for metric, one in other.calibration.items() if one.own}
@@ -148,7 +148,7 @@ def with_own_calibration(card: _AnyCard, other: StoredCard) -> _AnyCard:
 
 
 def check_name(name: str) -> str:
-    """Give the name back when it can be a model's.
+    """Return the name back when it can be a model's.
 
     Raises:
         ModelBroken: It cannot.
@@ -172,7 +172,7 @@ def _check_keys(kind: type[StoredCard], data: Mapping[str, Any]) -> None:
 
 
 def _checked(key: str, value: Any) -> Any:  # noqa: ANN401 - JSON
-    """Give a card's value in its own type."""
+    """Return a card's value in its own type."""
     try:
         return _READERS[key](value)
     except (ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:

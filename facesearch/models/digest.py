@@ -9,7 +9,7 @@ from facesearch.errors import ModelBroken
 
 
 def file_digest(path: Path, algorithm: str) -> str:
-    """Give a file's digest in hex."""
+    """Return a file's digest in hex."""
     state = hashlib.new(algorithm, usedforsecurity=False)
     with path.open("rb") as stream:
         while block := stream.read(1 << 20):

@@ -43,7 +43,7 @@ def locked(root: Path, name: str, notify: Callable[[str], None]) -> Iterator[Non
 
 @contextmanager
 def work_folder(root: Path, name: str) -> Iterator[Path]:
-    """Give an empty folder on the root's disk; it goes at the end, and so does what killed ones left.
+    """Yield an empty folder on the root's disk; it goes at the end, and so does what killed ones left.
 
     Only for the holder of `locked(root, name)`, who knows by it that any other such folder is a dead one's.
     """

@@ -63,12 +63,12 @@ class ModelStore:
         self.root = Path(os.path.abspath(root or default))
 
     def names(self) -> list[str]:
-        """Give the names of the models that are here, sorted."""
+        """Return the names of the models that are here, sorted."""
         names = (card.parent.name.replace(SLASH, "/") for card in self.root.glob(f"[!.]*/{CARD}"))
         return sorted(name for name in names if NAME.fullmatch(name))
 
     def path(self, name: str) -> Path:
-        """Give the folder of a model, whether it is here or not."""
+        """Return the folder of a model, whether it is here or not."""
         return self.root / check_name(name).replace("/", SLASH)
 
     def installed(self, name: str) -> bool:
@@ -244,7 +244,7 @@ class ModelStore:
             yield work
 
     def _readable_card(self, name: str) -> StoredCard | None:
-        """Give the card of a model that is broken otherwise; None where that is what is broken."""
+        """Return the card of a model that is broken otherwise; None where that is what is broken."""
         try:
             return StoredCard.from_json((self.path(name) / CARD).read_bytes()[:CARD_LIMIT])
         except (OSError, ModelBroken):

@@ -23,7 +23,7 @@ _MEMBER_LIMIT = 1 << 26
 
 
 def tensors_digest(tensors: Tensors) -> str:
-    """Give SHA-256 over the sorted names, each followed by its little-endian float32 bytes."""
+    """Return SHA-256 over the sorted names, each followed by its little-endian float32 bytes."""
     state = hashlib.sha256()
     for name in sorted(tensors):
         state.update(name.encode())
@@ -119,7 +119,7 @@ def read_h5_tensors(path: Path) -> dict[str, NDArray[np.float32]]:
 
 
 def _name(layer: Any, key: str) -> str:  # noqa: ANN401 - h5py has no types
-    """Give a layer's name: since Keras 3 the key is its class, and the name stands beside the variables."""
+    """Return a layer's name: since Keras 3 the key is its class, and the name stands beside the variables."""
     return str(layer["vars"].attrs.get("name", key)) if "vars" in layer else key
 
 

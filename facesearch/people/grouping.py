@@ -96,7 +96,7 @@ class _Groups:
         return _Groups(self.number[kept], self.total[kept], self.size[kept], self.fixed[kept], self.centring)
 
     def nearest(self, rows: Numbers) -> tuple[Numbers, Vectors]:
-        """Give the nearest other group of some, as a place, and the similarity: (r,) each."""
+        """Return the nearest other group of some, as a place, and the similarity: (r,) each."""
         scale = self.size ** (1 - self.centring) * _lengths(self.total) ** self.centring
         middles = self.total / scale[:, None]
 
@@ -125,7 +125,7 @@ class _Groups:
 
 
 def _join(groups: _Groups, within: float) -> Numbers:
-    """Give the group that each becomes part of, (g,), itself where it stays."""
+    """Return the group that each becomes part of, (g,), itself where it stays."""
     became = np.arange(len(groups.number))
     changed = np.arange(len(groups.number))
     near, similarity = np.zeros(len(changed), np.int64), np.zeros(len(changed), np.float32)
@@ -152,7 +152,7 @@ def _join(groups: _Groups, within: float) -> Numbers:
 
 
 def _mutual(near: Numbers, similarity: Vectors, least: float) -> tuple[Numbers, Numbers]:
-    """Give the pairs of groups that are each other's nearest and near enough, the lower place first."""
+    """Return the pairs of groups that are each other's nearest and near enough, the lower place first."""
     own = np.arange(len(near))
     first = np.flatnonzero((near[near] == own) & (own < near) & (similarity >= least))
     if len(first) or similarity.max() < least:

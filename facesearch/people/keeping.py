@@ -21,7 +21,7 @@ _MAKE_ONE = "Make an index with a model that knows people: `facesearch index FOL
 
 
 def open_people(library: Library) -> People:
-    """Give the people of a library as they are kept.
+    """Return the people of a library as they are kept.
 
     Raises:
         IndexFileError: There is no index, or it cannot be used.
@@ -58,7 +58,7 @@ def changed_people(library: Library) -> Iterator[People]:
 
 
 def grouping_distance(card: Card) -> float:
-    """Give the cosine distance up to which two groups are taken for one person's.
+    """Return the cosine distance up to which two groups are taken for one person's.
 
     Raises:
         ModelError: The model's distances were not measured on people, or do not tell them apart well enough.

@@ -39,7 +39,7 @@ class Person:
 
     @property
     def title(self) -> str:
-        """Give the name, or what stands in for it."""
+        """The name, or what stands in for it."""
         return self.name or f"Person {self.number}"
 
 
@@ -78,7 +78,7 @@ class People:
 
     @property
     def up_to_date(self) -> bool:
-        """Say whether the index is as it was when it was grouped."""
+        """Whether the index is as it was when it was grouped."""
         return self._grouped == self.layout.meta.updated
 
     def stay_up_to_date(self, layout: Index) -> None:
@@ -88,7 +88,7 @@ class People:
 
     @property
     def register(self) -> Register:
-        """Give what is to be kept."""
+        """What is to be kept."""
         known = np.flatnonzero(self.whose >= IGNORED)
         keys = face_keys(self.layout.digest[self.layout.photo[known]], self.layout.boxes[known])
         _, first = np.unique(keys, return_index=True)  # copies of a photo count once
@@ -129,7 +129,7 @@ class People:
         return Grouped(len(given), joined, int(np.sum(after == ALONE)))
 
     def everyone(self) -> list[Person]:
-        """Give all people: the named by name, then the others, who is in most photos first."""
+        """Return all people: the named by name, then the others, who is in most photos first."""
         order = np.argsort(self.whose, kind="stable")
         order = order[np.searchsorted(self.whose[order], IGNORED, "right") :]
         whose, photo = self.whose[order], self.layout.photo[order]
@@ -151,7 +151,7 @@ class People:
         return sorted(people, key=lambda one: (not one.name, one.name.casefold(), -one.photos, one.number))
 
     def person(self, who: str | int) -> Person:
-        """Give a person by number or name.
+        """Return a person by number or name.
 
         Raises:
             PeopleError: There is nobody of that number or name.
@@ -169,7 +169,7 @@ class People:
         )
 
     def face(self, photo: str, number: int) -> int:
-        """Give the row of a photo's face by its number, 1 for the largest.
+        """Return the row of a photo's face by its number, 1 for the largest.
 
         Raises:
             PeopleError: The index does not hold it.
@@ -226,7 +226,7 @@ class People:
         self._set(faces, ALONE)
 
     def elsewhere(self, person: Person) -> list[tuple[bytes, Box]]:
-        """Give a person's faces that are not in the index, each by its photo's digest and its box."""
+        """Return a person's faces that are not in the index, each by its photo's digest and its box."""
         own = self._elsewhere.person == person.number
         digests, boxes = self._elsewhere.digest[own], self._elsewhere.boxes[own].tolist()
         return [(digest.tobytes(), Box(*box)) for digest, box in zip(digests, boxes, strict=True)]
@@ -239,7 +239,7 @@ class People:
         self._names.pop(person.number, None)
 
     def from_middle(self, faces: Sequence[int]) -> NDArray[np.float64]:
-        """Give the mean cosine distance of each face from the others, (n,); of one alone 0."""
+        """Return the mean cosine distance of each face from the others, (n,); of one alone 0."""
         if not len(faces):
             return np.empty(0)
         flat = self._flat(np.asarray(faces, np.int64))
@@ -248,11 +248,11 @@ class People:
         return np.asarray((1.0 - flat @ flat.mean(axis=0)) / others, np.float64)
 
     def portrait(self, person: Person) -> int:
-        """Give the face that shows a person best: of the larger half, the one nearest to the others."""
+        """Return the face that shows a person best: of the larger half, the one nearest to the others."""
         return self.portraits([person])[0]
 
     def portraits(self, people: Sequence[Person]) -> list[int]:
-        """Give the portrait of each of several people, who have a face each."""
+        """Return the portrait of each of several people, who have a face each."""
         blocks = (people[at : at + _BLOCK] for at in range(0, len(people), _BLOCK))
         return [face for block in blocks for face in self._portraits(block)]
 
@@ -272,7 +272,7 @@ class People:
         return [int(row) for row in rows[order[starts]]]
 
     def _flat(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Give vectors of unit length, (n, dim)."""
+        """Return vectors of unit length, (n, dim)."""
         lengths = np.maximum(self.layout.norms[rows], 1e-12)[:, None]
         return np.asarray(self.layout.vectors[rows] / lengths, np.float32)
 

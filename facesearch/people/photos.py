@@ -40,7 +40,7 @@ class PeopleQuery:
 def photos_with(
     people: People, persons: Sequence[Person], wish: PeopleQuery, calibration: Calibration | None = None
 ) -> Answer:
-    """Give the photos that show all of some persons, each by a face of their own.
+    """Return the photos that show all of some persons, each by a face of their own.
 
     What is surest comes first. A face's distance is the mean one from the person's other faces; photos are in
     the order of the person in them who is farthest.
@@ -81,7 +81,7 @@ def photos_with(
 def _faces_by_photo(
     people: People, person: Person, wish: PeopleQuery, calibration: Calibration | None
 ) -> dict[int, list[tuple[float, int]]]:
-    """Give a person's faces in each photo with their distances, the nearest first."""
+    """Return a person's faces in each photo with their distances, the nearest first."""
     limit = wish.threshold
     if calibration is not None and wish.min_probability > 0:
         limit = min(limit, calibration.distance(wish.min_probability))
@@ -106,7 +106,7 @@ def _match(people: People, rank: int, distance: float, row: int) -> Match:
 
 
 def _portrait(people: People, person: Person) -> Reference:
-    """Give the face that stands for a person, under the person's name."""
+    """Return the face that stands for a person, under the person's name."""
     layout = people.layout
     if not person.faces:
         raise PeopleError(

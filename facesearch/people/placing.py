@@ -14,7 +14,7 @@ Numbers = NDArray[np.int64]
 
 
 def face_keys(digest: NDArray[np.uint8], boxes: NDArray[np.int32]) -> NDArray[np.void]:
-    """Give what a face is known by, (n,): its photo's content and its box."""
+    """Return what a face is known by, (n,): its photo's content and its box."""
     both = np.concatenate([digest, np.ascontiguousarray(boxes, "<i4").view(np.uint8).reshape(-1, 16)], axis=1)
     return _rows(both)
 
@@ -64,7 +64,7 @@ def _place_overlapping(layout: Index, register: Register, whose: Numbers, left: 
 
 
 def _rows(array: NDArray[np.uint8]) -> NDArray[np.void]:
-    """Give each row as one value that compares with others."""
+    """Return each row as one value that compares with others."""
     return np.ascontiguousarray(array).view(f"V{array.shape[1]}").reshape(-1)
 
 
@@ -76,7 +76,7 @@ def _spread(start: Numbers, stop: Numbers) -> tuple[Numbers, Numbers]:
 
 
 def _overlaps(one: NDArray[np.int32], other: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Give intersection over union of boxes, as `Box.overlap` does of two, (n,)."""
+    """Return intersection over union of boxes, as `Box.overlap` does of two, (n,)."""
     a, b = one.astype(np.int64), other.astype(np.int64)
     sides = np.minimum(a[:, :2] + a[:, 2:], b[:, :2] + b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
     shared = np.maximum(sides, 0).prod(axis=1)

@@ -27,7 +27,7 @@ _LONGEST_FOLDER = 80  # bytes: with a number behind it, it fits wherever 143 or 
 
 
 def good_name(text: str) -> str:
-    """Give a name as it is kept: composed characters, single spaces.
+    """Return a name as it is kept: composed characters, single spaces.
 
     Raises:
         PeopleError: It is empty, too long, no text, or looks like a person's number.
@@ -45,7 +45,7 @@ def good_name(text: str) -> str:
 
 
 def folded(name: str) -> str:
-    """Give what two ways of writing one name have in common: capitals, spaces, composed characters."""
+    """Return what two ways of writing one name have in common: capitals, spaces, composed characters."""
     return _spaced(name).casefold()
 
 
@@ -54,7 +54,7 @@ def _spaced(text: str) -> str:
 
 
 def folder_name(name: str, number: int) -> str:
-    """Give a person's folder: the name as far as the file systems take it, else the number."""
+    """Return a person's folder: the name as far as the file systems take it, else the number."""
     safe = _UNSAFE.sub("_", name).strip(". ")
     while len(safe.encode()) > _LONGEST_FOLDER:
         safe = safe[:-1]
@@ -103,13 +103,13 @@ class Register:
     grouped: str = ""
 
     def without(self, digests: Collection[bytes]) -> Register:
-        """Give the register without the faces of some photos, by their digests."""
+        """Return the register without the faces of some photos, by their digests."""
         stays = np.array([digest.tobytes() not in digests for digest in self.digest], np.bool_)
         return replace(self, digest=self.digest[stays], boxes=self.boxes[stays], person=self.person[stays])
 
 
 def empty_register() -> Register:
-    """Give the register of nobody."""
+    """Return the register of nobody."""
     return Register(np.empty((0, 16), np.uint8), np.empty((0, 4), np.int32), np.empty(0, np.int32))
 
 
@@ -199,7 +199,7 @@ def _faces(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
 
 
 def _meta(text: NDArray[Any] | None) -> tuple[dict[int, str], int, str]:
-    """Give the names, the last number, and when the index was grouped."""
+    """Return the names, the last number, and when the index was grouped."""
     if text is None or text.dtype.kind != "U" or text.ndim != 0:
         raise ValueError("it has no names")
     meta = json.loads(str(text))

@@ -108,7 +108,7 @@ def _find_by_url(root: str, scan: Scan, exclude: Sequence[str], *, hidden: bool)
 
 
 def _is_wanted(inside: str, exclude: Sequence[str], *, hidden: bool) -> bool:
-    """Say whether a walk would come to a file by its path below the root, and take it."""
+    """Return whether a walk would come to a file by its path below the root, and take it."""
     parts = inside.split("/")
     if not is_photo_name(parts[-1]) or SKIPPED_FOLDERS.intersection(parts[:-1]):
         return False
@@ -168,12 +168,12 @@ def open_without_waiting(path: str, flags: int) -> int:
 
 
 def modified(about: os.stat_result) -> int:
-    """Give when a file was last changed, in nanoseconds, kept to what 64 bits hold (the year 2262)."""
+    """Return when a file was last changed, in nanoseconds, kept to what 64 bits hold (the year 2262)."""
     return max(-(1 << 63), min(about.st_mtime_ns, (1 << 63) - 1))
 
 
 def is_photo_name(name: str) -> bool:
-    """Say whether a file looks like a photo by its suffix."""
+    """Return whether a file looks like a photo by its suffix."""
     return os.path.splitext(name)[1].lower() in SUFFIXES
 
 
@@ -204,7 +204,7 @@ class Shard:
         return cls(int(match[1]), int(match[2]))
 
     def holds(self, path: str, roots: Sequence[bytes]) -> bool:
-        """Say whether a photo below one of some folders, or named by itself, is in this part."""
+        """Return whether a photo below one of some folders, or named by itself, is in this part."""
         name = os.fsencode(path)
         folders = [root.rstrip(b"/") + b"/" for root in roots]
         below = (name[len(folder) :] for folder in folders if name.startswith(folder))

@@ -76,12 +76,12 @@ class Picture:
 
     @property
     def scale(self) -> float:
-        """Give how many pixels of the photo one pixel here stands for, 1.0 or more."""
+        """How many pixels of the photo one pixel here stands for, 1.0 or more."""
         return max(self.width, self.height) / int(max(self.pixels.shape[:2]))
 
 
 def fingerprint(data: bytes) -> bytes:
-    """Give 16 bytes of BLAKE2b over a file's content."""
+    """Return 16 bytes of BLAKE2b over a file's content."""
     return hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
 
 
@@ -111,7 +111,7 @@ def read_content(path: str) -> Content:
 
 
 def content_of(data: bytes) -> Content:
-    """Give what came as bytes, and lies in no file."""
+    """Return what came as bytes, and lies in no file."""
     return Content(data, len(data), -1, fingerprint(data))
 
 
@@ -188,7 +188,7 @@ def _turn(pixels: int) -> AbstractContextManager[object]:
 
 
 def _divisor(shrink: float) -> int:
-    """Give by how much a photo is made smaller where `shrink` times is small enough."""
+    """Return by how much a photo is made smaller where `shrink` times is small enough."""
     return next((by for by in (8, 4, 2) if shrink >= by), 1)
 
 
@@ -250,7 +250,7 @@ def _bgr(image: Image, divisor: int) -> NDArray[np.uint8]:
 
 
 def _tiles(image: Image) -> Iterator[tuple[int, int, Image]]:
-    """Give an image in squares, each with its left and upper edge."""
+    """Yield an image in squares, each with its left and upper edge."""
     width, height = image.size
     for y in range(0, height, _TILE):
         for x in range(0, width, _TILE):
@@ -266,7 +266,7 @@ def _rgb(image: Image) -> Image:
 
 
 def _top(image: Image) -> float:
-    """Give what is white in grey of more than 8 bits, or in floats: the smallest usual one that holds it.
+    """Return what is white in grey of more than 8 bits, or in floats: the smallest usual one that holds it.
 
     What lies in 16 bits often has the 10, 12 or 14 that a sensor or scanner gives.
     """

@@ -28,12 +28,12 @@ _Value = TypeVar("_Value")
 
 
 def is_url(path: str) -> bool:
-    """Say whether a path is a URL of another file system than the machine's own."""
+    """Return whether a path is a URL of another file system than the machine's own."""
     return _URL.match(path) is not None and not path.lower().startswith(_FILE)
 
 
 def absolute_path(path: str) -> str:
-    """Give a path absolute, links kept, or a URL as its file system writes it.
+    """Return a path absolute, links kept, or a URL as its file system writes it.
 
     Raises:
         FacesearchError: The URL's file system is not known here.
@@ -45,7 +45,7 @@ def absolute_path(path: str) -> str:
 
 
 def is_folder(path: str) -> bool:
-    """Say whether a path or URL is a folder that is there, as far as can be found out."""
+    """Return whether a path or URL is a folder that is there, as far as can be found out."""
     if not is_url(path):
         return os.path.isdir(path)
     try:
@@ -55,7 +55,7 @@ def is_folder(path: str) -> bool:
 
 
 def is_there(path: str) -> bool:
-    """Say whether a file, or a link to one, is there; where that cannot be found out, it is."""
+    """Return whether a file, or a link to one, is there; where that cannot be found out, it is."""
     if not is_url(path):
         return os.path.lexists(path)
     try:
@@ -68,7 +68,7 @@ def is_there(path: str) -> bool:
 
 
 def files_below(url: str) -> Iterator[tuple[str, int, int]]:
-    """Give all files below a folder, or the one file: URL, size in bytes, and when it was written.
+    """Yield all files below a folder, or the one file: URL, size in bytes, and when it was written.
 
     Raises:
         OSError: It is not there, or cannot be listed.
@@ -98,7 +98,7 @@ def read_url(url: str) -> tuple[bytes, int]:
 
 
 def state_of(url: str) -> tuple[int, int]:
-    """Give a file's size in bytes, and when it was written.
+    """Return a file's size in bytes, and when it was written.
 
     Raises:
         OSError: It is not there or cannot be asked for.
@@ -137,7 +137,7 @@ def _tried(ask: Callable[[], _Value]) -> _Value:
 
 
 def _written(info: Mapping[str, Any]) -> int:
-    """Give when a file was written, in nanoseconds, or a number that changes with it."""
+    """Return when a file was written, in nanoseconds, or a number that changes with it."""
     for name in ("LastModified", "mtime", "last_modified", "updated", "modified", "created"):
         value = info.get(name)
         if isinstance(value, datetime):
@@ -149,7 +149,7 @@ def _written(info: Mapping[str, Any]) -> int:
 
 
 def _system(url: str) -> tuple[Any, str]:
-    """Give a URL's file system, and the path in it."""
+    """Return a URL's file system, and the path in it."""
     scheme, _, _ = url.partition("://")
     system = _open_system(scheme.lower())
     return system, str(system._strip_protocol(url))

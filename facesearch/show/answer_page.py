@@ -43,7 +43,7 @@ class Shown:
 
     @property
     def heading(self) -> str:
-        """Give what it is called in a heading."""
+        """What it is called in a heading."""
         name = os.path.basename(self.path) + (f" ({self.face})" if self.face else "")
         return self.title or name
 
@@ -173,7 +173,7 @@ def _bare(path: str) -> View:
 
 
 def _frame(face: Box, width: int, height: int) -> Frame:
-    """Give a box in per cent of the photo's sides."""
+    """Return a box in per cent of the photo's sides."""
     across, down = 100 / width, 100 / height
     return face.x * across, face.y * down, face.width * across, face.height * down
 

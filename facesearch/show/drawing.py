@@ -57,7 +57,7 @@ def photo_tile(image: Pixels, box: Box, side: int, colour: Colour = ACCENT) -> I
 
 
 def clip(box: Box, width: int, height: int) -> Box | None:
-    """Give the part of a box that lies in a photo of this size; None where there is none."""
+    """Return the part of a box that lies in a photo of this size; None where there is none."""
     left, top = max(0, box.x), max(0, box.y)
     right, bottom = min(width, box.x + box.width), min(height, box.y + box.height)
     if right <= left or bottom <= top:
@@ -85,7 +85,7 @@ def draw_box(tile: Image.Image, box: Box, colour: Colour = ACCENT) -> None:
 
 
 def _window(width: int, height: int, face: Box | None) -> Box:
-    """Give the part of a photo that is shown: all of it, unless it is very long or very tall."""
+    """Return the part of a photo that is shown: all of it, unless it is very long or very tall."""
     shown_width = min(width, round(height * MAX_RATIO))
     shown_height = min(height, round(width * MAX_RATIO))
     x, y = face.centre if face is not None else (width / 2, height / 2)
@@ -192,13 +192,13 @@ def write(
 
 
 def text_width(text: str, size: int) -> float:
-    """Give the width in pixels of a text that the built-in font can write."""
+    """Return the width in pixels of a text that the built-in font can write."""
     return load_font(BUILT_IN, size).getlength(text)
 
 
 @lru_cache(maxsize=64)
 def load_font(family: str, size: int) -> Font:
-    """Give the built-in font (the empty name) or one of the system's; OSError where it is not there."""
+    """Return the built-in font (the empty name) or one of the system's; OSError where it is not there."""
     if family == BUILT_IN:
         return ImageFont.load_default(size=size)
     return ImageFont.truetype(family, size)
@@ -223,7 +223,7 @@ def choose_font(text: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=1)
 def _installed() -> Sequence[str]:
-    """Give those of the known system fonts that can be opened here."""
+    """Return those of the known system fonts that can be opened here."""
     found = []
     for family in SYSTEM_FONTS:
         try:

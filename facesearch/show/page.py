@@ -24,7 +24,7 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 @cache
 def environment(folder: Path = TEMPLATES) -> Environment:
-    """Give what fills in the templates of a folder.
+    """Return what fills in the templates of a folder.
 
     Whatever is written into one is escaped for HTML, control characters and bytes that are not UTF-8 become
     escapes that can be read; only what is Markup already goes in as it is.
@@ -61,7 +61,7 @@ def write_page(page: str, destination: Path) -> None:
 
 
 def data_uri(data: bytes, kind: str = "image/jpeg") -> Markup:
-    """Give bytes as an address that holds them, for a page that stands alone.
+    """Return bytes as an address that holds them, for a page that stands alone.
 
     Args:
         data: The bytes.
@@ -71,7 +71,7 @@ def data_uri(data: bytes, kind: str = "image/jpeg") -> Markup:
 
 
 def file_uri(path: str) -> Markup:
-    """Give the address of a file, percent-encoded; bytes that are not UTF-8 are kept."""
+    """Return the address of a file, percent-encoded; bytes that are not UTF-8 are kept."""
     # An index may be a stranger's, and hold a path that is not absolute.
     if is_url(path):
         return Markup.escape(quote(path, safe="/:"))

@@ -78,27 +78,27 @@ class _Grid:
 
     @property
     def pair(self) -> tuple[int, int]:
-        """Give width and height of a pair with its text."""
+        """Width and height of a pair with its text."""
         text = BASELINE + PARAGRAPH + self.lines * NEXT_LINE + NAME // 2
         return 2 * self.tile + SEAM, self.tile + RULE + text
 
     @property
     def size(self) -> tuple[int, int]:
-        """Give width and height of the sheet."""
+        """Width and height of the sheet."""
         width, height = self.pair
         across = self.columns * (width + COLUMN_GAP) - COLUMN_GAP
         down = self.rows * (height + LINE_GAP) - LINE_GAP
         return 2 * MARGIN + across, 2 * MARGIN + HEADER + max(0, down) + self.footer
 
     def corner(self, place: int) -> tuple[int, int]:
-        """Give the corner of a pair; places count from 0."""
+        """Return the corner of a pair; places count from 0."""
         line, column = divmod(place, self.columns)
         width, height = self.pair
         return MARGIN + column * (width + COLUMN_GAP), MARGIN + HEADER + line * (height + LINE_GAP)
 
 
 def read_pixels(path: str) -> Pixels:
-    """Give an upright photo, (h, w, 3) BGR.
+    """Return an upright photo, (h, w, 3) BGR.
 
     Raises:
         UnreadablePhoto: It is gone, or no picture.
@@ -174,7 +174,7 @@ def _lay_out(pairs: Sequence[Pair], footer: int) -> _Grid:
 
 
 def _window(width: int, height: int, face: Box | None) -> Box:
-    """Give the part of a photo that is shown: a square around the face wherever there is room for one."""
+    """Return the part of a photo that is shown: a square around the face wherever there is room for one."""
     if face is None:
         return Box(0, 0, width, height)
     size = max(face.width, face.height)

@@ -56,32 +56,32 @@ class SheetLayout:
 
     @property
     def cell(self) -> int:
-        """Give the height of a tile with its caption."""
+        """The height of a tile with its caption."""
         return self.tile + CAPTION
 
     @property
     def reference(self) -> int:
-        """Give the side of a reference's tile."""
+        """The side of a reference's tile."""
         return self.span * (self.cell + GAP) - GAP - CAPTION
 
     @property
     def grid_left(self) -> int:
-        """Give the left edge of the matches."""
+        """The left edge of the matches."""
         return MARGIN + self.reference + GUTTER
 
     @property
     def grid_width(self) -> int:
-        """Give the width of the matches."""
+        """The width of the matches."""
         return self.columns * (self.tile + GAP) - GAP
 
     @property
     def width(self) -> int:
-        """Give the width of the sheet."""
+        """The width of the sheet."""
         return self.grid_left + self.grid_width + MARGIN
 
     @property
     def height(self) -> int:
-        """Give the height of the sheet."""
+        """The height of the sheet."""
         blocks = sum(self.block(shown) + BLOCK_GAP for shown in self.shown)
         return MARGIN + HEADER + max(0, blocks - BLOCK_GAP) + FOOTER
 
@@ -91,12 +91,12 @@ class SheetLayout:
         return max(self.width, self.height) <= MAX_SIDE and self.width * self.height <= MAX_PIXELS
 
     def block(self, shown: int) -> int:
-        """Give the height of one reference with so many matches."""
+        """Return the height of one reference with so many matches."""
         lines = max(self.span, math.ceil(shown / self.columns))
         return lines * (self.cell + GAP) - GAP
 
     def corner(self, place: int, top: int) -> tuple[int, int]:
-        """Give the corner of a match's tile in a block that starts at `top`; places count from 0."""
+        """Return the corner of a match's tile in a block that starts at `top`; places count from 0."""
         line, column = divmod(place, self.columns)
         return self.grid_left + column * (self.tile + GAP), top + line * (self.cell + GAP)
 
@@ -236,7 +236,7 @@ def draw_sheet(rows: Sequence[Row], read: Callable[[str], Pixels], *, metric: st
 
 
 def sheet_format(destination: Path) -> str:
-    """Give the format that a file's name asks for; a FacesearchError where it is none of ours."""
+    """Return the format that a file's name asks for; a FacesearchError where it is none of ours."""
     suffix = destination.suffix.lower()
     if suffix not in FORMATS:
         raise FacesearchError(
@@ -309,7 +309,7 @@ def _match_tile(page: _Page, match: Match) -> Image.Image:
 
 
 def _colour(match: Match) -> Colour:
-    """Give the colour of a match: a quiet one beyond the model's threshold."""
+    """Return the colour of a match: a quiet one beyond the model's threshold."""
     return QUIET if match.same is False else ACCENT
 
 

@@ -31,7 +31,7 @@ VIEW = 1.5
 
 
 def default_folder() -> Path:
-    """Give where the pictures lie: in the user's cache folder."""
+    """Return where the pictures lie: in the user's cache folder."""
     return Path(user_cache_dir("facesearch", appauthor=False), "thumbnails")
 
 
@@ -53,7 +53,7 @@ class Thumbnails:
         self._held: int | None = None  # bytes, as far as this process knows; None before it looked
 
     def photo(self, path: str, digest: bytes, side: int) -> bytes:
-        """Give the whole photo upright, as a JPEG that fits into a square of `side` pixels; never enlarged.
+        """Return the whole photo upright, as a JPEG that fits into a square of `side` pixels; never enlarged.
 
         Args:
             path: The photo.
@@ -70,7 +70,7 @@ class Thumbnails:
         return self._give(path, digest, f"photo-{side}", draw)
 
     def face(self, path: str, digest: bytes, box: Box, side: int) -> bytes:
-        """Give a face with a quarter of it on each side, as a square JPEG of `side` pixels.
+        """Return a face with a quarter of it on each side, as a square JPEG of `side` pixels.
 
         Args:
             path: The photo.
@@ -123,7 +123,7 @@ class Thumbnails:
         return drawn
 
     def _place(self, digest: bytes, kind: str, size: int, mtime_ns: int) -> Path:
-        """Give a picture's file. A photo that was written since has another one, and is looked at again."""
+        """Return a picture's file. A photo that was written since has another one, and is looked at again."""
         name = digest.hex()
         return self.folder / name[:2] / f"{name}-{kind}-{size}-{mtime_ns}.jpg"
 
@@ -160,7 +160,7 @@ class Thumbnails:
                 self._held -= size
 
     def _files(self) -> Iterator[tuple[int, int, str]]:
-        """Give all files with the time of their last use and their size."""
+        """Yield all files with the time of their last use and their size."""
         for shard in _entries(self.folder):
             for entry in _entries(Path(shard.path)):
                 with contextlib.suppress(OSError):  # another process was faster
@@ -169,14 +169,14 @@ class Thumbnails:
 
 
 def photo_jpeg(picture: Picture, side: int) -> bytes:
-    """Give a photo as a JPEG that fits into a square of `side` pixels; never enlarged."""
+    """Return a photo as a JPEG that fits into a square of `side` pixels; never enlarged."""
     height, width = picture.pixels.shape[:2]
     scale = min(1.0, side / max(width, height))
     return _jpeg(picture.pixels, max(1, round(width * scale)), max(1, round(height * scale)))
 
 
 def face_jpeg(picture: Picture, box: Box, side: int) -> bytes:
-    """Give a face with a quarter of it on each side, as far as the photo goes, as a square JPEG.
+    """Return a face with a quarter of it on each side, as far as the photo goes, as a square JPEG.
 
     Args:
         picture: The photo.
@@ -201,7 +201,7 @@ def _jpeg(pixels: NDArray[np.uint8], width: int, height: int) -> bytes:
 
 
 def _state(path: str) -> tuple[int, int]:
-    """Give a photo's size and time of change."""
+    """Return a photo's size and time of change."""
     try:
         if is_url(path):
             return state_of(path)
@@ -225,7 +225,7 @@ def _gone(path: str, error: OSError) -> UnreadablePhoto:
 
 
 def _kept(place: Path) -> bytes | None:
-    """Give a picture that is there and whole, and note that it was used."""
+    """Return a picture that is there and whole, and note that it was used."""
     try:
         data = place.read_bytes()
         picture, seal = data[:-DIGEST_BYTES], data[-DIGEST_BYTES:]
@@ -238,7 +238,7 @@ def _kept(place: Path) -> bytes | None:
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """Give what is in a folder; nothing where there is none."""
+    """Return what is in a folder; nothing where there is none."""
     try:
         with os.scandir(folder) as entries:
             return list(entries)

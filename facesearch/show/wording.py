@@ -11,7 +11,7 @@ _JOINERS = "\u200c\u200d"
 
 
 def escaped(text: str) -> str:
-    """Give text for a person to read: control characters and lone surrogates escaped."""
+    """Return text for a person to read: control characters and lone surrogates escaped."""
     return text if text.isprintable() else "".join(_shown(character) for character in text)
 
 
@@ -24,7 +24,7 @@ def _shown(character: str) -> str:
 
 
 def short_names(paths: Sequence[str]) -> list[str]:
-    """Give each photo's file name, with as many of its folders as tell it from the other photos.
+    """Return each photo's file name, with as many of its folders as tell it from the other photos.
 
     A path that stands there twice has the same name twice.
     """
@@ -43,12 +43,12 @@ def short_names(paths: Sequence[str]) -> list[str]:
 
 
 def percent(probability: float) -> str:
-    """Give a probability in per cent with one decimal, but never a certainty that no model has."""
+    """Return a probability in per cent with one decimal, but never a certainty that no model has."""
     if probability > 0.999:
         return ">99.9 %"
     return "<0.1 %" if probability < 0.001 else f"{100 * probability:.1f} %"
 
 
 def few(count: float) -> str:
-    """Give a count that is an estimate."""
+    """Return a count that is an estimate."""
     return "<0.01" if count < 0.01 else f"{count:.2g}" if count < 10 else f"{count:,.0f}"

@@ -63,7 +63,7 @@ def warped(crop: NDArray[np.uint8], strength: Strength, chance: np.random.Genera
 
 
 def chance_of(crop: NDArray[np.uint8], number: int) -> np.random.Generator:
-    """Give the random numbers of a picture's warp: the same for the same pixels and number, in any order."""
+    """Return a picture's random numbers: the same for the same pixels and number, in any order."""
     digest = hashlib.blake2b(
         np.ascontiguousarray(crop).data, digest_size=8, salt=number.to_bytes(8, "little")
     )
@@ -71,7 +71,7 @@ def chance_of(crop: NDArray[np.uint8], number: int) -> np.random.Generator:
 
 
 def views(crop: NDArray[np.uint8], count: int, strength: Strength) -> NDArray[np.uint8]:
-    """Give a picture and so many warps of it: (1 + count, height, width, 3)."""
+    """Return a picture and so many warps of it: (1 + count, height, width, 3)."""
     numbers = range(1, count + 1)
     return np.stack([crop, *(warped(crop, strength, chance_of(crop, number)) for number in numbers)])
 

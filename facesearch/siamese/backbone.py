@@ -30,7 +30,7 @@ LEAST_ROWS = 7
 
 
 def features(openvino: Any, model: Any, card: Card) -> Any:  # noqa: ANN401 (OpenVINO has no types)
-    """Give the output of a network's graph that a head stands on, (n, k).
+    """Return the output of a network's graph that a head stands on, (n, k).
 
     Args:
         openvino: The package.
@@ -51,7 +51,7 @@ def features(openvino: Any, model: Any, card: Card) -> Any:  # noqa: ANN401 (Ope
 
 
 def beside_vectors(card: Card) -> Callable[[Any, Any], Any]:
-    """Give what makes of a stored network one that gives its vectors and, behind them, a head's features."""
+    """Return a function that extends a stored network: its vectors, followed by a head's features."""
 
     def cut(openvino: Any, model: Any) -> Any:  # noqa: ANN401
         vectors = model.get_results()[0].input_value(0)
@@ -62,7 +62,7 @@ def beside_vectors(card: Card) -> Callable[[Any, Any], Any]:
 
 
 def width(folder: Path, card: Card) -> int:
-    """Give how many numbers `beside_vectors` makes of a face.
+    """Return how many numbers `beside_vectors` makes of a face.
 
     Raises:
         ModelError: The network cannot be read.
@@ -76,7 +76,7 @@ def width(folder: Path, card: Card) -> int:
 
 
 def _map(model: Any, size: tuple[int, int]) -> Any:  # noqa: ANN401
-    """Give the last map, (n, channels, height, width), at a sixteenth of the picture's size."""
+    """Return the last map, (n, channels, height, width), at a sixteenth of the picture's size."""
     sides = tuple(side // STRIDE for side in size)
     faces = model.input().partial_shape[0]
     found = None
@@ -110,7 +110,7 @@ class Head:
 
 
 def head_on_trunk(trunk: Path, base: Card, head: Head, card: Card) -> Build:
-    """Give what writes a stored trunk, as far as it is needed, with a head behind it.
+    """Return what writes a stored trunk, as far as it is needed, with a head behind it.
 
     Args:
         trunk: The trunk's folder in the store.
@@ -141,7 +141,7 @@ def head_on_trunk(trunk: Path, base: Card, head: Head, card: Card) -> Build:
 
 
 def network_on_pixels(network: Any, card: Card) -> Build:  # noqa: ANN401 (Keras has no types)
-    """Give what writes a Keras network that takes crops as they are, 0 to 255, BGR."""
+    """Return what writes a Keras network that takes crops as they are, 0 to 255, BGR."""
 
     def build(folder: Path) -> Card:
         with tempfile.TemporaryDirectory(dir=folder.parent) as work:

@@ -77,12 +77,12 @@ class Vectors:
     views: NDArray[np.float32]
 
     def inputs(self, photo: NDArray[np.int64], view: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Give views of photos; see `keras_training.Inputs`."""
+        """Return views of photos; see `keras_training.Inputs`."""
         return self.views[photo, view]
 
     @property
     def count(self) -> int:
-        """Give how many views there are to draw from."""
+        """How many views there are to draw from."""
         return int(self.views.shape[1])
 
 
@@ -101,7 +101,7 @@ class Pixels:
     warps: bool = True
 
     def inputs(self, photo: NDArray[np.int64], view: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Give views of photos; see `keras_training.Inputs`."""
+        """Return views of photos; see `keras_training.Inputs`."""
         faces = [
             warped(self.crops[p], self.strength, chance_of(self.crops[p], v)) if v else self.crops[p]
             for p, v in zip(photo.tolist(), view.tolist(), strict=True)
@@ -110,14 +110,14 @@ class Pixels:
 
     @property
     def count(self) -> int:
-        """Give how many views there are to draw from: one, or more than will ever be drawn."""
+        """How many views there are to draw from: one, or more than will ever be drawn."""
         return 1 << 31 if self.warps else 1
 
 
 def items(
     person: NDArray[np.int32], people: NDArray[np.int64], warps: int, *, single: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
-    """Give what some people are tested on: photos, views and persons, (n,) each.
+    """Return what some people are tested on: photos, views and persons, (n,) each.
 
     Args:
         person: (m,) the person of each photo.
@@ -228,7 +228,7 @@ class Sampler:
     least: int = 1
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """Give an epoch's batches: together they have about as many faces as there are photos, or more."""
+        """Yield an epoch's batches: together they have about as many faces as there are photos, or more."""
         chance = np.random.default_rng([self.seed, number])
         total = sum(max(len(photos), self.faces) for photos in self.photos) + len(self.strangers)
         people = max(2, min(len(self.photos), self.batch // self.faces))

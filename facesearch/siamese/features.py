@@ -169,7 +169,7 @@ class CentralOrWhole(Detector):
         self.landmarks = detector.landmarks
 
     def detect(self, image: NDArray[np.uint8]) -> list[Face]:
-        """Give the one face."""
+        """Return the one face."""
         height, width = image.shape[:2]
 
         whole = Face(Box(0, 0, width, height), 0.0)
@@ -185,7 +185,7 @@ class _Views(Embedder):
         self.card = replace(source.card, dim=dim)
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Give (n, views * dim) float32."""
+        """Return (n, views * dim) float32."""
         if not len(crops):
             return np.empty((0, self.card.dim), np.float32)
         shown = np.concatenate([views(crop, self._source.views, self._source.strength) for crop in crops])
@@ -199,7 +199,7 @@ class _Pixels(Embedder):
         self.card = card
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Give (n, height * width * 3) float32 of 0 to 255."""
+        """Return (n, height * width * 3) float32 of 0 to 255."""
         return crops.reshape(len(crops), -1).astype(np.float32)
 
 

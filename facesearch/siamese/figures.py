@@ -55,7 +55,7 @@ class Figures:
 
 
 def pairs_of(vectors: NDArray[np.float32], person: NDArray[np.int32], metric: Metric) -> Pairs:
-    """Give all pairs of vectors, folds being of people, both kinds weighing the same."""
+    """Return all pairs of vectors, folds being of people, both kinds weighing the same."""
     person = np.asarray(np.unique(person, return_inverse=True)[1], np.int32)
     trials = all_pairs(person, fold_people(person))
     return Pairs(
@@ -78,7 +78,7 @@ def measure(name: str, vectors: NDArray[np.float32], person: NDArray[np.int32], 
 
 
 def validate(vectors: NDArray[np.float32], person: NDArray[np.int32]) -> tuple[float, float]:
-    """Give accuracy at the best threshold and AUC by euclidean distance, both kinds weighing the same."""
+    """Return accuracy at the best threshold and AUC by euclidean distance, both kinds weighing the same."""
     pairs = pairs_of(vectors, person, "euclidean")
     order = np.argsort(pairs.distance)
     distance, same = pairs.distance[order], pairs.same[order]
@@ -88,7 +88,7 @@ def validate(vectors: NDArray[np.float32], person: NDArray[np.int32]) -> tuple[f
 
 
 def pixel_vectors(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Give 16x16 grey pixels of crops, (n, height, width, 3), less their mean: what needs no learning."""
+    """Return 16x16 grey pixels of crops, (n, height, width, 3), less their mean: what needs no learning."""
     small = [
         cv2.resize(cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY), (SMALL, SMALL), interpolation=cv2.INTER_AREA)
         for crop in crops
@@ -100,7 +100,7 @@ def pixel_vectors(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
 def discriminant(
     learned: NDArray[np.float32], person: NDArray[np.int32], tested: NDArray[np.float32]
 ) -> NDArray[np.float32] | None:
-    """Give tested vectors by a linear discriminant on components; None where nobody has two photos."""
+    """Return tested vectors by a linear discriminant on components; None where nobody has two photos."""
     several = np.bincount(person)[person] > 1
     if len(np.unique(person[several])) < 2:
         return None

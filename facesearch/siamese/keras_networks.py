@@ -98,14 +98,14 @@ _TEMPERATURE = 0.1
 
 
 def distances(vectors: Tensor) -> Tensor:
-    """Give the euclidean distance of each pair of rows: (n, dim) to (n, n)."""
+    """Return the euclidean distance of each pair of rows: (n, dim) to (n, n)."""
     squares = tf.reduce_sum(vectors * vectors, axis=1)
     between = squares[:, None] + squares[None] - 2.0 * tf.matmul(vectors, vectors, transpose_b=True)
     return tf.sqrt(tf.maximum(between, 0.0) + _TINY)
 
 
 def _kinds(person: Tensor) -> tuple[Tensor, Tensor]:
-    """Give which pairs are of one person (a face with itself left out) and which of two: (n, n) float."""
+    """Return which pairs are of one person (a face with itself left out) and which of two: (n, n) float."""
     equal = tf.cast(person[:, None] == person[None], tf.float32)
     return equal - tf.eye(tf.shape(person)[0]), 1.0 - equal
 

@@ -129,7 +129,7 @@ class Trainer:
         return state
 
     def embed(self, photo: NDArray[np.int64], view: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Give the vectors of views of photos, (n, dim) float32; only some faces are in memory at once.
+        """Return the vectors of views of photos, (n, dim) float32; only some faces are in memory at once.
 
         Raises:
             TrainingError: They are no numbers.
@@ -210,7 +210,7 @@ class Trainer:
         return float(self._step(faces, person))
 
     def _feed(self, number: int) -> Any:  # noqa: ANN401 (a tf.data.Dataset)
-        """Give an epoch's batches, made in other threads while the network learns."""
+        """Yield an epoch's batches, made in other threads while the network learns."""
         indices = tf.TensorSpec((None,), tf.int64)
 
         def draw() -> Any:  # noqa: ANN401
@@ -278,7 +278,7 @@ def _as_tuple(batch: Batch) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArr
 
 
 def on_device(device: str) -> Any:  # noqa: ANN401 (TensorFlow's own context)
-    """Give the context in which networks are built and run on a device: "auto", "cpu" or "gpu".
+    """Return the context in which networks are built and run on a device: "auto", "cpu" or "gpu".
 
     Raises:
         TrainingError: There is no GPU that TensorFlow sees.

@@ -157,11 +157,11 @@ class Learned:
     def items(
         self, people: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
-        """Give what people are tested on."""
+        """Return what people are tested on."""
         return items(self.faces.person, people, int(self.wish.warps or 0), single=self.wish.single)
 
     def vectors(self, people: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-        """Give the vectors of what people are tested on, and whose they are."""
+        """Return the vectors of what people are tested on, and whose they are."""
         photo, view, person = self.items(people)
         return self.trainer.embed(photo, view), person
 

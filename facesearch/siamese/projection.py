@@ -37,7 +37,7 @@ class Start:
 
 
 def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Give vectors the length 1; those without length stay so."""
+    """Return vectors the length 1; those without length stay so."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / np.where(lengths > 0, lengths, 1.0), np.float32)
 
@@ -72,7 +72,7 @@ def find_start(
 
 
 def _principal(centred: NDArray[np.float64], count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give the largest variances, (count,), and their axes, (dim, count); by the smaller of two matrices."""
+    """Return the largest variances (count,) and their axes (dim, count), from the smaller matrix."""
     n, dim = centred.shape
     if n <= dim:
         values, vectors = np.linalg.eigh(centred @ centred.T)
@@ -92,7 +92,7 @@ def _varying(variances: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def _evened(projected: NDArray[np.float64], person: NDArray[np.int32], within: float) -> NDArray[np.float64]:
-    """Give what makes differences within people more alike in all directions, (k, k)."""
+    """Return what makes differences within people more alike in all directions, (k, k)."""
     _, number, counts = np.unique(person, return_inverse=True, return_counts=True)
     middles = np.zeros((len(counts), projected.shape[1]))
     np.add.at(middles, number, projected)

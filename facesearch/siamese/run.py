@@ -81,12 +81,12 @@ class State:
 
     @property
     def best_epoch(self) -> Epoch:
-        """Give the epoch whose weights are `best`: of several that are as good, the last."""
+        """The epoch whose weights are `best`: of several that are as good, the last."""
         return max(self.history, key=lambda epoch: (epoch.auc, epoch.accuracy, epoch.number))
 
     @property
     def epochs(self) -> int:
-        """Give how many epochs were learned in."""
+        """How many epochs were learned in."""
         return len(self.history) - 1
 
 

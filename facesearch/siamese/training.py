@@ -82,7 +82,7 @@ class Result:
 
 
 def default_run(name: str) -> Path:
-    """Give where a run's folder lies when no other is named."""
+    """Return where a run's folder lies when no other is named."""
     return Path(user_data_dir("facesearch", appauthor=False), "runs", name.replace("/", SLASH))
 
 
@@ -248,7 +248,7 @@ def _builder(wish: TrainingConfig, base: Card, card: Card, learned: Learned, sto
 
 
 def _head(learned: Learned) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Give weights and bias of start and matrix in one."""
+    """Return weights and bias of start and matrix in one."""
     assert learned.start is not None
     (matrix,) = learned.network.get_layer("matrix").get_weights()
     weights = learned.start.projection @ matrix
@@ -256,13 +256,13 @@ def _head(learned: Learned) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 
 def _config(wish: TrainingConfig, base: Card, people: People) -> dict[str, Any]:
-    """Give what makes a run what it is; the name of the model is not part of that."""
+    """Return what makes a run what it is; the name of the model is not part of that."""
     asked = {key: value for key, value in asdict(wish).items() if key not in ("name", "folder")}
     return {"format": 1, **asked, "base_digest": base.digest, "photos": _list_digest(people)}
 
 
 def _list_digest(people: People) -> str:
-    """Give SHA-256 over the photos' names below the folder, with their sizes."""
+    """Return SHA-256 over the photos' names below the folder, with their sizes."""
     state = hashlib.sha256()
     for path in people.paths:
         size = os.path.getsize(path) if os.path.exists(path) else -1
@@ -282,7 +282,7 @@ def _measured_on(wish: TrainingConfig, people: People, faces: Faces, split: Spli
 
 
 def _digest(base: Card, learned: Learned) -> str:
-    """Give a digest of all that makes vectors: an index and the kept vectors of photos go by it."""
+    """Return a digest of all that makes vectors: an index and the kept vectors of photos go by it."""
     made_by = [base.name, base.digest, base.size, base.margin, base.detector, base.landmarks]
     state = hashlib.sha256(json.dumps(made_by).encode())
     in_head_alone = learned.start is not None and learned.faces.pixels is None

@@ -33,7 +33,7 @@ class Api:
         self._desk = desk
 
     def routes(self) -> list[Route]:
-        """Give the addresses."""
+        """Return the addresses."""
         shelf = "/{shelf:number}/api"
         person, face = shelf + "/people/{person:number}", shelf + "/faces/{digest}/{face:number}"
         return [
@@ -87,7 +87,7 @@ class Api:
         return as_json({"people": [_person(person) for person in snapshot.everyone]})
 
     def person(self, request: Request) -> Response:
-        """Give a person's faces."""
+        """Return a person's faces."""
         snapshot = self._desk.shelf(request).now()
         people = known_people(snapshot)
         person = self._desk.person(request, people)

@@ -63,7 +63,7 @@ class _Server:
         self._connection.close()
 
     def index(self, file: str | None, model: str | None) -> dict[str, Any]:
-        """Give the index that is meant: by its file, its model, or the only one."""
+        """Return the index that is meant: by its file, its model, or the only one."""
         indexes: list[dict[str, Any]] = self._ask("GET", "api")["indexes"]
         if file is not None:
             real = os.path.realpath(file)
@@ -114,7 +114,7 @@ def _split(address: str) -> SplitResult:
 
 
 def _values(path: str, options: Mapping[str, Any]) -> dict[str, str]:
-    """Give a command's options as the API has them."""
+    """Return a command's options as the API has them."""
     names = ("top", "metric", "threshold", "min_probability", "by")
     values = {name: str(options[name]) for name in names if options[name] is not None}
     values |= {name: "1" for name in ("include_self", "unique") if options[name]}

@@ -294,7 +294,7 @@ class Pictures:
         self._desk = desk
 
     def photo(self, request: Request) -> Response:
-        """Give a photo of the index, upright, as a JPEG."""
+        """Return a photo of the index, upright, as a JPEG."""
         shelf = self._desk.shelf(request)
         snapshot, digest = shelf.now(), request.path_params["digest"]
         photo = snapshot.photo(digest)
@@ -304,7 +304,7 @@ class Pictures:
         return _jpeg(shelf.thumbnails.photo(path, bytes.fromhex(digest), LARGE))
 
     def face(self, request: Request) -> Response:
-        """Give a face of the index as a square JPEG."""
+        """Return a face of the index as a square JPEG."""
         shelf = self._desk.shelf(request)
         snapshot, digest = shelf.now(), request.path_params["digest"]
         row = self._desk.face(request, snapshot)
@@ -312,7 +312,7 @@ class Pictures:
         return _jpeg(shelf.thumbnails.face(path, bytes.fromhex(digest), snapshot.layout.box(row), FACE))
 
     def uploaded(self, request: Request) -> Response:
-        """Give a photo that was uploaded."""
+        """Return a photo that was uploaded."""
         upload = self._desk.uploads.get(request.path_params["key"])
         if upload is None:
             raise Refused(HTTPStatus.NOT_FOUND, "That photo is not at hand any more.")

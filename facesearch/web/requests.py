@@ -45,7 +45,7 @@ class Desk:
     bodies: Bodies = field(default_factory=Bodies)
 
     def shelf(self, request: Request) -> Shelf:
-        """Give the library that a request is about.
+        """Return the library that a request is about.
 
         Raises:
             Refused: There is none of this number.
@@ -56,14 +56,14 @@ class Desk:
         return self.shelves[number - 1]
 
     def has(self, number: int) -> bool:
-        """Say whether there is a library of this number, and it can be used."""
+        """Return whether there is a library of this number, and it can be used."""
         try:
             return 1 <= number <= len(self.shelves) and self.shelves[number - 1].now() is not None
         except FacesearchError:
             return False
 
     def face(self, request: Request, snapshot: Snapshot) -> int:
-        """Give the face that a request is about.
+        """Return the face that a request is about.
 
         Raises:
             Refused: The index does not hold it.
@@ -74,7 +74,7 @@ class Desk:
         return row
 
     def person(self, request: Request, people: People) -> Person:
-        """Give the person that a request is about.
+        """Return the person that a request is about.
 
         Raises:
             Refused: There is nobody of this number.
@@ -160,7 +160,7 @@ def whole_number(text: str, least: int = 1) -> int:
 
 
 def status_of(error: FacesearchError) -> HTTPStatus:
-    """Give the status under which an error is answered."""
+    """Return the status under which an error is answered."""
     return (
         HTTPStatus.UNPROCESSABLE_ENTITY
         if isinstance(error, (NoFace, UnreadablePhoto))

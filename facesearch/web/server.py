@@ -98,7 +98,7 @@ class Impatient(H11Protocol):
         self.transport.close()
 
     def _watch(self) -> None:
-        """Give each part of a request its time: what trickles in must not lengthen it."""
+        """Return each part of a request its time: what trickles in must not lengthen it."""
         state = self.conn.their_state
         if state is self._waits_for:
             return
@@ -248,7 +248,7 @@ def _said(error: Exception) -> tuple[str, str, int]:
 
 
 def _style() -> bytes:
-    """Give the style of all pages, and what only these have."""
+    """Return the style of all pages, and what only these have."""
     return (PAGES / "style.css").read_bytes() + (STATIC / "web.css").read_bytes()
 
 

@@ -44,25 +44,25 @@ class Snapshot:
 
     @cached_property
     def everyone(self) -> list[Person]:
-        """Give all people, the named first."""
+        """All people, the named first."""
         return self.people.everyone() if self.people is not None else []
 
     @cached_property
     def title(self) -> dict[int, str]:
-        """Give what each person is called, by number."""
+        """What each person is called, by number."""
         return {person.number: person.title for person in self.everyone}
 
     def photo(self, digest: str) -> int | None:
-        """Give a photo by its content's digest in hex; of copies the first. Nothing else finds a photo."""
+        """Return a photo by its content's digest in hex; of copies the first. Nothing else finds a photo."""
         return self._photos.get(digest)
 
     def face_id(self, face: int) -> tuple[str, int]:
-        """Give a face's photo, by its digest, and its number there."""
+        """Return a face's photo, by its digest, and its number there."""
         photo = int(self.layout.photo[face])
         return self.layout.digest[photo].tobytes().hex(), self.layout.number(face)
 
     def face(self, digest: str, number: int) -> int | None:
-        """Give a face's row."""
+        """Return a face's row."""
         photo = self.photo(digest)
         faces = self.layout.faces_of(photo) if photo is not None else range(0)
         return faces[number - 1] if 1 <= number <= len(faces) else None
@@ -100,12 +100,12 @@ class Shelf:
 
     @property
     def name(self) -> str:
-        """Give what the library is called: its index file's name."""
+        """What the library is called: its index file's name."""
         return self.library.place.title
 
     @cached_property
     def pipeline(self) -> Pipeline:
-        """Give what looks at references, warm."""
+        """What looks at references, warm."""
         return self.library.model.pipeline(self.now().layout.meta, few=True)
 
     def warm(self) -> None:
@@ -119,11 +119,11 @@ class Shelf:
 
     @property
     def metric(self) -> Metric:
-        """Give the model's distance."""
+        """The model's distance."""
         return self.library.card.metric
 
     def now(self) -> Snapshot:
-        """Give what lies on disk now; an index that has gone, or was replaced by a bad one, stays as it was.
+        """Return what is on disk now; an index that is gone or broken stays as it was read last.
 
         Raises:
             FacesearchError: The index was written over in place, and cannot be used.
@@ -181,7 +181,7 @@ class Shelf:
         return asked.result()
 
     def reference(self, snapshot: Snapshot, face: int) -> Reference:
-        """Give a face of the index as what is looked for."""
+        """Return a face of the index as what is looked for."""
         layout = snapshot.layout
         _, number = snapshot.face_id(face)
         path = layout.path(int(layout.photo[face]))
@@ -189,7 +189,7 @@ class Shelf:
 
 
 def known_people(snapshot: Snapshot) -> People:
-    """Give the people of an index.
+    """Return the people of an index.
 
     Raises:
         PeopleError: There are none, for the reason that it says.
@@ -200,7 +200,7 @@ def known_people(snapshot: Snapshot) -> People:
 
 
 def _blank() -> bytes:
-    """Give a photo without a face."""
+    """Return a photo without a face."""
     return bytes(cv2.imencode(".png", np.zeros((64, 64, 3), np.uint8))[1])
 
 
@@ -227,7 +227,7 @@ class Upload:
     picture: bytes
 
     def reference(self, face: int) -> Reference | None:
-        """Give one of its faces as what is looked for; None where there is no face of this number."""
+        """Return one of its faces as what is looked for; None where there is no face of this number."""
         vectors = self.photo.vectors
         if vectors is None or not 1 <= face <= len(self.photo.faces):
             return None
@@ -258,7 +258,7 @@ class Uploads:
         return key
 
     def get(self, key: str) -> Upload | None:
-        """Give a photo by its name; None where it was given up by now, or never there."""
+        """Return a photo by its name; None where it was given up by now, or never there."""
         with self._lock:
             if key in self._uploads:
                 self._uploads.move_to_end(key)

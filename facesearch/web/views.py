@@ -62,7 +62,7 @@ class HitView:
 
 
 def face_view(snapshot: Snapshot, row: int) -> FaceView:
-    """Give a face of the index."""
+    """Return a face of the index."""
     digest, number = snapshot.face_id(row)
     folder, name = os.path.split(snapshot.layout.path(int(snapshot.layout.photo[row])))
     person = int(snapshot.people.whose[row]) if snapshot.people is not None else -1
@@ -71,7 +71,7 @@ def face_view(snapshot: Snapshot, row: int) -> FaceView:
 
 
 def hit_view(snapshot: Snapshot, match: Match) -> HitView | None:
-    """Give a match in words; None where the index has been written since, without it."""
+    """Return a match in words; None where the index has been written since, without it."""
     photo = snapshot.layout.find(match.path)
     rows = snapshot.layout.faces_of(photo) if photo is not None else range(0)
     if match.face > len(rows):
@@ -87,7 +87,7 @@ def hit_view(snapshot: Snapshot, match: Match) -> HitView | None:
 
 
 def photo_size(path: str, faces: Sequence[FaceView]) -> tuple[int, int]:
-    """Give an upright photo's width and height; where it is gone, as much as its faces need."""
+    """Return an upright photo's width and height; where it is gone, as much as its faces need."""
     try:
         picture = decode(read_content(path).data, side=64)
         return picture.width, picture.height

@@ -57,7 +57,7 @@ def enlarge(photos: list[Path], megapixels: float, into: Path) -> None:
 
 
 def stage_seconds(photos: list[str], model: str) -> dict[str, float]:
-    """Give core-seconds a photo of each stage alone."""
+    """Return core-seconds a photo of each stage alone."""
     embedder = open_embedder(model)
     crops: list[np.ndarray] = []
 

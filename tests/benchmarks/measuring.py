@@ -73,7 +73,7 @@ def machine() -> str:
 
 
 def tensors_file() -> Path:
-    """Give the .npz of ResNet-50's tensors that the model store keeps, fetching the model if need be."""
+    """Return the .npz of ResNet-50's tensors that the model store keeps, fetching the model if need be."""
     from facesearch.embed import open_embedder
     from facesearch.models.store import ModelStore
 
@@ -91,5 +91,5 @@ def show(title: str, figures: dict[str, object]) -> None:
 
 
 def spread(values: list[float]) -> str:
-    """Give median and range."""
+    """Return median and range."""
     return f"{statistics.median(values):.3g} ({min(values):.3g} to {max(values):.3g})"

@@ -27,7 +27,7 @@ QUESTIONS = 200
 
 
 def real_vectors(model):
-    """Give the vectors of the faces in samples/."""
+    """Return the vectors of the faces in samples/."""
     pipeline = model.pipeline(make_meta(model.card, DetectionSettings(), None))
     photos = sorted(str(path) for path in SAMPLES.rglob("*.jpg"))
     found = [photo.vectors for photo in pipeline.run(photos) if photo.vectors is not None]
@@ -35,7 +35,7 @@ def real_vectors(model):
 
 
 def noisy(vectors, count, rng):
-    """Give copies, each at a cosine of 0.6 to 0.95 to a mixture of two of the vectors."""
+    """Return copies, each at a cosine of 0.6 to 0.95 to a mixture of two of the vectors."""
     flat = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     length = np.linalg.norm(vectors, axis=1).mean()
     out = np.empty((count, vectors.shape[1]), np.float32)

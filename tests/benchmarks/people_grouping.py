@@ -41,13 +41,13 @@ KNOWN = {
 
 
 def pairs_in(numbers):
-    """Give how many pairs have one number."""
+    """Return how many pairs have one number."""
     counts = np.unique(numbers, return_counts=True, axis=-1)[1].astype(np.int64)
     return int((counts * (counts - 1) // 2).sum())
 
 
 def enlarged(vectors, person, count):
-    """Give grainy copies of the vectors and strangers, `count` in all, and whose they are."""
+    """Return grainy copies of the vectors and strangers, `count` in all, and whose they are."""
     rng = np.random.default_rng(0)
     flat = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     base = np.repeat(flat, COPIES, axis=0)
@@ -63,7 +63,7 @@ def enlarged(vectors, person, count):
 
 
 def sample_faces(store):
-    """Give the vectors of all faces of the samples and whose they are; who is not known is nobody else."""
+    """Return the vectors of all faces of the samples and whose they are; who is not known is nobody else."""
     with tempfile.TemporaryDirectory() as folder:
         library = Library(Path(folder) / "samples.npz", "sface", store=store)
         library.index([SAMPLES / "library", SAMPLES / "queries"])
@@ -74,14 +74,14 @@ def sample_faces(store):
 
 
 def who_is(layout, row):
-    """Give the name of a face of the samples, None where it stands in one photo alone."""
+    """Return the name of a face of the samples, None where it stands in one photo alone."""
     path = Path(layout.path(int(layout.photo[row]))).relative_to(SAMPLES).as_posix()
     who, point = KNOWN.get(path, (None, None))
     return who if point is None or layout.box(row).overlap(Box(*point, 1, 1)) else None
 
 
 def folder_faces(folder, card, store):
-    """Give the vectors of labelled photos and whose they are."""
+    """Return the vectors of labelled photos and whose they are."""
     people = people_in(folder)
     found = find_features(people.folder, people.paths, Source(card, 0, SLIGHT), store, NOBODY)
     return found.faces[found.readable, 0, : card.dim], people.person[found.readable]

@@ -86,7 +86,7 @@ def started(photos, index, options):
 
 
 def workers_of(process):
-    """Give the Ray workers that the run started."""
+    """Return the Ray workers that the run started."""
     try:
         return [one for one in psutil.Process(process.pid).children(recursive=True) if named_worker(one)]
     except psutil.NoSuchProcess:
@@ -113,7 +113,7 @@ def victim_of(process, what, chance):
 
 
 def rows(index):
-    """Give each photo, and each face of it as bytes."""
+    """Return each photo, and each face of it as bytes."""
     layout = open_backend(index).whole()
     found = []
     for photo in range(layout.photo_count):

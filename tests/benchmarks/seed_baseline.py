@@ -65,7 +65,7 @@ def load_model(weights):
 
 
 def assign(model, tensors):
-    """Give every variable of the model its tensor, by name; stop if one is missing."""
+    """Return every variable of the model its tensor, by name; stop if one is missing."""
     for layer in model.layers:
         for variable in layer.weights:
             name = f"{layer.name}/{variable.name.split('/')[-1].removesuffix(':0')}"

@@ -53,7 +53,7 @@ class Client(threading.Thread):
 
 
 def asks_of(server):
-    """Give what clients ask for, as often as it stands there."""
+    """Return what clients ask for, as often as it stands there."""
     large = OBAMA.read_bytes()
     small = cv2.imencode(".jpg", cv2.resize(cv2.imread(str(OBAMA)), (250, 250)))[1].tobytes()
     asks = [("home", ("/1/", "GET", None, 200)), ("people", ("/1/api/people", "GET", None, 200))]
@@ -72,7 +72,7 @@ def asks_of(server):
 
 
 def private(process):
-    """Give a process' own memory in MB."""
+    """Return a process' own memory in MB."""
     memory = process.memory_info()
     return (memory.rss - memory.shared) / 1e6
 

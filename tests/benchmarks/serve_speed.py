@@ -98,7 +98,7 @@ def seconds(task, times):
 
 
 def pages(server, digest, times):
-    """Give the milliseconds until pages are painted first, and until all of them is there."""
+    """Return the milliseconds until pages are painted first, and until all of them is there."""
     figures = {}
     with a_browser() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 900})

@@ -52,7 +52,7 @@ def faces_a_second(dim, folder, faces):
 
 
 def in_bytes(dim):
-    """Give what a face takes, by how its vector is kept; the rest of what an index knows of it included."""
+    """Return what a face takes, by how its vector is kept; the rest of what an index knows of it included."""
     rest = 4 + 16 + 4 + 40 + 4  # norm, box, score, landmarks, photo
     return {
         "float32 (the file)": 4 * dim + rest,
@@ -63,7 +63,7 @@ def in_bytes(dim):
 
 
 def shown(number):
-    """Give a number of bytes in words."""
+    """Return a number of bytes in words."""
     for unit in ("B", "kB", "MB", "GB"):
         if number < 1000:
             return f"{number:.3g} {unit}"

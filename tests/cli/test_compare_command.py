@@ -61,7 +61,7 @@ def compare(ask, monkeypatch, measured_store):
 
 
 def figures(done):
-    """Give the text of two faces as names and values."""
+    """Return the text of two faces as names and values."""
     return dict(re.split(r" +", line, maxsplit=1) for line in done.text.splitlines())
 
 

@@ -14,7 +14,7 @@ from facesearch.cli import COMMANDS, main
 
 
 def commands():
-    """Give every command and subcommand with its words: "index", "models fetch", ..."""
+    """Yield every command and subcommand with its words: "index", "models fetch", ..."""
     with click.Context(main) as context:
         for name in main.list_commands(context):
             command = main.get_command(context, name)

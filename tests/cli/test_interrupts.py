@@ -15,7 +15,7 @@ def handlers():
 
 
 def frame_of(filename):
-    """Give a frame of code that claims to come from a file."""
+    """Return a frame of code that claims to come from a file."""
     place = {}
     exec(compile("import sys\nframe = sys._getframe()", filename, "exec"), place)
     return place["frame"]

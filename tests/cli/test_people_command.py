@@ -56,7 +56,7 @@ def people(ask, own):
 
 
 def table(done):
-    """Give number, name, photos and faces of each person of a list."""
+    """Return number, name, photos and faces of each person of a list."""
     assert done.status == 0, done
     return [(int(row[0]), row[1], int(row[2]), int(row[3])) for row in done.rows]
 

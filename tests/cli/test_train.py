@@ -151,7 +151,7 @@ def test_the_model_is_listed_and_verified(process, first):
 
 
 def complaint(done):
-    """Give the sentence and the hint of a command that ended with an error and wrote nothing else."""
+    """Return the sentence and the hint of a command that ended with an error and wrote nothing else."""
     assert (done.status, done.out) == (2, b""), done
     sentence, *hint = [line for line in done.err.splitlines() if not line.startswith("epoch ")]
     assert sentence.startswith("facesearch: ")

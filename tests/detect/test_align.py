@@ -18,7 +18,7 @@ CANVAS = 700
 
 
 def moved(scale=1.0, degrees=0.0, shift=(0.0, 0.0), squeeze=1.0):
-    """Give a face's landmarks: the template squeezed sideways, turned, scaled and shifted."""
+    """Return a face's landmarks: the template squeezed sideways, turned, scaled and shifted."""
     points = (np.array(TEMPLATE) - 56) * (squeeze, 1)
     angle = np.deg2rad(degrees)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -39,7 +39,7 @@ def dotted(points, radius):
 
 
 def dot_near(crop, place, reach):
-    """Give the middle of the light around a place, as (x, y)."""
+    """Return the middle of the light around a place, as (x, y)."""
     left, top = (max(0, round(value) - reach) for value in place)
     part = crop[top : top + 2 * reach + 1, left : left + 2 * reach + 1, 0].astype(float)
     assert part.sum() > 200

@@ -45,7 +45,7 @@ def tool(tmp_path, model_store):
 
 
 def workers_of(tool):
-    """Give the Ray workers that a run in this folder started."""
+    """Return the Ray workers that a run in this folder started."""
     found = []
     for one in psutil.process_iter(["name"]):
         try:
@@ -160,7 +160,7 @@ def cluster(tool):
 
 
 def free_port():
-    """Give a free port that is not among those that Ray takes for its workers, 10002 and above."""
+    """Return a free port that is not among those that Ray takes for its workers, 10002 and above."""
     for port in range(9600, 9990):
         with socket.socket() as one:
             if port not in given and one.connect_ex(("127.0.0.1", port)):

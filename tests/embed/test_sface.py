@@ -57,7 +57,7 @@ def recogniser(model_store):
 
 @pytest.fixture(scope="module")
 def faces(detector, recogniser):
-    """Give the faces of the sample photos as cv2 aligns them: (n, 112, 112, 3) BGR uint8."""
+    """Return the faces of the sample photos as cv2 aligns them: (n, 112, 112, 3) BGR uint8."""
     crops = []
     for name in (*ONE_MAN, *OTHERS):
         image = cv2.imread(str(SAMPLES / name))

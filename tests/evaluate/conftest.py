@@ -20,7 +20,7 @@ class DrawnModel:
 
     @property
     def embedded(self):
-        """Give how many faces were embedded since this was last asked."""
+        """How many faces were embedded since this was last asked."""
         count = sum(self.embedder.calls)
         self.embedder.calls.clear()
         return count

@@ -36,7 +36,7 @@ def people(folder):
 
 
 def owners(dataset):
-    """Give each photo's person, by its path below the folder."""
+    """Return each photo's person, by its path below the folder."""
     below = [os.path.relpath(path, dataset.folder) for path in dataset.paths]
     return dict(zip(below, (dataset.names[number] for number in dataset.person), strict=True))
 

@@ -158,7 +158,7 @@ def test_faces_that_tell_nothing_calibrate_nothing(tmp_path, drawn_model):
 
 
 def evaluated(first, second, same, distance):
-    """Give a data set and its evaluation, of pairs of photos that are nowhere."""
+    """Return a data set and its evaluation, of pairs of photos that are nowhere."""
     first, second = np.int32(first), np.int32(second)
     same, fold = np.array(same, bool), np.zeros((len(first), 2), np.int16)
     dataset = Dataset(
@@ -171,7 +171,7 @@ def evaluated(first, second, same, distance):
 
 @st.composite
 def trials(draw):
-    """Give pairs with ties, missed faces, and some of them twice, in either order."""
+    """Return pairs with ties, missed faces, and some of them twice, in either order."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     n = draw(st.integers(1, 40))
     first, second = rng.integers(0, 8, (2, n))

@@ -33,7 +33,7 @@ def found_in(folder, model, **more):
 
 
 def open_backend(folder, name):
-    """Give the number of a photo of a data set."""
+    """Return the number of a photo of a data set."""
     return read_people(str(folder)).paths.index(str(folder / name))
 
 

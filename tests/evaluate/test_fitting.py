@@ -21,7 +21,7 @@ def calibrate(distance, same):
 
 
 def logistic(n, slope, middle, seed):
-    """Give rising distances, and pairs that are the same with the probability that a logistic map tells."""
+    """Return rising distances, and pairs that are the same with the probability that a logistic map tells."""
     rng = np.random.default_rng(seed)
     distance = np.sort(rng.uniform(0, 2, n))
     return distance, rng.random(n) < 1 / (1 + np.exp(slope * (distance - middle)))

@@ -48,7 +48,7 @@ def written(tmp_path):
 
 
 def pairs(dataset):
-    """Give the pairs as they were written: two photos, whether they show one person, and the fold."""
+    """Return the pairs as they were written: two photos, whether they show one person, and the fold."""
     named = []
     for path in dataset.paths:
         name, _, number = os.path.splitext(os.path.basename(path))[0].rpartition("_")
@@ -309,7 +309,7 @@ numbers = st.integers(0, 10**6)
 
 @st.composite
 def lists(draw):
-    """Give folds of pairs as (first, second, same, fold), and what parts their fields."""
+    """Return folds of pairs as (first, second, same, fold), and what parts their fields."""
     known = draw(st.lists(names, min_size=2, max_size=5, unique=True))
     folds, each = draw(st.integers(2, 4)), draw(st.integers(1, 3))
     written = []

@@ -20,7 +20,7 @@ def _coarse(monkeypatch):
 
 
 def model(seed, missed=0.02, n=600):
-    """Give pairs and queries of one model."""
+    """Return pairs and queries of one model."""
     rng = np.random.default_rng(seed)
     same, fold = np.arange(n) % 2 == 0, np.repeat((np.arange(n) % 3)[:, None], 2, axis=1)
     people = rng.integers(0, 60, (n, 2)).astype(np.int32)
@@ -47,7 +47,7 @@ def draw(kind, models, path):
 
 @pytest.fixture
 def written(monkeypatch):
-    """Give the words of the figures that are saved."""
+    """Return the words of the figures that are saved."""
     words, real = [], plots._save
 
     def spied(figure, path):

@@ -9,7 +9,7 @@ from facesearch.evaluate.verification import Pairs, equal_error_rate, verify
 
 
 def people_of(seed, people=30, photos=4, spread=1.0, dim=6):
-    """Give vectors of some people's photos, and whose they are."""
+    """Return vectors of some people's photos, and whose they are."""
     rng = np.random.default_rng(seed)
     person = np.repeat(np.arange(people, dtype=np.int32), photos)
     vectors = rng.normal(size=(people, dim))[person] + spread * rng.normal(size=(len(person), dim))
@@ -17,7 +17,7 @@ def people_of(seed, people=30, photos=4, spread=1.0, dim=6):
 
 
 def pairs_among(vectors, person, missed=0.0, balanced=True, seed=0):
-    """Give all pairs of photos, in five folds of people; some missed."""
+    """Return all pairs of photos, in five folds of people; some missed."""
     first, second = np.triu_indices(len(person), 1)
     distance = np.linalg.norm(vectors[first] - vectors[second], axis=1).astype(np.float64)
     distance[np.random.default_rng(seed).random(len(distance)) < missed] = np.nan
@@ -31,7 +31,7 @@ def measured(pairs, retrieval=None, **settings):
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """Give a function that gives each replicate's figures and how often each person was drawn in it."""
+    """Return a function that gives each replicate's figures and how often each person was drawn in it."""
 
     def columns(pairs, retrieval, replicates):
         times, real = [], resampling._draw

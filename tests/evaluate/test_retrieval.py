@@ -14,7 +14,7 @@ EXAMPLES = settings(max_examples=30, deadline=None)
 
 @st.composite
 def libraries(draw):
-    """Give vectors with missed and equal rows, and whose they are."""
+    """Return vectors with missed and equal rows, and whose they are."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     m, people = draw(st.integers(0, 40)), draw(st.integers(1, 8))
     person = rng.integers(0, people, m).astype(np.int32)
@@ -28,7 +28,7 @@ def libraries(draw):
 
 
 def slow_ranks(vectors, person, metric):
-    """Give rank of the first right photo and average precision of each query by plain loops."""
+    """Return rank of the first right photo and average precision of each query by plain loops."""
     found = {}
     for query in range(len(person)):
         right = [i for i in range(len(person)) if i != query and person[i] == person[query]]

@@ -15,7 +15,7 @@ EXAMPLES = settings(max_examples=12, deadline=None)
 
 
 def pairs_of(distance, same, fold, people=None, balanced=False):
-    """Give pairs with one fold for both sides, or a pair of folds for each."""
+    """Return pairs with one fold for both sides, or a pair of folds for each."""
     fold = np.array(fold, np.int16)
     fold = np.stack([fold, fold], axis=1) if fold.ndim == 1 else fold
     people = np.arange(2 * len(distance)).reshape(-1, 2) if people is None else people
@@ -24,7 +24,7 @@ def pairs_of(distance, same, fold, people=None, balanced=False):
 
 @st.composite
 def random_pairs(draw):
-    """Give pairs with ties, missed faces, and folds of pairs or of people."""
+    """Return pairs with ties, missed faces, and folds of pairs or of people."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     n, folds = draw(st.integers(8, 60)), draw(st.integers(2, 5))
     same = rng.random(n) < draw(st.sampled_from([0.2, 0.5, 0.8]))
@@ -38,7 +38,7 @@ def random_pairs(draw):
 
 
 def slow_accuracy(pairs):
-    """Give each pair's share of right decisions by plain loops; None without pairs to train on."""
+    """Return each pair's share of right decisions by plain loops; None without pairs to train on."""
     n = len(pairs.distance)
     right = [0.0] * n
     for fold in sorted({*pairs.fold.ravel().tolist()}):

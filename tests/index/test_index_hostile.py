@@ -223,7 +223,7 @@ def test_an_array_that_is_missing(path, name):
 
 
 def stored(**members):
-    """Give an .npz of members that are bytes already, such as numpy would never write."""
+    """Return an .npz of members that are bytes already, such as numpy would never write."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for name, data in members.items():

@@ -34,7 +34,7 @@ def faces(draw):
 
 @st.composite
 def photos(draw, dim):
-    """Give what a pipeline may yield: with faces, without, unreadable."""
+    """Return what a pipeline may yield: with faces, without, unreadable."""
     path = os.fsdecode(b"/library/" + b"/".join(draw(st.lists(names, min_size=1, max_size=3))))
     size, mtime_ns = draw(st.integers(0, 2**63 - 1)), draw(st.integers(-(2**63), 2**63 - 1))
     digest = draw(st.binary(min_size=16, max_size=16))

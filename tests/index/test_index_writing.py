@@ -29,7 +29,7 @@ def paths_of(layout):
 
 
 def state(folder):
-    """Give the content of all files of a folder but the locks."""
+    """Return the content of all files of a folder but the locks."""
     return {file.name: file.read_bytes() for file in folder.iterdir() if file.suffix != ".lock"}
 
 

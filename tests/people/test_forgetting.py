@@ -65,7 +65,7 @@ def library(path):
 
 
 def traces(photos, person=ADA):
-    """Give what may be nowhere: a person's vectors, and the name in every way that text is written."""
+    """Return what may be nowhere: a person's vectors, and the name in every way that text is written."""
     vectors = [
         photo.vectors[at].tobytes()
         for photo, who in zip(photos, WHO.values(), strict=True)
@@ -78,7 +78,7 @@ def traces(photos, person=ADA):
 
 
 def holding(folder, wanted):
-    """Give the files that hold one of some bytes, photos aside."""
+    """Return the files that hold one of some bytes, photos aside."""
     files = [file for file in folder.rglob("*") if file.is_file() and file.parent.name != "photos"]
     return {file.name for file in files if any(trace in file.read_bytes() for trace in wanted)}
 
@@ -263,7 +263,7 @@ def test_photos_of_an_index_without_people(library, path, photos):
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory, model_store):
-    """Give a library of real photos in which he is named, and the folder of the photos."""
+    """Return a library of real photos in which he is named, and the folder of the photos."""
     folder = tmp_path_factory.mktemp("real")
     (folder / "photos").mkdir()
     for name in ("obama_2009.jpg", "obama_2010.jpg", "grace_hopper.jpg"):

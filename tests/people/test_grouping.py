@@ -14,7 +14,7 @@ EXAMPLES = settings(max_examples=40, deadline=None)
 
 
 def faces_of(people, each, *, spread=0.5, dim=32, seed=0):
-    """Give vectors of people, mixed and of any length, around one direction each, and whose they are."""
+    """Return vectors of people, mixed and of any length, around one direction each, and whose they are."""
     rng = np.random.default_rng(seed)
     middles = rng.normal(size=(people, dim)) / np.sqrt(dim)
     person = rng.permutation(np.repeat(np.arange(people), each))

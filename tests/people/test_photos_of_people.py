@@ -53,7 +53,7 @@ def ask(people, *names, calibration=None, **wish):
 
 
 def numbers(matches):
-    """Give the numbers of the photos as the file names tell them, in order."""
+    """Return the numbers of the photos as the file names tell them, in order."""
     return [int(match.path[3]) for match in matches]
 
 

@@ -16,7 +16,7 @@ def write(folder, *names):
 
 
 def found(folder, **options):
-    """Give the photos below a folder, relative to it."""
+    """Return the photos below a folder, relative to it."""
     scan = Scan()
     find_photos(str(folder), scan, **options)
     assert scan.unreadable == {}

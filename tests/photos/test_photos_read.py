@@ -39,7 +39,7 @@ def saved(image, kind, **options):
 
 
 def seen(pixels):
-    """Give the colour in the middle of each quadrant, in RGB."""
+    """Return the colour in the middle of each quadrant, in RGB."""
     height, width = pixels.shape[:2]
     return [
         tuple(int(v) for v in pixels[height * y // 4, width * x // 4][::-1]) for y in (1, 3) for x in (1, 3)
@@ -128,7 +128,7 @@ GREYS = (30, 90, 160, 250)
 
 
 def grey_levels(top, dtype):
-    """Give quadrants of grey at 30, 90, 160 and 250 of 255 parts of `top`."""
+    """Return quadrants of grey at 30, 90, 160 and 250 of 255 parts of `top`."""
     grey = np.empty((HEIGHT, WIDTH), np.float64)
     for number, level in enumerate(GREYS):
         y, x = divmod(number, 2)

@@ -22,7 +22,7 @@ SKIN, AROUND = (200, 150, 100), (90, 90, 90)
 
 
 def portrait(width=240, height=200, box=FACE):
-    """Give a photo as (height, width, 3) BGR whose face has another colour than the rest."""
+    """Return a photo as (height, width, 3) BGR whose face has another colour than the rest."""
     image = np.full((height, width, 3), AROUND, np.uint8)
     image[box.y : box.y + box.height, box.x : box.x + box.width] = SKIN[::-1]
     return image
@@ -40,7 +40,7 @@ def pair(number=0, colour=None, lines=("same person", "distance 0.123"), names=(
 
 
 def near(image, colour, tolerance=12):
-    """Give where an image, a Pillow one or an array, has about this colour."""
+    """Return where an image, a Pillow one or an array, has about this colour."""
     return (np.abs(np.asarray(image).astype(int) - colour) <= tolerance).all(axis=2)
 
 

@@ -9,7 +9,7 @@ NAMES = ["contrastive", "logistic", "supcon", "triplet"]
 
 
 def vectors_of(n, seed=0, dim=5):
-    """Give rows of length 2."""
+    """Return rows of length 2."""
     rows = np.random.default_rng(seed).normal(size=(n, dim))
     return (2 * rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
@@ -19,7 +19,7 @@ def mean(values):
 
 
 def kinds(person):
-    """Give the pairs of one person and those of two, each in both orders."""
+    """Return the pairs of one person and those of two, each in both orders."""
     n = len(person)
     pairs = [(i, j) for i in range(n) for j in range(n) if i != j]
     return [p for p in pairs if person[p[0]] == person[p[1]]], [
@@ -96,7 +96,7 @@ def losses():
 
 
 def given_by(losses, name, vectors, person, margin=None):
-    """Give a loss, and its gradient by the vectors."""
+    """Return a loss, and its gradient by the vectors."""
     import tensorflow as tf
 
     loss, default = losses[name]

@@ -44,7 +44,7 @@ def install(store, weights, bias, *, length=2.0, name="mine", trunk="mean"):
 
 
 def plainly(vectors, weights, bias, length):
-    """Give what a head makes of a trunk's vectors, in numpy."""
+    """Return what a head makes of a trunk's vectors, in numpy."""
     vectors = vectors.astype(np.float64)
     found = vectors / np.linalg.norm(vectors, axis=1, keepdims=True) @ weights + bias
     return length * found / np.linalg.norm(found, axis=1, keepdims=True)

@@ -21,7 +21,7 @@ CONFIG_OF = {
 
 
 def state_of(*areas, seed=0):
-    """Give a state after so many epochs, with these areas under the curve."""
+    """Return a state after so many epochs, with these areas under the curve."""
     rng = np.random.default_rng(seed)
 
     def network():
@@ -156,7 +156,7 @@ def history_of(**changes):
 
 
 def damaged(kind):
-    """Give what stands in a file instead of what should."""
+    """Return what stands in a file instead of what should."""
     if kind == "text":
         return b"no archive"
     if kind == "nothing":

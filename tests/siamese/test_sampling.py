@@ -11,14 +11,14 @@ EXAMPLES = settings(max_examples=60, deadline=None)
 
 
 def sampler(counts, strangers=0, views=4, batch=24, faces=3, seed=0):
-    """Give a sampler of people with so many photos each, and of so many strangers."""
+    """Return a sampler of people with so many photos each, and of so many strangers."""
     ends = np.cumsum([0, *counts])
     photos = tuple(np.arange(low, high) for low, high in pairwise(ends))
     return Sampler(photos, ends[-1] + np.arange(strangers), views, batch, faces, seed)
 
 
 def owner_of(one):
-    """Give, for each photo, its person; a stranger's is a number of its own."""
+    """Return , for each photo, its person; a stranger's is a number of its own."""
     counts = [len(photos) for photos in one.photos]
     owner = np.repeat(np.arange(len(counts)), counts)
     return np.concatenate([owner, len(counts) + np.arange(len(one.strangers))])

@@ -10,7 +10,7 @@ EXAMPLES = settings(max_examples=60, deadline=None)
 
 
 def photos_of(*counts):
-    """Give the person of each photo, for people with so many photos each."""
+    """Return the person of each photo, for people with so many photos each."""
     return np.repeat(np.arange(len(counts), dtype=np.int32), counts)
 
 

@@ -10,7 +10,7 @@ EXAMPLES = settings(max_examples=25, deadline=None)
 
 
 def people(n=60, dim=12, each=3, seed=0, far=1.0):
-    """Give vectors of unequal spread, `each` photos for one person, and whose they are."""
+    """Return vectors of unequal spread, `each` photos for one person, and whose they are."""
     rng = np.random.default_rng(seed)
     person = np.arange(n, dtype=np.int32) // each
     middles = rng.normal(size=(person.max() + 1, dim)) * np.linspace(2.0, 0.3, dim)
@@ -20,7 +20,7 @@ def people(n=60, dim=12, each=3, seed=0, far=1.0):
 
 
 def within_of(projected, person):
-    """Give the scatter of photos about their person's middle, by a plain loop."""
+    """Return the scatter of photos about their person's middle, by a plain loop."""
     scatter = np.zeros((projected.shape[1],) * 2)
     for one in np.unique(person):
         own = projected[person == one].astype(np.float64)
@@ -126,7 +126,7 @@ def test_the_smaller_of_two_matrices_gives_the_same_as_the_larger(n, dim, whiten
 
 
 def principal_plainly(centred, count):
-    """Give variances and axes by the singular values."""
+    """Return variances and axes by the singular values."""
     _, values, axes = np.linalg.svd(centred, full_matrices=False)
     return np.maximum(values[:count] ** 2 / len(centred), 1e-12), axes[:count].T
 

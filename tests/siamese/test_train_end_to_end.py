@@ -40,7 +40,7 @@ def teach(people, store, tmp_path):
 
 
 def stop_at(number):
-    """Give an on_epoch that is Ctrl-C at the end of an epoch."""
+    """Return an on_epoch that is Ctrl-C at the end of an epoch."""
 
     def on_epoch(state):
         if state.epochs == number:
@@ -50,13 +50,13 @@ def stop_at(number):
 
 
 def arrays_of(folder):
-    """Give a run's arrays but for the history, in which times stand."""
+    """Return a run's arrays but for the history, in which times stand."""
     with np.load(folder / STATE, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files if name != "history"}
 
 
 def history_of(folder):
-    """Give what came of the epochs but for their times."""
+    """Return what came of the epochs but for their times."""
     rows = json.loads((folder / HISTORY[1]).read_text())
     return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
 

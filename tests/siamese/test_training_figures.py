@@ -10,7 +10,7 @@ EXAMPLES = settings(max_examples=20, deadline=None)
 
 
 def people(counts, dim=6, noise=0.5, seed=0):
-    """Give vectors of people with so many photos each, and whose they are."""
+    """Return vectors of people with so many photos each, and whose they are."""
     rng = np.random.default_rng(seed)
     person = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
     vectors = rng.normal(size=(len(counts), dim))[person] + noise * rng.normal(size=(len(person), dim))

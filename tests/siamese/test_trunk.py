@@ -43,7 +43,7 @@ def write():
 
 
 def run(folder, card, pictures):
-    """Give what stands behind the vectors of pictures, (n, 5, size, size)."""
+    """Return what stands behind the vectors of pictures, (n, 5, size, size)."""
     from facesearch.embed.openvino_runtime import load_openvino
 
     openvino = load_openvino()
@@ -56,7 +56,7 @@ def run(folder, card, pictures):
 
 
 def means(pictures, rows):
-    """Give rows of a picture, averaged over the width: (n, 5 * rows), a channel's rows side by side."""
+    """Return rows of a picture, averaged over the width: (n, 5 * rows), a channel's rows side by side."""
     n, channels, height, _ = pictures.shape
     return pictures.reshape(n, channels, rows, height // rows, -1).mean(axis=(3, 4)).reshape(n, -1)
 

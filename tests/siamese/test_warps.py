@@ -15,7 +15,7 @@ NOTHING = Strength(*[0.0] * 10, mirrored=0.0)
 
 
 def drawn(seed=0, height=40, width=32):
-    """Give a picture of soft spots, as photographs have them: no single pixel decides anything."""
+    """Return a picture of soft spots, as photographs have them: no single pixel decides anything."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 5, 3), dtype=np.uint8)
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
 

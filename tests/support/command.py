@@ -51,7 +51,7 @@ class Tool:
         self.env["PYTHONPATH"] = os.pathsep.join([str(PACKAGE), *([before] if before else [])])
 
     def environment(self, **changes):
-        """Give the environment with some variables changed; SPY_... variables put the spy to work."""
+        """Return the environment with some variables changed; SPY_... variables put the spy to work."""
         env = {**self.env, **{name: str(value) for name, value in changes.items()}}
         if any(name.startswith("SPY_") for name in changes):
             env["PYTHONPATH"] = os.pathsep.join([str(SPY), env["PYTHONPATH"]])
@@ -83,17 +83,17 @@ class Done:
 
     @property
     def text(self):
-        """Give stdout as text."""
+        """Stdout as text."""
         return os.fsdecode(self.out)
 
     @property
     def rows(self):
-        """Give the fields of a TSV."""
+        """The fields of a TSV."""
         return [line.split("\t") for line in self.text.split("\n")[:-1]]
 
     @property
     def names(self):
-        """Give the file names of the matches of a TSV, nearest first."""
+        """The file names of the matches of a TSV, nearest first."""
         return [os.path.basename(row[4]) for row in self.rows]
 
     def __repr__(self):

@@ -9,7 +9,7 @@ SIDE = 64
 
 
 def drawn_photo(person, number, *, seed=0, shadow=0.0):
-    """Give a photo of a person, (64, 64, 3) BGR uint8: moved, lit otherwise, with noise.
+    """Return a photo of a person, (64, 64, 3) BGR uint8: moved, lit otherwise, with noise.
 
     A shadow is as soft as the light of a room, and has nothing to do with the person.
     """

@@ -84,7 +84,7 @@ def pipeline(embedder=None, **options):
 
 
 def looked_at(path, faces=1, *, seed=0, digest=None, size=10, mtime_ns=20, dim=META.dim):
-    """Give a photo as a pipeline would: its faces' vectors are drawn from its path and the seed."""
+    """Return a photo as a pipeline would: its faces' vectors are drawn from its path and the seed."""
     rng = np.random.default_rng([seed, *path.encode("utf-8", "surrogateescape")])
     return PhotoFaces(
         path,

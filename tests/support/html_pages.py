@@ -39,7 +39,7 @@ class Page(HTMLParser):
             self._text.append(data)
 
     def of(self, tag, **attributes):
-        """Give the attributes of all tags of a name that have these attributes."""
+        """Return the attributes of all tags of a name that have these attributes."""
         return [
             attrs
             for name, attrs in self.tags
@@ -48,7 +48,7 @@ class Page(HTMLParser):
 
     @property
     def classes(self):
-        """Give all classes, as often as they are used."""
+        """All classes, as often as they are used."""
         return [name for _, attrs in self.tags for name in (attrs.get("class") or "").split()]
 
     def _check(self, html):

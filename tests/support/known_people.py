@@ -17,7 +17,7 @@ WITHIN = 0.45
 
 
 def shows(path, *persons, content=None, digest=None, shift=0, spread=0.3):
-    """Give a photo that shows persons, by number from 0, as a pipeline would; the first is the largest.
+    """Return a photo that shows persons, by number from 0, as a pipeline would; the first is the largest.
 
     Vectors and digest follow from the content, by default the path; a shift moves all boxes to the right.
     """
@@ -62,7 +62,7 @@ def grouped(path, photos):
 
 
 def whose(people):
-    """Give the number of each face's person by path and number of the face."""
+    """Return the number of each face's person by path and number of the face."""
     layout = people.layout
     return {
         (layout.path(photo), at + 1): int(people.whose[row])

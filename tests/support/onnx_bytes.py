@@ -24,7 +24,7 @@ def _value(name, shape):
 
 
 def weighted_mean_onnx(weights):
-    """Give an ONNX file: (n, 3, 8, 8) -> averaged over the sides, times a (3, dim) matrix -> (n, dim)."""
+    """Return an ONNX file: (n, 3, 8, 8) -> averaged over the sides, times a (3, dim) matrix -> (n, dim)."""
     rows, columns = weights.shape
     data = struct.pack(f"<{weights.size}f", *weights.ravel().tolist())
     matrix = _field(1, rows) + _field(1, columns) + _field(2, 1) + _field(8, "w") + _field(9, data)

@@ -42,12 +42,12 @@ class Reply:
 
     @property
     def text(self):
-        """Give the body as text."""
+        """The body as text."""
         return self.body.decode("utf-8")
 
     @property
     def json(self):
-        """Give the body's JSON, which every address of the API sends."""
+        """The body's JSON, which every address of the API sends."""
         assert self.headers["content-type"] == "application/json", self
         return json.loads(self.body)
 
@@ -95,12 +95,12 @@ class Served:
 
     @property
     def root(self):
-        """Give what every path begins with."""
+        """What every path begins with."""
         return f"/{self.token}"
 
     @property
     def errors(self):
-        """Give what it has written to stderr."""
+        """What it has written to stderr."""
         return self._errors.read_text(errors="replace")
 
     def ask(self, path, method="GET", body=None, **headers):
@@ -126,7 +126,7 @@ class Served:
             return received(connection)
 
     def head(self, path="/1/", method="GET", *lines):
-        """Give the head of a request, for tests that write it themselves."""
+        """Return the head of a request, for tests that write it themselves."""
         return "\r\n".join(
             [f"{method} {self.root}{path} HTTP/1.1", f"Host: {self.host}:{self.port}", *lines, "", ""]
         ).encode("latin-1")
@@ -177,12 +177,12 @@ def check_refusal(reply, *statuses):
 
 
 def status_of(answer):
-    """Give the status of an answer in bytes."""
+    """Return the status of an answer in bytes."""
     return int(answer.split(b" ", 2)[1])
 
 
 def received(connection):
-    """Give all that comes on a connection until the other side ends it, or is quiet too long."""
+    """Return all that comes on a connection until the other side ends it, or is quiet too long."""
     parts = []
     with contextlib.suppress(ConnectionResetError, TimeoutError):
         while part := connection.recv(65536):
@@ -195,7 +195,7 @@ def _reply(answer):
 
 
 def _first_line(process, seconds):
-    """Give the first line of a process' stdout, or fail with what it said instead."""
+    """Return the first line of a process' stdout, or fail with what it said instead."""
     lines = queue.SimpleQueue()
     threading.Thread(target=lambda: lines.put(process.stdout.readline()), daemon=True).start()
     try:

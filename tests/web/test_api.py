@@ -17,7 +17,7 @@ def by_command(tool, index, *args):
 
 
 def named(path):
-    """Give a photo's path as a client tells it to the API."""
+    """Return a photo's path as a client tells it to the API."""
     return base64.urlsafe_b64encode(os.fsencode(path)).decode()
 
 

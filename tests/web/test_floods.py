@@ -18,7 +18,7 @@ PHOTO = OBAMA.read_bytes()
 
 
 def memory(server):
-    """Give the bytes that are the process' own."""
+    """Return the bytes that are the process' own."""
     return psutil.Process(server.process.pid).memory_info().rss
 
 
@@ -30,7 +30,7 @@ def in_time(server, seconds=2.0):
 
 
 def png(width, height, rows=b""):
-    """Give a PNG that claims a size."""
+    """Return a PNG that claims a size."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

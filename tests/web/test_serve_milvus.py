@@ -60,7 +60,7 @@ def test_pages_answers_and_forms(both, home, milvus):
 
 
 def plain(reply, server, index):
-    """Give what a reply says, without the names by which the two servers differ."""
+    """Return what a reply says, without the names by which the two servers differ."""
     text = reply.body.decode("utf-8", "backslashreplace").replace(server.token, "TOKEN")
     text = text.replace(str(index), "INDEX")
     if reply.headers.get("content-type") != "application/json":

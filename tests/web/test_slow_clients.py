@@ -100,7 +100,7 @@ def test_the_slow_are_hung_up_on_and_others_answered_meanwhile(server):
 
 
 def _open(process):
-    """Give how many connections a server has."""
+    """Return how many connections a server has."""
     return sum(one.status != psutil.CONN_LISTEN for one in process.net_connections("inet"))
 
 

@@ -34,7 +34,7 @@ _ITSELF = "-"  # where a face meets itself
 
 
 def as_text(comparison: Comparison, model: str) -> Iterator[str]:
-    """Give what a person reads: the figures of two faces, or a matrix and the nearest pairs."""
+    """Yield what a person reads: the figures of two faces, or a matrix and the nearest pairs."""
     if comparison.pair_count == 1:
         yield from _two_faces(comparison, model)
     elif comparison.pair_count:
@@ -57,7 +57,7 @@ def _two_faces(comparison: Comparison, model: str) -> Iterator[str]:
 
 
 def _ground(comparison: Comparison, model: str) -> tuple[str, str]:
-    """Give what verdicts rest on: a name for the line, and the line."""
+    """Return what verdicts rest on: a name for the line, and the line."""
     calibration = comparison.calibration
     if calibration is None:
         return "verdict", f"none: {model} was not measured on pairs of people by {comparison.metric} distance"
@@ -80,7 +80,7 @@ def _many_faces(comparison: Comparison, model: str) -> Iterator[str]:
 
 
 def _names(references: Sequence[Reference]) -> list[str]:
-    """Give a name of one line to each face; the number before it tells apart faces of one name."""
+    """Return a name of one line to each face; the number before it tells apart faces of one name."""
     short = short_names([one.path for one in references])
     places = len(str(len(short)))
     return [
@@ -90,7 +90,7 @@ def _names(references: Sequence[Reference]) -> list[str]:
 
 
 def _matrix(comparison: Comparison, names: Sequence[str], width: int) -> Iterator[str]:
-    """Give the matrix in as many blocks of columns as the width asks for."""
+    """Yield the matrix in as many blocks of columns as the width asks for."""
     count = len(names)
     rows = [[_distance(comparison, value, less=1) for value in row] for row in comparison.distances.tolist()]
     for place in range(count):
@@ -132,7 +132,7 @@ def _figures(comparison: Comparison, pair: FacePair) -> tuple[str, ...]:
 
 
 def as_csv(comparison: Comparison) -> Iterator[str]:
-    """Give a heading and one record a pair."""
+    """Yield a heading and one record a pair."""
     yield csv_line(COLUMNS)
     for pair in comparison.pairs():
         a, b = comparison.references[pair.a], comparison.references[pair.b]
@@ -144,7 +144,7 @@ def as_csv(comparison: Comparison) -> Iterator[str]:
 
 
 def json_fields(comparison: Comparison, model: str) -> dict[str, Any]:
-    """Give the faces, the pairs, the matrix and the photos that gave no face."""
+    """Return the faces, the pairs, the matrix and the photos that gave no face."""
     return {
         "model": model,
         "metric": comparison.metric,
@@ -176,7 +176,7 @@ def _pair_fields(pair: FacePair) -> dict[str, Any]:
 
 
 def _finite(value: float | None) -> float | None:
-    """Give what JSON has a word for: a network's vectors may hold no finite numbers."""
+    """Return what JSON has a word for: a network's vectors may hold no finite numbers."""
     return value if value is not None and math.isfinite(value) else None
 
 
@@ -222,7 +222,7 @@ def _which(one: Reference) -> str:
 
 
 def _columns(text: str) -> int:
-    """Give how many columns of a terminal a text takes."""
+    """Return how many columns of a terminal a text takes."""
     return sum(
         0 if unicodedata.combining(letter) else 1 + (unicodedata.east_asian_width(letter) in "WF")
         for letter in text

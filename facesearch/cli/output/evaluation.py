@@ -22,7 +22,7 @@ NONE = "-"
 
 
 def as_dict(dataset: Dataset, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
-    """Give all figures; of each model first of all its accuracy, a fraction."""
+    """Return all figures; of each model first of all its accuracy, a fraction."""
     trials = dataset.trials
     same = int(trials.same.sum())
     about = {
@@ -97,7 +97,7 @@ def _intervals(spread: Intervals) -> dict[str, Any]:
 
 
 def as_table(dataset: Dataset, evaluations: Sequence[Evaluation]) -> str:
-    """Give the figures in a column for each model; intervals are of 95 % over people."""
+    """Return the figures in a column for each model; intervals are of 95 % over people."""
     rows = [
         ("", *(one.card.name for one in evaluations)),
         *(row if len(row) == 1 else (f"  {row[0]}", *row[1:]) for row in table_rows(evaluations)),
@@ -110,12 +110,12 @@ def as_table(dataset: Dataset, evaluations: Sequence[Evaluation]) -> str:
 
 
 def table_rows(evaluations: Sequence[Evaluation]) -> list[tuple[str, ...]]:
-    """Give a label with a cell for each model, or a heading alone, for each row of the table."""
+    """Return a label with a cell for each model, or a heading alone, for each row of the table."""
     return [(label, *(cell(one) for one in evaluations)) if cell else (label,) for label, cell in _ROWS]
 
 
 def _percent(value: float | None, spread: Interval | None = None) -> str:
-    """Give a share, with the interval in which it may lie."""
+    """Return a share, with the interval in which it may lie."""
     if value is None:
         return NONE
     text = f"{_rounded(value)} %"
@@ -123,7 +123,7 @@ def _percent(value: float | None, spread: Interval | None = None) -> str:
 
 
 def _rounded(share: float) -> str:
-    """Give per cent with one decimal, or with as many as tell it from 0 and 100."""
+    """Return per cent with one decimal, or with as many as tell it from 0 and 100."""
     digits = 1
     while digits < 3 and 0 < share < 1 and float(f"{100 * share:.{digits}f}") in (0.0, 100.0):
         digits += 1
@@ -198,7 +198,7 @@ def as_page(
     remarks: Sequence[str],
     settings: Sequence[tuple[str, str]],
 ) -> str:
-    """Give all figures and pictures as HTML.
+    """Return all figures and pictures as HTML.
 
     Args:
         dataset: What was measured on.

@@ -40,14 +40,14 @@ def _fields(answer: Answer, match: Match) -> tuple[object, ...]:
 
 
 def as_tsv(answers: Answers) -> Iterator[str]:
-    """Give one line a match, without a heading."""
+    """Yield one line a match, without a heading."""
     for answer in answers:
         for match in answer.matches:
             yield tsv_line(_fields(answer, match))
 
 
 def as_csv(answers: Answers) -> Iterator[str]:
-    """Give a heading and one record a match."""
+    """Yield a heading and one record a match."""
     yield csv_line(COLUMNS)
     for answer in answers:
         for match in answer.matches:
@@ -55,7 +55,7 @@ def as_csv(answers: Answers) -> Iterator[str]:
 
 
 def as_paths(answers: Answers, end: str = "\n") -> Iterator[str]:
-    """Give the matches' paths, each ended by a newline or by `end`; as they are but on a terminal."""
+    """Yield the matches' paths, each ended by a newline or by `end`; as they are but on a terminal."""
     for answer in answers:
         for match in answer.matches:
             # A zero byte at the end says that a program reads it.
@@ -63,7 +63,7 @@ def as_paths(answers: Answers, end: str = "\n") -> Iterator[str]:
 
 
 def as_table(answers: Answers) -> Iterator[str]:
-    """Give a block for each reference, for a person to read; matches beyond the threshold are marked."""
+    """Yield a block for each reference, for a person to read; matches beyond the threshold are marked."""
     answers = list(answers)
     matches = [match for answer in answers for match in answer.matches]
     known = any(match.probability is not None for match in matches)
@@ -80,7 +80,7 @@ def as_table(answers: Answers) -> Iterator[str]:
 
 
 def _judgement(match: Match) -> str:
-    """Give the columns probability, strangers and mark."""
+    """Return the columns probability, strangers and mark."""
     if match.probability is None or match.strangers is None:
         return ""
     mark = BEYOND if match.same is False else " "
@@ -97,13 +97,13 @@ def which(face: int) -> str:
 
 
 def as_json(answers: Answers) -> Iterator[str]:
-    """Give one object with all references, hits included."""
+    """Yield one object with all references, hits included."""
     results = [answer_as_json(answer) for answer in answers]
     yield json.dumps({"schema": SCHEMA, "results": results}, indent=2) + "\n"
 
 
 def as_jsonl(answers: Answers) -> Iterator[str]:
-    """Give one object a line for each match."""
+    """Yield one object a line for each match."""
     for answer in answers:
         for match in answer.matches:
             yield json.dumps({"schema": SCHEMA, **question_as_json(answer), **match_as_json(match)}) + "\n"

@@ -16,12 +16,12 @@ from facesearch.show.wording import escaped as escaped
 
 
 def shown(text: str) -> str:
-    """Give text as stdout is to have it: escaped on a terminal, which would obey it; else as it is."""
+    """Return text as stdout is to have it: escaped on a terminal, which would obey it; else as it is."""
     return escaped(text) if sys.stdout.isatty() else text
 
 
 def counted(count: int, noun: str) -> str:
-    """Give a number with its noun, in the plural but for one."""
+    """Return a number with its noun, in the plural but for one."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
@@ -30,15 +30,15 @@ class Measure(Protocol):
 
     @property
     def name(self) -> str:
-        """Give the model's name."""
+        """The model's name."""
 
     @property
     def identity(self) -> bool:
-        """Say whether it knows persons."""
+        """Whether it knows persons."""
 
     @property
     def landmarks(self) -> bool:
-        """Say whether it wants aligned faces."""
+        """Whether it wants aligned faces."""
 
 
 def say_what_is_measured(model: Measure, *, whole: bool) -> None:
@@ -65,7 +65,7 @@ def what_is_measured(model: Measure, *, whole: bool) -> list[str]:
 
 
 def escaped_field(value: object) -> str:
-    """Give a TSV field: backslash, tab, newline and carriage return escaped, other bytes as they are."""
+    """Return a TSV field: backslash, tab, newline and carriage return escaped, other bytes as they are."""
     text = str(value)
     for character, escape in (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r")):
         text = text.replace(character, escape)
@@ -73,12 +73,12 @@ def escaped_field(value: object) -> str:
 
 
 def tsv_line(fields: Iterable[object]) -> str:
-    """Give one line of TSV, with its newline."""
+    """Return one line of TSV, with its newline."""
     return "\t".join(shown(escaped_field(field)) for field in fields) + "\n"
 
 
 def csv_line(fields: Iterable[object]) -> str:
-    """Give one record of CSV as RFC 4180 has it, but with a newline alone at its end."""
+    """Return one record of CSV as RFC 4180 has it, but with a newline alone at its end."""
     stream = io.StringIO()
     # The writer quotes a field for the characters of its own line end: with "\n" it would leave "\r" bare.
     csv.writer(stream, lineterminator="\r\n").writerow([shown(str(field)) for field in fields])
@@ -86,7 +86,7 @@ def csv_line(fields: Iterable[object]) -> str:
 
 
 def json_text(value: Mapping[str, Any]) -> str:
-    """Give an object with its schema number as JSON in ASCII."""
+    """Return an object with its schema number as JSON in ASCII."""
     return json.dumps({"schema": SCHEMA, **value}, indent=2) + "\n"
 
 

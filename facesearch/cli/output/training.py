@@ -18,7 +18,7 @@ COLUMNS = ("accuracy", "AUC", "EER", "rank-1")
 
 
 def as_dict(wish: TrainingConfig, result: Result) -> dict[str, Any]:
-    """Give the figures; of the trained model first of all its accuracy on held-out people, a fraction."""
+    """Return the figures; of the trained model first of all its accuracy on held-out people, a fraction."""
     trained = result.figures[0]
     return {
         "accuracy": trained.verification.accuracy,
@@ -56,7 +56,7 @@ def _figures(figures: Figures) -> dict[str, Any]:
 
 
 def as_table(result: Result) -> str:
-    """Give the figures on held-out people beside those of what training has to beat; say whether it did."""
+    """Return the figures on held-out people beside those of what training has to beat; say whether it did."""
     heading, *others = sentences(result)
     lines = [
         heading,
@@ -70,13 +70,13 @@ def as_table(result: Result) -> str:
 
 
 def shown_figures(result: Result) -> list[Figures]:
-    """Give whose figures stand in the table: the trained network, its start, then what it has to beat."""
+    """Return whose figures stand in the table: the trained network, its start, then what it has to beat."""
     trained, *others = result.figures
     return [trained, *([] if result.start is None else [result.start]), *others]
 
 
 def sentences(result: Result) -> list[str]:
-    """Give what is said above the table, and what below it."""
+    """Return what is said above the table, and what below it."""
     split, trained = result.split, result.figures[0]
     pairs = trained.verification.same + trained.verification.different
     return [
@@ -89,7 +89,7 @@ def sentences(result: Result) -> list[str]:
 
 
 def cells(figures: Figures) -> tuple[str, ...]:
-    """Give a row of the table: whose figures, and the figures."""
+    """Return a row of the table: whose figures, and the figures."""
     one, retrieval = figures.verification, figures.retrieval
     spread = figures.intervals.accuracy
     accuracy = "-" if one.accuracy is None else f"{100 * one.accuracy:.1f} %"
@@ -119,7 +119,7 @@ def _verdict(result: Result) -> str:
 
 
 def as_page(wish: TrainingConfig, result: Result) -> str:
-    """Give the figures on held-out people, the curves and what was asked as HTML.
+    """Return the figures on held-out people, the curves and what was asked as HTML.
 
     Raises:
         OSError: The run's own files cannot be read.
@@ -153,7 +153,7 @@ def as_page(wish: TrainingConfig, result: Result) -> str:
 
 
 def _settings(wish: TrainingConfig, run: Path) -> list[tuple[str, str]]:
-    """Give what was asked, the defaults too, as the run holds it."""
+    """Return what was asked, the defaults too, as the run holds it."""
     held = json.loads((run / CONFIG).read_bytes())
     kept = {key: value for key, value in held.items() if key != "format" and value not in (None, "")}
     return [

@@ -62,11 +62,11 @@ class Address:
 
     @property
     def server(self) -> str:
-        """Give the server for a reader."""
+        """The server for a reader."""
         return f"{self.host}:{self.port}"
 
     def login(self) -> dict[str, str]:
-        """Give what the environment has of a user or a token, and of a certificate authority."""
+        """Return what the environment has of a user or a token, and of a certificate authority."""
         login = {"uri": f"{'https' if self.tls else 'http'}://{_bracketed(self.host)}:{self.port}"}
         names = {"token": "TOKEN", "user": "USER", "password": "PASSWORD"}
         login.update(
@@ -78,7 +78,7 @@ class Address:
 
 
 def patience() -> float:
-    """Give how many seconds a server may be away or slow before a command gives up.
+    """Return how many seconds a server may be away or slow before a command gives up.
 
     Raises:
         FacesearchError: The environment says something else than a number.

@@ -55,7 +55,7 @@ class MilvusBackend:
 
     @classmethod
     def of(cls, url: str) -> MilvusBackend:
-        """Give the place that a URL names.
+        """Return the place that a URL names.
 
         Raises:
             FacesearchError: It names none, or pymilvus is not installed.
@@ -63,17 +63,17 @@ class MilvusBackend:
         return cls(PhotoCollection(Server(Address.parse(url))))
 
     def meta(self) -> Meta | None:
-        """Give what makes the index; None where there is none."""
+        """Return what makes the index; None where there is none."""
         return read_meta(self._book, self._generation()) if self._book.there() else None
 
     def listing(self) -> Index:
-        """Give the photos; their faces are counted alone."""
+        """Return the photos; their faces are counted alone."""
         state = self._state()
         photos = self._book.photos(state.generation)
         return Assembly(state, photos, empty=True).layout(self.name)
 
     def whole(self) -> Index:
-        """Give all of it.
+        """Return all of it.
 
         Raises:
             IndexFileError: It was changed meanwhile.
@@ -92,7 +92,7 @@ class MilvusBackend:
         return assembly.layout(self.name)
 
     def searched(self) -> MilvusSearch:
-        """Give what a search needs: no face is read yet."""
+        """Return what a search needs: no face is read yet."""
         state = self._state()
         data = self._book.read(f"counts/{state.generation}")
         if data is None or self._book.head(f"open/{state.generation}"):
@@ -102,7 +102,7 @@ class MilvusBackend:
         return MilvusSearch(self._book, state, counts, self._faces(state).facts())
 
     def photos(self, listing: Index, rows: Sequence[int]) -> Iterator[PhotoFaces]:
-        """Give some photos with their faces; few are in memory at once."""
+        """Yield some photos with their faces; few are in memory at once."""
         state = self._state()
         for some in batches(rows, _PHOTOS_AT_ONCE):
             paths = [listing.path_bytes(row) for row in some]
@@ -132,7 +132,7 @@ class MilvusBackend:
         }
 
     def state(self) -> tuple[Hashable, Hashable]:
-        """Give what changes when the index is written, and what does when its people are."""
+        """Return what changes when the index is written, and what does when its people are."""
         generation = self._generation()
         return (generation, self._book.head(f"meta/{generation}")), self._book.head("people")
 
@@ -141,7 +141,7 @@ class MilvusBackend:
         return False
 
     def writer(self, meta: Meta | None = None) -> MilvusIndexWriter:
-        """Give its writer."""
+        """Return its writer."""
         return MilvusIndexWriter(self._book, self._ahead, meta, self.metric)
 
     @contextmanager
@@ -152,7 +152,7 @@ class MilvusBackend:
             yield
 
     def beside(self) -> MilvusBackend:
-        """Give where it is rebuilt."""
+        """Return where it is rebuilt."""
         other = MilvusBackend(self._book, 1)
         other.metric = self.metric
         return other
@@ -209,11 +209,11 @@ class _MilvusCompanion:
         self.name = f"{book.address.name} (people)"
 
     def there(self) -> bool:
-        """Say whether there are any."""
+        """Return whether there are any."""
         return self._book.there() and bool(self._book.head("people"))
 
     def read(self) -> Mapping[str, NDArray[Any]]:
-        """Give the arrays."""
+        """Return the arrays."""
         data = self._book.read("people") if self._book.there() else None
         if data is None:
             raise FileNotFoundError(self.name)

@@ -102,23 +102,23 @@ class FaceCollection:
             self.server.upsert(self.name, [_row(rows, number) for number in some])
 
     def all(self) -> Iterator[FaceRows]:
-        """Give all faces, by hold and number, in blocks."""
+        """Return all faces, by hold and number, in blocks."""
         return self._blocks(self.server.where(self.name, 'hold != ""', _FACE, page=self._page))
 
     def of(self, counts: Mapping[str, int]) -> Iterator[FaceRows]:
-        """Give the faces of some holds, whose counts are given, in blocks."""
+        """Yield the faces of some holds, whose counts are given, in blocks."""
         keys = [key(hold, number) for hold, count in counts.items() for number in range(count)]
         for some in batches(keys, self._page):
             yield from self._blocks(iter(self.server.get(self.name, some, _FACE)))
 
     def odd(self) -> FaceRows:
-        """Give the faces that Milvus does not rank."""
+        """Return the faces that Milvus does not rank."""
         return self._made(list(self.server.where(self.name, "odd == 1", _FACE, page=self._page)))
 
     def near(
         self, queries: NDArray[np.float32], limit: int, facts: Mapping[str, Any]
     ) -> list[tuple[FaceRows, NDArray[np.float64]]]:
-        """Give the nearest faces to each query with their distances as Milvus has them, smaller is nearer."""
+        """Return the faces nearest to each query, and their distances in Milvus; smaller is nearer."""
         params = {"metric_type": facts["metric_type"], "params": search_params(facts, limit)}
         found = []
         for hits in self.server.search(self.name, queries, limit, params, _FACE):
@@ -128,12 +128,12 @@ class FaceCollection:
         return found
 
     def numbers(self) -> Iterator[tuple[str, int]]:
-        """Give the hold and number of every face."""
+        """Yield the hold and number of every face."""
         for row in self.server.where(self.name, 'hold != ""', ["hold", "number"]):
             yield str(row["hold"]), int(row["number"])
 
     def keys_of(self, holds: Sequence[str]) -> list[str]:
-        """Give the keys of all faces that are kept under some names."""
+        """Return the keys of all faces that are kept under some names."""
         found: list[str] = []
         for some in batches(holds, 500):
             rows = self.server.where(self.name, f"hold in {quoted(some)}", [])
@@ -177,7 +177,7 @@ def collection_name(server: Server, generation: int) -> str:
 
 
 def key(hold: str, number: int) -> str:
-    """Give a face's key: with the same hold and number it is the same face."""
+    """Return a face's key: with the same hold and number it is the same face."""
     return f"{hold}-{number:06d}"
 
 

@@ -47,13 +47,13 @@ class Pending:
 
     @property
     def full(self) -> bool:
-        """Say whether it is time to write."""
+        """Whether it is time to write."""
         late = time.monotonic() - self._since > _SECONDS
         return bool(self.photos) and (late or self._size >= _BYTES or len(self.photos) >= _PHOTOS)
 
     @property
     def faces(self) -> FaceRows:
-        """Give all faces that wait."""
+        """All faces that wait."""
         return joined(self._faces, self._dim)
 
     def add(self, photo: PhotoFaces, erased: Sequence[Box]) -> None:
@@ -71,7 +71,7 @@ class Pending:
         self.photos.append(PhotoRow(path, photo.size, photo.mtime_ns, digest, status, hold, len(rows.hold)))
 
     def _hold(self, digest: bytes, rows: FaceRows) -> tuple[str, bool]:
-        """Give what faces are kept under, and whether they are new there.
+        """Return what faces are kept under, and whether they are new there.
 
         Copies of a photo share their faces where they are the same to the bit.
         """
@@ -95,7 +95,7 @@ def new_hold(digest: bytes) -> str:
 
 
 def some_of(rows: FaceRows, which: np.ndarray[tuple[int], np.dtype[np.bool_]], hold: str) -> FaceRows:
-    """Give some faces, numbered anew, under a hold."""
+    """Return some faces, numbered anew, under a hold."""
     count = int(which.sum())
     return FaceRows(
         [hold] * count,
@@ -141,7 +141,7 @@ def with_newly_erased(
     photos: Iterable[PhotoRow],
     erased: Callable[[bytes], tuple[Box, ...]],
 ) -> dict[str, tuple[Box, ...]]:
-    """Give the faces that are to be taken out, by their hold.
+    """Return the faces that are to be taken out, by their hold.
 
     Args:
         todo: Those that a run which was killed has not taken out.
@@ -155,7 +155,7 @@ def with_newly_erased(
 def without_erased(
     photos: Mapping[bytes, PhotoRow], faces: FaceCollection, erased: Mapping[str, Sequence[Box]]
 ) -> dict[bytes, PhotoRow]:
-    """Give photos without the faces that are erased; what stays is written under another hold.
+    """Return photos without the faces that are erased; what stays is written under another hold.
 
     Args:
         photos: By path.

@@ -74,11 +74,11 @@ class PhotoCollection:
 
     @property
     def address(self) -> Address:
-        """Give where it is."""
+        """Where it is."""
         return self.server.address
 
     def there(self) -> bool:
-        """Say whether there is one, loaded.
+        """Return whether there is one, loaded.
 
         Raises:
             IndexBroken: The collection is not one of ours.
@@ -105,7 +105,7 @@ class PhotoCollection:
     # Documents.
 
     def read(self, name: str) -> bytes | None:
-        """Give a document; None where there is none."""
+        """Return a document; None where there is none."""
         head = self.head(name)
         if not head:
             return None
@@ -123,7 +123,7 @@ class PhotoCollection:
         return data
 
     def head(self, name: str) -> str:
-        """Give what changes when a document does; empty where there is none."""
+        """Return what changes when a document does; empty where there is none."""
         rows = self.server.get(self.name, [f"d/{name}"], ["text"])
         return str(rows[0]["text"]) if rows else ""
 
@@ -153,22 +153,22 @@ class PhotoCollection:
     # Photos.
 
     def photos(self, generation: int) -> list[PhotoRow]:
-        """Give all photos of a generation, in the order of their paths."""
+        """Return all photos of a generation, in the order of their paths."""
         rows = self.server.where(self.name, f'part == "{_part(generation)}"', _PHOTO)
         return sorted(map(_photo, rows), key=lambda photo: photo.path)
 
     def with_paths(self, generation: int, paths: Iterable[bytes]) -> list[PhotoRow]:
-        """Give the photos of some paths."""
+        """Return the photos of some paths."""
         return list(
             map(_photo, self.server.get(self.name, [_key(generation, path) for path in paths], _PHOTO))
         )
 
     def with_holds(self, generation: int, holds: Sequence[str]) -> list[PhotoRow]:
-        """Give the photos whose faces are kept under some names."""
+        """Return the photos whose faces are kept under some names."""
         return list(self._among(generation, "hold", holds))
 
     def with_digests(self, generation: int, digests: Iterable[bytes]) -> list[PhotoRow]:
-        """Give the photos of some contents."""
+        """Return the photos of some contents."""
         return list(self._among(generation, "digest", [digest.hex() for digest in digests]))
 
     def _among(self, generation: int, field: str, values: Sequence[str]) -> Iterator[PhotoRow]:
@@ -177,7 +177,7 @@ class PhotoCollection:
             yield from map(_photo, self.server.where(self.name, condition, _PHOTO))
 
     def count(self, generation: int) -> tuple[int, int]:
-        """Give how many photos and faces a generation has."""
+        """Return how many photos and faces a generation has."""
         rows = self.server.where(self.name, f'part == "{_part(generation)}"', ["faces"])
         faces = [int(row["faces"]) for row in rows]
         return len(faces), sum(faces)

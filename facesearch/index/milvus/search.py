@@ -60,7 +60,7 @@ class MilvusSearch:
         self.photo_count, self.face_count = counts
 
     def near(self, wish: SearchRequest) -> Index:
-        """Give the photos that can be among the nearest, as a small index."""
+        """Return the photos that can be among the nearest, as a small index."""
         own = self._own(wish)
         places = len(own) if wish.by == "photo" else sum(photo.faces for photo in own)
         found = self._find(wish, wish.k + places)
@@ -75,7 +75,7 @@ class MilvusSearch:
         return assembly.layout(self._book.address.name)
 
     def _photos_of(self, found: Sequence[_Found]) -> tuple[dict[bytes, PhotoRow], int]:
-        """Give the photos of faces by path, and how many holds have none."""
+        """Return the photos of faces by path, and how many holds have none."""
         holds = sorted({hold for one in found for hold in one.rows.hold})
         photos = {photo.path: photo for photo in self._book.with_holds(self._state.generation, holds)}
         return photos, len(set(holds) - {photo.hold for photo in photos.values()})
@@ -134,7 +134,7 @@ class MilvusSearch:
     def _nearest(
         self, wish: SearchRequest, want: int, rows: FaceRows, exact: NDArray[np.float64]
     ) -> tuple[_Found, float]:
-        """Give the faces that can count, and how far one may be that still can."""
+        """Return the faces that can count, and how far one may be that still can."""
         order = np.argsort(exact, kind="stable")
         farthest, seen = wish.threshold, set()
         for place in order.tolist():
@@ -146,7 +146,7 @@ class MilvusSearch:
         return _Found(_picked(rows, keep), exact[keep]), farthest
 
     def _beyond(self, last: float, query: Vector, metric: Metric) -> float:
-        """Give how near a face can be at least that is not among the hits, the last of which is so far."""
+        """Return how near a face can be at least that is not among the hits, the last of which is so far."""
         if metric == self._held:
             return last - SLACK * max(1.0, last)
         length = float(np.linalg.norm(query.astype(np.float64)))
@@ -182,7 +182,7 @@ class MilvusSearch:
 
 
 def _group(wish: SearchRequest, rows: FaceRows, place: int) -> str:
-    """Give what counts once, of what is known without the photos: of one content there may be several."""
+    """Return what counts once, of what is known without the photos: of one content there may be several."""
     hold = rows.hold[place][:32] if wish.unique else rows.hold[place]
     return hold if wish.by == "photo" else f"{hold}-{rows.number[place]}"
 

@@ -54,7 +54,7 @@ class Server:
 
     @property
     def version(self) -> str:
-        """Give the server's version."""
+        """The server's version."""
         return str(self._call("get_server_version"))
 
     def collections(self) -> list[str]:
@@ -62,7 +62,7 @@ class Server:
         return list(self._call("list_collections"))
 
     def description(self, name: str) -> tuple[str, Fields] | None:
-        """Give a collection's description and its fields; None where there is none."""
+        """Return a collection's description and its fields; None where there is none."""
         if not self._call("has_collection", name):
             return None
         about = self._call("describe_collection", name)
@@ -117,7 +117,7 @@ class Server:
             self._call("delete", name, ids=list(some))
 
     def get(self, name: str, keys: Sequence[str], fields: Sequence[str]) -> list[Row]:
-        """Give rows by key, those that are there."""
+        """Return rows by key, those that are there."""
         found: list[Row] = []
         for some in batches(keys, 1000):
             found += self._call(
@@ -126,7 +126,7 @@ class Server:
         return found
 
     def where(self, name: str, condition: str, fields: Sequence[str], *, page: int = MOST) -> Iterator[Row]:
-        """Give all rows of a condition, by key."""
+        """Yield all rows of a condition, by key."""
         last = ""
         while True:
             rows = self._call(
@@ -150,7 +150,7 @@ class Server:
     def search(
         self, name: str, vectors: NDArray[np.float32], limit: int, params: Row, fields: Sequence[str]
     ) -> list[list[Row]]:
-        """Give the nearest rows of each vector, nearest first, each with its `distance` as Milvus has it."""
+        """Return the rows nearest to each vector, nearest first, each with its `distance` in Milvus."""
         found = self._call(
             "search",
             name,
@@ -204,7 +204,7 @@ class Server:
 
 
 def batches(things: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    """Give a sequence in pieces."""
+    """Return a sequence in pieces."""
     return (things[start : start + size] for start in range(0, len(things), size))
 
 
@@ -271,7 +271,7 @@ _REFUSED = ("auth", "credential", "permission", "unauthenticated", "privilege")
 
 
 def passes(error: Exception) -> bool:
-    """Say whether the same call may succeed after a while."""
+    """Return whether the same call may succeed after a while."""
     texts = _texts(error)
     return not any(word in texts for word in (*_REFUSED, *_FULL)) and any(
         word in texts for word in _TRANSIENT
@@ -301,14 +301,14 @@ def sentence(error: Exception, name: str) -> FacesearchError:
 
 
 def said_of(error: BaseException) -> str:
-    """Give what an error says, on one line."""
+    """Return what an error says, on one line."""
     details = getattr(error, "details", None)
     text = str(getattr(error, "message", "") or (details() if callable(details) else "") or error)
     return " ".join(text.split("stack trace")[0].split()).rstrip(".")[:300] or type(error).__name__
 
 
 def _texts(error: BaseException | None) -> str:
-    """Give what an error and those behind it say: pymilvus calls a wrong password a failed connection."""
+    """Return what an error and those behind it say: pymilvus calls a wrong password a failed connection."""
     texts: list[str] = []
     while error is not None and len(texts) < 5:
         code = getattr(error, "code", "")

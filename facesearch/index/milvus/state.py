@@ -60,7 +60,7 @@ def missing(book: PhotoCollection) -> IndexMissing:
 
 
 def current_generation(book: PhotoCollection) -> int:
-    """Give the generation that is read."""
+    """Return the generation that is read."""
     data = book.read("current")
     try:
         return int(data) if data is not None else 1
@@ -69,7 +69,7 @@ def current_generation(book: PhotoCollection) -> int:
 
 
 def read_meta(book: PhotoCollection, generation: int) -> Meta | None:
-    """Give what made an index; None where there is none."""
+    """Return what made an index; None where there is none."""
     data = book.read(f"meta/{generation}")
     try:
         return None if data is None else Meta.from_json(data.decode())
@@ -78,7 +78,7 @@ def read_meta(book: PhotoCollection, generation: int) -> Meta | None:
 
 
 def read_state(book: PhotoCollection, generation: int) -> State | None:
-    """Give what an index is; None where there is none."""
+    """Return what an index is; None where there is none."""
     meta = read_meta(book, generation)
     if meta is None:
         return None
@@ -100,7 +100,7 @@ def read_state(book: PhotoCollection, generation: int) -> State | None:
 
 
 def read_lengths(book: PhotoCollection, generation: int) -> tuple[float, float]:
-    """Give between what lengths the vectors are; wider than they are where some were removed."""
+    """Return between what lengths the vectors are; wider than they are where some were removed."""
     data = book.read(f"lengths/{generation}")
     try:
         shortest, longest = (0.0, np.inf) if data is None else map(float, data.split())
@@ -110,7 +110,7 @@ def read_lengths(book: PhotoCollection, generation: int) -> tuple[float, float]:
 
 
 def widened(lengths: tuple[float, float], vectors: NDArray[np.float32]) -> tuple[float, float]:
-    """Give between what lengths vectors are, when there are some more."""
+    """Return between what lengths vectors are, when there are some more."""
     more = norms_of(vectors).astype(np.float64)
     more = more[np.isfinite(more)]
     if not len(more):
@@ -187,7 +187,7 @@ class Assembly:
                 self.missing -= 1
 
     def layout(self, name: str) -> Index:
-        """Give the layout, checked as a file would be.
+        """Return the layout, checked as a file would be.
 
         Raises:
             IndexBroken: Something is out of range.
@@ -215,7 +215,7 @@ class Assembly:
 
 
 def path_bytes(path: str) -> bytes:
-    """Give a path as the file system has it."""
+    """Return a path as the file system has it."""
     return os.fsencode(path)
 
 

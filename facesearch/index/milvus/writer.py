@@ -133,7 +133,7 @@ class MilvusIndexWriter:
 
     @property
     def forgotten(self) -> frozenset[bytes]:
-        """Give the digests of photos that are not to be taken in."""
+        """The digests of photos that are not to be taken in."""
         return frozenset(self._forgotten)
 
     def cover(self, roots: Iterable[str]) -> None:
@@ -177,11 +177,11 @@ class MilvusIndexWriter:
                 self._spared.add((digest, box))
 
     def _erased_of(self, digest: bytes) -> list[Box]:
-        """Give the faces that are to be taken out of a content."""
+        """Return the faces that are to be taken out of a content."""
         return [box for box in self._erased.get(digest, ()) if (digest, box) not in self._spared]
 
     def _newly_erased(self, digest: bytes) -> tuple[Box, ...]:
-        """Give those of them that the index' photos still have."""
+        """Return those of them that the index' photos still have."""
         done = self._state.erased.get(digest, ())
         return tuple(box for box in self._erased_of(digest) if box not in done)
 
@@ -230,7 +230,7 @@ class MilvusIndexWriter:
         return bool(self._taken or self._dropped or self._moved) or not same or self._erased != state.erased
 
     def _after(self) -> dict[bytes, PhotoRow]:
-        """Give the photos that there are to be, by path."""
+        """Return the photos that there are to be, by path."""
         photos: dict[bytes, PhotoRow] = {}
         for photo in self._photos:
             if photo.path not in self._dropped:

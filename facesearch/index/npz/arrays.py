@@ -99,7 +99,7 @@ def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def arrays_in(data: bytes) -> dict[str, NDArray[Any]]:
-    """Give all arrays of an uncompressed .npz that is in memory.
+    """Return all arrays of an uncompressed .npz that is in memory.
 
     Raises:
         NpzError: It is not a zip of stored .npy members, or a member claims what it does not hold.

@@ -36,7 +36,7 @@ class NpzBackend:
         self.people: Companion = CompanionFile(beside.people_path(path))
 
     def meta(self) -> Meta | None:
-        """Give what makes the index, also of one whose first run was interrupted."""
+        """Return what makes the index, also of one whose first run was interrupted."""
         return index_meta(self.path)
 
     def whole(self) -> Index:
@@ -47,7 +47,7 @@ class NpzBackend:
     searched = whole
 
     def photos(self, listing: Index, rows: Sequence[int]) -> Iterator[PhotoFaces]:
-        """Give some photos with their faces."""
+        """Return some photos with their faces."""
         return (photo_of(listing, row) for row in rows)
 
     def facts(self) -> dict[str, Any]:
@@ -55,16 +55,16 @@ class NpzBackend:
         return {}
 
     def state(self) -> tuple[Hashable, Hashable]:
-        """Give what the files are now: another inode, time or size is another content."""
+        """Return what the files are now: another inode, time or size is another content."""
         return _state(self.path), _state(Path(self.people.name))
 
     def written_over(self, before: Hashable) -> bool:
-        """Say whether another content is in the very file: what is mapped of it must not be touched again."""
+        """Return whether the very file has new content: mapped pages of it must not be touched again."""
         now = _state(self.path)
         return isinstance(before, tuple) and now is not None and before[0] == now[0] and before != now
 
     def writer(self, meta: Meta | None = None) -> NpzIndexWriter:
-        """Give the file's writer."""
+        """Return the file's writer."""
         return NpzIndexWriter(self.path, meta)
 
     def alone(self) -> AbstractContextManager[None]:
@@ -72,7 +72,7 @@ class NpzBackend:
         return write_lock(self.path)
 
     def beside(self) -> NpzBackend:
-        """Give where the file is rebuilt."""
+        """Return where the file is rebuilt."""
         return NpzBackend(beside.rebuild_path(self.path))
 
     def take_over(self, built: IndexBackend) -> None:
@@ -108,7 +108,7 @@ class NpzBackend:
 
 
 def photo_of(layout: Index, row: int) -> PhotoFaces:
-    """Give a photo of an index as a pipeline would."""
+    """Return a photo of an index as a pipeline would."""
     rows = layout.faces_of(row)
     span, digest = slice(rows.start, rows.stop), layout.digest[row].tobytes()
     faces = []
@@ -159,7 +159,7 @@ class CompanionFile:
         self.name = os.fspath(path)
 
     def there(self) -> bool:
-        """Say whether the file is there."""
+        """Return whether the file is there."""
         return self.path.exists()
 
     def read(self) -> Mapping[str, NDArray[Any]]:

@@ -98,7 +98,7 @@ def _photos_of(layout: Index) -> Iterator[KeptPhoto]:
 
 
 def _entries_of(layout: Index) -> Iterator[KeptPhoto]:
-    """Give an index's photos as a journal would have them; their arrays are views into the mapped file."""
+    """Yield an index's photos as a journal would have them; their arrays are views into the mapped file."""
     for photo in _photos_of(layout):
         assert isinstance(photo.source, int)
         faces = slice(int(layout.first_face[photo.source]), int(layout.first_face[photo.source + 1]))

@@ -13,22 +13,22 @@ from facesearch.index.npz.arrays import ArrayWriter
 
 
 def journal_path(path: Path) -> Path:
-    """Give where an index's journal lies."""
+    """Return where an index's journal lies."""
     return path.with_name(path.name + ".journal")
 
 
 def unfinished_path(path: Path) -> Path:
-    """Give where an index is written before it takes the old one's place."""
+    """Return where an index is written before it takes the old one's place."""
     return path.with_name(path.name + ".new")
 
 
 def rebuild_path(path: Path) -> Path:
-    """Give where an index is rebuilt."""
+    """Return where an index is rebuilt."""
     return path.with_name(f"{path.stem}.rebuild{path.suffix}")
 
 
 def people_path(path: Path) -> Path:
-    """Give where the people of an index are kept."""
+    """Return where the people of an index are kept."""
     return path.with_name(path.name + ".people")
 
 

@@ -57,7 +57,7 @@ def open_index(path: Path) -> Index:
 
 
 def index_meta(path: Path) -> Meta | None:
-    """Give what makes an index, also of one whose first run was interrupted; None where there is none.
+    """Return what makes an index, also of one whose first run was interrupted; None where there is none.
 
     Raises:
         IndexBroken, IndexFormat: It cannot be used.
@@ -158,7 +158,7 @@ class NpzIndexWriter:
 
     @property
     def forgotten(self) -> frozenset[bytes]:
-        """Give the digests of photos that are not to be taken in."""
+        """The digests of photos that are not to be taken in."""
         return frozenset(self._forgotten)
 
     def cover(self, roots: Iterable[str]) -> None:
@@ -246,7 +246,7 @@ class NpzIndexWriter:
         return bool(self._taken or self._dropped or self._moved) or not same
 
     def _photos(self, entries: Sequence[JournalEntry]) -> list[KeptPhoto]:
-        """Give the photos of the new file, by path."""
+        """Return the photos of the new file, by path."""
         layout = self.layout
         photos: dict[bytes, KeptPhoto] = {}
         for row in range(layout.photo_count):
@@ -314,7 +314,7 @@ class KeptPhoto:
     mtime_ns: int
 
     def digest(self, old: Index) -> bytes:
-        """Give the digest of its content."""
+        """Return the digest of its content."""
         source = self.source
         return old.digest[source].tobytes() if isinstance(source, int) else source.digest
 
@@ -410,7 +410,7 @@ class _Fold:
         return len(self._of_photo("boxes", photo))
 
     def _of_photo(self, name: str, photo: KeptPhoto) -> NDArray[Any]:
-        """Give one of the faces' arrays for a photo, with the faces that are left out."""
+        """Return one of the faces' arrays for a photo, with the faces that are left out."""
         source, first = photo.source, self._old.first_face
         if isinstance(source, int):
             rows: NDArray[Any] = getattr(self._old, name)[first[source] : first[source + 1]]
@@ -429,7 +429,7 @@ class _Fold:
         )
 
     def _blocks(self, name: str) -> Iterator[NDArray[Any]]:
-        """Give one of the faces' arrays for all photos, in blocks."""
+        """Yield one of the faces' arrays for all photos, in blocks."""
         pieces: list[NDArray[Any]] = []
         rows = 0
         for photo in self._photos:

@@ -24,17 +24,17 @@ from facesearch.version import __version__
 COMMANDS = {
     "index": (
         "facesearch.cli.index:command",
-        "Take in the photos below folders, or bring the index up to date.",
+        "Index the photos in folders, or bring the index up to date.",
     ),
     "query": ("facesearch.cli.query:command", "Find the photos whose faces are nearest to a reference."),
     "people": ("facesearch.cli.people:people", "Group the faces of an index into people."),
     "compare": (
         "facesearch.cli.compare:command",
-        "Say how similar faces are, and whether they are one person's.",
+        "Say how similar faces are, and whether they show one person.",
     ),
     "evaluate": (
         "facesearch.cli.evaluate:command",
-        "Measure models on photos whose people are known.",
+        "Measure models on photos of known people.",
     ),
     "serve": ("facesearch.cli.serve:command", "Look at an index in a browser."),
     "train": ("facesearch.cli.train:command", "Train a Siamese network on your own people."),

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import cloup
+from cloup import option_group
 
 from facesearch.cli.options import (
     AnyPath,
+    ListOptions,
+    RuntimeOptions,
+    Verbosity,
     default_model,
     json_option,
-    make_runtime,
+    list_options,
+    machine_options,
     model_option,
     quiet_option,
-    runtime_options,
 )
 from facesearch.cli.output.comparison import as_csv, as_text, json_fields
 from facesearch.cli.output.progress import Progress
@@ -24,44 +30,67 @@ from facesearch.cli.output.text import escaped, say_what_is_measured, write, wri
 if TYPE_CHECKING:
     from facesearch.compare import Comparison
     from facesearch.model import Model
+    from facesearch.ranking import Metric
 
 # With fewer photos than these a bar would be gone before it is read.
 MANY = 20
 
 
-@click.command("compare", short_help="Say how similar faces are, and whether they are one person's.")
-@click.argument("photos", nargs=-1, type=AnyPath(), metavar="A B...")
-@model_option
-@click.option(
-    "--metric", type=click.Choice(["cosine", "euclidean"]), help="Which distance.  [default: the model's]"
-)
-@click.option(
-    "--face", type=click.IntRange(1), metavar="N", help="Take face N of each photo, 1 for the largest."
-)
-@click.option("--whole", is_flag=True, help="The photos are nothing but the faces.")
-@click.option("--rotations/--no-rotations", default=None, help="Look at the photos in all four orientations.")
-@click.option(
-    "--files-from", metavar="FILE", type=AnyPath(), help="Read photos from a file, one a line; - is stdin."
-)
-@click.option("--files0-from", metavar="FILE", type=AnyPath(), help="The same, each ended by a zero byte.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json", "csv"]),
-    help="How the figures are written.  [default: text]",
-)
-@json_option
-@click.option("--sheet", metavar="FILE.jpg", type=AnyPath(), help="Draw the pairs, the nearest first.")
-@runtime_options
-@quiet_option
-def command(photos: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 (click's options by name)
-    """Say how similar the faces of two photos are; of more photos, each with each.
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(Verbosity, ListOptions, RuntimeOptions):
+    """The options of `facesearch compare`, by click's names; None is an option that was not given."""
 
-    The largest face of each photo is taken. The smaller a distance (dissimilarity), the nearer; similarity is
-    1 - cosine distance. Where the model was measured on labelled pairs of faces, there is a probability that
-    both are one person's, given that this is as likely beforehand as not, and a verdict by the threshold.
+    model: str | None
+    metric: Metric | None
+    face: int | None
+    whole: bool
+    rotations: bool | None
+    form: str | None
+    as_json: bool
+    sheet: str | None
 
-    Who a face is, only a model can tell that was taught to: sface was. resnet50 says how alike two
+
+@cloup.command("compare", short_help="Say how similar faces are, and whether they show one person.")
+@cloup.argument("photos", nargs=-1, type=AnyPath(), metavar="A B...")
+@option_group(
+    "What to compare",
+    click.option(
+        "--face", type=click.IntRange(1), metavar="N", help="Face N of each photo, 1 for the largest."
+    ),
+    click.option("--whole", is_flag=True, help="The photos are nothing but the faces."),
+    click.option(
+        "--rotations/--no-rotations", default=None, help="Search the photos in all four orientations."
+    ),
+    list_options,
+)
+@option_group(
+    "How",
+    model_option,
+    click.option(
+        "--metric", type=click.Choice(["cosine", "euclidean"]), help="The distance.  [default: the model's]"
+    ),
+)
+@option_group(
+    "Output",
+    click.option(
+        "--format",
+        "form",
+        type=click.Choice(["text", "json", "csv"]),
+        help="How the figures are written.  [default: text]",
+    ),
+    json_option,
+    click.option("--sheet", metavar="FILE.jpg", type=AnyPath(), help="Draw the pairs, the nearest first."),
+    quiet_option,
+)
+@machine_options
+def command(photos: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 (click's options by name)
+    """Say how similar the faces of two photos are; with more photos, compare each with each.
+
+    The largest face of each photo is compared. The smaller a distance (dissimilarity), the nearer; similarity
+    is 1 - cosine distance. Where the model was measured on labelled pairs of faces, the output has the
+    probability that both faces are one person, if that is as likely as not beforehand, and a verdict.
+
+    Only a model that was trained on people can tell who a face is: sface was. resnet50 says how alike two
     pictures of faces look.
 
     \b
@@ -72,78 +101,77 @@ def command(photos: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 (c
       find photos -name '*.jpg' -print0 | facesearch compare --files0-from - --format csv
 
     csv: one record a pair, the columns a, b, face_a, face_b, distance, similarity, probability, verdict;
-    empty is what is not known.
+    a field that is not known is empty.
 
     Exit status: 0 whatever the verdict, 1 fewer than two photos show a face, 2 any error, 130 interrupted.
     """  # noqa: D301
+    options = CompareOptions(**given)
     _refuse_contradictions(options)
     sys.exit(_answer(_photos(photos, options), options))
 
 
-def _refuse_contradictions(options: dict[str, Any]) -> None:
-    """Find out before the work, not after it, what cannot be done."""
-    if options["as_json"] and options["form"] not in (None, "json"):
-        raise click.UsageError(f"--json or --format {options['form']}: choose one.")
-    if options["face"] and options["whole"]:
+def _refuse_contradictions(options: CompareOptions) -> None:
+    """Refuse, before the work starts, what cannot be done."""
+    if options.as_json and options.form not in (None, "json"):
+        raise click.UsageError(f"--json or --format {options.form}: choose one.")
+    if options.face and options.whole:
         raise click.UsageError("--face or --whole: choose one.")
-    if options["sheet"]:
+    if options.sheet:
         from facesearch.show.sheet import sheet_format
 
-        sheet_format(Path(options["sheet"]))
+        sheet_format(Path(options.sheet))
 
 
-def _photos(named: tuple[str, ...], options: dict[str, Any]) -> list[str]:
-    from facesearch.cli.options import with_lists
-
-    photos = with_lists(named, options)
-    if len(photos) < 2 and not (options["files_from"] or options["files0_from"]):
+def _photos(named: tuple[str, ...], options: CompareOptions) -> list[str]:
+    photos = options.photos(named)
+    if len(photos) < 2 and not (options.files_from or options.files0_from):
         raise click.UsageError("Name at least two photos, or --files-from a list of them.")
     return photos
 
 
-def _answer(photos: list[str], options: dict[str, Any]) -> int:
-    """Compare, write and draw; give the exit status."""
+def _answer(photos: list[str], options: CompareOptions) -> int:
+    """Compare, write and draw; return the exit status."""
     from facesearch.compare import compare
 
-    quiet = options["quiet"]
+    quiet = options.quiet
     model = _model(options)
     if not quiet:
-        say_what_is_measured(model.card, whole=options["whole"])
+        say_what_is_measured(model.card, whole=options.whole)
     with Progress(quiet=quiet or len(photos) < MANY) as progress:
         progress.start(len(photos))
         comparison = compare(
             photos,
             model,
-            metric=options["metric"],
-            face=options["face"] or "largest",
-            whole=options["whole"],
-            rotations=options["rotations"],
+            metric=options.metric,
+            face=options.face or "largest",
+            whole=options.whole,
+            rotations=options.rotations,
             on_photo=progress.photo,
         )
     _say(comparison, options)
     _write(comparison, model.name, options)
-    if options["sheet"] and comparison.pair_count:
+    if options.sheet and comparison.pair_count:
         from facesearch.cli.output.comparison import write_sheet
 
-        write_sheet(comparison, model.name, options["sheet"])
+        write_sheet(comparison, model.name, options.sheet)
     return _status(comparison)
 
 
-def _model(options: dict[str, Any]) -> Model:
+def _model(options: CompareOptions) -> Model:
     from facesearch.model import Model
     from facesearch.models.store import ModelStore, silent
 
     def notify(message: str) -> None:
         click.echo(message, err=True)
 
-    name = options["model"] or default_model()
-    return Model(name, ModelStore(), make_runtime(options), silent if options["quiet"] else notify)
+    name = options.model or default_model()
+    return Model(name, ModelStore(), options.make_runtime(), silent if options.quiet else notify)
 
 
-def _say(comparison: Comparison, options: dict[str, Any]) -> None:
+def _say(comparison: Comparison, options: CompareOptions) -> None:
     """Say on stderr what was looked at, what gave no face, and whether too little is left."""
-    quiet, found = options["quiet"], comparison.references
-    if options["verbose"] and not quiet:
+    quiet, found = options.quiet, comparison.references
+    if options.verbose and not quiet:
         for one in found:
             box = one.box
             where = f"at {box.x},{box.y} of {box.width}x{box.height} pixels"
@@ -154,8 +182,8 @@ def _say(comparison: Comparison, options: dict[str, Any]) -> None:
         click.echo(f"A comparison takes two faces, and {len(found) or 'none'} was found.", err=True)
 
 
-def _write(comparison: Comparison, model: str, options: dict[str, Any]) -> None:
-    form = "json" if options["as_json"] else options["form"] or "text"
+def _write(comparison: Comparison, model: str, options: CompareOptions) -> None:
+    form = "json" if options.as_json else options.form or "text"
     if form == "json":
         write_json(json_fields(comparison, model))
         return

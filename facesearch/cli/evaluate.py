@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import cloup
+from cloup import option_group
 
 from facesearch.cli import INTERRUPTED
+from facesearch.cli.completion import complete_model
 from facesearch.cli.options import (
     AnyPath,
+    RuntimeOptions,
+    Verbosity,
     asked,
     default_model,
     json_option,
-    make_runtime,
+    machine_options,
     quiet_option,
-    runtime_options,
 )
 from facesearch.cli.output.progress import Progress
 from facesearch.cli.output.text import escaped, json_text, write
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
     from facesearch.evaluate.dataset import Dataset
     from facesearch.evaluate.evaluation import Evaluation
     from facesearch.model import Model
+    from facesearch.ranking import Metric
 
 REPORT, PAGE = "report.json", "report.html"
 NO_ACCURACY = (
@@ -36,42 +42,66 @@ NO_ACCURACY = (
 )
 
 
-@click.command("evaluate", short_help="Measure models on photos whose people are known.")
-@click.argument("folder", required=False, type=AnyPath(), metavar="[DIR]")
-@click.option(
-    "--pairs", metavar="FILE", type=AnyPath(), help="Compare these pairs, in the format of LFW's pairs.txt."
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(Verbosity, RuntimeOptions):
+    """The options of `facesearch evaluate`, by click's names; None is an option that was not given."""
+
+    pairs: str | None
+    models: tuple[str, ...]
+    metric: Metric | None
+    out: str | None
+    calibrate: bool
+    as_json: bool
+
+
+@cloup.command("evaluate", short_help="Measure models on photos of known people.")
+@cloup.argument("folder", required=False, type=AnyPath(), metavar="[DIR]")
+@option_group(
+    "What to measure",
+    click.option(
+        "--pairs",
+        metavar="FILE",
+        type=AnyPath(),
+        help="Compare these pairs, in the format of LFW's pairs.txt.",
+    ),
+    click.option(
+        "--model",
+        "models",
+        multiple=True,
+        metavar="NAME",
+        shell_complete=complete_model,
+        help="A model; may be repeated.  [env: FACESEARCH_MODEL; default: resnet50]",
+    ),
+    click.option(
+        "--metric", type=click.Choice(["cosine", "euclidean"]), help="The distance.  [default: the model's]"
+    ),
 )
-@click.option(
-    "--model",
-    "models",
-    multiple=True,
-    metavar="NAME",
-    help="A model; may be repeated.  [env: FACESEARCH_MODEL; default: resnet50]",
+@option_group(
+    "Output",
+    click.option(
+        "--out",
+        metavar="DIR",
+        type=AnyPath(),
+        help="Write plots, the worst mistakes, report.json, and report.html with all of them.",
+    ),
+    click.option(
+        "--calibrate",
+        is_flag=True,
+        help="Store the threshold and the probabilities of these photos in the model's card.",
+    ),
+    json_option,
+    quiet_option,
 )
-@click.option(
-    "--metric", type=click.Choice(["cosine", "euclidean"]), help="Which distance.  [default: the model's]"
-)
-@click.option(
-    "--out",
-    metavar="DIR",
-    type=AnyPath(),
-    help="Write plots, the worst mistakes, report.json, and report.html with all of it there.",
-)
-@click.option(
-    "--calibrate", is_flag=True, help="Put threshold and probabilities of these photos in the model's card."
-)
-@runtime_options
-@json_option
-@quiet_option
-def command(folder: str | None, pairs: str | None, **options: Any) -> None:  # noqa: ANN401 (click's options)
+@machine_options
+def command(folder: str | None, **given: Any) -> None:  # noqa: ANN401 (click's options by name)
     """Measure how well models tell people apart, on photos whose people are known.
 
-    DIR holds a folder for each person. All photos are compared with all others: for each tenth of the people
-    the threshold is the one that is best for the other nine, pairs of one person and of strangers weigh the
-    same, and a photo in which no face was found makes its pairs wrong. With --pairs the pairs of a file are
-    compared in the protocol of Labeled Faces in the Wild; DIR may be left out where the photos lie beside it.
-    Each photo is also looked for among all the others. In brackets stands the range in which 95 % of the
-    figures for other people like these are to be expected.
+    DIR holds one folder per person. All photos are compared with all others: for each tenth of the people,
+    the threshold is the best one for the other nine tenths; pairs of one person and pairs of strangers have
+    the same weight; a photo without a detected face makes its pairs wrong. With --pairs, the pairs of a file
+    are compared by the protocol of Labeled Faces in the Wild; DIR may be left out if the photos are beside
+    the file. Each photo is also searched for among all the others. The range in brackets holds 95 % of the
+    figures to expect with other people like these.
 
     The vectors are kept in your cache folder, so that a second run takes seconds.
 
@@ -83,13 +113,14 @@ def command(folder: str | None, pairs: str | None, **options: Any) -> None:  # n
 
     Exit status: 0 done, 1 when no face was found, 2 any error, 130 interrupted.
     """  # noqa: D301
-    if folder is None and pairs is None:
+    options = EvaluateOptions(**given)
+    if folder is None and options.pairs is None:
         raise click.UsageError("Name a folder of people, or --pairs FILE.")
-    names = options.pop("models") or (default_model(),)
-    dataset = _read(folder, pairs)
-    if options["out"]:
-        _make_folder(options["out"])
-    _say_remarks(dataset.remarks, quiet=options["quiet"])
+    names = options.models or (default_model(),)
+    dataset = _read(folder, options.pairs)
+    if options.out:
+        _make_folder(options.out)
+    _say_remarks(dataset.remarks, quiet=options.quiet)
     evaluations, status = _measure(dataset, tuple(dict.fromkeys(names)), options)
     if evaluations:
         _write(dataset, evaluations, options)
@@ -112,22 +143,24 @@ def _say_remarks(remarks: Sequence[str], *, quiet: bool) -> None:
             click.echo(f"Note: {escaped(remark)}", err=True)
 
 
-def _measure(dataset: Dataset, names: Sequence[str], options: dict[str, Any]) -> tuple[list[Evaluation], int]:
+def _measure(
+    dataset: Dataset, names: Sequence[str], options: EvaluateOptions
+) -> tuple[list[Evaluation], int]:
     """Measure each model; neither an error nor Ctrl-C loses the figures of those that are done."""
     from facesearch.errors import FacesearchError, NoFaceFound
     from facesearch.model import Model
     from facesearch.models.store import ModelStore, silent
 
-    store, runtime = ModelStore(), make_runtime(options)
-    notify = silent if options["quiet"] else _say
+    store, runtime = ModelStore(), options.make_runtime()
+    notify = silent if options.quiet else _say
     evaluations: list[Evaluation] = []
     status = 0
     for name in names:
         model = Model(name, store, runtime, notify)
         try:
             evaluations.append(_measured(dataset, model, options))
-            if options["calibrate"]:
-                _calibrate(dataset, model, evaluations[-1], quiet=options["quiet"])
+            if options.calibrate:
+                _calibrate(dataset, model, evaluations[-1], quiet=options.quiet)
         except FacesearchError as error:
             for line in f"facesearch: {escaped(name)}: {error}".split("\n"):
                 click.echo(escaped(line), err=True)
@@ -140,15 +173,15 @@ def _measure(dataset: Dataset, names: Sequence[str], options: dict[str, Any]) ->
     return evaluations, status
 
 
-def _measured(dataset: Dataset, model: Model, options: dict[str, Any]) -> Evaluation:
+def _measured(dataset: Dataset, model: Model, options: EvaluateOptions) -> Evaluation:
     from facesearch.evaluate.evaluation import evaluate
 
-    quiet = options["quiet"]
+    quiet = options.quiet
     with Progress(quiet=quiet) as progress:
         found = evaluate(
             dataset,
             model,
-            options["metric"],
+            options.metric,
             on_plan=lambda plan: progress.start(len(plan.new)),
             on_photo=progress.photo,
         )
@@ -176,18 +209,18 @@ def _say(message: str) -> None:
     click.echo(message, err=True)
 
 
-def _write(dataset: Dataset, evaluations: Sequence[Evaluation], options: dict[str, Any]) -> None:
+def _write(dataset: Dataset, evaluations: Sequence[Evaluation], options: EvaluateOptions) -> None:
     """Write the files first: neither a closed pipe nor a full disk behind stdout is to cost them."""
     from facesearch.cli.output.evaluation import as_dict, as_table
 
     figures = as_dict(dataset, evaluations)
     try:
-        if options["out"]:
-            names = _write_files(dataset, evaluations, figures, options["out"])
-            if not options["quiet"]:
-                click.echo(f"In {escaped(options['out'])}: {', '.join(names)}", err=True)
+        if options.out:
+            names = _write_files(dataset, evaluations, figures, options.out)
+            if not options.quiet:
+                click.echo(f"In {escaped(options.out)}: {', '.join(names)}", err=True)
     finally:
-        write(json_text(figures) if options["as_json"] else as_table(dataset, evaluations))
+        write(json_text(figures) if options.as_json else as_table(dataset, evaluations))
 
 
 def _make_folder(folder: str) -> None:

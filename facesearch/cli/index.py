@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
+import cloup
+from cloup import option_group
 
 from facesearch.answer_json import with_path_bytes
 from facesearch.cli.options import (
+    RUNTIME_OPTIONS,
     AnyPath,
+    LibraryOptions,
+    RuntimeOptions,
     index_option,
     json_option,
-    make_runtime,
     model_option,
-    open_library,
     quiet_option,
-    runtime_options,
 )
 from facesearch.cli.output.progress import Progress
 from facesearch.cli.output.text import counted, escaped, escaped_field, write_json
@@ -31,56 +33,102 @@ if TYPE_CHECKING:
     from facesearch.update import Plan, Report
 
 
-@click.command("index", short_help="Take in the photos below folders, or bring the index up to date.")
-@click.argument("paths", nargs=-1, required=True, type=AnyPath(), metavar="PATH...")
-@index_option
-@model_option
-@click.option("--detector", metavar="NAME", help="What finds the faces.  [default: the model's]")
-@click.option(
-    "--min-face", type=click.IntRange(0, 65_535), metavar="PX", help="The smallest face that is looked for."
-)
-@click.option(
-    "--faces", type=click.Choice(["all", "largest"]), help="Which faces of a photo.  [default: all]"
-)
-@click.option(
-    "--rotations/--no-rotations", default=None, help="Look at photos without a face in all four orientations."
-)
-@click.option(
-    "--exclude",
-    multiple=True,
-    metavar="GLOB",
-    help="Leave out names or paths; may be repeated. What is in the index stays.",
-)
-@click.option("--hidden", is_flag=True, help="Take in names that begin with a dot.")
-@click.option("--follow", is_flag=True, help="Follow links to folders and files.")
-@click.option("--batch", type=click.IntRange(1, 1024), metavar="N", help="Faces in one call of the network.")
-@runtime_options
-@click.option("--rebuild", is_flag=True, help="Embed everything anew; the old index serves until then.")
-@click.option("--prune", is_flag=True, help="Drop photos that are gone, even most of a folder.")
-@click.option("--again", is_flag=True, help="Take in photos that were forgotten.")
-@click.option("--shard", metavar="I/N", help="Take in part I of N alone: several machines do one each.")
-@click.option(
-    "--on", metavar="ray|ADDRESS", help="Look at photos on Ray: here, or on the cluster at ray://HEAD:10001."
-)
-@click.option("--dry-run", is_flag=True, help="Only say what there is to do.")
-@click.option(
-    "--strict",
-    is_flag=True,
-    help="End with 2 when this run could not read a photo, or found most of a folder gone.",
-)
-@click.option(
-    "--errors",
-    "errors_file",
-    metavar="FILE",
-    type=AnyPath(),
-    help="List there the photos that this run could not read: path, tab, reason.",
-)
-@json_option
-@quiet_option
-def command(paths: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 (click's options by name)
-    """Take in the photos below folders, or bring the index up to date.
+@dataclass(frozen=True, kw_only=True)
+class IndexOptions(LibraryOptions, RuntimeOptions):
+    """The options of `facesearch index`, by click's names; None is an option that was not given."""
 
-    Photos that are known and unchanged are not opened, moved ones keep their faces. Ctrl-C keeps what was
+    detector: str | None
+    min_face: int | None
+    faces: Literal["all", "largest"] | None
+    rotations: bool | None
+    exclude: tuple[str, ...]
+    hidden: bool
+    follow: bool
+    batch: int | None
+    rebuild: bool
+    prune: bool
+    again: bool
+    shard: str | None
+    on: str | None
+    dry_run: bool
+    strict: bool
+    errors_file: str | None
+    as_json: bool
+
+
+@cloup.command("index", short_help="Index the photos in folders, or bring the index up to date.")
+@cloup.argument("paths", nargs=-1, required=True, type=AnyPath(), metavar="PATH...")
+@option_group(
+    "Which photos",
+    click.option(
+        "--exclude",
+        multiple=True,
+        metavar="GLOB",
+        help="Skip these names or paths; may be repeated. What is in the index already stays.",
+    ),
+    click.option("--hidden", is_flag=True, help="Include names that begin with a dot."),
+    click.option("--follow", is_flag=True, help="Follow links to folders and files."),
+    click.option("--again", is_flag=True, help="Index photos again that were forgotten."),
+    click.option(
+        "--shard", metavar="I/N", help="Index only part I of N, so that several machines share the work."
+    ),
+)
+@option_group(
+    "Which faces",
+    click.option("--detector", metavar="NAME", help="The face detector.  [default: the model's]"),
+    click.option(
+        "--min-face", type=click.IntRange(0, 65_535), metavar="PX", help="The smallest face to look for."
+    ),
+    click.option(
+        "--faces", type=click.Choice(["all", "largest"]), help="Which faces of a photo.  [default: all]"
+    ),
+    click.option(
+        "--rotations/--no-rotations",
+        default=None,
+        help="Search photos without a face in all four orientations.",
+    ),
+)
+@option_group(
+    "The index",
+    index_option,
+    model_option,
+    click.option("--rebuild", is_flag=True, help="Embed all photos again; the old index serves until then."),
+    click.option("--prune", is_flag=True, help="Remove photos that are gone, even most of a folder."),
+    click.option("--dry-run", is_flag=True, help="Only say what there is to do."),
+)
+@option_group(
+    "Output",
+    click.option(
+        "--strict",
+        is_flag=True,
+        help="Exit with 2 if this run could not read a photo, or found most of a folder gone.",
+    ),
+    click.option(
+        "--errors",
+        "errors_file",
+        metavar="FILE",
+        type=AnyPath(),
+        help="Write the photos that this run could not read to a file: path, tab, reason.",
+    ),
+    json_option,
+    quiet_option,
+)
+@option_group(
+    "Machine",
+    *RUNTIME_OPTIONS,
+    click.option(
+        "--batch", type=click.IntRange(1, 1024), metavar="N", help="Faces in one call of the network."
+    ),
+    click.option(
+        "--on",
+        metavar="ray|ADDRESS",
+        help="Process photos with Ray: on this machine, or on the cluster at ray://HEAD:10001.",
+    ),
+)
+def command(paths: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 (click's options by name)
+    """Index the photos in folders, or bring the index up to date.
+
+    Photos that are known and unchanged are not opened, and moved ones keep their faces. Ctrl-C keeps what was
     done. Photos that cannot be read are counted and listed; they never end a run.
 
     \b
@@ -99,39 +147,41 @@ def command(paths: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 (cl
     from facesearch.photos.find import Shard
     from facesearch.update import IndexRequest
 
-    if options["shard"] and options["rebuild"]:
-        raise click.UsageError("--rebuild embeds all that the index holds: leave out --shard.")
-    shard = Shard.parse(options["shard"]) if options["shard"] else None
-    names = ("exclude", "hidden", "follow", "prune", "again")
-    wanted = IndexRequest(absolute(paths), **{name: options.pop(name) for name in names}, shard=shard)
-    looking = DetectionSettings(
-        **{name: options.pop(name) for name in ("detector", "min_face", "faces", "rotations")}
+    options = IndexOptions(**given)
+    if options.shard and options.rebuild:
+        raise click.UsageError("--rebuild embeds all photos of the index: leave out --shard.")
+    request = IndexRequest(
+        absolute(paths),
+        exclude=options.exclude,
+        hidden=options.hidden,
+        follow=options.follow,
+        prune=options.prune,
+        again=options.again,
+        shard=Shard.parse(options.shard) if options.shard else None,
     )
-    quiet, verbose, as_json = options["quiet"], options["verbose"], options["as_json"]
-    library = open_library(
-        options["index_file"], options["model"], quiet=quiet, runtime=make_runtime(options, options["batch"])
-    )
-    if options["dry_run"]:
-        plan = library.plan(wanted, looking, rebuild=options["rebuild"])
-        _say_plan(plan, verbose=verbose, as_json=as_json)
+    detection = DetectionSettings(options.detector, options.min_face, options.faces, options.rotations)
+    library = options.open_library(options.make_runtime(options.batch))
+    if options.dry_run:
+        plan = library.plan(request, detection, rebuild=options.rebuild)
+        _say_plan(plan, options)
         sys.exit(2 if plan.problems else 0)
-    with Progress(quiet=quiet) as progress:
+    with Progress(quiet=options.quiet) as progress:
         report = library.index(
-            wanted,
-            looking,
-            rebuild=options["rebuild"],
-            on=_on(options["on"]),
+            request,
+            detection,
+            rebuild=options.rebuild,
+            on=_on(options.on),
             on_plan=lambda plan: progress.start(len(plan.new)),
             on_photo=progress.photo,
         )
-    if options["errors_file"]:
-        _write_errors(options["errors_file"], report)
-    _say(report, library.place.name, quiet=quiet, verbose=verbose, as_json=as_json)
-    sys.exit(_status(report, strict=options["strict"]))
+    if options.errors_file:
+        _write_errors(options.errors_file, report)
+    _say(report, library.place.name, options)
+    sys.exit(_status(report, strict=options.strict))
 
 
 def _on(address: str | None) -> Callable[[Model, Meta], PhotoProcessor] | None:
-    """Return what looks at photos elsewhere."""
+    """Return what processes photos on other machines; None for this process."""
     if address is None:
         return None
     if address != "ray" and not address.startswith("ray://"):
@@ -147,15 +197,15 @@ def _status(report: Report, *, strict: bool) -> int:
     return 2 if report.problems or (strict and (report.unreadable or report.kept)) else 0
 
 
-def _say_plan(plan: Plan, *, verbose: bool, as_json: bool) -> None:
+def _say_plan(plan: Plan, options: IndexOptions) -> None:
     _say_problems(plan.problems)
-    if as_json:
+    if options.as_json:
         new = [with_path_bytes({"path": photo.path}) for photo in plan.new]
         gone = [with_path_bytes({"path": path}) for path in plan.gone]
         problems = _listed(plan.problems)
         write_json({"new": new, "unchanged": plan.unchanged, "gone": gone, "problems": problems})
         return
-    if verbose:
+    if options.verbose:
         for photo in plan.new:
             click.echo(f"new   {escaped(photo.path)}", err=True)
         for path in plan.gone:
@@ -186,7 +236,7 @@ def _write_errors(path: str, report: Report) -> None:
         raise storage_error(path, error) from error
 
 
-def _say(report: Report, index_file: str, *, quiet: bool, verbose: bool, as_json: bool) -> None:
+def _say(report: Report, index_file: str, options: IndexOptions) -> None:
     _say_problems(report.problems)
     for path, count in report.kept.items():
         click.echo(
@@ -195,13 +245,13 @@ def _say(report: Report, index_file: str, *, quiet: bool, verbose: bool, as_json
             err=True,
         )
     shown = sorted(report.unreadable.items())
-    for path, reason in shown if verbose else shown[:10]:
+    for path, reason in shown if options.verbose else shown[:10]:
         click.echo(f"{escaped(path)}: {reason}", err=True)
-    if len(shown) > 10 and not verbose:
+    if len(shown) > 10 and not options.verbose:
         click.echo(f"... and {len(shown) - 10} more: `facesearch info --list unreadable`.", err=True)
-    if as_json:
+    if options.as_json:
         write_json(_as_json(report, index_file))
-    elif not quiet:
+    elif not options.quiet:
         click.echo(_tally(report, index_file), err=True)
 
 

@@ -1,23 +1,87 @@
-"""Options that more than one command has."""
+"""Options that several commands have: click's decorators, and the dataclasses that carry their values.
+
+A command makes one object of its own dataclass from what click parsed; all code behind it sees typed fields.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from cloup import option_group
 
+from facesearch.cli.completion import complete_index, complete_model
 from facesearch.errors import UnreadablePhoto
 
 if TYPE_CHECKING:
     from facesearch.library import Library
     from facesearch.model import Runtime
 
-
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verbosity:
+    """How much a command says on stderr."""
+
+    quiet: bool
+    verbose: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class LibraryOptions(Verbosity):
+    """Which index and model a command works on."""
+
+    index_file: str | None
+    model: str | None
+
+    def open_library(self, runtime: Runtime | None = None) -> Library:
+        """Open the library that the command works on."""
+        return open_library(self.index_file, self.model, quiet=self.quiet, runtime=runtime)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuntimeOptions:
+    """How the network is run."""
+
+    runtime: str
+    precision: str
+    device: str
+    jobs: int
+
+    def make_runtime(self, batch: int | None = None) -> Runtime:
+        """Return the settings of the network's runtime."""
+        from facesearch.model import Runtime
+
+        chosen: dict[str, Any] = {"runtime": self.runtime, "precision": self.precision}
+        if batch is not None:
+            chosen["batch"] = batch
+        return Runtime(**chosen, device=self.device, jobs=self.jobs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListOptions:
+    """Lists of photos that are read from files."""
+
+    files_from: str | None
+    files0_from: str | None
+
+    def photos(self, named: Sequence[str]) -> list[str]:
+        """Return the photos named on the command line, followed by those of the lists.
+
+        Raises:
+            UnreadablePhoto: A list cannot be read.
+        """
+        photos = list(named)
+        for name, end in ((self.files_from, b"\n"), (self.files0_from, b"\0")):
+            if name:
+                photos += read_list(name, end)
+        return photos
 
 
 class AnyPath(click.Path):
@@ -44,8 +108,9 @@ def index_option(command: Command) -> Command:
         metavar="FILE",
         envvar="FACESEARCH_INDEX",
         type=AnyPath(),
-        help="The index file, or milvus://HOST:PORT/COLLECTION; by default the model's own in your data "
-        "folder.  [env: FACESEARCH_INDEX]",
+        shell_complete=complete_index,
+        help="The index file, or milvus://HOST:PORT/COLLECTION.  [env: FACESEARCH_INDEX; default: the "
+        "model's file in your data folder]",
     )(command)
 
 
@@ -54,19 +119,20 @@ def model_option(command: Command) -> Command:
     return click.option(
         "--model",
         metavar="NAME",
-        help="The model; an index remembers its own.  [env: FACESEARCH_MODEL; default: resnet50]",
+        shell_complete=complete_model,
+        help="The model.  [env: FACESEARCH_MODEL; default: the index's own, resnet50 for a new one]",
     )(command)
 
 
 def a_number(_context: click.Context, _option: click.Parameter, number: float | None) -> float | None:
-    """Refuse "nan", to which nothing compares."""
+    """Refuse "nan", which compares with nothing."""
     if number is not None and number != number:
-        raise click.BadParameter("'nan' is no distance.")
+        raise click.BadParameter("'nan' is not a distance.")
     return number
 
 
 def default_model() -> str:
-    """Return the model of a command that no index tells it."""
+    """Return the model of a command that works without an index."""
     from facesearch.library import DEFAULT_MODEL
 
     return os.environ.get("FACESEARCH_MODEL") or DEFAULT_MODEL
@@ -74,8 +140,8 @@ def default_model() -> str:
 
 def quiet_option(command: Command) -> Command:
     """Add -q and -v."""
-    command = click.option("-v", "--verbose", is_flag=True, help="Say more on stderr.")(command)
-    return click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors on stderr.")(command)
+    command = click.option("-v", "--verbose", is_flag=True, help="Print more on stderr.")(command)
+    return click.option("-q", "--quiet", is_flag=True, help="Print only errors on stderr.")(command)
 
 
 def json_option(command: Command) -> Command:
@@ -83,34 +149,48 @@ def json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout.")(command)
 
 
-def runtime_options(command: Command) -> Command:
-    """Add --runtime, --precision, --device and --jobs."""
-    options = (
-        click.option(
-            "--runtime",
-            type=click.Choice(["openvino", "tensorflow"]),
-            default="openvino",
-            show_default=True,
-            help="What runs the network; tensorflow takes a CUDA GPU where it sees one.",
-        ),
-        click.option(
-            "--precision",
-            type=click.Choice(["auto", "f32", "bf16"]),
-            default="auto",
-            show_default=True,
-            help="auto: bf16 where the processor has it; f32: exact figures.",
-        ),
-        click.option("--device", default="CPU", show_default=True, help="The OpenVINO device."),
-        click.option(
-            "--jobs",
-            type=click.IntRange(0, 256),
-            default=0,
-            help="Threads that decode and detect.  [default: one a core]",
-        ),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
+def list_options(command: Command) -> Command:
+    """Add --files-from and --files0-from."""
+    command = click.option(
+        "--files0-from", metavar="FILE", type=AnyPath(), help="The same, each path ended by a zero byte."
+    )(command)
+    return click.option(
+        "--files-from",
+        metavar="FILE",
+        type=AnyPath(),
+        help="Read the photos' paths from a file, one a line; - is stdin.",
+    )(command)
+
+
+# Added as a whole: --runtime, --precision, --device and --jobs.
+RUNTIME_OPTIONS = (
+    click.option(
+        "--runtime",
+        type=click.Choice(["openvino", "tensorflow"]),
+        default="openvino",
+        show_default=True,
+        help="What runs the network; tensorflow uses a CUDA GPU if it finds one.",
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice(["auto", "f32", "bf16"]),
+        default="auto",
+        show_default=True,
+        help="auto: bf16 where the processor has it; f32: exact figures.",
+    ),
+    click.option("--device", default="CPU", show_default=True, help="The OpenVINO device."),
+    click.option(
+        "--jobs",
+        type=click.IntRange(0, 256),
+        default=0,
+        help="Threads that decode photos and detect faces.  [default: one per core]",
+    ),
+)
+
+
+def machine_options(command: Command) -> Command:
+    """Add --runtime, --precision, --device and --jobs as a group."""
+    return option_group("Machine", *RUNTIME_OPTIONS)(command)
 
 
 # They change nothing of what comes out.
@@ -132,19 +212,10 @@ def asked(context: click.Context) -> list[tuple[str, str]]:
     return settings
 
 
-def make_runtime(options: dict[str, Any], batch: int | None = None) -> Runtime:
-    """Take the runtime's settings out of a command's options."""
-    from facesearch.model import Runtime
-
-    names = ("runtime", "precision", "device", "jobs")
-    chosen = {name: options.pop(name) for name in names}
-    return Runtime(**chosen) if batch is None else Runtime(**chosen, batch=batch)
-
-
 def open_library(
     index_file: str | None, model: str | None, *, quiet: bool = False, runtime: Runtime | None = None
 ) -> Library:
-    """Open the library that a command is about."""
+    """Open the library of an index and a model; what takes a while is said on stderr unless `quiet`."""
     from facesearch.library import Library
 
     def notify(message: str) -> None:
@@ -173,16 +244,3 @@ def read_list(name: str, end: bytes) -> list[str]:
     if end == b"\n":
         paths = [path.removesuffix(b"\r") for path in paths]
     return [os.fsdecode(path) for path in paths if path]
-
-
-def with_lists(named: Sequence[str], options: Mapping[str, Any]) -> list[str]:
-    """Return the photos that are named and those of --files-from and --files0-from.
-
-    Raises:
-        UnreadablePhoto: A list cannot be read.
-    """
-    photos = list(named)
-    for name, end in (("files_from", b"\n"), ("files0_from", b"\0")):
-        if options[name]:
-            photos += read_list(options[name], end)
-    return photos

@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
 from facesearch.answer_json import with_path_bytes
+from facesearch.cli.completion import complete_person
 from facesearch.cli.options import (
     AnyPath,
+    LibraryOptions,
     a_number,
     index_option,
     json_option,
     model_option,
-    open_library,
     quiet_option,
 )
 from facesearch.cli.output.text import counted, escaped, tsv_line, write, write_json
@@ -25,6 +28,25 @@ from facesearch.cli.output.text import counted, escaped, tsv_line, write, write_
 if TYPE_CHECKING:
     from facesearch.library import Library
     from facesearch.people.people import People, Person
+
+Options = TypeVar("Options", bound="PeopleOptions")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeopleOptions(LibraryOptions):
+    """The options of `facesearch people` and of its subcommands."""
+
+    as_json: bool = False
+    within: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions(PeopleOptions):
+    """The options of `facesearch people export`."""
+
+    to: str
+    link: bool | None
+    dry_run: bool
 
 
 @click.group("people", invoke_without_command=True, short_help="Group the faces of an index into people.")
@@ -35,20 +57,21 @@ if TYPE_CHECKING:
     type=click.FloatRange(0, 2, min_open=True, max_open=True),
     callback=a_number,
     metavar="D",
-    help="The distance up to which groups are one person's.  [default: the model's]",
+    help="The distance up to which two groups are one person.  [default: the model's]",
 )
 @json_option
 @quiet_option
 @click.pass_context
-def people(context: click.Context, /, **options: Any) -> None:  # noqa: ANN401 (click's options by name)
+def people(context: click.Context, /, **given: Any) -> None:  # noqa: ANN401 (click's options by name)
     """Group the faces of an index into people; name, merge, split and export them.
 
-    Without a subcommand, faces that are nobody's yet are grouped, and all people are listed. It is careful:
-    rather two groups of one person, which `merge` joins, than two people in one. Numbers and names stay: what
-    is indexed later joins the people it belongs to when this is run again. A face like no other is nobody's
-    until a second one is there, or until it is named. What is said of people is kept beside the index.
+    Without a subcommand, faces that belong to no person yet are grouped, and all people are listed. Grouping
+    is careful: it rather leaves two groups of one person, which `merge` joins, than puts two people in one.
+    Numbers and names stay: photos indexed later join their people when this is run again. A face like no
+    other belongs to no person until a second one is found, or until it is named. The people are stored beside
+    the index.
 
-    P is a person's number or name; FACE is a photo's path, with #2 behind it for its second largest face.
+    P is a person's number or name; FACE is a photo's path, followed by #2 for its second largest face.
 
     \b
     Examples:
@@ -60,26 +83,23 @@ def people(context: click.Context, /, **options: Any) -> None:  # noqa: ANN401 (
 
     Exit status: 0 done, 1 when there is nobody, 2 any error.
     """  # noqa: D301
+    options = PeopleOptions(**given)
     if context.invoked_subcommand is None:
-        _group_and_list(_opened(options), options)
-    elif options["as_json"] or options["within"] is not None:
-        raise click.UsageError("--json and --within go with grouping, or behind the subcommand.")
+        _group_and_list(options.open_library(), options)
+    elif options.as_json or options.within is not None:
+        raise click.UsageError("--json and --within go with grouping; write --json after the subcommand.")
 
 
-def _opened(options: dict[str, Any]) -> Library:
-    return open_library(options["index_file"], options["model"], quiet=options["quiet"])
-
-
-def _group_and_list(library: Library, options: dict[str, Any]) -> None:
+def _group_and_list(library: Library, options: PeopleOptions) -> None:
     from facesearch.people.keeping import changed_people, grouping_distance
 
     with changed_people(library) as found:
-        done = found.group(options["within"] or grouping_distance(library.card))
-    if not options["quiet"]:
+        done = found.group(options.within or grouping_distance(library.card))
+    if not options.quiet:
         new = "1 new person" if done.new == 1 else f"{done.new:,} new people"
         said = f"{new}, {counted(done.joined, 'face')} joined known ones, {counted(done.alone, 'face')} alone"
         click.echo(said, err=True)
-    _list(found, as_json=options["as_json"])
+    _list(found, as_json=options.as_json)
 
 
 @people.command("list", short_help="List the people.")
@@ -88,11 +108,11 @@ def _group_and_list(library: Library, options: dict[str, Any]) -> None:
 @json_option
 @quiet_option
 @click.pass_context
-def list_people(context: click.Context, /, **options: Any) -> None:  # noqa: ANN401
+def list_people(context: click.Context, /, **given: Any) -> None:  # noqa: ANN401
     """List the people: the named first, then those in most photos.
 
     Without a terminal: one line a person, the columns number, name, photos, faces, path (tsv); path is the
-    photo with the face that shows them best.
+    photo with the most typical face.
 
     \b
     Examples:
@@ -103,7 +123,8 @@ def list_people(context: click.Context, /, **options: Any) -> None:  # noqa: ANN
     """  # noqa: D301
     from facesearch.people.keeping import open_people
 
-    _list(open_people(library_of(context, options)), as_json=options["as_json"])
+    options = _of_subcommand(context, PeopleOptions(**given))
+    _list(open_people(options.open_library()), as_json=options.as_json)
 
 
 def _list(found: People, *, as_json: bool) -> None:
@@ -136,17 +157,17 @@ def _fields(found: People, persons: Sequence[Person]) -> Iterator[dict[str, Any]
 
 
 @people.command(short_help="List a person's faces.")
-@click.argument("who", metavar="P")
+@click.argument("who", metavar="P", shell_complete=complete_person)
 @index_option
 @model_option
 @json_option
 @quiet_option
 @click.pass_context
-def show(context: click.Context, /, who: str, **options: Any) -> None:  # noqa: ANN401
-    """List the faces of a person, the surest first.
+def show(context: click.Context, /, who: str, **given: Any) -> None:  # noqa: ANN401
+    """List the faces of a person, the most certain first.
 
-    Without a terminal: the columns distance, face, path, x, y, w, h (tsv). Distance is the mean one from the
-    other faces of the person; the last ones are those to look at. `facesearch query --person P --sheet
+    Without a terminal: the columns distance, face, path, x, y, w, h (tsv). The distance is the mean distance
+    from the other faces of the person; check the last ones. `facesearch query --person P --sheet
     FILE.jpg` draws them.
 
     \b
@@ -158,12 +179,13 @@ def show(context: click.Context, /, who: str, **options: Any) -> None:  # noqa: 
     """  # noqa: D301
     from facesearch.people.keeping import open_people
 
-    found = open_people(library_of(context, options))
+    options = _of_subcommand(context, PeopleOptions(**given))
+    found = open_people(options.open_library())
     person = found.person(who)
     distances = found.from_middle(person.faces).tolist() if person.faces else []
     faces = sorted(zip(distances, person.faces, strict=True))
     rows = [{"distance": distance, **_face(found, row)} for distance, row in faces]
-    if options["as_json"]:
+    if options.as_json:
         (fields,) = _fields(found, [person])
         write_json({**with_path_bytes(fields), "faces": [with_path_bytes(row) for row in rows]})
     else:
@@ -179,7 +201,7 @@ def _face(found: People, row: int) -> dict[str, Any]:
 
 
 @people.command(short_help="Make a folder of photos for each person.")
-@click.argument("whom", metavar="[P...]", nargs=-1)
+@click.argument("whom", metavar="[P...]", nargs=-1, shell_complete=complete_person)
 @click.option("--to", required=True, metavar="DIR", type=AnyPath(), help="Where the folders are made.")
 @click.option("--link/--copy", default=None, help="Make symbolic links, or copies.")
 @click.option("--dry-run", is_flag=True, help="Say what would go where, and write nothing.")
@@ -187,10 +209,10 @@ def _face(found: People, row: int) -> dict[str, Any]:
 @model_option
 @quiet_option
 @click.pass_context
-def export(context: click.Context, /, whom: Sequence[str], **options: Any) -> None:  # noqa: ANN401
-    """Make a folder for each person, or for those that are named, with copies of their photos or links.
+def export(context: click.Context, /, whom: Sequence[str], **given: Any) -> None:  # noqa: ANN401
+    """Make a folder for each person, or for those named, with copies of their photos or links to them.
 
-    Originals are neither moved nor changed, and nothing that is in a folder is overwritten.
+    Originals are neither moved nor changed, and nothing in a folder is overwritten.
 
     \b
     Examples:
@@ -204,42 +226,52 @@ def export(context: click.Context, /, whom: Sequence[str], **options: Any) -> No
     from facesearch.people.export import export as fill
     from facesearch.people.keeping import open_people
 
-    if options["link"] is None and not options["dry_run"]:
+    options = _of_subcommand(context, ExportOptions(**given))
+    if options.link is None and not options.dry_run:
         raise click.UsageError("--link or --copy: choose one.")
-    library = library_of(context, options)
-    found = open_people(library)
+    found = open_people(options.open_library())
     persons = [found.person(who) for who in whom] if whom else found.everyone()
-    wanted = albums(found, persons, os.path.abspath(options["to"]))
-    if options["dry_run"]:
+    wanted = albums(found, persons, os.path.abspath(options.to))
+    if options.dry_run:
         write("".join(tsv_line((path, album.folder)) for album in wanted for path in album.photos))
     else:
-        count = fill(wanted, link=options["link"])
-        if not options["quiet"]:
-            done = "linked" if options["link"] else "copied"
-            said = f"{counted(count, 'photo')} {done} to {counted(len(wanted), 'folder')} in {options['to']}"
+        count = fill(wanted, link=bool(options.link))
+        if not options.quiet:
+            done = "linked" if options.link else "copied"
+            said = f"{counted(count, 'photo')} {done} to {counted(len(wanted), 'folder')} in {options.to}"
             click.echo(escaped(said), err=True)
     sys.exit(0 if wanted else 1)
 
 
-def library_of(context: click.Context, options: dict[str, Any]) -> Library:
-    """Open the library that is named here or before the subcommand; options before it hold here too."""
+def _of_subcommand(context: click.Context, options: Options) -> Options:
+    """Return a subcommand's options, completed by those written before it: `people --index FILE list`."""
     above = context.parent.params if context.parent is not None else {}
-    # What stands here in the environment gives way to what is written before the subcommand.
+    # The environment gives way to what is written before the subcommand.
     here = context.get_parameter_source("index_file") is ParameterSource.COMMANDLINE
-    index_file = options["index_file"] if here else above.get("index_file")
-    options["quiet"] = options["quiet"] or above.get("quiet", False)
-    return open_library(index_file, options["model"] or above.get("model"), quiet=options["quiet"])
+    return replace(
+        options,
+        index_file=options.index_file if here else above.get("index_file"),
+        model=options.model or above.get("model"),
+        quiet=options.quiet or above.get("quiet", False),
+    )
+
+
+def _changed_people(context: click.Context, given: dict[str, Any]) -> AbstractContextManager[People]:
+    """Open the people that a subcommand changes; they are written when the context ends well."""
+    from facesearch.people.keeping import changed_people
+
+    return changed_people(_of_subcommand(context, PeopleOptions(**given)).open_library())
 
 
 @click.command(short_help="Name a person.")
-@click.argument("who", metavar="P")
+@click.argument("who", metavar="P", shell_complete=complete_person)
 @click.argument("name")
 @index_option
 @model_option
 @quiet_option
 @click.pass_context
-def name(context: click.Context, /, who: str, name: str, **options: Any) -> None:  # noqa: ANN401
-    """Name a person. In place of P a FACE that is nobody's yet makes one of it.
+def name(context: click.Context, /, who: str, name: str, **given: Any) -> None:  # noqa: ANN401
+    """Name a person. A FACE instead of P that belongs to no person yet becomes one.
 
     \b
     Examples:
@@ -249,9 +281,8 @@ def name(context: click.Context, /, who: str, name: str, **options: Any) -> None
     Exit status: 0 done, 2 any error.
     """  # noqa: D301
     from facesearch.errors import PeopleError
-    from facesearch.people.keeping import changed_people
 
-    with changed_people(library_of(context, options)) as found:
+    with _changed_people(context, given) as found:
         try:
             person = found.person(who)
         except PeopleError as error:
@@ -263,14 +294,14 @@ def name(context: click.Context, /, who: str, name: str, **options: Any) -> None
 
 
 @click.command(short_help="Make several people one.")
-@click.argument("who", metavar="P")
-@click.argument("others", metavar="P...", nargs=-1, required=True)
+@click.argument("who", metavar="P", shell_complete=complete_person)
+@click.argument("others", metavar="P...", nargs=-1, required=True, shell_complete=complete_person)
 @index_option
 @model_option
 @quiet_option
 @click.pass_context
-def merge(context: click.Context, /, who: str, others: Sequence[str], **options: Any) -> None:  # noqa: ANN401
-    """Make several people one: the first, whose number and name stay.
+def merge(context: click.Context, /, who: str, others: Sequence[str], **given: Any) -> None:  # noqa: ANN401
+    """Make several people one: the first, which keeps its number and name.
 
     \b
     Examples:
@@ -278,25 +309,30 @@ def merge(context: click.Context, /, who: str, others: Sequence[str], **options:
 
     Exit status: 0 done, 2 any error.
     """  # noqa: D301
-    from facesearch.people.keeping import changed_people
-
-    with changed_people(library_of(context, options)) as found:
+    with _changed_people(context, given) as found:
         found.merge(found.person(who), [found.person(other) for other in others])
 
 
 @click.command(short_help="Take faces out of a person.")
-@click.argument("who", metavar="P")
+@click.argument("who", metavar="P", shell_complete=complete_person)
 @click.argument("faces", metavar="FACE...", nargs=-1, required=True, type=AnyPath())
-@click.option("--into", metavar="P", help="The person whose faces they are.  [default: a new one]")
+@click.option("--into", metavar="P", help="The person who gets the faces.  [default: a new one]")
 @index_option
 @model_option
 @quiet_option
 @click.pass_context
-def split(context: click.Context, /, who: str, faces: Sequence[str], **options: Any) -> None:  # noqa: ANN401
+def split(  # click's options by name
+    context: click.Context,
+    /,
+    who: str,
+    faces: Sequence[str],
+    into: str | None,
+    **given: Any,  # noqa: ANN401
+) -> None:
     """Take faces out of a person, into a new one or into another.
 
-    The new person's number goes to stdout. `people show P` lists the faces; a FACE without # is the face of
-    the photo that is P's.
+    The new person's number is written to stdout. `people show P` lists the faces; a FACE without # is P's
+    face in that photo.
 
     \b
     Examples:
@@ -305,28 +341,26 @@ def split(context: click.Context, /, who: str, faces: Sequence[str], **options: 
 
     Exit status: 0 done, 2 any error.
     """  # noqa: D301
-    from facesearch.people.keeping import changed_people
-
-    into = options.pop("into")
-    with changed_people(library_of(context, options)) as found:
+    with _changed_people(context, given) as found:
         person = found.person(who)
         rows = [_needed_row(found, face, person.number) for face in faces]
-        given = found.give(rows, found.person(into) if into else None)
+        taker = found.give(rows, found.person(into) if into else None)
     if not into:
-        write(f"{given.number}\n")
+        write(f"{taker.number}\n")
 
 
-@click.command(short_help="Leave false faces and strangers out.")
+@click.command(short_help="Ignore false faces and strangers.")
 @click.argument("faces", metavar="FACE...", nargs=-1, required=True, type=AnyPath())
-@click.option("--undo", is_flag=True, help="Heed them again.")
+@click.option("--undo", is_flag=True, help="Stop ignoring them.")
 @index_option
 @model_option
 @quiet_option
 @click.pass_context
-def ignore(context: click.Context, /, faces: Sequence[str], undo: bool, **options: Any) -> None:  # noqa: ANN401
-    """Leave faces out of all people, for good: what is no face, or nobody you know.
+def ignore(context: click.Context, /, faces: Sequence[str], undo: bool, **given: Any) -> None:  # noqa: ANN401
+    """Ignore faces: false detections, and people you do not know.
 
-    They stay in the index, and `query REF` finds them; `--only` counts them as nobody.
+    They belong to no person. They stay in the index, `query REF` finds them, and `--only` does not count
+    them.
 
     \b
     Examples:
@@ -335,10 +369,9 @@ def ignore(context: click.Context, /, faces: Sequence[str], undo: bool, **option
 
     Exit status: 0 done, 2 any error.
     """  # noqa: D301
-    from facesearch.people.keeping import changed_people
     from facesearch.people.register import IGNORED
 
-    with changed_people(library_of(context, options)) as found:
+    with _changed_people(context, given) as found:
         rows = [_needed_row(found, face, IGNORED if undo else None) for face in faces]
         (found.heed if undo else found.ignore)(rows)
 

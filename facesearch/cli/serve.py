@@ -7,36 +7,48 @@ import os
 import tempfile
 import threading
 import webbrowser
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import cloup
 
 from facesearch.cli.options import (
     AnyPath,
-    make_runtime,
+    RuntimeOptions,
+    Verbosity,
+    machine_options,
     model_option,
     open_library,
     quiet_option,
-    runtime_options,
 )
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from facesearch.library import Library
-    from facesearch.model import Runtime
 
 
-@click.command("serve", short_help="Look at an index in a browser.")
+@dataclass(frozen=True, kw_only=True)
+class ServeOptions(Verbosity, RuntimeOptions):
+    """The options of `facesearch serve`, by click's names."""
+
+    index_files: tuple[str, ...]
+    model: str | None
+    port: int
+    opens: bool
+
+
+@cloup.command("serve", short_help="Look at an index in a browser.")
 @click.option(
     "--index",
     "index_files",
     metavar="FILE",
     multiple=True,
     type=AnyPath(),
-    help="The index file or URL, once for each; by default the model's own.  [env: FACESEARCH_INDEX]",
+    help="An index file or URL; may be repeated.  [env: FACESEARCH_INDEX; default: the model's own]",
 )
 @model_option
 @click.option(
@@ -44,19 +56,20 @@ if TYPE_CHECKING:
     type=click.IntRange(0, 65535),
     default=8765,
     show_default=True,
-    help="0: a free one.",
+    help="The port; 0 chooses a free one.",
 )
 @click.option("--open", "opens", is_flag=True, help="Open the page in your browser.")
-@runtime_options
 @quiet_option
-def command(index_files: tuple[str, ...], port: int, opens: bool, **options: Any) -> None:  # noqa: ANN401
-    """Serve a page on this machine: drop a photo on it, click a face, see the hits; browse and name people.
+@machine_options
+def command(**given: Any) -> None:  # noqa: ANN401 (click's options by name)
+    """Serve a page on this machine: drop a photo on it, click a face, see the matches; name people.
 
-    The address goes to stdout. It carries a token without which nothing is answered, since all users of a
-    machine share its loopback; keep it to yourself. Photos that are dropped stay in memory. Ctrl-C ends it.
+    The address is written to stdout. It carries a token, without which nothing is answered, since all users
+    of a machine share its loopback address; keep it to yourself. Photos dropped on the page stay in memory.
+    Ctrl-C ends the server.
 
-    Scripts can ask the JSON API under that address, or `facesearch query --server ADDRESS`, which answers
-    without starting a model.
+    Scripts can use the JSON API under that address, or `facesearch query --server ADDRESS`, which answers
+    without loading a model.
 
     \b
     Examples:
@@ -70,8 +83,9 @@ def command(index_files: tuple[str, ...], port: int, opens: bool, **options: Any
     from facesearch.web.server import serve
     from facesearch.web.state import Shelf
 
-    runtime, thumbnails = make_runtime(options), Thumbnails()
-    shelves = [Shelf(library, thumbnails) for library in _libraries(index_files, options, runtime)]
+    options = ServeOptions(**given)
+    thumbnails = Thumbnails()
+    shelves = [Shelf(library, thumbnails) for library in _libraries(options)]
     for shelf in shelves:
         shelf.warm()
 
@@ -79,26 +93,26 @@ def command(index_files: tuple[str, ...], port: int, opens: bool, **options: Any
 
     def ready(address: str) -> None:
         click.echo(address)
-        if not options["quiet"]:
+        if not options.quiet:
             click.echo("Ctrl-C ends it.", err=True)
-        if opens:
+        if options.opens:
             pages.append(open_in_browser(address))
 
     try:
-        serve(shelves, port, ready)
+        serve(shelves, options.port, ready)
     finally:
         for page in pages:
             page.unlink(missing_ok=True)
 
 
-def _libraries(index_files: tuple[str, ...], options: dict[str, Any], runtime: Runtime) -> list[Library]:
+def _libraries(options: ServeOptions) -> list[Library]:
     from facesearch.index.backend import is_url
 
-    names = (file if is_url(file) else os.path.realpath(file) for file in index_files)
+    runtime = options.make_runtime()
+    names = (file if is_url(file) else os.path.realpath(file) for file in options.index_files)
     files: list[str | None] = list(dict.fromkeys(names))
     return [
-        open_library(file, options["model"], quiet=options["quiet"], runtime=runtime)
-        for file in files or [None]
+        open_library(file, options.model, quiet=options.quiet, runtime=runtime) for file in files or [None]
     ]
 
 
@@ -109,7 +123,7 @@ def _need_extra() -> None:
     if missing:
         raise FacesearchError(
             f"`serve` needs {' and '.join(missing)}, which are not installed.",
-            "Install them: pip install 'facesearch[web]' (in a checkout: pip install '.[web]').",
+            "In a checkout of facesearch, run: pip install '.[web]'",
         )
 
 

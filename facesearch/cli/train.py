@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import os
 import sys
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from facesearch.cli.options import AnyPath, json_option, quiet_option
+from facesearch.cli.options import AnyPath, Verbosity, json_option, quiet_option
 from facesearch.cli.output.progress import Progress
 from facesearch.cli.output.text import counted, escaped, write, write_json
 
@@ -39,6 +40,39 @@ class Number(click.FloatRange):
 
 
 SHARE = Number(0, 1, min_open=True, max_open=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(Verbosity):
+    """The options of `facesearch train`, by click's names; None is left to the kind of network."""
+
+    name: str
+    base: str
+    unfreeze: int
+    single: bool
+    whole: bool
+    warps: int | None
+    loss: Literal["contrastive", "logistic", "supcon", "triplet"] | None
+    margin: float | None
+    rate: float | None
+    epochs: int | None
+    batch: int | None
+    patience: int | None
+    validation: float
+    test: float
+    seed: int
+    device: Literal["auto", "cpu", "gpu"]
+    run_folder: str | None
+    resume: bool
+    force: bool
+    as_json: bool
+
+    def config(self, folder: str) -> TrainingConfig:
+        """Return what is asked of the training; the other options say where and how it runs."""
+        from facesearch.siamese.config import TrainingConfig
+
+        names = {field.name for field in fields(TrainingConfig)} - {"folder"}
+        return TrainingConfig(os.path.abspath(folder), **{name: getattr(self, name) for name in names})
 
 
 @click.command("train", short_help="Train a Siamese network on your own people.")
@@ -105,7 +139,7 @@ SHARE = Number(0, 1, min_open=True, max_open=True)
 @click.option("--force", is_flag=True, help="Replace a model of this name.")
 @json_option
 @quiet_option
-def command(folder: str, **options: Any) -> None:  # noqa: ANN401 (click's options by name)
+def command(folder: str, **given: Any) -> None:  # noqa: ANN401 (click's options by name)
     """Train a Siamese network that tells your own people apart; it becomes a model like any other.
 
     DIR holds a folder for each person. The people are dealt into three parts: the network learns from the
@@ -124,29 +158,27 @@ def command(folder: str, **options: Any) -> None:  # noqa: ANN401 (click's optio
     """  # noqa: D301
     from facesearch.cli.output.training import as_dict, as_page
     from facesearch.models.store import ModelStore, silent
-    from facesearch.siamese.config import TrainingConfig
     from facesearch.siamese.features import Listener
     from facesearch.siamese.run import Run
     from facesearch.siamese.training import default_run, train
 
-    quiet, as_json, verbose = (options.pop(name) for name in ("quiet", "as_json", "verbose"))
-    resume, force, device = (options.pop(name) for name in ("resume", "force", "device"))
-    named = options.pop("run_folder")
-    wish = TrainingConfig(os.path.abspath(folder), **options)
-    run = Run(Path(named) if named else default_run(wish.name))
+    options = TrainOptions(**given)
+    quiet = options.quiet
+    config = options.config(folder)
+    run = Run(Path(options.run_folder) if options.run_folder else default_run(config.name))
     with Progress(quiet=quiet) as progress:
         result = train(
-            wish,
+            config,
             run,
             store=ModelStore(),
-            resume=resume,
-            force=force,
-            device=device,
+            resume=options.resume,
+            force=options.force,
+            device=options.device,
             listener=Listener(silent if quiet else _say, progress.start, progress.photo),
             on_epoch=_say_nothing if quiet else _say_epoch,
         )
-    run.report(as_dict(wish, result), as_page(wish, result))
-    _report(wish, result, quiet=quiet, as_json=as_json, verbose=verbose)
+    run.report(as_dict(config, result), as_page(config, result))
+    _report(config, result, options)
     sys.exit(0)
 
 
@@ -171,18 +203,18 @@ def _say_epoch(state: State) -> None:
     )
 
 
-def _report(wish: TrainingConfig, result: Result, *, quiet: bool, as_json: bool, verbose: bool) -> None:
+def _report(config: TrainingConfig, result: Result, options: TrainOptions) -> None:
     from facesearch.cli.output.training import as_dict, as_table
 
-    if not quiet:
+    if not options.quiet:
         for remark in result.remarks:
             click.echo(f"Note: {escaped(remark)}", err=True)
-        shown = result.unreadable if verbose else result.unreadable[:10]
+        shown = result.unreadable if options.verbose else result.unreadable[:10]
         for path in shown:
             click.echo(f"{escaped(path)}: It cannot be read.", err=True)
         if result.whole:
             click.echo(f"{counted(result.whole, 'photo')} without a found face taken whole", err=True)
-    if as_json:
-        write_json(as_dict(wish, result))
+    if options.as_json:
+        write_json(as_dict(config, result))
     else:
         write(as_table(result))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
 from urllib.parse import SplitResult, urlencode, urlsplit
@@ -22,15 +23,42 @@ _SECONDS = 60.0
 _NO_FACE, _OTHER = 422, 400
 
 
-def ask_server(
-    address: str, references: Sequence[str], options: Mapping[str, Any]
-) -> tuple[Answers, dict[str, Any]]:
+@dataclass(frozen=True, kw_only=True)
+class ServerQuery:
+    """What is asked of a server; None is left to its defaults.
+
+    Attributes:
+        index: The file or URL of the index; None for the only one of the model.
+        model: The model's name.
+        top: Matches for each reference.
+        metric: The distance.
+        threshold: The largest distance of a match.
+        min_probability: The smallest probability of a match.
+        by: "photo" or "face".
+        include_self: Whether a reference's own file may be a match.
+        unique: Whether copies of one photo are listed once.
+        face: Which face of each reference: a number, "largest" or "all".
+    """
+
+    index: str | None = None
+    model: str | None = None
+    top: int | None = None
+    metric: str | None = None
+    threshold: float | None = None
+    min_probability: float | None = None
+    by: str | None = None
+    include_self: bool = False
+    unique: bool = False
+    face: int | str = "largest"
+
+
+def ask_server(address: str, references: Sequence[str], query: ServerQuery) -> tuple[Answers, dict[str, Any]]:
     """Ask a server for the faces near to those of some photos.
 
     Args:
         address: As `facesearch serve` printed it.
         references: Paths; the photos are read here and sent.
-        options: The command's.
+        query: What is asked about each of them.
 
     Returns:
         The answers, and what the server says of its index.
@@ -40,12 +68,12 @@ def ask_server(
     """
     server = _Server(address)
     with closing(server):
-        index = server.index(options["index_file"], options["model"])
+        index = server.index(query.index, query.model)
         found: list[Answer] = []
         problems: list[tuple[str, PhotoError]] = []
         for path in map(absolute_path, references):
             try:
-                found.extend(server.query(index["number"], path, options))
+                found.extend(server.query(index["number"], path, query))
             except PhotoError as error:
                 problems.append((path, error))
     return Answers(tuple(found), tuple(problems)), index
@@ -77,10 +105,10 @@ class _Server:
             raise FacesearchError(f"{there} served there.", "Name the one that is meant with --index.")
         return indexes[0]
 
-    def query(self, number: int, path: str, options: Mapping[str, Any]) -> Iterator[Answer]:
+    def query(self, number: int, path: str, query: ServerQuery) -> Iterator[Answer]:
         """Ask for one photo."""
         answer = self._ask(
-            "POST", f"{number}/api/query?{urlencode(_values(path, options))}", _photo(path), path
+            "POST", f"{number}/api/query?{urlencode(_values(path, query))}", _photo(path), path
         )
         for one in answer["results"]:
             yield answer_from_json(one)
@@ -113,12 +141,12 @@ def _split(address: str) -> SplitResult:
     )
 
 
-def _values(path: str, options: Mapping[str, Any]) -> dict[str, str]:
-    """Return a command's options as the API has them."""
-    names = ("top", "metric", "threshold", "min_probability", "by")
-    values = {name: str(options[name]) for name in names if options[name] is not None}
-    values |= {name: "1" for name in ("include_self", "unique") if options[name]}
-    values["face"] = "all" if options["all_faces"] else str(options["face"] or "largest")
+def _values(path: str, query: ServerQuery) -> dict[str, str]:
+    """Return a query as the API's parameters."""
+    given = {name: getattr(query, name) for name in ("top", "metric", "threshold", "min_probability", "by")}
+    values = {name: str(value) for name, value in given.items() if value is not None}
+    values |= {name: "1" for name in ("include_self", "unique") if getattr(query, name)}
+    values["face"] = str(query.face)
     values["path"] = base64.urlsafe_b64encode(os.fsencode(path)).decode("ascii")
     return values
 

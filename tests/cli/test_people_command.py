@@ -204,7 +204,7 @@ def test_photos_with_several_people_or_nobody_else(ask, people, own):
     assert query("--person", 2, "--only").text == f"{CURIE}\n"
     done = query("--person", 1, "--with", 2)
     assert (done.status, done.out) == (1, b"")
-    assert done.err.startswith("No photo shows them like that.")
+    assert done.err.startswith("No photo matches.")
     assert query("--person", 1, "--with", 2, "-q").err == ""
 
 
@@ -265,7 +265,7 @@ def test_questions_that_make_no_sense(ask, samples, args, said):
         (["--json", "show", "1"], "--json and --within go with grouping"),
         (["--within", "0.3", "list"], "--json and --within go with grouping"),
         *((["--within", value], "--within") for value in ("0", "2", "-1", "near")),
-        (["--within", "nan"], "'nan' is no distance."),
+        (["--within", "nan"], "'nan' is not a distance."),
     ],
 )
 def test_bad_input_has_a_sentence_and_changes_nothing(ask, people, own, args, said):

@@ -249,12 +249,12 @@ def test_an_index_without_a_face_says_so(ask, tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["-0", "--format", "tsv"], "-0 writes paths alone"),
-        (["-0", "--json"], "-0 writes paths alone"),
+        (["-0", "--format", "tsv"], "-0 writes only paths"),
+        (["-0", "--json"], "-0 writes only paths"),
         (["--json", "--format", "csv"], "choose one"),
         (["--face", "2", "--all-faces"], "--face or --all-faces: choose one"),
         (["--whole", "--all-faces"], "choose one"),
-        (["--threshold", "nan"], "no distance"),
+        (["--threshold", "nan"], "not a distance"),
         (["--threshold", "near"], "--threshold"),
         (["--top", "0"], "--top"),
         (["--face", "0"], "--face"),
@@ -302,17 +302,17 @@ def test_a_sheet_that_cannot_be_written_still_leaves_the_answer(query):
 
 
 def test_the_page_is_the_answer_as_a_user_gets_it(tool, sample_index, tmp_path):
-    done = tool.run(
-        "query", OBAMA, CURIE, LIBRARY / "rocket.jpg", "--index", sample_index, "--html", "a.html"
-    )
+    refs = (OBAMA, CURIE, LIBRARY / "rocket.jpg")
+    done = tool.run("query", *refs, "--index", sample_index, "--html", "a.html", "--json")
     assert done.status == 0
     page = Page((tmp_path / "a.html").read_text(encoding="utf-8"))
     assert page.classes.count("frame") == 2 + 8
     links = [attrs["href"] for attrs in page.of("a")]
-    for row in done.rows:
-        assert f"{int(row[1])} {percent(float(row[3]))} {os.path.basename(row[4])}" in page.text
-        assert f"distance {float(row[2]):.4f}" in page.text
-        assert f"file://{row[4]}" in links
+    for match in (one for result in json.loads(done.out)["results"] for one in result["matches"]):
+        name = os.path.basename(match["path"])
+        assert f"{match['rank']} {percent(match['probability'])} {name}" in page.text
+        assert f"distance {match['distance']:.4f}" in page.text
+        assert f"file://{match['path']}" in links
     assert "Model resnet50 Distance cosine Searched " in page.text
     assert "resnet50 measures how alike pictures of faces look, not who they are" in page.text
     assert "Not looked for rocket.jpg : " in page.text

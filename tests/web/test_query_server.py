@@ -112,7 +112,7 @@ def test_no_model_and_no_picture_library_is_loaded(tmp_path, server, model_store
 def test_what_a_server_is_not_asked_for_is_a_mistake_of_use(ask, options):
     done, _ = ask(OBAMA, *options)
     assert done.status == 2
-    assert "is not for a server: leave out --server." in done.err
+    assert "does not work with a server: leave out --server." in done.err
 
 
 def free_port():

@@ -66,7 +66,7 @@ class Library:
         self._notify = notify
         named = os.fspath(index) if index else os.environ.get("FACESEARCH_INDEX")
         fallback = model or os.environ.get("FACESEARCH_MODEL") or DEFAULT_MODEL
-        self.place = _place(named or default_index(fallback))
+        self.backend = _backend(named or default_index(fallback))
         self._asked, self._fallback = model, fallback
 
     @cached_property
@@ -76,10 +76,10 @@ class Library:
         Raises:
             ModelMismatch: The index was made with another model than the one asked for.
         """
-        meta = self.place.meta()
+        meta = self.backend.meta()
         if meta is not None and self._asked and meta.model != self._asked:
             raise ModelMismatch(
-                f"The index {self.place.name!r} was made with the model {meta.model!r}, "
+                f"The index {self.backend.name!r} was made with the model {meta.model!r}, "
                 f"and {self._asked!r} is asked for.",
                 "Leave out --model, or give each model an index of its own.",
             )
@@ -96,7 +96,7 @@ class Library:
         return self.model.card
 
     @cached_property
-    def layout(self) -> Index:
+    def contents(self) -> Index:
         """The index, mapped from its file.
 
         Raises:
@@ -104,7 +104,7 @@ class Library:
             ModelMismatch: It was made with other weights than those that are here.
         """
         self.model_name  # noqa: B018 (another model than the one asked for is an error)
-        return self._checked(self.place.whole())
+        return self._checked(self.backend.whole())
 
     @cached_property
     def searched(self) -> Index | SearchableIndex:
@@ -114,16 +114,16 @@ class Library:
             IndexFileError: There is none, or it cannot be used.
             ModelMismatch: It was made with other weights than those that are here.
         """
-        if isinstance(self.place, NpzBackend):
-            return self.layout
+        if isinstance(self.backend, NpzBackend):
+            return self.contents
         self.model_name  # noqa: B018 (another model than the one asked for is an error)
-        return self._checked(self.place.searched())
+        return self._checked(self.backend.searched())
 
     def _checked(self, index: Searched) -> Searched:
         card = self.card
         if (index.meta.model_digest, index.meta.dim) != (card.digest, card.dim):
             raise ModelMismatch(
-                f"The index {self.place.name!r} was made with other weights of {self.model_name!r} "
+                f"The index {self.backend.name!r} was made with other weights of {self.model_name!r} "
                 "than those that are here.",
                 f"Run `facesearch models fetch {self.model_name}`, or embed everything anew with --rebuild.",
             )
@@ -131,7 +131,7 @@ class Library:
 
     def refresh(self) -> None:
         """Read the index anew when it is used next: it has been written since."""
-        self.__dict__.pop("layout", None)
+        self.__dict__.pop("contents", None)
         self.__dict__.pop("searched", None)
 
     def opened(self) -> Index:
@@ -141,7 +141,7 @@ class Library:
             IndexFileError: There is none, or it cannot be used.
         """
         self.model_name  # noqa: B018 (another model than the one asked for is an error)
-        return self.place.listing()
+        return self.backend.listing()
 
     def index(
         self,
@@ -170,12 +170,12 @@ class Library:
         """
         wanted = paths if isinstance(paths, IndexRequest) else IndexRequest(absolute(paths))
         looking = looking or DetectionSettings()
-        held = self._held_if_whole() if rebuild else self.place.meta()
+        held = self._held_if_whole() if rebuild else self.backend.meta()
         meta = make_meta(self.card, looking, held)
-        self.place.metric = self.card.metric
+        self.backend.metric = self.card.metric
         bring = rebuild_index if rebuild else update_index
         report = bring(
-            self.place,
+            self.backend,
             meta,
             wanted,
             lambda: on(self.model, meta) if on is not None else self.model.pipeline(meta),
@@ -189,7 +189,7 @@ class Library:
         """Return what made the index; None for a broken one, which a rebuild is to replace."""
         try:
             self.model_name  # noqa: B018 (another model than the one asked for is an error even so)
-            return self.place.meta()
+            return self.backend.meta()
         except IndexFileError:
             self.__dict__["model_name"] = self._fallback
             return None
@@ -207,16 +207,16 @@ class Library:
             FacesearchError: What `index` itself would raise of the index and the settings.
         """
         wanted = paths if isinstance(paths, IndexRequest) else IndexRequest(absolute(paths))
-        held = self._held_if_whole() if rebuild else self.place.meta()
+        held = self._held_if_whole() if rebuild else self.backend.meta()
         meta = make_meta(self.card, looking or DetectionSettings(), held)
         try:
-            layout = self.place.listing() if held is not None else empty_index(meta)
+            index = self.backend.listing() if held is not None else empty_index(meta)
         except IndexMissing:
-            layout = empty_index(meta)
+            index = empty_index(meta)
         if rebuild:
-            return make_plan(empty_index(meta), with_known(layout, wanted))[1]
-        check_same_making(layout.meta, meta, what="What is asked for")
-        return make_plan(layout, wanted)[1]
+            return make_plan(empty_index(meta), with_known(index, wanted))[1]
+        check_same_making(index.meta, meta, what="What is asked for")
+        return make_plan(index, wanted)[1]
 
     def query(
         self,
@@ -271,10 +271,10 @@ class Library:
             IndexFileError: There is no index, or it cannot be used.
             StorageError: The file cannot be rewritten, or a small picture cannot be removed.
         """
-        removed = edit.forget(self.place, absolute(paths))
+        removed = edit.forget(self.backend, absolute(paths))
         self.refresh()
         # Of all that was ever forgotten: a call that was cut short here is made good by the next.
-        Thumbnails().forget(digest.tobytes() for digest in self.place.listing().forgotten)
+        Thumbnails().forget(digest.tobytes() for digest in self.backend.listing().forgotten)
         return removed
 
     def move_root(self, old: str | os.PathLike[str], new: str | os.PathLike[str]) -> int:
@@ -287,7 +287,7 @@ class Library:
             IndexFileError: There is no index, it cannot be used, or holds nothing below `old`.
             StorageError: The file cannot be rewritten.
         """
-        count = edit.move_root(self.place, absolute([old])[0], absolute([new])[0])
+        count = edit.move_root(self.backend, absolute([old])[0], absolute([new])[0])
         self.refresh()
         return count
 
@@ -297,7 +297,7 @@ def default_index(model: str) -> Path:
     return Path(user_data_dir("facesearch", appauthor=False)) / f"{model.replace('/', '_')}.npz"
 
 
-def _place(index: str | Path) -> IndexBackend:
+def _backend(index: str | Path) -> IndexBackend:
     return open_backend(index if is_url(index) else Path(os.path.realpath(index)))
 
 

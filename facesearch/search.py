@@ -78,16 +78,18 @@ def search(
     metric = question.metric or "cosine"
     fused = [_Fused.of(group, metric) for group in asked]
     threshold = max((one.to_vector(limit) for one in fused), default=limit)
-    layout = index if isinstance(index, Index) else index.near(_wish(references, fused, question, threshold))
-    own = [_own_photos(layout, group, question) for group in asked]
+    searched = (
+        index if isinstance(index, Index) else index.near(_request(references, fused, question, threshold))
+    )
+    own = [_own_photos(searched, group, question) for group in asked]
     found = nearest(
-        layout.vectors,
-        layout.norms,
+        searched.vectors,
+        searched.norms,
         np.stack([one.vector for one in fused]),
         # Matches in the reference's own photo are taken out afterwards.
-        question.top + max(_places(layout, photos, question) for photos in own),
+        question.top + max(_places(searched, photos, question) for photos in own),
         metric,
-        groups=_groups(layout, question),
+        groups=_groups(searched, question),
         threshold=threshold,
     )
     return [
@@ -95,14 +97,14 @@ def search(
             group,
             tuple(
                 judged(match, index.face_count, calibration)
-                for match in _matches(layout, one.near(neighbours, limit), photos, question.top)
+                for match in _matches(searched, one.near(neighbours, limit), photos, question.top)
             ),
         )
         for group, one, neighbours, photos in zip(asked, fused, found, own, strict=True)
     ]
 
 
-def _wish(
+def _request(
     references: Sequence[Reference], fused: Sequence[_Fused], question: Question, threshold: float
 ) -> SearchRequest:
     """Say what is wanted of an index that is searched where it is."""
@@ -188,48 +190,48 @@ class _Fused:
         return Neighbours(found.rows[keep], distances[keep])
 
 
-def _own_photos(layout: Index, references: Sequence[Reference], question: Question) -> frozenset[int]:
+def _own_photos(index: Index, references: Sequence[Reference], question: Question) -> frozenset[int]:
     """Return the photos of the index that are the references' own files, or copies that count as them."""
     if question.include_self:
         return frozenset()
-    found = (layout.find(name) for name in _names(references))
+    found = (index.find(name) for name in _names(references))
     rows = {row for row in found if row is not None}
     if question.unique:
-        rows.update(*(_copies(layout, row) for row in tuple(rows)))
+        rows.update(*(_copies(index, row) for row in tuple(rows)))
     return frozenset(rows)
 
 
-def _copies(layout: Index, photo: int) -> list[int]:
-    same: list[int] = np.flatnonzero((layout.digest == layout.digest[photo]).all(axis=1)).tolist()
+def _copies(index: Index, photo: int) -> list[int]:
+    same: list[int] = np.flatnonzero((index.digest == index.digest[photo]).all(axis=1)).tolist()
     return same
 
 
-def _places(layout: Index, photos: frozenset[int], question: Question) -> int:
+def _places(index: Index, photos: frozenset[int], question: Question) -> int:
     """Return how many places these photos can take among the nearest."""
     if question.by == "photo":
         return len(photos)
-    return sum(len(layout.faces_of(photo)) for photo in photos)
+    return sum(len(index.faces_of(photo)) for photo in photos)
 
 
-def _groups(layout: Index, question: Question) -> NDArray[np.int64] | NDArray[np.int32] | None:
+def _groups(index: Index, question: Question) -> NDArray[np.int64] | NDArray[np.int32] | None:
     """Return what counts once: photos, contents, or (None) each face."""
     if not question.unique:
-        return layout.photo if question.by == "photo" else None
-    _, content = np.unique(layout.digest, axis=0, return_inverse=True)
-    groups: NDArray[np.int64] = content.reshape(-1)[layout.photo]
+        return index.photo if question.by == "photo" else None
+    _, content = np.unique(index.digest, axis=0, return_inverse=True)
+    groups: NDArray[np.int64] = content.reshape(-1)[index.photo]
     if question.by == "face":
-        number = np.arange(layout.face_count) - layout.first_face[layout.photo]
+        number = np.arange(index.face_count) - index.first_face[index.photo]
         groups = groups * (int(number.max(initial=0)) + 1) + number
     return groups
 
 
-def _matches(layout: Index, neighbours: Neighbours, own: frozenset[int], top: int) -> list[Match]:
+def _matches(index: Index, neighbours: Neighbours, own: frozenset[int], top: int) -> list[Match]:
     matches: list[Match] = []
     for row, distance in zip(neighbours.rows.tolist(), neighbours.distances.tolist(), strict=True):
-        photo = int(layout.photo[row])
+        photo = int(index.photo[row])
         if photo not in own and len(matches) < top:
-            number = layout.number(row)
-            matches.append(Match(len(matches) + 1, layout.path(photo), number, layout.box(row), distance))
+            number = index.number(row)
+            matches.append(Match(len(matches) + 1, index.path(photo), number, index.box(row), distance))
     return matches
 
 

@@ -68,9 +68,9 @@ class Report:
 
 
 def update_index(
-    index: IndexBackend | os.PathLike[str],
+    backend: IndexBackend | os.PathLike[str],
     meta: Meta,
-    wanted: IndexRequest,
+    request: IndexRequest,
     pipeline: Callable[[], PhotoProcessor],
     *,
     on_plan: Callable[[Plan], None] = lambda plan: None,
@@ -82,9 +82,9 @@ def update_index(
     embedded is in the journal at once, so that neither an error nor a kill loses it.
 
     Args:
-        index: Where it is: a place, or a file.
+        backend: Where the index is; a path stands for a file.
         meta: The model and settings that are wanted.
-        wanted: Which photos.
+        request: Which photos.
         pipeline: Gives the pipeline; only called when there are photos to look at.
         on_plan: Told what there is to do.
         on_photo: Told of each photo that was looked at.
@@ -94,17 +94,17 @@ def update_index(
         IndexFileError: It cannot be used, or another process writes it.
         StorageError: The disk is full or the folder cannot be written.
     """
-    with open_backend(index).writer(meta) as writer:
-        check_same_making(writer.layout.meta, meta, what="What is asked for")
-        scan, plan = make_plan(writer.layout, wanted)
+    with open_backend(backend).writer(meta) as writer:
+        check_same_making(writer.index.meta, meta, what="What is asked for")
+        scan, plan = make_plan(writer.index, request)
         plan.recovered = writer.recovered
         on_plan(plan)
-        writer.cover([*wanted.roots, *_covered(wanted.paths, plan.problems)])
-        run = _Run(writer, scan, plan, wanted)
+        writer.cover([*request.roots, *_covered(request.paths, plan.problems)])
+        run = _Run(writer, scan, plan, request)
         run.look_at_new(pipeline, on_photo)
         run.drop_gone()
         writer.commit()
-        run.report.faces, run.report.photos = writer.layout.face_count, writer.layout.photo_count
+        run.report.faces, run.report.photos = writer.index.face_count, writer.index.photo_count
         return run.report
 
 
@@ -117,14 +117,14 @@ def _covered(paths: Iterable[str], problems: Iterable[str]) -> list[str]:
 class _Run:
     """An update under way: puts each photo that was looked at where it belongs, and counts it."""
 
-    def __init__(self, writer: IndexWriter, scan: Scan, plan: Plan, wanted: IndexRequest) -> None:
-        layout = writer.layout
-        self._writer, self._layout, self._wanted = writer, layout, wanted
+    def __init__(self, writer: IndexWriter, scan: Scan, plan: Plan, request: IndexRequest) -> None:
+        index = writer.index
+        self._writer, self._layout, self._wanted = writer, index, request
         self._scan = scan
         self._new = [photo.path for photo in plan.new]
         self._gone = set(plan.gone)
         self._moved: set[str] = set()
-        self._forgotten = frozenset() if wanted.again else writer.forgotten
+        self._forgotten = frozenset() if request.again else writer.forgotten
         self.report = Report(
             unchanged=plan.unchanged,
             problems=dict(plan.problems),
@@ -133,12 +133,12 @@ class _Run:
         )
         # Content that need not be looked at: the photos of the index that have it, none where forgotten.
         self.known: dict[bytes, list[int]] = {}
-        for row in range(layout.photo_count):
-            digest = layout.digest[row].tobytes()
+        for row in range(index.photo_count):
+            digest = index.digest[row].tobytes()
             if any(digest):
                 self.known.setdefault(digest, []).append(row)
         self.known.update((digest, []) for digest in self._forgotten)
-        for digest in layout.erased_faces if wanted.again else ():
+        for digest in index.erased_faces if request.again else ():
             self.known.pop(digest, None)
 
     def look_at_new(
@@ -270,18 +270,18 @@ class Plan:
     recovered: int = 0
 
 
-def make_plan(layout: Index, wanted: IndexRequest) -> tuple[Scan, Plan]:
+def make_plan(index: Index, request: IndexRequest) -> tuple[Scan, Plan]:
     """Compare what is on disk with what an index knows."""
     plan = Plan()
-    scan = _look(wanted, plan)
-    rows = layout.rows
+    scan = _look(request, plan)
+    rows = index.rows
     for name, photo in sorted(scan.photos.items(), key=lambda item: os.fsencode(item[0])):
         row = rows.get(name)
-        if row is not None and _is_as_known(layout, row, photo, again=wanted.again):
+        if row is not None and _is_as_known(index, row, photo, again=request.again):
             plan.unchanged += 1
         else:
             plan.new.append(photo)
-    folders = [os.fsencode(path) for path in wanted.paths if path not in plan.problems]
+    folders = [os.fsencode(path) for path in request.paths if path not in plan.problems]
     unknown = [os.fsencode(path) for path in plan.problems]
     for name in rows:
         if name not in scan.photos and _is_gone(name, folders, unknown):
@@ -289,29 +289,29 @@ def make_plan(layout: Index, wanted: IndexRequest) -> tuple[Scan, Plan]:
     return scan, plan
 
 
-def _look(wanted: IndexRequest, plan: Plan) -> Scan:
+def _look(request: IndexRequest, plan: Plan) -> Scan:
     """Find the photos that are wanted; what cannot be looked into goes into the plan."""
     scan = Scan()
-    for path in wanted.files:
+    for path in request.files:
         with suppress(OSError):  # gone since it was listed
             find_photos(path, scan)
-    for path in wanted.paths:
+    for path in request.paths:
         try:
-            find_photos(path, scan, exclude=wanted.exclude, hidden=wanted.hidden, follow=wanted.follow)
+            find_photos(path, scan, exclude=request.exclude, hidden=request.hidden, follow=request.follow)
         except OSError as error:
             plan.problems[path] = error.strerror or str(error)
     plan.problems.update(scan.unreadable)
-    if wanted.shard is not None:
-        roots = [os.fsencode(path) for path in wanted.paths]
-        scan.photos = {path: photo for path, photo in scan.photos.items() if wanted.shard.holds(path, roots)}
+    if request.shard is not None:
+        roots = [os.fsencode(path) for path in request.paths]
+        scan.photos = {path: photo for path, photo in scan.photos.items() if request.shard.holds(path, roots)}
     return scan
 
 
-def _is_as_known(layout: Index, row: int, photo: FoundPhoto, *, again: bool) -> bool:
+def _is_as_known(index: Index, row: int, photo: FoundPhoto, *, again: bool) -> bool:
     """Return whether a photo need not be opened: its faces are known, and none that was erased is wanted."""
-    if again and layout.digest[row].tobytes() in layout.erased_faces:
+    if again and index.digest[row].tobytes() in index.erased_faces:
         return False
-    return (int(layout.size[row]), int(layout.mtime_ns[row])) == (photo.size, photo.mtime_ns)
+    return (int(index.size[row]), int(index.mtime_ns[row])) == (photo.size, photo.mtime_ns)
 
 
 def _is_gone(name: str, folders: Iterable[bytes], unknown: Iterable[bytes]) -> bool:
@@ -326,9 +326,9 @@ def _is_gone(name: str, folders: Iterable[bytes], unknown: Iterable[bytes]) -> b
 
 
 def rebuild_index(
-    index: IndexBackend | os.PathLike[str],
+    backend: IndexBackend | os.PathLike[str],
     meta: Meta,
-    wanted: IndexRequest,
+    request: IndexRequest,
     pipeline: Callable[[], PhotoProcessor],
     *,
     on_plan: Callable[[Plan], None] = lambda plan: None,
@@ -339,9 +339,9 @@ def rebuild_index(
     Nobody else writes the index meanwhile. What was forgotten stays so.
 
     Args:
-        index: Where it is, a place or a file; there may be none, or a broken one.
+        backend: Where the index is; a path stands for a file. There may be none, or a broken one.
         meta: The model and settings that are wanted.
-        wanted: Which photos besides those of the index.
+        request: Which photos besides those of the index.
         pipeline: As for `update_index`.
         on_plan: As for `update_index`.
         on_photo: As for `update_index`.
@@ -351,24 +351,24 @@ def rebuild_index(
         IndexBusy: Another process writes the index.
         StorageError: The disk is full or the folder cannot be written; the old index is as it was.
     """
-    place = open_backend(index)
-    with suppress(IndexMissing, IndexBroken, IndexFormat, IndexConflict), place.writer():
+    backend = open_backend(backend)
+    with suppress(IndexMissing, IndexBroken, IndexFormat, IndexConflict), backend.writer():
         pass  # folds in what an interrupted run left
-    built = place.beside()
-    with place.alone():
+    built = backend.beside()
+    with backend.alone():
         try:
-            old = place.listing()
+            old = backend.listing()
         except IndexFileError:
             old = empty_index(meta)  # there is none, or it is what the rebuild is to replace
-        wanted = with_known(old, wanted)
+        request = with_known(old, request)
         _begin(built, meta, old)
-        report = update_index(built, meta, wanted, pipeline, on_plan=on_plan, on_photo=on_photo)
+        report = update_index(built, meta, request, pipeline, on_plan=on_plan, on_photo=on_photo)
         if not report.interrupted:
-            place.take_over(built)
+            backend.take_over(built)
     return report
 
 
-def with_known(old: Index, wanted: IndexRequest) -> IndexRequest:
+def with_known(old: Index, request: IndexRequest) -> IndexRequest:
     """Add the photos of the old index that are there, however they were found once.
 
     Raises:
@@ -385,14 +385,14 @@ def with_known(old: Index, wanted: IndexRequest) -> IndexRequest:
             gone[root] += 1
     for root, name in enumerate(old.meta.roots):
         lost = 2 * gone[root] > known[root] or not is_folder(name)
-        if lost and not wanted.prune:
+        if lost and not request.prune:
             raise FacesearchError(
                 f"Of the photos below {name!r}, which the index covers, most are not there, "
                 "and a rebuild would lose them.",
                 "Bring them back, tell their new place with `facesearch move-root`, or add --prune.",
             )
     roots = tuple(root for root in old.meta.roots if is_folder(root))
-    return replace(wanted, files=tuple(there), roots=roots)
+    return replace(request, files=tuple(there), roots=roots)
 
 
 def _begin(built: IndexBackend, meta: Meta, old: Index) -> None:

@@ -153,7 +153,7 @@ def test_what_an_interrupted_run_had_left_goes_with_the_old_index(index, root, t
     assert rebuild(index).indexed == 7  # the photo that the journal names is taken in
     assert not journal_path(index).exists()
     with NpzIndexWriter(index) as writer:  # or its making would differ from the journal's
-        assert writer.layout.photo_count == 7
+        assert writer.index.photo_count == 7
 
 
 def test_another_writer_is_not_overtaken(index):

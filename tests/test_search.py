@@ -46,8 +46,8 @@ def names(answer):
 
 
 def test_photos_come_nearest_first(make):
-    layout = make(*(holding(f"/p/{degrees}.jpg", on_circle(degrees)) for degrees in (90, 10, 50, 30, 70)))
-    (answer,) = search(layout, [reference(*EAST)], Question(top=3))
+    index = make(*(holding(f"/p/{degrees}.jpg", on_circle(degrees)) for degrees in (90, 10, 50, 30, 70)))
+    (answer,) = search(index, [reference(*EAST)], Question(top=3))
     assert names(answer) == ["10", "30", "50"]
     assert [match.rank for match in answer.matches] == [1, 2, 3]
     wanted = [1 - np.cos(np.deg2rad(degrees)) for degrees in (10, 30, 50)]
@@ -56,12 +56,12 @@ def test_photos_come_nearest_first(make):
 
 
 def test_no_metric_is_cosine(make):
-    layout = make(holding("/p/far.jpg", (9.0, 0.0, 0.0)), holding("/p/near.jpg", (1.0, 0.5, 0.0)))
+    index = make(holding("/p/far.jpg", (9.0, 0.0, 0.0)), holding("/p/near.jpg", (1.0, 0.5, 0.0)))
     assert Question().metric is None
     asked = [reference(*EAST)]
-    assert search(layout, asked, Question()) == search(layout, asked, Question(metric="cosine"))
-    assert names(search(layout, asked, Question())[0]) == ["far", "near"]
-    assert names(search(layout, asked, Question(metric="euclidean"))[0]) == ["near", "far"]
+    assert search(index, asked, Question()) == search(index, asked, Question(metric="cosine"))
+    assert names(search(index, asked, Question())[0]) == ["far", "near"]
+    assert names(search(index, asked, Question(metric="euclidean"))[0]) == ["near", "far"]
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
@@ -88,21 +88,21 @@ def test_a_library_asks_by_the_models_own_metric_unless_another_is_chosen(
 def test_both_metrics_are_scipys(make, metric):
     rng = np.random.default_rng(2)
     vectors = np.float32(rng.normal(size=(40, 3)))
-    layout = make(*(holding(f"/p/{number:02}.jpg", vector) for number, vector in enumerate(vectors)))
+    index = make(*(holding(f"/p/{number:02}.jpg", vector) for number, vector in enumerate(vectors)))
     queries = np.float32(rng.normal(size=(3, 3)))
-    answers = search(layout, [reference(*query) for query in queries], Question(top=40, metric=metric))
+    answers = search(index, [reference(*query) for query in queries], Question(top=40, metric=metric))
     for answer, far in zip(answers, cdist(queries, vectors, metric), strict=True):
         assert names(answer) == [f"{number:02}" for number in np.argsort(far)]
         np.testing.assert_allclose([match.distance for match in answer.matches], np.sort(far), rtol=1e-5)
 
 
 def test_a_photo_counts_once_with_its_best_face(make):
-    layout = make(
+    index = make(
         holding("/p/group.jpg", on_circle(80), on_circle(20), on_circle(40)),
         holding("/p/alone.jpg", on_circle(30)),
         holding("/p/nobody.jpg"),
     )
-    (answer,) = search(layout, [reference(*EAST)], Question())
+    (answer,) = search(index, [reference(*EAST)], Question())
     assert [(os.path.basename(match.path), match.face) for match in answer.matches] == [
         ("group.jpg", 2),
         ("alone.jpg", 1),
@@ -111,50 +111,50 @@ def test_a_photo_counts_once_with_its_best_face(make):
 
 
 def test_each_face_counts_by_itself(make):
-    layout = make(
+    index = make(
         holding("/p/group.jpg", on_circle(80), on_circle(20), on_circle(40)),
         holding("/p/alone.jpg", on_circle(30)),
     )
-    (answer,) = search(layout, [reference(*EAST)], Question(by="face"))
+    (answer,) = search(index, [reference(*EAST)], Question(by="face"))
     assert [(name, match.face) for name, match in zip(names(answer), answer.matches, strict=True)] == [
         ("group", 2),
         ("alone", 1),
         ("group", 3),
         ("group", 1),
     ]
-    (answer,) = search(layout, [reference(*EAST)], Question(by="face", top=2))
+    (answer,) = search(index, [reference(*EAST)], Question(by="face", top=2))
     assert names(answer) == ["group", "alone"]
 
 
 def test_what_is_beyond_the_threshold_is_left_out(make):
-    layout = make(*(holding(f"/p/{degrees}.jpg", on_circle(degrees)) for degrees in (10, 60, 61, 120)))
+    index = make(*(holding(f"/p/{degrees}.jpg", on_circle(degrees)) for degrees in (10, 60, 61, 120)))
     near = Question(threshold=1 - np.cos(np.deg2rad(60.5)), top=9)
-    assert names(search(layout, [reference(*EAST)], near)[0]) == ["10", "60"]
+    assert names(search(index, [reference(*EAST)], near)[0]) == ["10", "60"]
     none = Question(threshold=0.001, top=9)
-    assert search(layout, [reference(*EAST)], none)[0].matches == ()
+    assert search(index, [reference(*EAST)], none)[0].matches == ()
 
 
 def test_ties_are_in_the_order_of_paths_and_faces(make):
     # Names whose order as text differs from that of their bytes, too.
     order = ["/p/B.jpg", "/p/a.jpg", "/p/b.jpg", "/p/é.jpg", "/p/\udcff.jpg"]
-    layout = make(*(holding(path, EAST, EAST) for path in reversed(order)))
-    (answer,) = search(layout, [reference(*EAST)], Question(top=9))
+    index = make(*(holding(path, EAST, EAST) for path in reversed(order)))
+    (answer,) = search(index, [reference(*EAST)], Question(top=9))
     assert [match.path for match in answer.matches] == order
     assert [match.face for match in answer.matches] == [1] * 5
-    (answer,) = search(layout, [reference(*EAST)], Question(top=9, by="face"))
+    (answer,) = search(index, [reference(*EAST)], Question(top=9, by="face"))
     assert [(match.path, match.face) for match in answer.matches] == [
         (path, face) for path in order for face in (1, 2)
     ][:9]
 
 
 def test_the_references_own_file_is_left_out(make):
-    layout = make(
+    index = make(
         *(holding(f"/p/{degrees}.jpg", on_circle(degrees), on_circle(degrees)) for degrees in (0, 5, 9))
     )
     own = reference(*EAST, path="/p/0.jpg")
-    assert names(search(layout, [own], Question(top=2))[0]) == ["5", "9"]
-    assert names(search(layout, [own], Question(top=3, by="face"))[0]) == ["5", "5", "9"]
-    kept = search(layout, [own], Question(top=2, include_self=True))[0]
+    assert names(search(index, [own], Question(top=2))[0]) == ["5", "9"]
+    assert names(search(index, [own], Question(top=3, by="face"))[0]) == ["5", "5", "9"]
+    kept = search(index, [own], Question(top=2, include_self=True))[0]
     assert names(kept) == ["0", "5"]
     assert kept.matches[0].distance == pytest.approx(0, abs=1e-7)
 
@@ -163,22 +163,22 @@ def test_a_link_to_the_own_file_is_the_own_file(make, tmp_path):
     real = tmp_path / "real.jpg"
     real.write_bytes(b"x")
     (tmp_path / "link.jpg").symlink_to(real)
-    layout = make(holding(str(real), EAST), holding("/p/5.jpg", on_circle(5)))
+    index = make(holding(str(real), EAST), holding("/p/5.jpg", on_circle(5)))
     own = reference(*EAST, path=str(tmp_path / "link.jpg"))
-    assert names(search(layout, [own], Question())[0]) == ["5"]
+    assert names(search(index, [own], Question())[0]) == ["5"]
 
 
 def test_copies_count_once_when_that_is_wanted(make):
     same = b"s" * 16
-    layout = make(
+    index = make(
         holding("/p/b copy.jpg", on_circle(5), on_circle(50), digest=same),
         holding("/p/a original.jpg", on_circle(5), on_circle(50), digest=same),
         holding("/p/other.jpg", on_circle(9)),
     )
     asked = [reference(*EAST)]
-    assert names(search(layout, asked, Question())[0]) == ["a original", "b copy", "other"]
-    assert names(search(layout, asked, Question(unique=True))[0]) == ["a original", "other"]
-    by_face = search(layout, asked, Question(unique=True, by="face"))[0]
+    assert names(search(index, asked, Question())[0]) == ["a original", "b copy", "other"]
+    assert names(search(index, asked, Question(unique=True))[0]) == ["a original", "other"]
+    by_face = search(index, asked, Question(unique=True, by="face"))[0]
     assert [(name, match.face) for name, match in zip(names(by_face), by_face.matches, strict=True)] == [
         ("a original", 1),
         ("other", 1),
@@ -190,35 +190,35 @@ def test_copies_count_once_when_that_is_wanted(make):
 @pytest.mark.parametrize("by", ["photo", "face"])
 def test_copies_of_the_reference_are_the_reference_when_copies_count_once(make, path, by):
     same = b"s" * 16
-    layout = make(
+    index = make(
         holding("/p/a.jpg", EAST, on_circle(3), digest=same),
         holding("/p/z.jpg", EAST, on_circle(3), digest=same),
         holding("/p/other.jpg", on_circle(9)),
     )
     own = [reference(*EAST, path=path)]
-    assert names(search(layout, own, Question(unique=True, by=by, top=1))[0]) == ["other"]
+    assert names(search(index, own, Question(unique=True, by=by, top=1))[0]) == ["other"]
     copy = "a" if path.startswith("/p/z") else "z"
-    assert names(search(layout, own, Question(top=1, by=by))[0]) == [copy]
+    assert names(search(index, own, Question(top=1, by=by))[0]) == [copy]
 
 
 def test_references_are_answered_one_by_one(make):
-    layout = make(*(holding(f"/p/{degrees}.jpg", on_circle(degrees)) for degrees in (0, 90, 180)))
+    index = make(*(holding(f"/p/{degrees}.jpg", on_circle(degrees)) for degrees in (0, 90, 180)))
     asked = [reference(*on_circle(degrees), path=f"/p/{degrees}.jpg") for degrees in (0, 90, 180)]
-    answers = search(layout, asked, Question(top=1, include_self=True))
+    answers = search(index, asked, Question(top=1, include_self=True))
     assert [names(answer) for answer in answers] == [["0"], ["90"], ["180"]]
     assert [answer.references for answer in answers] == [(one,) for one in asked]
-    without = search(layout, asked, Question(top=1))
+    without = search(index, asked, Question(top=1))
     assert [names(answer) for answer in without] == [["90"], ["0"], ["90"]]
 
 
 def test_references_of_one_person_are_fused(make):
-    layout = make(*(holding(f"/p/{degrees}.jpg", on_circle(degrees)) for degrees in (0, 45, 90)))
+    index = make(*(holding(f"/p/{degrees}.jpg", on_circle(degrees)) for degrees in (0, 45, 90)))
     # Of very different lengths: by cosine each counts the same.
     asked = [reference(100, 0, 0, path="/r/1.jpg"), reference(0, 1, 0, path="/r/2.jpg")]
-    (answer,) = search(layout, asked, Question(together=True))
+    (answer,) = search(index, asked, Question(together=True))
     assert answer.references == tuple(asked)
     assert names(answer) == ["45", "0", "90"]
-    (answer,) = search(layout, asked, Question(together=True, metric="euclidean"))
+    (answer,) = search(index, asked, Question(together=True, metric="euclidean"))
     assert names(answer)[0] == "0"  # the mean is (50, 0.5, 0)
 
 
@@ -227,30 +227,30 @@ def test_references_of_one_person_are_fused(make):
 def test_the_distance_to_fused_references_is_the_mean_of_the_distances_to_each(make, metric, seed):
     rng = np.random.default_rng(seed)
     vectors = rng.normal(size=(20, 3)).astype(np.float32)
-    layout = make(*(holding(f"/p/{number:02}.jpg", vector) for number, vector in enumerate(vectors)))
+    index = make(*(holding(f"/p/{number:02}.jpg", vector) for number, vector in enumerate(vectors)))
     asked = [
         reference(*vector, path=f"/r/{number}.jpg") for number, vector in enumerate(rng.normal(size=(4, 3)))
     ]
 
     single = cdist(np.stack([one.vector for one in asked]), vectors, metric)
     mean = np.sqrt((single**2).mean(axis=0)) if metric == "euclidean" else single.mean(axis=0)
-    (answer,) = search(layout, asked, Question(top=20, together=True, metric=metric))
+    (answer,) = search(index, asked, Question(top=20, together=True, metric=metric))
     assert names(answer) == [f"{number:02}" for number in np.argsort(mean)]
     np.testing.assert_allclose([match.distance for match in answer.matches], np.sort(mean), atol=1e-5)
 
     limit = float(np.sort(mean)[7:9].mean())
-    (answer,) = search(layout, asked, Question(top=20, together=True, metric=metric, threshold=limit))
+    (answer,) = search(index, asked, Question(top=20, together=True, metric=metric, threshold=limit))
     assert len(answer.matches) == 8
-    (answer,) = search(layout, asked, Question(together=True, metric=metric, threshold=mean.min() / 2))
+    (answer,) = search(index, asked, Question(together=True, metric=metric, threshold=mean.min() / 2))
     assert answer.matches == ()
 
 
 def test_opposite_references_are_as_far_from_all(make):
-    layout = make(*(holding(f"/p/{degrees}.jpg", on_circle(degrees)) for degrees in (0, 90)))
+    index = make(*(holding(f"/p/{degrees}.jpg", on_circle(degrees)) for degrees in (0, 90)))
     asked = [reference(1, 0, 0, path="/r/1.jpg"), reference(-1, 0, 0, path="/r/2.jpg")]
-    (answer,) = search(layout, asked, Question(together=True))
+    (answer,) = search(index, asked, Question(together=True))
     assert [match.distance for match in answer.matches] == pytest.approx([1.0, 1.0])
-    assert search(layout, asked, Question(together=True, threshold=0.9))[0].matches == ()
+    assert search(index, asked, Question(together=True, threshold=0.9))[0].matches == ()
 
 
 CALIBRATION = Calibration(0.3, 10.0, 3.0, ((0.01, 0.1), (0.1, 0.3), (1.0, 2.0)), "drawn", "2026-11-22")
@@ -263,8 +263,8 @@ def test_without_a_calibration_nothing_is_said_of_persons(make):
 
 
 def test_a_calibration_judges_each_match(make):
-    layout = make(*(holding(f"/p/{degrees}.jpg", on_circle(degrees)) for degrees in (0, 60, 90)))
-    (answer,) = search(layout, [reference(*EAST)], Question(), CALIBRATION)
+    index = make(*(holding(f"/p/{degrees}.jpg", on_circle(degrees)) for degrees in (0, 60, 90)))
+    (answer,) = search(index, [reference(*EAST)], Question(), CALIBRATION)
     near, far, farther = answer.matches
     assert (near.same, far.same, farther.same) == (True, False, False)
     assert near.probability == pytest.approx(1 / (1 + np.exp(-3.0)))
@@ -275,33 +275,33 @@ def test_a_calibration_judges_each_match(make):
 
 
 def test_matches_below_a_probability_are_left_out(make):
-    layout = make(*(holding(f"/p/{degrees}.jpg", on_circle(degrees)) for degrees in range(0, 180, 5)))
-    (answer,) = search(layout, [reference(*EAST)], Question(top=99, min_probability=0.9), CALIBRATION)
+    index = make(*(holding(f"/p/{degrees}.jpg", on_circle(degrees)) for degrees in range(0, 180, 5)))
+    (answer,) = search(index, [reference(*EAST)], Question(top=99, min_probability=0.9), CALIBRATION)
     assert answer.matches
     assert all(match.probability >= 0.9 for match in answer.matches)
-    (all_of_them,) = search(layout, [reference(*EAST)], Question(top=99), CALIBRATION)
+    (all_of_them,) = search(index, [reference(*EAST)], Question(top=99), CALIBRATION)
     assert all(match.probability < 0.9 for match in all_of_them.matches[len(answer.matches) :])
     tight = Question(top=99, min_probability=0.9, threshold=0.01)
-    assert len(search(layout, [reference(*EAST)], tight, CALIBRATION)[0].matches) == 2
+    assert len(search(index, [reference(*EAST)], tight, CALIBRATION)[0].matches) == 2
 
 
 def test_a_probability_cannot_be_asked_of_distances_that_are_not_calibrated(make):
-    layout = make(holding("/p/a.jpg", EAST))
+    index = make(holding("/p/a.jpg", EAST))
     with pytest.raises(ModelError, match="not calibrated") as raised:
-        search(layout, [reference(*EAST)], Question(min_probability=0.5))
+        search(index, [reference(*EAST)], Question(min_probability=0.5))
     assert "--threshold" in raised.value.hint
 
 
 def test_fused_references_leave_out_all_their_files(make):
-    layout = make(*(holding(f"/p/{degrees}.jpg", on_circle(degrees)) for degrees in (0, 10, 20, 30)))
+    index = make(*(holding(f"/p/{degrees}.jpg", on_circle(degrees)) for degrees in (0, 10, 20, 30)))
     asked = [reference(*on_circle(degrees), path=f"/p/{degrees}.jpg") for degrees in (0, 10, 20)]
-    (answer,) = search(layout, asked, Question(together=True, top=1))
+    (answer,) = search(index, asked, Question(together=True, top=1))
     assert names(answer) == ["30"]
 
 
 def test_a_reference_without_length_is_as_far_from_all(make):
-    layout = make(holding("/p/a.jpg", EAST), holding("/p/b.jpg", (0, 0, 0)))
-    (answer,) = search(layout, [reference(0, 0, 0)], Question())
+    index = make(holding("/p/a.jpg", EAST), holding("/p/b.jpg", (0, 0, 0)))
+    (answer,) = search(index, [reference(0, 0, 0)], Question())
     assert [(name, match.distance) for name, match in zip(names(answer), answer.matches, strict=True)] == [
         ("a", 1.0),
         ("b", 1.0),
@@ -309,8 +309,8 @@ def test_a_reference_without_length_is_as_far_from_all(make):
 
 
 def test_nothing_asked_and_nothing_there(make):
-    layout = make(holding("/p/nobody.jpg"))
-    assert search(layout, [], Question()) == []
-    assert search(layout, [], Question(together=True)) == []
+    index = make(holding("/p/nobody.jpg"))
+    assert search(index, [], Question()) == []
+    assert search(index, [], Question(together=True)) == []
     for question in (Question(), Question(unique=True), Question(unique=True, by="face")):
-        assert search(layout, [reference(*EAST)], question)[0].matches == ()
+        assert search(index, [reference(*EAST)], question)[0].matches == ()

@@ -44,21 +44,21 @@ class Library:
         return update_index(self.index, meta, wanted, lambda: pipeline(self.embedder, batch=2), on_photo=note)
 
     @property
-    def layout(self):
+    def contents(self):
         return open_index(self.index)
 
     @property
     def names(self):
-        layout = self.layout
-        return [os.path.relpath(layout.path(photo), self.root) for photo in range(layout.photo_count)]
+        contents = self.contents
+        return [os.path.relpath(contents.path(photo), self.root) for photo in range(contents.photo_count)]
 
     def check(self):
         """See that each photo of the index has the face that it shows."""
-        layout = self.layout
-        for face, owner in enumerate(layout.photo):
-            number = int(Path(layout.path(owner)).stem.split()[0])
+        contents = self.contents
+        for face, owner in enumerate(contents.photo):
+            number = int(Path(contents.path(owner)).stem.split()[0])
             wanted = np.float32([130 + number % 10, 130 + number // 10 % 10, 130 + number // 100]) / 255
-            np.testing.assert_allclose(layout.vectors[face], wanted, atol=1e-6)
+            np.testing.assert_allclose(contents.vectors[face], wanted, atol=1e-6)
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_a_first_run_takes_in_all(library):
     assert tally(report) == {"indexed": 5, "no_face": 1, "unreadable": {broken: reason}}
     assert (report.faces, report.photos) == (5, 7)
     assert told == [["000.png", "001.png", "002.png", "003.png", "004.png", "broken.jpg", "none.png"]]
-    assert library.layout.meta.roots == (str(library.root),)
+    assert library.contents.meta.roots == (str(library.root),)
     assert not journal_path(library.index).exists()
 
 
@@ -133,8 +133,8 @@ def test_a_photo_that_lost_its_face_loses_its_vectors(library):
     library.update()
     photo(library.root / "002.png", width=50)
     assert tally(library.update()) == {"no_face": 1, "unchanged": 1}
-    assert library.layout.photo.tolist() == [0]
-    assert library.layout.status.tolist() == [0, 1]
+    assert library.contents.photo.tolist() == [0]
+    assert library.contents.status.tolist() == [0, 1]
 
 
 def test_a_touched_photo_is_not_embedded_again(library):
@@ -143,7 +143,7 @@ def test_a_touched_photo_is_not_embedded_again(library):
     os.utime(library.root / "001.png", ns=(5, 5))
     assert tally(library.update()) == {"unchanged": 2}
     assert library.looked == []
-    assert library.layout.mtime_ns[0] == 5
+    assert library.contents.mtime_ns[0] == 5
     assert tally(library.update()) == {"unchanged": 2}
     library.check()
 
@@ -208,7 +208,7 @@ def test_two_photos_that_change_places(library):
         os.utime(path, ns=(7, 7))
     library.update()
     assert library.looked == []
-    np.testing.assert_allclose(library.layout.vectors[:, 0] * 255, [132, 131], atol=1e-3)
+    np.testing.assert_allclose(library.contents.vectors[:, 0] * 255, [132, 131], atol=1e-3)
 
 
 def test_the_numbers_add_up(library):
@@ -246,7 +246,7 @@ def test_one_missing_root_does_not_stop_the_other(library):
     missing = library.root.with_name("missing")
     report = library.update(missing, library.root)
     assert tally(report) == {"indexed": 1, "problems": {str(missing): "No such file or directory"}}
-    assert library.layout.meta.roots == (str(library.root),)
+    assert library.contents.meta.roots == (str(library.root),)
 
 
 def test_an_empty_root_empties_nothing(library):
@@ -255,7 +255,7 @@ def test_an_empty_root_empties_nothing(library):
     library.root.rename(library.root.with_name("away"))
     library.root.mkdir()  # a mount point without its disk
     assert tally(library.update()) == {"kept": {str(library.root): 4}}
-    assert library.layout.photo_count == 4
+    assert library.contents.photo_count == 4
     report = library.update(prune=True)
     assert (report.removed, report.photos) == (4, 0)
 
@@ -297,7 +297,7 @@ def test_an_empty_folder_of_a_root_is_not_taken_for_emptied(library):
     shutil.rmtree(library.root / "disk")
     (library.root / "disk").mkdir()
     assert tally(library.update(library.root / "disk")) == {"kept": {str(library.root): 2}}
-    assert library.layout.photo_count == 12
+    assert library.contents.photo_count == 12
 
 
 def test_a_folder_that_cannot_be_read_keeps_its_photos(library, monkeypatch):
@@ -327,8 +327,8 @@ def test_other_roots_are_left_alone(library):
     other = library.root.with_name("other")
     coloured(other / "100.png", 100)
     assert tally(library.update(other)) == {"indexed": 1}
-    assert library.layout.photo_count == 3
-    assert library.layout.meta.roots == (str(library.root), str(other))
+    assert library.contents.photo_count == 3
+    assert library.contents.meta.roots == (str(library.root), str(other))
 
 
 # Forgotten photos.
@@ -404,7 +404,7 @@ def test_a_photo_that_cannot_be_read_now_keeps_its_faces(library):
     report = hindered(library, lock)
     assert list(report.unreadable) == [str(path)]
     assert report.photos == 4
-    assert library.layout.face_count == 4
+    assert library.contents.face_count == 4
 
 
 def test_a_photo_that_vanishes_is_no_error(library):
@@ -434,8 +434,8 @@ def test_a_photo_whose_content_broke_loses_its_faces(library):
     (library.root / "002.png").write_bytes(b"broken")
     report = library.update()
     assert list(report.unreadable) == [str(library.root / "002.png")]
-    assert library.layout.status.tolist() == [0, 2]
-    assert library.layout.face_count == 1
+    assert library.contents.status.tolist() == [0, 2]
+    assert library.contents.face_count == 1
     assert tally(library.update()) == {"unchanged": 2}
 
 
@@ -446,7 +446,7 @@ def test_a_single_file(library):
     library.add(1, 2)
     assert tally(library.update(library.root / "001.png")) == {"indexed": 1}
     assert library.names == ["001.png"]
-    assert library.layout.meta.roots == (str(library.root),)
+    assert library.contents.meta.roots == (str(library.root),)
     (library.root / "scan").write_bytes((library.root / "002.png").read_bytes())
     assert tally(library.update(library.root / "scan")) == {"indexed": 1}
     # Its name is no photo's: a later walk over the folder does not take it for gone.
@@ -459,11 +459,11 @@ def test_nested_roots_are_one(library):
     library.add(1)
     coloured(library.root / "sub" / "100.png", 100)
     library.update(library.root / "sub")
-    assert library.layout.meta.roots == (str(library.root / "sub"),)
+    assert library.contents.meta.roots == (str(library.root / "sub"),)
     assert tally(library.update(library.root, library.root / "sub")) == {"indexed": 1, "unchanged": 1}
-    assert library.layout.meta.roots == (str(library.root),)
+    assert library.contents.meta.roots == (str(library.root),)
     assert tally(library.update(library.root / "sub")) == {"unchanged": 1}
-    assert library.layout.photo_count == 2
+    assert library.contents.photo_count == 2
     library.check()
 
 
@@ -473,7 +473,7 @@ def test_every_name_a_file_can_have(library, name):
     path = os.path.join(os.fsencode(library.root), os.fsencode(name))
     os.rename(library.root / "001.png", path)
     assert tally(library.update()) == {"indexed": 1}
-    assert library.layout.path_bytes(0) == path
+    assert library.contents.path_bytes(0) == path
     assert tally(library.update()) == {"unchanged": 1}
     library.check()
 
@@ -482,7 +482,7 @@ def test_what_is_there_but_excluded_later_stays(library):
     library.add(*range(10))
     library.update()
     assert tally(library.update(exclude=("00*",))) == {}
-    assert library.layout.photo_count == 10
+    assert library.contents.photo_count == 10
 
 
 def test_a_time_that_no_64_bits_hold(library):
@@ -496,8 +496,8 @@ def test_several_faces_of_a_photo_stay_together(library):
     photo(library.root / "a.png", (5, 5, 20, RED), (50, 30, 40, GREEN))
     photo(library.root / "b.png", (5, 5, 40, RED))
     assert library.update().faces == 3
-    assert library.layout.photo.tolist() == [0, 0, 1]
-    assert library.layout.boxes[:, 2].tolist() == [40, 20, 40]
+    assert library.contents.photo.tolist() == [0, 0, 1]
+    assert library.contents.boxes[:, 2].tolist() == [40, 20, 40]
 
 
 # Interrupted runs.
@@ -531,7 +531,7 @@ def test_ctrl_c_keeps_what_was_done(library, count):
     assert (report.indexed, report.unchanged, report.interrupted) == (10 - count, count, False)
     undisturbed = library.index.with_name("other.npz")
     update_index(undisturbed, META, IndexRequest((str(library.root),)), pipeline)
-    same(library.layout, open_index(undisturbed))
+    same(library.contents, open_index(undisturbed))
 
 
 def test_ctrl_c_drops_nothing_that_seems_gone(library):
@@ -570,7 +570,7 @@ def test_a_killed_run_goes_on_where_it_was(library, count):
     assert (report.recovered, report.indexed, report.unchanged) == (count, 10 - count, count)
     undisturbed = library.index.with_name("other.npz")
     update_index(undisturbed, META, IndexRequest((str(library.root),)), pipeline)
-    same(library.layout, open_index(undisturbed))
+    same(library.contents, open_index(undisturbed))
 
 
 def test_an_error_of_the_network_loses_nothing(library):
@@ -613,7 +613,7 @@ def test_a_plan_writes_nothing(library):
     library.update()
     (library.root / "001.png").unlink()
     before = library.index.read_bytes()
-    _, plan = make_plan(library.layout, IndexRequest((str(library.root),)))
+    _, plan = make_plan(library.contents, IndexRequest((str(library.root),)))
     assert (plan.new, plan.unchanged, plan.gone) == ([], 1, [str(library.root / "001.png")])
     assert library.index.read_bytes() == before
     assert isinstance(library.update(), Report)

@@ -57,7 +57,7 @@ def complete_person(
     given: dict[str, Any] = {**(context.parent.params if context.parent else {}), **context.params}
     try:
         library = Library(given.get("index_file"), given.get("model"))
-        names = sorted(read_register(library.place.people).names.values())
+        names = sorted(read_register(library.backend.people).names.values())
     except (FacesearchError, OSError):
         return []
     return [CompletionItem(name) for name in names if name.casefold().startswith(incomplete.casefold())]

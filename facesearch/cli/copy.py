@@ -50,12 +50,12 @@ def command(source: str, target: str, as_json: bool, quiet: bool, verbose: bool)
         click.echo(f"{faces} of {photos} in {escaped(here.name)}{already}; every row compared", err=True)
 
 
-def _metric(place: IndexBackend) -> Metric:
+def _metric(backend: IndexBackend) -> Metric:
     """Return the distance by which the copy is searched: the model's, where it is known here."""
     from facesearch.embed import card_of
     from facesearch.errors import ModelError
 
-    meta = place.meta()
+    meta = backend.meta()
     try:
         return card_of(meta.model).metric if meta is not None else "cosine"
     except ModelError:

@@ -176,7 +176,7 @@ def command(paths: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 (clic
         )
     if options.errors_file:
         _write_errors(options.errors_file, report)
-    _say(report, library.place.name, options)
+    _say(report, library.backend.name, options)
     sys.exit(_status(report, strict=options.strict))
 
 

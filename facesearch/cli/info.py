@@ -38,19 +38,19 @@ def command(index_file: str | None, model: str | None, status: str | None, null:
     if null and (status is None or as_json):
         raise click.UsageError("-0 goes with --list, and not with --json.")
     library = open_library(index_file, model)
-    layout = library.opened()
+    index = library.opened()
     if status is not None:
-        _write_list(layout, status, end="\0" if null else "\n", as_json=as_json)
+        _write_list(index, status, end="\0" if null else "\n", as_json=as_json)
         return
-    facts = _facts(layout, library.place)
+    facts = _facts(index, library.backend)
     if as_json:
         write_json(facts)
     else:
         write(_shown(facts))
 
 
-def _write_list(layout: Index, status: str, *, end: str, as_json: bool) -> None:
-    paths = [layout.path(row) for row in (layout.status == STATUSES.index(status)).nonzero()[0].tolist()]
+def _write_list(index: Index, status: str, *, end: str, as_json: bool) -> None:
+    paths = [index.path(row) for row in (index.status == STATUSES.index(status)).nonzero()[0].tolist()]
     if as_json:
         write_json({"status": status, "photos": [with_path_bytes({"path": path}) for path in paths]})
     else:
@@ -58,11 +58,11 @@ def _write_list(layout: Index, status: str, *, end: str, as_json: bool) -> None:
         write("".join((path if end == "\0" else shown(path)) + end for path in paths))
 
 
-def _facts(layout: Index, place: IndexBackend) -> dict[str, Any]:
-    meta = layout.meta
-    counts = {name: int((layout.status == number).sum()) for number, name in enumerate(STATUSES)}
+def _facts(index: Index, backend: IndexBackend) -> dict[str, Any]:
+    meta = index.meta
+    counts = {name: int((index.status == number).sum()) for number, name in enumerate(STATUSES)}
     facts: dict[str, Any] = {
-        "index": place.name,
+        "index": backend.name,
         "model": meta.model,
         "model_digest": meta.model_digest,
         "dim": meta.dim,
@@ -72,13 +72,13 @@ def _facts(layout: Index, place: IndexBackend) -> dict[str, Any]:
         "created": meta.created,
         "updated": meta.updated,
         "facesearch": meta.facesearch,
-        "photos": layout.photo_count,
-        "faces": layout.face_count,
+        "photos": index.photo_count,
+        "faces": index.face_count,
         "status": counts,
-        "forgotten": len(layout.forgotten),
-        "bytes": layout.vectors.nbytes,
+        "forgotten": len(index.forgotten),
+        "bytes": index.vectors.nbytes,
     }
-    if searched := place.facts():
+    if searched := backend.facts():
         facts["search"] = searched
     return with_path_bytes(facts, "index")
 

@@ -30,7 +30,7 @@ def command(
     library = open_library(index_file, model)
     count = library.move_root(old, new)
     if verbose and not quiet:
-        click.echo(f"index {escaped(library.place.name)}", err=True)
+        click.echo(f"index {escaped(library.backend.name)}", err=True)
     if not quiet:
         where = escaped(os.path.abspath(new))
         click.echo(f"{counted(count, 'photo')} {'lies' if count == 1 else 'lie'} below {where} now", err=True)

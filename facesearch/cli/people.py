@@ -152,7 +152,7 @@ def _fields(found: People, persons: Sequence[Person]) -> Iterator[dict[str, Any]
             "name": person.name,
             "photos": person.photos,
             "faces": len(person.faces),
-            "path": found.layout.path(int(found.layout.photo[next(portraits)])) if person.faces else "",
+            "path": found.index.path(int(found.index.photo[next(portraits)])) if person.faces else "",
         }
 
 
@@ -194,10 +194,10 @@ def show(context: click.Context, /, who: str, **given: Any) -> None:  # noqa: AN
 
 
 def _face(found: People, row: int) -> dict[str, Any]:
-    layout = found.layout
-    photo, box = int(layout.photo[row]), layout.box(row)
+    index = found.index
+    photo, box = int(index.photo[row]), index.box(row)
     corners = {"x": box.x, "y": box.y, "w": box.width, "h": box.height}
-    return {"face": layout.number(row), "path": layout.path(photo), **corners}
+    return {"face": index.number(row), "path": index.path(photo), **corners}
 
 
 @people.command(short_help="Make a folder of photos for each person.")
@@ -399,16 +399,16 @@ def _row(found: People, face: str, whose: int | None = None) -> int | None:
     from facesearch.photos.urls import absolute_path
 
     path, _, number = face.rpartition("#")
-    photo = found.layout.find(absolute_path(face))
+    photo = found.index.find(absolute_path(face))
     if photo is None:
         numbered = number.isascii() and number.isdigit()
-        known = numbered and found.layout.find(absolute_path(path)) is not None
+        known = numbered and found.index.find(absolute_path(path)) is not None
         return found.face(absolute_path(path), int(number[:9])) if known else None
-    rows = [row for row in found.layout.faces_of(photo) if whose is None or found.whose[row] == whose]
+    rows = [row for row in found.index.faces_of(photo) if whose is None or found.whose[row] == whose]
     if len(rows) == 1:
         return rows[0]
     if rows:
-        first = found.layout.number(rows[0])
+        first = found.index.number(rows[0])
         raise PeopleError(f"{face!r} shows {counted(len(rows), 'such face')}.", f"Say which: {face}#{first}")
     raise PeopleError(f"{face!r} shows no face.") if whose is None else _not_theirs(face, whose)
 

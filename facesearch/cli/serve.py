@@ -81,13 +81,13 @@ def command(**given: Any) -> None:  # noqa: ANN401 (click's options by name)
     _need_extra()
     from facesearch.show.thumbnails import Thumbnails
     from facesearch.web.server import serve
-    from facesearch.web.state import Shelf
+    from facesearch.web.state import ServedLibrary
 
     options = ServeOptions(**given)
     thumbnails = Thumbnails()
-    shelves = [Shelf(library, thumbnails) for library in _libraries(options)]
-    for shelf in shelves:
-        shelf.warm()
+    libraries = [ServedLibrary(library, thumbnails) for library in _libraries(options)]
+    for served in libraries:
+        served.warm()
 
     pages: list[Path] = []
 
@@ -99,7 +99,7 @@ def command(**given: Any) -> None:  # noqa: ANN401 (click's options by name)
             pages.append(open_in_browser(address))
 
     try:
-        serve(shelves, options.port, ready)
+        serve(libraries, options.port, ready)
     finally:
         for page in pages:
             page.unlink(missing_ok=True)

@@ -65,7 +65,7 @@ def find_faces(
     wanted = IndexRequest((), files=dataset.paths, roots=(dataset.folder,))
     library = Library(cache, model.name, store=model.store, runtime=model.runtime, notify=model.notify)
     bring_up_to_date(cache, lambda: library.index(wanted, on_plan=on_plan, on_photo=on_photo))
-    return _taken(dataset, library.layout)
+    return _taken(dataset, library.contents)
 
 
 def cache_path(folder: str, model: Model) -> Path:
@@ -78,23 +78,23 @@ def cache_path(folder: str, model: Model) -> Path:
     return cache_file("evaluate", made_by)
 
 
-def _taken(dataset: Dataset, layout: Index) -> LabelledFaces:
-    vectors = np.full((len(dataset.paths), layout.meta.dim), np.nan, np.float32)
+def _taken(dataset: Dataset, index: Index) -> LabelledFaces:
+    vectors = np.full((len(dataset.paths), index.meta.dim), np.nan, np.float32)
     boxes: list[Box | None] = [None] * len(dataset.paths)
     no_face, unreadable = 0, []
     owners: dict[bytes, dict[int, str]] = {}
     for place, path in enumerate(dataset.paths):
-        photo = layout.find(path)
-        if photo is None or layout.status[photo] == Status.UNREADABLE:
+        photo = index.find(path)
+        if photo is None or index.status[photo] == Status.UNREADABLE:
             unreadable.append(path)
             continue
-        owners.setdefault(layout.digest[photo].tobytes(), {}).setdefault(int(dataset.person[place]), path)
-        faces = layout.faces_of(photo)
+        owners.setdefault(index.digest[photo].tobytes(), {}).setdefault(int(dataset.person[place]), path)
+        faces = index.faces_of(photo)
         if not faces:
             no_face += 1
             continue
-        face = faces[_most_central(path, [layout.box(face) for face in faces])]
-        vectors[place], boxes[place] = layout.vectors[face], layout.box(face)
+        face = faces[_most_central(path, [index.box(face) for face in faces])]
+        vectors[place], boxes[place] = index.vectors[face], index.box(face)
     remarks = _about_copies(owners, dataset.names)
     return LabelledFaces(vectors, tuple(boxes), no_face, tuple(unreadable), remarks)
 

@@ -27,7 +27,7 @@ How = Literal["exact", "approximate"]
 class IndexWriter(Protocol):
     """The one writer of an index; used as a context. See `facesearch.index.npz.writer.NpzIndexWriter`."""
 
-    layout: Index
+    index: Index
     recovered: int
     torn: int
 

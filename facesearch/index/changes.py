@@ -13,11 +13,11 @@ from facesearch.index.meta import is_within
 _NO_DIGEST = bytes(16)
 
 
-def forget(index: IndexBackend | os.PathLike[str], folders: Sequence[str]) -> list[str]:
+def forget(backend: IndexBackend | os.PathLike[str], folders: Sequence[str]) -> list[str]:
     """Remove photos for good, their copies too, and remember their digests alone.
 
     Args:
-        index: Where it is: a place, or a file.
+        backend: Where the index is; a path stands for a file.
         folders: Photos, or folders for all below them, absolute; they need not exist any more.
 
     Returns:
@@ -27,24 +27,24 @@ def forget(index: IndexBackend | os.PathLike[str], folders: Sequence[str]) -> li
         IndexFileError: There is no index, or it cannot be used.
         StorageError: The file cannot be rewritten.
     """
-    place = open_backend(index)
-    with place.writer() as writer:
-        layout = writer.layout
-        digests = [digest.tobytes() for digest in layout.digest]
-        named = set(_below(layout, folders))
+    backend = open_backend(backend)
+    with backend.writer() as writer:
+        index = writer.index
+        digests = [digest.tobytes() for digest in index.digest]
+        named = set(_below(index, folders))
         forgotten = {digests[row] for row in named} - {_NO_DIGEST}
         gone = [row for row, digest in enumerate(digests) if row in named or digest in forgotten]
-        removed = [layout.path(row) for row in gone]
+        removed = [index.path(row) for row in gone]
         for name in removed:
             writer.drop(name)
         writer.forget(forgotten)
         writer.uncover(folders)
         writer.commit()
-        place.beside().discard()  # what an interrupted rebuild left may hold them too
+        backend.beside().discard()  # what an interrupted rebuild left may hold them too
     return removed
 
 
-def move_root(index: IndexBackend | os.PathLike[str], old: str, new: str) -> int:
+def move_root(backend: IndexBackend | os.PathLike[str], old: str, new: str) -> int:
     """Let what lay below one folder lie below another.
 
     Returns:
@@ -54,8 +54,8 @@ def move_root(index: IndexBackend | os.PathLike[str], old: str, new: str) -> int
         IndexFileError: There is no index, it cannot be used, or holds nothing below `old`.
         StorageError: The file cannot be rewritten.
     """
-    with open_backend(index).writer() as writer:
-        count = len(_below(writer.layout, [old]))
+    with open_backend(backend).writer() as writer:
+        count = len(_below(writer.index, [old]))
         if not count:
             raise IndexFileError(
                 f"The index holds no photo below {old!r}.", "`facesearch info` lists its roots."
@@ -65,10 +65,10 @@ def move_root(index: IndexBackend | os.PathLike[str], old: str, new: str) -> int
     return count
 
 
-def _below(layout: Index, folders: Sequence[str]) -> list[int]:
+def _below(index: Index, folders: Sequence[str]) -> list[int]:
     names = [os.fsencode(folder) for folder in folders]
     return [
         row
-        for row in range(layout.photo_count)
-        if any(is_within(layout.path_bytes(row), name) for name in names)
+        for row in range(index.photo_count)
+        if any(is_within(index.path_bytes(row), name) for name in names)
     ]

@@ -52,7 +52,7 @@ def copy_index(
     listing = source.listing()
     meta = replace(listing.meta, roots=(), created="", updated="", facesearch="")
     with target.writer(meta) as writer:
-        there = writer.layout
+        there = writer.index
         check_same_making(there.meta, listing.meta, what=f"The index {source.name!r}")
         others = sum(listing.find(path) is None for path in there.rows)
         if others:
@@ -80,10 +80,10 @@ def _is_there(listing: Index, row: int, there: Index, path: str) -> bool:
     return other is not None and _about(listing, row) == _about(there, other)
 
 
-def _about(layout: Index, row: int) -> tuple[object, ...]:
-    numbers = (layout.size, layout.mtime_ns, layout.status)
+def _about(index: Index, row: int) -> tuple[object, ...]:
+    numbers = (index.size, index.mtime_ns, index.status)
     about = tuple(int(values[row]) for values in numbers)
-    return (*about, layout.digest[row].tobytes(), len(layout.faces_of(row)))
+    return (*about, index.digest[row].tobytes(), len(index.faces_of(row)))
 
 
 def _compare(source: IndexBackend, listing: Index, target: IndexBackend, copy: Index) -> None:

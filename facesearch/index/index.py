@@ -157,7 +157,7 @@ def empty_index(meta: Meta) -> Index:
 
 
 def check_index(arrays: Mapping[str, NDArray[Any]], complain: Callable[[str], IndexBroken]) -> Index:
-    """Make a layout of a file's arrays after making sure that nothing in it can lead astray.
+    """Make an index of a file's arrays, after making sure that nothing in it can lead astray.
 
     Args:
         arrays: As they came from the file.
@@ -182,11 +182,11 @@ def check_index(arrays: Mapping[str, NDArray[Any]], complain: Callable[[str], In
         if counts.setdefault(counted, len(array)) != len(array):
             raise complain(f"its array {name!r} counts {len(array)} {counted}, not {counts[counted]}")
         checked[name] = array
-    layout = Index(meta, **checked)
-    problem = _out_of_range(layout)
+    index = Index(meta, **checked)
+    problem = _out_of_range(index)
     if problem:
         raise complain(problem)
-    return layout
+    return index
 
 
 def _check_format(arrays: Mapping[str, NDArray[Any]], complain: Callable[[str], IndexBroken]) -> None:
@@ -207,23 +207,23 @@ def _text(array: NDArray[Any] | None) -> str:
     return str(array)
 
 
-def _out_of_range(layout: Index) -> str:
+def _out_of_range(index: Index) -> str:
     """Say what is out of range, as a clause; empty when nothing is."""
-    photos, ends, blob = layout.photo_count, layout.path_ends, len(layout.paths)
+    photos, ends, blob = index.photo_count, index.path_ends, len(index.paths)
     starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]]) if photos else ends
     checks: tuple[tuple[str, bool], ...] = (
         (
             "its paths end out of order",
             bool(np.any(ends <= starts)) or (int(ends[-1]) if photos else 0) != blob,
         ),
-        ("a face belongs to no photo", _outside(layout.photo, 0, photos)),
-        ("its faces are not in the order of their photos", bool(np.any(np.diff(layout.photo) < 0))),
-        ("a photo lies under no root", _outside(layout.root, 0, len(layout.meta.roots))),
-        ("a photo has no known status", _outside(layout.status, 0, len(Status))),
-        ("a photo has a negative size", bool(np.any(layout.size < 0))),
-        ("a box is empty", any(bool(np.any(b[:, 2:] < 1)) for b in (layout.boxes, layout.erased_boxes))),
-        ("a length is not a number", not bool(np.all(np.isfinite(layout.norms) & (layout.norms >= 0)))),
-        ("a path holds a zero byte", bool(np.any(layout.paths == 0))),
+        ("a face belongs to no photo", _outside(index.photo, 0, photos)),
+        ("its faces are not in the order of their photos", bool(np.any(np.diff(index.photo) < 0))),
+        ("a photo lies under no root", _outside(index.root, 0, len(index.meta.roots))),
+        ("a photo has no known status", _outside(index.status, 0, len(Status))),
+        ("a photo has a negative size", bool(np.any(index.size < 0))),
+        ("a box is empty", any(bool(np.any(b[:, 2:] < 1)) for b in (index.boxes, index.erased_boxes))),
+        ("a length is not a number", not bool(np.all(np.isfinite(index.norms) & (index.norms >= 0)))),
+        ("a path holds a zero byte", bool(np.any(index.paths == 0))),
     )
     return next((clause for clause, wrong in checks if wrong), "")
 

@@ -33,8 +33,8 @@ def albums(people: People, persons: Sequence[Person], to: str) -> list[Album]:
     wanted = list({person.number: person for person in persons if person.faces}.values())
     found: list[Album] = []
     for person, name in zip(wanted, _folders(wanted), strict=True):
-        photos = dict.fromkeys(int(people.layout.photo[row]) for row in person.faces)
-        paths = tuple(people.layout.path(photo) for photo in photos)
+        photos = dict.fromkeys(int(people.index.photo[row]) for row in person.faces)
+        paths = tuple(people.index.path(photo) for photo in photos)
         found.append(Album(person, os.path.join(to, name), paths))
     return found
 

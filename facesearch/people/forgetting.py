@@ -51,35 +51,35 @@ def forget_person(library: Library, who: str) -> Forgotten:
     """
     with changed_people(library) as people:
         person = people.person(who)
-        layout = people.layout
+        index = people.index
         rows = np.asarray(person.faces, np.int64)
-        faces = [(layout.digest[layout.photo[row]].tobytes(), layout.box(row)) for row in rows.tolist()]
+        faces = [(index.digest[index.photo[row]].tobytes(), index.box(row)) for row in rows.tolist()]
         faces += people.elsewhere(person)  # in photos that are not there now, or were erased and not dropped
-        with library.place.writer() as writer:
+        with library.backend.writer() as writer:
             writer.erase(faces)
             writer.commit()
-            people.stay_up_to_date(writer.layout)
-            library.place.beside().discard()  # what an interrupted rebuild left may hold them too
+            people.stay_up_to_date(writer.index)
+            library.backend.beside().discard()  # what an interrupted rebuild left may hold them too
         Thumbnails().forget(digest for digest, _ in faces)
         people.drop(person)
     library.refresh()
-    traces = set(_traces(layout, rows))
+    traces = set(_traces(index, rows))
     # An equal vector may be another face's: that of a copy of the photo with other data about it.
-    others = ~np.isin(_keys(library.layout), _keys(layout)[rows])
-    traces.difference_update(_traces(library.layout, np.flatnonzero(others)))
+    others = ~np.isin(_keys(library.contents), _keys(index)[rows])
+    traces.difference_update(_traces(library.contents, np.flatnonzero(others)))
     if person.name:
         # As the register has it: numpy's text is UTF-32.
         traces.add(json.dumps({str(person.number): person.name})[1:-1].encode("utf-32-le"))
-    return Forgotten(len(rows), person.photos, library.place.look_for(traces))
+    return Forgotten(len(rows), person.photos, library.backend.look_for(traces))
 
 
-def _keys(layout: Index) -> NDArray[np.void]:
-    return face_keys(layout.digest[layout.photo], layout.boxes)
+def _keys(index: Index) -> NDArray[np.void]:
+    return face_keys(index.digest[index.photo], index.boxes)
 
 
-def _traces(layout: Index, rows: NDArray[np.int64]) -> Iterator[bytes]:
-    for row in rows[layout.norms[rows] > 0]:
-        yield layout.vectors[row, : _TRACE // 4].tobytes()
+def _traces(index: Index, rows: NDArray[np.int64]) -> Iterator[bytes]:
+    for row in rows[index.norms[rows] > 0]:
+        yield index.vectors[row, : _TRACE // 4].tobytes()
 
 
 def forget_photos(library: Library, paths: Iterable[str]) -> list[str]:
@@ -93,7 +93,7 @@ def forget_photos(library: Library, paths: Iterable[str]) -> list[str]:
         PeopleBroken: What is kept of people cannot be used; nothing was removed.
         StorageError: A file cannot be rewritten.
     """
-    kept = library.place.people
+    kept = library.backend.people
     if not kept.there():
         return library.forget(paths)
     with kept.editing():

@@ -29,13 +29,13 @@ def open_people(library: Library) -> People:
         PeopleBroken: What is kept cannot be used.
     """
     try:
-        layout = library.layout
+        index = library.contents
     except IndexMissing as error:
         if library.card.identity:
             raise
         raise IndexMissing(error.message, _MAKE_ONE) from error
     check_tells_persons(library.card)
-    return People(layout, read_register(library.place.people))
+    return People(index, read_register(library.backend.people))
 
 
 @contextmanager
@@ -50,11 +50,11 @@ def changed_people(library: Library) -> Iterator[People]:
         StorageError: They cannot be written; they are as they were.
     """
     open_people(library)  # before anything is written, a lock as little as a folder for it
-    with library.place.people.editing():
+    with library.backend.people.editing():
         library.refresh()  # somebody may have been forgotten since it was read
         people = open_people(library)
         yield people
-        write_register(library.place.people, people.register)
+        write_register(library.backend.people, people.register)
 
 
 def grouping_distance(card: Card) -> float:

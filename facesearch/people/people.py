@@ -62,16 +62,16 @@ class People:
     """Who is who in an index. Changes are kept when `register` is written.
 
     Args:
-        layout: The index.
+        index: The index.
         register: What was known of its faces; what it knows of faces that are not in the index stays.
 
     Attributes:
         whose: (F,) int64, the number of each face's person, 0 for one that is ignored, -1 where not known.
     """
 
-    def __init__(self, layout: Index, register: Register) -> None:
-        self.layout = layout
-        self.whose, self._elsewhere = placed(layout, register)
+    def __init__(self, index: Index, register: Register) -> None:
+        self.index = index
+        self.whose, self._elsewhere = placed(index, register)
         self._names = dict(register.names)
         self._last = register.last
         self._grouped = register.grouped
@@ -79,23 +79,23 @@ class People:
     @property
     def up_to_date(self) -> bool:
         """Whether the index is as it was when it was grouped."""
-        return self._grouped == self.layout.meta.updated
+        return self._grouped == self.index.meta.updated
 
-    def stay_up_to_date(self, layout: Index) -> None:
+    def stay_up_to_date(self, index: Index) -> None:
         """Say that the index, as it is written now, holds no face that was not grouped."""
         if self.up_to_date:
-            self._grouped = layout.meta.updated
+            self._grouped = index.meta.updated
 
     @property
     def register(self) -> Register:
         """What is to be kept."""
         known = np.flatnonzero(self.whose >= IGNORED)
-        keys = face_keys(self.layout.digest[self.layout.photo[known]], self.layout.boxes[known])
+        keys = face_keys(self.index.digest[self.index.photo[known]], self.index.boxes[known])
         _, first = np.unique(keys, return_index=True)  # copies of a photo count once
         rows, old = known[np.sort(first)], self._elsewhere
         return Register(
-            np.concatenate([old.digest, self.layout.digest[self.layout.photo[rows]]]),
-            np.concatenate([old.boxes, self.layout.boxes[rows]]),
+            np.concatenate([old.digest, self.index.digest[self.index.photo[rows]]]),
+            np.concatenate([old.boxes, self.index.boxes[rows]]),
             np.concatenate([old.person, self.whose[rows].astype(np.int32)]),
             self._names,
             self._last,
@@ -110,13 +110,13 @@ class People:
         Args:
             within: The cosine distance up to which two groups are one person's.
         """
-        open_rows = np.flatnonzero((self.whose != IGNORED) & (self.layout.norms > 0))
-        keys = face_keys(self.layout.digest[self.layout.photo[open_rows]], self.layout.boxes[open_rows])
+        open_rows = np.flatnonzero((self.whose != IGNORED) & (self.index.norms > 0))
+        keys = face_keys(self.index.digest[self.index.photo[open_rows]], self.index.boxes[open_rows])
         _, first, copy = np.unique(keys, return_index=True, return_inverse=True)
         order = np.argsort(first)  # in the index's order, which decides who is numbered first
         rows, place = open_rows[first[order]], np.argsort(order)[copy.reshape(-1)]
         before = self.whose[rows]
-        numbers = group_faces(np.asarray(self.layout.vectors[rows]), within=within, known=before)
+        numbers = group_faces(np.asarray(self.index.vectors[rows]), within=within, known=before)
         fresh = numbers[~np.isin(numbers, before[before != ALONE])]
         groups, sizes = np.unique(fresh, return_counts=True)
         given = {int(group): self._last + 1 + at for at, group in enumerate(groups[sizes > 1])}
@@ -124,7 +124,7 @@ class People:
         known = set(before[before != ALONE].tolist())
         after = np.array([n if n in known else given.get(n, ALONE) for n in numbers.tolist()], np.int64)
         self.whose[open_rows] = after[place]
-        self._grouped = self.layout.meta.updated
+        self._grouped = self.index.meta.updated
         joined = int(np.sum((before == ALONE) & np.isin(after, list(known))))
         return Grouped(len(given), joined, int(np.sum(after == ALONE)))
 
@@ -132,7 +132,7 @@ class People:
         """Return all people: the named by name, then the others, who is in most photos first."""
         order = np.argsort(self.whose, kind="stable")
         order = order[np.searchsorted(self.whose[order], IGNORED, "right") :]
-        whose, photo = self.whose[order], self.layout.photo[order]
+        whose, photo = self.whose[order], self.index.photo[order]
         # Within a person the faces are in the index's order, those of a photo together.
         first = np.ones(len(order), np.bool_)
         first[1:] = (whose[1:] != whose[:-1]) | (photo[1:] != photo[:-1])
@@ -165,7 +165,7 @@ class People:
             number,
             self._names.get(number, ""),
             tuple(rows.tolist()),
-            len(np.unique(self.layout.photo[rows])),
+            len(np.unique(self.index.photo[rows])),
         )
 
     def face(self, photo: str, number: int) -> int:
@@ -174,12 +174,12 @@ class People:
         Raises:
             PeopleError: The index does not hold it.
         """
-        row = self.layout.find(photo)
+        row = self.index.find(photo)
         if row is None:
             raise PeopleError(
                 f"The index holds no photo {photo!r}.", "`facesearch info --list ok` lists them."
             )
-        faces = self.layout.faces_of(row)
+        faces = self.index.faces_of(row)
         if not 1 <= number <= len(faces):
             raise PeopleError(f"{photo!r} has no face number {number}; it has {len(faces)}.")
         return faces[number - 1]
@@ -260,7 +260,7 @@ class People:
         count = np.array([len(person.faces) for person in people])
         whose, starts = np.repeat(np.arange(len(people)), count), np.cumsum(count) - count
         rows = np.fromiter((row for person in people for row in person.faces), np.int64, len(whose))
-        areas = self.layout.boxes[rows, 2].astype(np.int64) * self.layout.boxes[rows, 3]
+        areas = self.index.boxes[rows, 2].astype(np.int64) * self.index.boxes[rows, 3]
         rising = areas[np.lexsort((areas, whose))]
         median = (rising[starts + (count - 1) // 2] + rising[starts + count // 2]) / 2
         large = areas >= median[whose]
@@ -273,8 +273,8 @@ class People:
 
     def _flat(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return vectors of unit length, (n, dim)."""
-        lengths = np.maximum(self.layout.norms[rows], 1e-12)[:, None]
-        return np.asarray(self.layout.vectors[rows] / lengths, np.float32)
+        lengths = np.maximum(self.index.norms[rows], 1e-12)[:, None]
+        return np.asarray(self.index.vectors[rows] / lengths, np.float32)
 
     def _number(self, who: str) -> int:
         if who.isdecimal() and len(who) <= _LONGEST_NUMBER:
@@ -290,5 +290,5 @@ class People:
 
     def _set(self, faces: Iterable[int], number: int) -> None:
         rows = np.asarray(list(faces), np.int64)
-        keys = face_keys(self.layout.digest[self.layout.photo], self.layout.boxes)
+        keys = face_keys(self.index.digest[self.index.photo], self.index.boxes)
         self.whose[np.isin(keys, keys[rows])] = number

@@ -66,14 +66,14 @@ def photos_with(
         order = [
             photo
             for photo in order
-            if contents.setdefault(people.layout.digest[photo].tobytes(), photo) == photo
+            if contents.setdefault(people.index.digest[photo].tobytes(), photo) == photo
         ]
     if wish.by == "photo":
         faces = [shown[0][photo][0] for photo in order]
     else:
         faces = [face for photo in order for faces in shown for face in faces[photo]]
     matches = [_match(people, rank, *face) for rank, face in enumerate(faces[: wish.top], 1)]
-    count = people.layout.face_count
+    count = people.index.face_count
     references = tuple(_portrait(people, person) for person in persons)
     return Answer(references, tuple(judged(match, count, calibration) for match in matches))
 
@@ -89,31 +89,31 @@ def _faces_by_photo(
     distances = people.from_middle(person.faces).tolist() if person.faces else []
     for distance, row in sorted(zip(distances, person.faces, strict=True)):
         if distance <= limit:
-            found.setdefault(int(people.layout.photo[row]), []).append((distance, row))
+            found.setdefault(int(people.index.photo[row]), []).append((distance, row))
     return found
 
 
 def _nobody_else(people: People, photo: int, persons: Sequence[Person]) -> bool:
-    rows = people.layout.faces_of(photo)
+    rows = people.index.faces_of(photo)
     others = set(people.whose[rows.start : rows.stop].tolist()) - {person.number for person in persons}
     return not others - {0}
 
 
 def _match(people: People, rank: int, distance: float, row: int) -> Match:
-    layout = people.layout
-    photo = int(layout.photo[row])
-    return Match(rank, layout.path(photo), layout.number(row), layout.box(row), distance)
+    index = people.index
+    photo = int(index.photo[row])
+    return Match(rank, index.path(photo), index.number(row), index.box(row), distance)
 
 
 def _portrait(people: People, person: Person) -> Reference:
     """Return the face that stands for a person, under the person's name."""
-    layout = people.layout
+    index = people.index
     if not person.faces:
         raise PeopleError(
             f"{person.title} is in no photo of this index now.",
             "Take the photos in again with `facesearch index`.",
         )
     row = people.portrait(person)
-    photo = int(layout.photo[row])
-    vector = np.asarray(layout.vectors[row])
-    return Reference(layout.path(photo), layout.number(row), layout.box(row), vector, person.title)
+    photo = int(index.photo[row])
+    vector = np.asarray(index.vectors[row])
+    return Reference(index.path(photo), index.number(row), index.box(row), vector, person.title)

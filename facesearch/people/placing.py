@@ -19,41 +19,41 @@ def face_keys(digest: NDArray[np.uint8], boxes: NDArray[np.int32]) -> NDArray[np
     return _rows(both)
 
 
-def placed(layout: Index, register: Register) -> tuple[Numbers, Register]:
+def placed(index: Index, register: Register) -> tuple[Numbers, Register]:
     """Find the register's faces in an index.
 
     Returns:
         (F,) the number of each face's person, -1 where it is not known; and what is kept of faces elsewhere.
     """
-    whose = np.full(layout.face_count, ALONE, np.int64)
+    whose = np.full(index.face_count, ALONE, np.int64)
     left = np.ones(len(register.person), np.bool_)
     if len(register.person):
         known = face_keys(register.digest, register.boxes)
-        faces = face_keys(layout.digest[layout.photo], layout.boxes)
+        faces = face_keys(index.digest[index.photo], index.boxes)
         order = np.argsort(known)
         place = order[np.minimum(np.searchsorted(known[order], faces), len(known) - 1)]
         exact = known[place] == faces
         whose[exact] = register.person[place[exact]]
         left[place[exact]] = False
     if left.any():
-        _place_overlapping(layout, register, whose, left)
+        _place_overlapping(index, register, whose, left)
     return whose, Register(register.digest[left], register.boxes[left], register.person[left].copy())
 
 
-def _place_overlapping(layout: Index, register: Register, whose: Numbers, left: NDArray[np.bool_]) -> None:
+def _place_overlapping(index: Index, register: Register, whose: Numbers, left: NDArray[np.bool_]) -> None:
     """Find those that were found anew in other boxes; `whose` and `left` are brought up to date.
 
     Where several overlap, the two that overlap most are one.
     """
     entries = np.flatnonzero(left)
-    contents, wanted = _rows(layout.digest), _rows(register.digest[entries])
+    contents, wanted = _rows(index.digest), _rows(register.digest[entries])
     order = np.argsort(contents)
     ranges = (np.searchsorted(contents[order], wanted, side) for side in ("left", "right"))
     pair, place = _spread(*ranges)
     photo = order[place]
-    of_photo, face = _spread(layout.first_face[photo], layout.first_face[photo + 1])
+    of_photo, face = _spread(index.first_face[photo], index.first_face[photo + 1])
     entry, photo = entries[pair[of_photo]], photo[of_photo]
-    overlap = _overlaps(register.boxes[entry], layout.boxes[face])
+    overlap = _overlaps(register.boxes[entry], index.boxes[face])
     near = np.flatnonzero((whose[face] == ALONE) & (overlap >= SAME_FACE))
     near = near[np.argsort(-overlap[near], kind="stable")]
     done: set[tuple[int, int]] = set()  # an entry is one face of each copy of its photo

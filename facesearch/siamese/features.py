@@ -212,16 +212,16 @@ def _cache_path(folder: str, source: Source) -> Path:
     return cache_file("train", made_by)
 
 
-def _gathered(layout: Index, paths: Sequence[str], source: Source) -> Found:
-    vectors = np.zeros((len(paths), layout.meta.dim), np.float32)
+def _gathered(index: Index, paths: Sequence[str], source: Source) -> Found:
+    vectors = np.zeros((len(paths), index.meta.dim), np.float32)
     readable = np.zeros(len(paths), np.bool_)
     whole = 0
     for place, path in enumerate(paths):
-        photo = layout.find(path)
-        faces = range(0) if photo is None else layout.faces_of(photo)
+        photo = index.find(path)
+        faces = range(0) if photo is None else index.faces_of(photo)
         if not faces:
             continue
         readable[place] = True
-        vectors[place] = layout.vectors[faces[0]]
-        whole += float(layout.scores[faces[0]]) == 0.0
+        vectors[place] = index.vectors[faces[0]]
+        whole += float(index.scores[faces[0]]) == 0.0
     return Found(vectors.reshape(len(paths), 1 + source.views, -1), readable, int(whole))

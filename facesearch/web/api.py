@@ -18,30 +18,30 @@ from facesearch.answer_json import SCHEMA, answer_as_json, box_as_json, with_pat
 from facesearch.people.people import Person
 from facesearch.search import FaceWanted, references_in
 from facesearch.web.guard import LARGEST_FORM, Refused
-from facesearch.web.requests import Desk, question_of
-from facesearch.web.state import Shelf, Snapshot, known_people
+from facesearch.web.requests import ServedState, question_of
+from facesearch.web.state import ServedLibrary, Snapshot, known_people
 
 
 class Api:
     """The JSON API.
 
     Args:
-        desk: What is served.
+        state: What is served.
     """
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, state: ServedState) -> None:
+        self._state = state
 
     def routes(self) -> list[Route]:
         """Return the addresses."""
-        shelf = "/{shelf:number}/api"
-        person, face = shelf + "/people/{person:number}", shelf + "/faces/{digest}/{face:number}"
+        served = "/{served:number}/api"
+        person, face = served + "/people/{person:number}", served + "/faces/{digest}/{face:number}"
         return [
             Route("/api", self.indexes),
-            Route(shelf, self.index),
-            Route(shelf + "/query", self.query, methods=["POST"]),
+            Route(served, self.index),
+            Route(served + "/query", self.query, methods=["POST"]),
             Route(face + "/matches", self.matches),
-            Route(shelf + "/people", self.people),
+            Route(served + "/people", self.people),
             Route(person, self.person),
             Route(person + "/name", self.name, methods=["POST"]),
             Route(person + "/merge", self.merge, methods=["POST"]),
@@ -50,80 +50,81 @@ class Api:
     def indexes(self, _request: Request) -> Response:
         """List the indexes that are served."""
         listed = [
-            {"number": number, **_about(shelf)} for number, shelf in enumerate(self._desk.shelves, start=1)
+            {"number": number, **_about(served)}
+            for number, served in enumerate(self._state.libraries, start=1)
         ]
         return as_json({"indexes": listed})
 
     def index(self, request: Request) -> Response:
         """Say what an index holds."""
-        return as_json(_about(self._desk.shelf(request)))
+        return as_json(_about(self._state.served(request)))
 
     async def query(self, request: Request) -> Response:
         """Find the faces of a photo, the request's body; parameters as `facesearch query` has options."""
-        shelf = self._desk.shelf(request)
+        served = self._state.served(request)
         values = request.query_params
-        question = question_of(values, shelf.metric)
+        question = question_of(values, served.metric)
         path = _path(values.get("path", ""))
         wanted = _wanted(values.get("face", "largest"))
 
         def answers(data: bytes) -> Response:
-            references = references_in(self._desk.look_at(shelf, data, path, wanted), wanted)
-            results = [answer_as_json(answer) for answer in shelf.ask(references, question)]
+            references = references_in(self._state.look_at(served, data, path, wanted), wanted)
+            results = [answer_as_json(answer) for answer in served.ask(references, question)]
             return as_json({"metric": question.metric, "results": results})
 
-        return await self._desk.with_photo(request, answers)
+        return await self._state.with_photo(request, answers)
 
     def matches(self, request: Request) -> Response:
         """Find the faces near to one of the index, which `query` and `people` name."""
-        shelf = self._desk.shelf(request)
-        snapshot = shelf.now()
-        reference = shelf.reference(snapshot, self._desk.face(request, snapshot))
-        (answer,) = shelf.ask([reference], question_of(request.query_params, shelf.metric))
-        return as_json({"metric": shelf.metric, "results": [answer_as_json(answer)]})
+        served = self._state.served(request)
+        snapshot = served.now()
+        reference = served.reference(snapshot, self._state.face(request, snapshot))
+        (answer,) = served.ask([reference], question_of(request.query_params, served.metric))
+        return as_json({"metric": served.metric, "results": [answer_as_json(answer)]})
 
     def people(self, request: Request) -> Response:
         """List the people."""
-        snapshot = self._desk.shelf(request).now()
+        snapshot = self._state.served(request).now()
         return as_json({"people": [_person(person) for person in snapshot.everyone]})
 
     def person(self, request: Request) -> Response:
         """Return a person's faces."""
-        snapshot = self._desk.shelf(request).now()
+        snapshot = self._state.served(request).now()
         people = known_people(snapshot)
-        person = self._desk.person(request, people)
+        person = self._state.person(request, people)
         faces = [_face(snapshot, row) for row in person.faces]
         return as_json({**_person(person), "faces": faces})
 
     async def name(self, request: Request) -> Response:
         """Name a person: {"name": "Ada"}."""
-        shelf, value = self._desk.shelf(request), await self._sent(request)
+        served, value = self._state.served(request), await self._sent(request)
         if not isinstance(name := value.get("name"), str):
             raise Refused(HTTPStatus.BAD_REQUEST, 'Send {"name": "Ada"}.')
 
         def change() -> Response:
-            with shelf.changing() as people:
-                person = people.name(self._desk.person(request, people), name)
+            with served.changing() as people:
+                person = people.name(self._state.person(request, people), name)
             return as_json(_person(person))
 
         return await run_in_threadpool(change)
 
     async def merge(self, request: Request) -> Response:
         """Make others one with a person: {"others": [12, "Grace"]}."""
-        shelf, value = self._desk.shelf(request), await self._sent(request)
+        served, value = self._state.served(request), await self._sent(request)
         others = value.get("others")
         if not isinstance(others, list) or not all(isinstance(other, (int, str)) for other in others):
             raise Refused(HTTPStatus.BAD_REQUEST, 'Send {"others": [12, "Grace"]}.')
 
         def change() -> Response:
-            with shelf.changing() as people:
-                into = self._desk.person(request, people)
+            with served.changing() as people:
+                into = self._state.person(request, people)
                 person = people.merge(into, [people.person(other) for other in others])
             return as_json(_person(person))
 
         return await run_in_threadpool(change)
 
     async def _sent(self, request: Request) -> dict[str, Any]:
-        async with self._desk.bodies.read(request, LARGEST_FORM) as data:
+        async with self._state.bodies.read(request, LARGEST_FORM) as data:
             try:
                 value = json.loads(data)
             except (ValueError, RecursionError):
@@ -148,16 +149,16 @@ def _wanted(text: str) -> FaceWanted:
     return number
 
 
-def _about(shelf: Shelf) -> dict[str, Any]:
-    layout = shelf.now().layout
-    card = shelf.library.card
+def _about(served: ServedLibrary) -> dict[str, Any]:
+    index = served.now().index
+    card = served.library.card
     facts = {
-        "index": shelf.library.place.name,
+        "index": served.library.backend.name,
         "model": card.name,
         "metric": card.metric,
         "knows_persons": card.identity,
-        "photos": layout.photo_count,
-        "faces": layout.face_count,
+        "photos": index.photo_count,
+        "faces": index.face_count,
     }
     return with_path_bytes(facts, "index")
 
@@ -168,10 +169,10 @@ def _person(person: Person) -> dict[str, Any]:
 
 def _face(snapshot: Snapshot, row: int) -> dict[str, Any]:
     digest, number = snapshot.face_id(row)
-    layout = snapshot.layout
-    path = layout.path(int(layout.photo[row]))
+    index = snapshot.index
+    path = index.path(int(index.photo[row]))
     return with_path_bytes(
-        {"photo": digest, "face": number, "path": path, "box": box_as_json(layout.box(row))}
+        {"photo": digest, "face": number, "path": path, "box": box_as_json(index.box(row))}
     )
 
 

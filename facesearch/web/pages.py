@@ -21,8 +21,8 @@ from facesearch.search import Question
 from facesearch.show.page import environment
 from facesearch.web.api import as_json
 from facesearch.web.guard import LARGEST_FORM, Refused
-from facesearch.web.requests import Desk, whole_number
-from facesearch.web.state import Shelf, Snapshot, known_people
+from facesearch.web.requests import ServedState, whole_number
+from facesearch.web.state import ServedLibrary, Snapshot, known_people
 from facesearch.web.views import HitView, Leaf, face_view, hit_view, photo_size
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -36,28 +36,28 @@ class Pages:
     """The pages.
 
     Args:
-        desk: What is served.
+        state: What is served.
     """
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, state: ServedState) -> None:
+        self._state = state
 
     def home(self, _request: Request) -> Response:
         """List the indexes; a single one is opened at once."""
-        if len(self._desk.shelves) == 1:
-            return RedirectResponse(f"{self._desk.root}/1/", HTTPStatus.SEE_OTHER)
-        return self._page("indexes.html", title="Indexes", shelves=self._desk.shelves)
+        if len(self._state.libraries) == 1:
+            return RedirectResponse(f"{self._state.root}/1/", HTTPStatus.SEE_OTHER)
+        return self._page("indexes.html", title="Indexes", libraries=self._state.libraries)
 
-    def shelf(self, request: Request) -> Response:
+    def served(self, request: Request) -> Response:
         """Show where a photo can be dropped, and the people."""
-        shelf = self._desk.shelf(request)
-        snapshot = shelf.now()
+        served = self._state.served(request)
+        snapshot = served.now()
         number = whole_number(request.query_params.get("page", ""))
         everyone = snapshot.everyone[PEOPLE * (number - 1) :]
         return self._page(
-            "shelf.html",
+            "served.html",
             request,
-            title=f"Faces of {shelf.name}",
+            title=f"Faces of {served.name}",
             people=[(one, *self._portrait(snapshot, one)) for one in everyone[:PEOPLE] if one.faces],
             count=len(snapshot.everyone),
             no_people=snapshot.no_people,
@@ -67,13 +67,13 @@ class Pages:
 
     def uploaded(self, request: Request) -> Response:
         """Show a photo that was brought, its faces to choose from, and the matches of one."""
-        shelf = self._desk.shelf(request)
-        upload = self._desk.uploads.get(request.path_params["key"])
+        served = self._state.served(request)
+        upload = self._state.uploads.get(request.path_params["key"])
         number = int(request.path_params["face"])
         reference = upload.reference(number) if upload is not None else None
         if upload is None or reference is None:
             raise Refused(HTTPStatus.NOT_FOUND, "That photo is not at hand any more: drop it once more.")
-        leaf, hits = self._hits(shelf, request, reference)
+        leaf, hits = self._hits(served, request, reference)
         return self._page(
             "hits.html",
             request,
@@ -83,16 +83,16 @@ class Pages:
             chosen=number,
             hits=hits,
             leaf=leaf,
-            looks=not shelf.library.card.identity,
+            looks=not served.library.card.identity,
         )
 
     def like(self, request: Request) -> Response:
         """Show the matches of a face of the index."""
-        shelf = self._desk.shelf(request)
-        snapshot = shelf.now()
-        row = self._desk.face(request, snapshot)
-        reference = shelf.reference(snapshot, row)
-        leaf, hits = self._hits(shelf, request, reference)
+        served = self._state.served(request)
+        snapshot = served.now()
+        row = self._state.face(request, snapshot)
+        reference = served.reference(snapshot, row)
+        leaf, hits = self._hits(served, request, reference)
         face = face_view(snapshot, row)
         return self._page(
             "hits.html",
@@ -102,14 +102,14 @@ class Pages:
             face=face,
             hits=hits,
             leaf=leaf,
-            looks=not shelf.library.card.identity,
+            looks=not served.library.card.identity,
         )
 
     def person(self, request: Request) -> Response:
         """Show a person's faces, the surest first, with what can be said of the person."""
-        snapshot = self._desk.shelf(request).now()
+        snapshot = self._state.served(request).now()
         people = known_people(snapshot)
-        person = self._desk.person(request, people)
+        person = self._state.person(request, people)
         number = whole_number(request.query_params.get("page", ""))
         order = sorted(zip(_distances(people, person), person.faces, strict=True))
         shown = order[FACES * (number - 1) :]
@@ -125,11 +125,11 @@ class Pages:
 
     def photo(self, request: Request) -> Response:
         """Show a photo large, its faces boxed."""
-        snapshot = self._desk.shelf(request).now()
+        snapshot = self._state.served(request).now()
         photo = self._photo(request, snapshot)
-        layout = snapshot.layout
-        path = layout.path(photo)
-        faces = [face_view(snapshot, row) for row in layout.faces_of(photo)]
+        index = snapshot.index
+        path = index.path(photo)
+        faces = [face_view(snapshot, row) for row in index.faces_of(photo)]
         width, height = photo_size(path, faces)
         return self._page(
             "photo.html",
@@ -146,17 +146,19 @@ class Pages:
 
     def message(self, request: Request, sentence: str, hint: str, status: int) -> Response:
         """Show a sentence and the next step."""
-        shelf = request.path_params.get("shelf")
-        inside = request if isinstance(shelf, int) and self._desk.has(shelf) else None
+        served = request.path_params.get("served")
+        inside = request if isinstance(served, int) and self._state.has(served) else None
         return self._page(
             "message.html", inside, status, title="That did not work", sentence=sentence, hint=hint
         )
 
-    def _hits(self, shelf: Shelf, request: Request, reference: Reference) -> tuple[Leaf, Sequence[HitView]]:
+    def _hits(
+        self, served: ServedLibrary, request: Request, reference: Reference
+    ) -> tuple[Leaf, Sequence[HitView]]:
         number = min(whole_number(request.query_params.get("page", "")), 1000)
-        (answer,) = shelf.ask([reference], Question(top=HITS * number + 1))
+        (answer,) = served.ask([reference], Question(top=HITS * number + 1))
         shown = answer.matches[HITS * (number - 1) : HITS * number]
-        snapshot = shelf.now()
+        snapshot = served.now()
         views = [view for match in shown if (view := hit_view(snapshot, match)) is not None]
         return Leaf(number, len(answer.matches) > HITS * number), views
 
@@ -170,16 +172,16 @@ class Pages:
         return photo
 
     def _base(self, request: Request) -> str:
-        return f"{self._desk.root}/{request.path_params['shelf']}"
+        return f"{self._state.root}/{request.path_params['served']}"
 
     def _page(
         self, template: str, request: Request | None = None, status: int = HTTPStatus.OK, **values: object
     ) -> Response:
-        values = {"root": self._desk.root, "base": "", "shelf": None, "several": False, **values}
+        values = {"root": self._state.root, "base": "", "served": None, "several": False, **values}
         if request is not None:
-            shelf = self._desk.shelf(request)
-            values.update(base=self._base(request), shelf=shelf, layout=shelf.now().layout)
-            values["several"] = len(self._desk.shelves) > 1
+            served = self._state.served(request)
+            values.update(base=self._base(request), served=served, index=served.now().index)
+            values["several"] = len(self._state.libraries) > 1
         page = environment(TEMPLATES).get_template(template).render(values)
         return HTMLResponse(page, status)
 
@@ -193,18 +195,18 @@ class Forms:
     """What is sent by forms; each answer leads to the page that shows what came of it.
 
     Args:
-        desk: What is served.
+        state: What is served.
     """
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, state: ServedState) -> None:
+        self._state = state
 
     async def name_person(self, request: Request) -> Response:
         """Name a person."""
         sent = await self._sent(request)
 
         def change(people: People) -> Person:
-            return people.name(self._desk.person(request, people), sent("name"))
+            return people.name(self._state.person(request, people), sent("name"))
 
         return await self._change(request, change)
 
@@ -213,7 +215,7 @@ class Forms:
         sent = await self._sent(request)
 
         def change(people: People) -> Person:
-            return people.merge(self._desk.person(request, people), [people.person(sent("other"))])
+            return people.merge(self._state.person(request, people), [people.person(sent("other"))])
 
         return await self._change(request, change)
 
@@ -222,7 +224,7 @@ class Forms:
         sent = await self._sent(request)
 
         def change(people: People) -> Person:
-            row = self._desk.face(request, Snapshot(people.layout, people, ""))
+            row = self._state.face(request, Snapshot(people.index, people, ""))
             try:
                 return people.give([row], people.person(sent("name")))
             except PeopleError:
@@ -235,7 +237,7 @@ class Forms:
         sent = await self._sent(request)
 
         def change(people: People) -> None:
-            row = self._desk.face(request, Snapshot(people.layout, people, ""))
+            row = self._state.face(request, Snapshot(people.index, people, ""))
             (people.heed if sent("undo") else people.ignore)([row])
 
         return await self._change(request, change, back=f"photo/{request.path_params['digest']}")
@@ -243,7 +245,7 @@ class Forms:
     async def group(self, request: Request) -> Response:
         """Group what is nobody's yet."""
         await self._sent(request)
-        within = await run_in_threadpool(lambda: grouping_distance(self._desk.shelf(request).library.card))
+        within = await run_in_threadpool(lambda: grouping_distance(self._state.served(request).library.card))
 
         def change(people: People) -> None:
             people.group(within)
@@ -254,21 +256,21 @@ class Forms:
         self, request: Request, change: Callable[[People], Person | None], back: str = ""
     ) -> Response:
         """Change people, and show what came of it."""
-        shelf = self._desk.shelf(request)
+        served = self._state.served(request)
 
         def work() -> Person | None:
-            with shelf.changing() as people:
+            with served.changing() as people:
                 return change(people)
 
         person = await run_in_threadpool(work)
         place = f"person/{person.number}" if person is not None else back
         return RedirectResponse(
-            f"{self._desk.root}/{request.path_params['shelf']}/{place}", HTTPStatus.SEE_OTHER
+            f"{self._state.root}/{request.path_params['served']}/{place}", HTTPStatus.SEE_OTHER
         )
 
     async def _sent(self, request: Request) -> Callable[[str], str]:
         """Read a form; what it gives tells a field."""
-        async with self._desk.bodies.read(request, LARGEST_FORM) as data:
+        async with self._state.bodies.read(request, LARGEST_FORM) as data:
             try:
                 fields = parse_qs(data.decode("utf-8"), max_num_fields=16)
             except ValueError as error:
@@ -287,51 +289,51 @@ class Pictures:
     """What is seen on the pages.
 
     Args:
-        desk: What is served.
+        state: What is served.
     """
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, state: ServedState) -> None:
+        self._state = state
 
     def photo(self, request: Request) -> Response:
         """Return a photo of the index, upright, as a JPEG."""
-        shelf = self._desk.shelf(request)
-        snapshot, digest = shelf.now(), request.path_params["digest"]
+        served = self._state.served(request)
+        snapshot, digest = served.now(), request.path_params["digest"]
         photo = snapshot.photo(digest)
         if photo is None:
             raise Refused(HTTPStatus.NOT_FOUND, "The index holds no such photo now.")
-        path = snapshot.layout.path(photo)
-        return _jpeg(shelf.thumbnails.photo(path, bytes.fromhex(digest), LARGE))
+        path = snapshot.index.path(photo)
+        return _jpeg(served.thumbnails.photo(path, bytes.fromhex(digest), LARGE))
 
     def face(self, request: Request) -> Response:
         """Return a face of the index as a square JPEG."""
-        shelf = self._desk.shelf(request)
-        snapshot, digest = shelf.now(), request.path_params["digest"]
-        row = self._desk.face(request, snapshot)
-        path = snapshot.layout.path(int(snapshot.layout.photo[row]))
-        return _jpeg(shelf.thumbnails.face(path, bytes.fromhex(digest), snapshot.layout.box(row), FACE))
+        served = self._state.served(request)
+        snapshot, digest = served.now(), request.path_params["digest"]
+        row = self._state.face(request, snapshot)
+        path = snapshot.index.path(int(snapshot.index.photo[row]))
+        return _jpeg(served.thumbnails.face(path, bytes.fromhex(digest), snapshot.index.box(row), FACE))
 
     def uploaded(self, request: Request) -> Response:
         """Return a photo that was uploaded."""
-        upload = self._desk.uploads.get(request.path_params["key"])
+        upload = self._state.uploads.get(request.path_params["key"])
         if upload is None:
             raise Refused(HTTPStatus.NOT_FOUND, "That photo is not at hand any more.")
         return _jpeg(upload.picture)
 
     async def upload(self, request: Request) -> Response:
         """Take a photo in which a face is looked for, the request's body; say where its faces are shown."""
-        shelf = self._desk.shelf(request)
+        served = self._state.served(request)
         name = request.query_params.get("name", "")[:200]
 
         def work(data: bytes) -> Response:
-            found = self._desk.look_at(shelf, data, "")
-            key = self._desk.uploads.add(found, name, data)
+            found = self._state.look_at(served, data, "")
+            key = self._state.uploads.add(found, name, data)
             numbered = enumerate(found.faces, start=1)
             faces = [{"face": number, "box": box_as_json(face.box)} for number, face in numbered]
-            place = f"{self._desk.root}/{request.path_params['shelf']}/uploads/{key}/1"
+            place = f"{self._state.root}/{request.path_params['served']}/uploads/{key}/1"
             return as_json({"upload": key, "faces": faces, "address": place}, HTTPStatus.CREATED)
 
-        return await self._desk.with_photo(request, work)
+        return await self._state.with_photo(request, work)
 
 
 def _jpeg(data: bytes) -> Response:

@@ -1,4 +1,4 @@
-"""What the pages and the API share: the shelves, what was uploaded, and how a request is understood."""
+"""What the pages and the API share: the libraries, what was uploaded, and how a request is understood."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from facesearch.people.people import People, Person
 from facesearch.photos.read import content_of
 from facesearch.search import FaceWanted, Question
 from facesearch.web.guard import LARGEST_UPLOAD, Bodies, Refused
-from facesearch.web.state import Shelf, Snapshot, Uploads
+from facesearch.web.state import ServedLibrary, Snapshot, Uploads
 
 MOST = 1000  # matches of one question
 
@@ -29,36 +29,36 @@ _Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
-class Desk:
+class ServedState:
     """What is served, and what is at hand for it.
 
     Attributes:
-        shelves: The libraries, counted from 1 in addresses.
+        libraries: The libraries, counted from 1 in addresses.
         root: What all addresses begin with: a slash and the token.
         uploads: Photos that were brought.
         bodies: Reads what is sent.
     """
 
-    shelves: Sequence[Shelf]
+    libraries: Sequence[ServedLibrary]
     root: str
     uploads: Uploads = field(default_factory=Uploads)
     bodies: Bodies = field(default_factory=Bodies)
 
-    def shelf(self, request: Request) -> Shelf:
+    def served(self, request: Request) -> ServedLibrary:
         """Return the library that a request is about.
 
         Raises:
             Refused: There is none of this number.
         """
-        number = int(request.path_params["shelf"])
-        if not 1 <= number <= len(self.shelves):
+        number = int(request.path_params["served"])
+        if not 1 <= number <= len(self.libraries):
             raise Refused(HTTPStatus.NOT_FOUND, "There is no such index.")
-        return self.shelves[number - 1]
+        return self.libraries[number - 1]
 
     def has(self, number: int) -> bool:
         """Return whether there is a library of this number, and it can be used."""
         try:
-            return 1 <= number <= len(self.shelves) and self.shelves[number - 1].now() is not None
+            return 1 <= number <= len(self.libraries) and self.libraries[number - 1].now() is not None
         except FacesearchError:
             return False
 
@@ -96,14 +96,14 @@ class Desk:
     def _at_work(self) -> anyio.CapacityLimiter:
         return anyio.CapacityLimiter(os.cpu_count() or 1)
 
-    def look_at(self, shelf: Shelf, data: bytes, name: str, face: FaceWanted = "all") -> PhotoFaces:
+    def look_at(self, served: ServedLibrary, data: bytes, name: str, face: FaceWanted = "all") -> PhotoFaces:
         """Find the faces of a photo that was sent, those that are meant.
 
         Raises:
             UnreadablePhoto: It is no picture.
             NoFace: There is none in it.
         """
-        found = shelf.look_at(content_of(data), name, face)
+        found = served.look_at(content_of(data), name, face)
         if found.status is Status.UNREADABLE:
             raise UnreadablePhoto(f"This is no photo that can be read. {found.reason}")
         if not found.faces:

@@ -27,8 +27,8 @@ from facesearch.show.page import TEMPLATES as PAGES
 from facesearch.web.api import Api, as_json
 from facesearch.web.guard import HEADERS, UPLOAD_SECONDS, Guard, Refused
 from facesearch.web.pages import Forms, Pages, Pictures
-from facesearch.web.requests import Desk, status_of
-from facesearch.web.state import Shelf
+from facesearch.web.requests import ServedState, status_of
+from facesearch.web.state import ServedLibrary
 
 if TYPE_CHECKING:
     from asyncio import TimerHandle, Transport
@@ -114,11 +114,11 @@ def _cancel(timer: TimerHandle | None) -> None:
         timer.cancel()
 
 
-def serve(shelves: Sequence[Shelf], port: int, on_ready: Callable[[str], None]) -> None:
+def serve(libraries: Sequence[ServedLibrary], port: int, on_ready: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM.
 
     Args:
-        shelves: The libraries.
+        libraries: The libraries.
         port: On loopback; 0 takes a free one.
         on_ready: Told the address, which carries the token, once the server answers.
 
@@ -132,7 +132,7 @@ def serve(shelves: Sequence[Shelf], port: int, on_ready: Callable[[str], None]) 
         ending = "" if port == 80 else f":{port}"
         hosts = frozenset({LOOPBACK + ending, "localhost" + ending})
         config = uvicorn.Config(
-            make_app(shelves, token, hosts),
+            make_app(libraries, token, hosts),
             http=Impatient,
             ws="none",
             lifespan="off",
@@ -189,16 +189,16 @@ class _Number(IntegerConvertor):
 register_url_convertor("number", _Number())
 
 
-def make_app(shelves: Sequence[Shelf], token: str, hosts: frozenset[str]) -> ASGIApp:
+def make_app(libraries: Sequence[ServedLibrary], token: str, hosts: frozenset[str]) -> ASGIApp:
     """Build the application.
 
     Args:
-        shelves: What is served.
+        libraries: What is served.
         token: The first part of every address.
         hosts: Names, with the port, under which the server may be asked.
     """
-    desk = Desk(shelves, f"/{token}")
-    pages, forms, pictures, api = Pages(desk), Forms(desk), Pictures(desk), Api(desk)
+    state = ServedState(libraries, f"/{token}")
+    pages, forms, pictures, api = Pages(state), Forms(state), Pictures(state), Api(state)
 
     def fail(request: Request, error: Exception) -> Response:
         sentence, hint, status = _said(error)
@@ -206,21 +206,21 @@ def make_app(shelves: Sequence[Shelf], token: str, hosts: frozenset[str]) -> ASG
             return as_json({"error": sentence, "hint": hint}, status)
         return pages.message(request, sentence, hint, status)
 
-    shelf = "/{shelf:number}"
-    person, face = shelf + "/person/{person:number}", shelf + "/face/{digest}/{face:number}"
+    served = "/{served:number}"
+    person, face = served + "/person/{person:number}", served + "/face/{digest}/{face:number}"
     routes = [
         Route("/", pages.home),
         Route("/style.css", _static(_style(), "text/css")),
         Route("/icon.svg", _static((STATIC / "icon.svg").read_bytes(), "image/svg+xml")),
         Route("/page.js", _static((STATIC / "page.js").read_bytes(), "text/javascript")),
         *api.routes(),
-        Route(shelf + "/", pages.shelf),
-        Route(shelf + "/group", forms.group, methods=["POST"]),
-        Route(shelf + "/uploads", pictures.upload, methods=["POST"]),
-        Route(shelf + "/uploads/{key}.jpg", pictures.uploaded),
-        Route(shelf + "/uploads/{key}/{face:number}", pages.uploaded),
-        Route(shelf + "/photo/{digest}.jpg", pictures.photo),
-        Route(shelf + "/photo/{digest}", pages.photo),
+        Route(served + "/", pages.served),
+        Route(served + "/group", forms.group, methods=["POST"]),
+        Route(served + "/uploads", pictures.upload, methods=["POST"]),
+        Route(served + "/uploads/{key}.jpg", pictures.uploaded),
+        Route(served + "/uploads/{key}/{face:number}", pages.uploaded),
+        Route(served + "/photo/{digest}.jpg", pictures.photo),
+        Route(served + "/photo/{digest}", pages.photo),
         Route(face + ".jpg", pictures.face),
         Route(face, pages.like),
         Route(face + "/name", forms.name_face, methods=["POST"]),

@@ -33,12 +33,12 @@ class Snapshot:
     """An index and its people at one time.
 
     Attributes:
-        layout: The index.
+        index: The index.
         people: None where the model does not tell persons apart.
         no_people: Why there are none.
     """
 
-    layout: Index
+    index: Index
     people: People | None
     no_people: str
 
@@ -58,24 +58,24 @@ class Snapshot:
 
     def face_id(self, face: int) -> tuple[str, int]:
         """Return a face's photo, by its digest, and its number there."""
-        photo = int(self.layout.photo[face])
-        return self.layout.digest[photo].tobytes().hex(), self.layout.number(face)
+        photo = int(self.index.photo[face])
+        return self.index.digest[photo].tobytes().hex(), self.index.number(face)
 
     def face(self, digest: str, number: int) -> int | None:
         """Return a face's row."""
         photo = self.photo(digest)
-        faces = self.layout.faces_of(photo) if photo is not None else range(0)
+        faces = self.index.faces_of(photo) if photo is not None else range(0)
         return faces[number - 1] if 1 <= number <= len(faces) else None
 
     @cached_property
     def _photos(self) -> dict[str, int]:
-        with_faces = np.unique(self.layout.photo)[::-1]
-        digits = self.layout.digest[with_faces].tobytes().hex()  # of all in one: a call for each takes long
+        with_faces = np.unique(self.index.photo)[::-1]
+        digits = self.index.digest[with_faces].tobytes().hex()  # of all in one: a call for each takes long
         each = 2 * DIGEST_BYTES
         return {digits[each * at : each * (at + 1)]: photo for at, photo in enumerate(with_faces.tolist())}
 
 
-class Shelf:
+class ServedLibrary:
     """A library that is served. All of it may be used by several threads at once.
 
     Args:
@@ -93,7 +93,7 @@ class Shelf:
         self._changing = threading.Lock()
         # As many questions at once as there are cores: each thread that looks at photos has its own networks.
         self._cores = os.cpu_count() or 1
-        self._workers = ThreadPoolExecutor(self._cores, thread_name_prefix="shelf")
+        self._workers = ThreadPoolExecutor(self._cores, thread_name_prefix="served")
         self._states: tuple[Hashable, Hashable] = (None, None)
         self._snapshot: Snapshot | None = None
         self.now()
@@ -101,12 +101,12 @@ class Shelf:
     @property
     def name(self) -> str:
         """What the library is called: its index file's name."""
-        return self.library.place.title
+        return self.library.backend.title
 
     @cached_property
     def pipeline(self) -> Pipeline:
         """What looks at references, warm."""
-        return self.library.model.pipeline(self.now().layout.meta, few=True)
+        return self.library.model.pipeline(self.now().index.meta, few=True)
 
     def warm(self) -> None:
         """Load the model and bring the vectors into memory, so that the first question need not wait."""
@@ -130,7 +130,7 @@ class Shelf:
         """
         with self._lock:
             try:
-                states = self.library.place.state()
+                states = self.library.backend.state()
             except FacesearchError:  # a server that is away for a while
                 if self._snapshot is None:
                     raise
@@ -144,17 +144,17 @@ class Shelf:
         if self._snapshot is None or index_state != self._states[0]:
             try:
                 self.library.refresh()
-                layout = self.library.layout
+                index = self.library.contents
             except FacesearchError:
-                if self._snapshot is None or self.library.place.written_over(self._states[0]):
+                if self._snapshot is None or self.library.backend.written_over(self._states[0]):
                     raise
                 return self._snapshot
         else:
-            layout = self._snapshot.layout
+            index = self._snapshot.index
         try:
-            return Snapshot(layout, open_people(self.library), "")
+            return Snapshot(index, open_people(self.library), "")
         except FacesearchError as error:
-            return Snapshot(layout, None, str(error))
+            return Snapshot(index, None, str(error))
 
     @contextmanager
     def changing(self) -> Iterator[People]:
@@ -177,15 +177,15 @@ class Shelf:
         """Rank the index by distance to each reference, in one pass over it."""
         snapshot, metric = self.now(), question.metric or self.metric
         calibration, question = self.library.card.calibration.get(metric), replace(question, metric=metric)
-        asked = self._workers.submit(search, snapshot.layout, references, question, calibration)
+        asked = self._workers.submit(search, snapshot.index, references, question, calibration)
         return asked.result()
 
     def reference(self, snapshot: Snapshot, face: int) -> Reference:
         """Return a face of the index as what is looked for."""
-        layout = snapshot.layout
+        index = snapshot.index
         _, number = snapshot.face_id(face)
-        path = layout.path(int(layout.photo[face]))
-        return Reference(path, number, layout.box(face), np.asarray(layout.vectors[face]))
+        path = index.path(int(index.photo[face]))
+        return Reference(path, number, index.box(face), np.asarray(index.vectors[face]))
 
 
 def known_people(snapshot: Snapshot) -> People:

@@ -64,16 +64,16 @@ class HitView:
 def face_view(snapshot: Snapshot, row: int) -> FaceView:
     """Return a face of the index."""
     digest, number = snapshot.face_id(row)
-    folder, name = os.path.split(snapshot.layout.path(int(snapshot.layout.photo[row])))
+    folder, name = os.path.split(snapshot.index.path(int(snapshot.index.photo[row])))
     person = int(snapshot.people.whose[row]) if snapshot.people is not None else -1
     title = snapshot.title.get(person, "")
-    return FaceView(digest, number, snapshot.layout.box(row), name, folder, person, title)
+    return FaceView(digest, number, snapshot.index.box(row), name, folder, person, title)
 
 
 def hit_view(snapshot: Snapshot, match: Match) -> HitView | None:
     """Return a match in words; None where the index has been written since, without it."""
-    photo = snapshot.layout.find(match.path)
-    rows = snapshot.layout.faces_of(photo) if photo is not None else range(0)
+    photo = snapshot.index.find(match.path)
+    rows = snapshot.index.faces_of(photo) if photo is not None else range(0)
     if match.face > len(rows):
         return None
     return HitView(

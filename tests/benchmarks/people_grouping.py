@@ -67,17 +67,17 @@ def sample_faces(store):
     with tempfile.TemporaryDirectory() as folder:
         library = Library(Path(folder) / "samples.npz", "sface", store=store)
         library.index([SAMPLES / "library", SAMPLES / "queries"])
-        layout = library.layout
-        vectors = np.array(layout.vectors)
-        whose = [who_is(layout, row) or f"face {row}" for row in range(layout.face_count)]
+        index = library.contents
+        vectors = np.array(index.vectors)
+        whose = [who_is(index, row) or f"face {row}" for row in range(index.face_count)]
     return vectors, np.unique(whose, return_inverse=True)[1]
 
 
-def who_is(layout, row):
+def who_is(index, row):
     """Return the name of a face of the samples, None where it stands in one photo alone."""
-    path = Path(layout.path(int(layout.photo[row]))).relative_to(SAMPLES).as_posix()
+    path = Path(index.path(int(index.photo[row]))).relative_to(SAMPLES).as_posix()
     who, point = KNOWN.get(path, (None, None))
-    return who if point is None or layout.box(row).overlap(Box(*point, 1, 1)) else None
+    return who if point is None or index.box(row).overlap(Box(*point, 1, 1)) else None
 
 
 def folder_faces(folder, card, store):

@@ -41,12 +41,12 @@ def photos_a_second(name, paths):
 def faces_a_second(dim, folder, faces):
     """Measure the exact ranking over an index in the page cache, by one core."""
     write_index(Path(folder, f"{dim}.npz"), faces, model={v: k for k, v in MODELS.items()}[dim])
-    layout = open_index(Path(folder, f"{dim}.npz"))
-    query = np.asarray(layout.vectors[:1])
+    index = open_index(Path(folder, f"{dim}.npz"))
+    query = np.asarray(index.vectors[:1])
     times = []
     for _ in range(7):
         began = time.perf_counter()
-        nearest(layout.vectors, layout.norms, query, 10)
+        nearest(index.vectors, index.norms, query, 10)
         times.append(time.perf_counter() - began)
     return faces / sorted(times)[len(times) // 2]
 

@@ -67,10 +67,10 @@ def written(place, photos, roots=("/p",)):
     return place
 
 
-def assert_same(layout, other):
+def assert_same(index, other):
     """Every array is the same to the bit; of the meta data all but when and by whom."""
-    for field in fields(layout):
-        mine, theirs = getattr(layout, field.name), getattr(other, field.name)
+    for field in fields(index):
+        mine, theirs = getattr(index, field.name), getattr(other, field.name)
         if field.name == "meta":
             nobody = {"created": "", "updated": "", "facesearch": ""}
             assert replace(mine, **nobody) == replace(theirs, **nobody)
@@ -164,7 +164,7 @@ def test_every_change_is_that_of_the_file(place, name, tmp_path):  # noqa: C901 
             writer.add(one)
 
     def take(writer):
-        rows = writer.layout.rows
+        rows = writer.index.rows
         writer.take("/p/7 moved.jpg", rows["/p/7.jpg"], 10, 20)
         writer.drop("/p/7.jpg")
         writer.take("/p/6.jpg", rows["/p/6.jpg"], 10, 21)  # another time

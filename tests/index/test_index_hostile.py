@@ -41,28 +41,28 @@ def assert_refused(path, kind=IndexBroken):
     return caught.value.message
 
 
-def use(layout):
+def use(index):
     """Do with an index all that a reader does; it must not raise."""
-    for photo in range(layout.photo_count):
-        assert isinstance(layout.path(photo), str)
-    assert len(layout.first_face) == layout.photo_count + 1
-    for face in range(layout.face_count):
-        assert layout.box(face).area >= 1
-        assert 0 <= layout.photo[face] < layout.photo_count
+    for photo in range(index.photo_count):
+        assert isinstance(index.path(photo), str)
+    assert len(index.first_face) == index.photo_count + 1
+    for face in range(index.face_count):
+        assert index.box(face).area >= 1
+        assert 0 <= index.photo[face] < index.photo_count
     for metric in ("cosine", "euclidean"):
-        query = np.ones((1, layout.meta.dim), np.float32)
-        (found,) = nearest(layout.vectors, layout.norms, query, 3, metric, groups=layout.photo)
+        query = np.ones((1, index.meta.dim), np.float32)
+        (found,) = nearest(index.vectors, index.norms, query, 3, metric, groups=index.photo)
         assert len(found.rows) <= 3
-    layout.find("/p/b.jpg")
-    assert len(layout.meta.roots) >= 0
+    index.find("/p/b.jpg")
+    assert len(index.meta.roots) >= 0
 
 
 def test_what_numpy_wrote_is_used_as_well(path):
     vectors = open_index(path).vectors.copy()
     np.savez(path, **arrays_of(path))
-    layout = open_index(path)
-    use(layout)
-    np.testing.assert_array_equal(layout.vectors, vectors)
+    index = open_index(path)
+    use(index)
+    np.testing.assert_array_equal(index.vectors, vectors)
 
 
 @pytest.mark.parametrize("part", [0, 1, 20, 100, 0.1, 0.5, 0.9, -1, -22, -60])

@@ -93,7 +93,7 @@ def test_the_next_writer_takes_in_what_was_left(tmp_path, cut):
     left.write_bytes(left.read_bytes()[: left.stat().st_size - cut])
     with NpzIndexWriter(path, META) as writer:
         assert (writer.recovered, bool(writer.torn)) == ((3, False) if not cut else (2, True))
-        assert writer.layout.photo_count == writer.recovered
+        assert writer.index.photo_count == writer.recovered
     assert not left.exists()
     assert open_index(path).meta.roots == ("/p",)
 
@@ -115,7 +115,7 @@ def test_the_making_is_known_before_the_first_index_is_written(tmp_path):
     write_journal(journal_path(path))
     assert index_meta(path) == META_ROOTED
     with NpzIndexWriter(path) as writer:  # no meta given: the journal's
-        assert writer.layout.meta.model == META.model
+        assert writer.index.meta.model == META.model
 
 
 def test_a_journal_cut_in_its_first_record_says_nothing(tmp_path):

@@ -16,8 +16,8 @@ from facesearch.index.npz.writer import NpzIndexWriter, open_index
 
 
 def arrays_of(path):
-    layout = open_index(path)
-    return {name: np.asarray(getattr(layout, name)) for name in ARRAYS}
+    index = open_index(path)
+    return {name: np.asarray(getattr(index, name)) for name in ARRAYS}
 
 
 def assert_same(one, other):
@@ -62,11 +62,11 @@ def test_what_one_has_forgotten_or_erased_is_not_taken_from_another(tmp_path):
     for number, sources in enumerate(([a, b], [b, a])):
         into = tmp_path / f"{number}.npz"
         merge_indexes(sources, into)
-        layout = open_index(into)
-        assert [layout.path(photo) for photo in range(layout.photo_count)] == ["/p/group.jpg"]
-        np.testing.assert_array_equal(layout.vectors, group.vectors[1:])
-        assert [digest.tobytes() for digest in layout.forgotten] == [secret.digest]
-        assert layout.erased_faces == {group.digest: (group.faces[0].box,)}
+        index = open_index(into)
+        assert [index.path(photo) for photo in range(index.photo_count)] == ["/p/group.jpg"]
+        np.testing.assert_array_equal(index.vectors, group.vectors[1:])
+        assert [digest.tobytes() for digest in index.forgotten] == [secret.digest]
+        assert index.erased_faces == {group.digest: (group.faces[0].box,)}
         write_index(into, [replace(group, mtime_ns=99), secret])
         assert open_index(into).face_count == 1
 

@@ -61,36 +61,36 @@ def test_what_is_written_is_read(library, parts):
         path = Path(folder) / "i.npz"
         for part in range(parts):  # in several runs, each on top of the other
             write_index(path, kept[part::parts], meta, roots=["/library"])
-        layout = open_index(path)
+        index = open_index(path)
         kept = sorted(kept, key=lambda photo: os.fsencode(photo.path))
-        assert [layout.path(photo) for photo in range(layout.photo_count)] == [p.path for p in kept]
-        assert layout.size.tolist() == [photo.size for photo in kept]
-        assert layout.mtime_ns.tolist() == [photo.mtime_ns for photo in kept]
-        assert layout.status.tolist() == [int(photo.status) for photo in kept]
-        assert [row.tobytes() for row in layout.digest] == [photo.digest or bytes(16) for photo in kept]
+        assert [index.path(photo) for photo in range(index.photo_count)] == [p.path for p in kept]
+        assert index.size.tolist() == [photo.size for photo in kept]
+        assert index.mtime_ns.tolist() == [photo.mtime_ns for photo in kept]
+        assert index.status.tolist() == [int(photo.status) for photo in kept]
+        assert [row.tobytes() for row in index.digest] == [photo.digest or bytes(16) for photo in kept]
         rows = [
             (number, photo, face) for number, photo in enumerate(kept) for face in range(len(photo.faces))
         ]
-        assert layout.photo.tolist() == [number for number, _, _ in rows]
+        assert index.photo.tolist() == [number for number, _, _ in rows]
         for row, (_, photo, face) in enumerate(rows):
-            assert layout.box(row) == photo.faces[face].box
-            assert layout.scores[row] == np.float32(photo.faces[face].score)
-            np.testing.assert_array_equal(layout.vectors[row], photo.vectors[face])
+            assert index.box(row) == photo.faces[face].box
+            assert index.scores[row] == np.float32(photo.faces[face].score)
+            np.testing.assert_array_equal(index.vectors[row], photo.vectors[face])
             marks = photo.faces[face].landmarks
             wanted = np.full((5, 2), np.nan) if marks is None else marks
-            np.testing.assert_array_equal(layout.landmarks[row], np.float32(wanted))
-        lengths = np.sqrt((layout.vectors.astype(np.float64) ** 2).sum(axis=1))
-        np.testing.assert_allclose(layout.norms, lengths, rtol=1e-6)
+            np.testing.assert_array_equal(index.landmarks[row], np.float32(wanted))
+        lengths = np.sqrt((index.vectors.astype(np.float64) ** 2).sum(axis=1))
+        np.testing.assert_allclose(index.norms, lengths, rtol=1e-6)
         for number, photo in enumerate(kept):
-            assert layout.find(photo.path) == number == layout.rows[photo.path]
-        assert layout.find("/library/\udcff\udcff not there") is None
-        assert layout.meta.roots == (("/library",))
+            assert index.find(photo.path) == number == index.rows[photo.path]
+        assert index.find("/library/\udcff\udcff not there") is None
+        assert index.meta.roots == (("/library",))
         with np.load(path, allow_pickle=False) as plain:
             assert set(plain.files) == {"format", "meta", *ARRAYS}
             assert int(plain["format"]) == 1
-            assert Meta.from_json(str(plain["meta"])) == layout.meta
+            assert Meta.from_json(str(plain["meta"])) == index.meta
             for name in ARRAYS:
-                np.testing.assert_array_equal(plain[name], getattr(layout, name))
+                np.testing.assert_array_equal(plain[name], getattr(index, name))
         assert not journal_path(path).exists()
 
 
@@ -158,6 +158,6 @@ def test_two_makings_are_not_mixed(change, word):
 def test_a_vector_that_the_network_spoiled_does_not_cost_the_index(tmp_path, spoilt):
     bad = dataclasses.replace(looked_at("/p/a.jpg"), vectors=np.full((1, 3), spoilt, np.float32))
     path = write_index(tmp_path / "i.npz", [bad, looked_at("/p/b.jpg")])
-    layout = open_index(path)
-    assert layout.photo_count == layout.face_count == 2
-    assert np.all(np.isfinite(layout.norms))
+    index = open_index(path)
+    assert index.photo_count == index.face_count == 2
+    assert np.all(np.isfinite(index.norms))

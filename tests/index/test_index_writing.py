@@ -24,8 +24,8 @@ from facesearch.index.npz.writer import NpzIndexWriter, open_index
 TESTS = Path(__file__).parents[1]
 
 
-def paths_of(layout):
-    return [layout.path(photo) for photo in range(layout.photo_count)]
+def paths_of(index):
+    return [index.path(photo) for photo in range(index.photo_count)]
 
 
 def state(folder):
@@ -257,9 +257,9 @@ def test_no_change_writes_nothing(tmp_path):
 def test_a_photo_has_the_faces_that_were_found_last(tmp_path):
     path = write_index(tmp_path / "i.npz", [looked_at("/p/a.jpg", 3), looked_at("/p/b.jpg", 1)])
     write_index(path, [looked_at("/p/a.jpg", 1, seed=1), looked_at("/p/a.jpg", 2, seed=2)])
-    layout = open_index(path)
-    assert layout.photo.tolist() == [0, 0, 1]
-    np.testing.assert_array_equal(layout.vectors[:2], looked_at("/p/a.jpg", 2, seed=2).vectors)
+    index = open_index(path)
+    assert index.photo.tolist() == [0, 0, 1]
+    np.testing.assert_array_equal(index.vectors[:2], looked_at("/p/a.jpg", 2, seed=2).vectors)
 
 
 SECRET = "/library/secret place/ex-husband \udcfe.jpg"
@@ -281,11 +281,11 @@ def test_forgotten_photos_leave_no_trace(tmp_path):
     for photo in (secret, copy):
         for vector in photo.vectors:
             assert vector.tobytes() not in everything
-    layout = open_index(path)
-    assert paths_of(layout) == sorted(photo.path for photo in kept)
-    assert [row.tobytes() for row in layout.forgotten] == [secret.digest]
+    index = open_index(path)
+    assert paths_of(index) == sorted(photo.path for photo in kept)
+    assert [row.tobytes() for row in index.forgotten] == [secret.digest]
     for row, photo in zip(range(0, 40, 2), sorted(kept, key=lambda photo: photo.path), strict=True):
-        np.testing.assert_array_equal(layout.vectors[row : row + 2], photo.vectors)
+        np.testing.assert_array_equal(index.vectors[row : row + 2], photo.vectors)
 
 
 def test_a_forgotten_root_is_no_root_any_more(tmp_path):
@@ -337,12 +337,12 @@ def test_an_erased_face_leaves_no_trace_and_stays_out(tmp_path):
         writer.commit()
     left = [0, 2]
     for _ in range(2):
-        layout = open_index(path)
-        assert layout.photo.tolist() == [0, 0, 1, 1, 2, 2]
+        index = open_index(path)
+        assert index.photo.tolist() == [0, 0, 1, 1, 2, 2]
         for photo, source in ((0, group), (2, copy)):
-            rows = layout.faces_of(photo)
-            np.testing.assert_array_equal(layout.vectors[rows], source.vectors[left])
-            assert [layout.box(row) for row in rows] == [source.faces[number].box for number in left]
+            rows = index.faces_of(photo)
+            np.testing.assert_array_equal(index.vectors[rows], source.vectors[left])
+            assert [index.box(row) for row in rows] == [source.faces[number].box for number in left]
         everything = b"".join(state(tmp_path).values())
         for photo in (group, copy):
             assert photo.vectors[1].tobytes() not in everything
@@ -359,9 +359,9 @@ def test_a_photo_whose_only_face_is_erased_has_none(tmp_path):
     with NpzIndexWriter(path) as writer:
         writer.erase([(photo.digest, photo.faces[0].box)])
         writer.commit()
-    layout = open_index(path)
-    assert (layout.face_count, layout.status.tolist()) == (0, [Status.NO_FACE])
-    assert layout.erased_faces == {photo.digest: (photo.faces[0].box,)}
+    index = open_index(path)
+    assert (index.face_count, index.status.tolist()) == (0, [Status.NO_FACE])
+    assert index.erased_faces == {photo.digest: (photo.faces[0].box,)}
 
 
 @pytest.mark.parametrize(
@@ -381,13 +381,13 @@ def test_a_root_moves_with_its_faces(tmp_path, roots, old, new, wanted, after):
     path = write_index(tmp_path / "i.npz", photos, roots=roots)
     before = open_index(path)
     assert move_root(path, old, new) == sum(is_within(p.path.encode(), old.encode()) for p in photos)
-    layout = open_index(path)
-    assert paths_of(layout) == wanted
-    assert layout.meta.roots == after
-    np.testing.assert_array_equal(layout.vectors, before.vectors)
-    np.testing.assert_array_equal(layout.mtime_ns, before.mtime_ns)
-    for photo, root in enumerate(layout.root):
-        assert is_within(layout.path_bytes(photo), layout.meta.roots[root].encode())
+    index = open_index(path)
+    assert paths_of(index) == wanted
+    assert index.meta.roots == after
+    np.testing.assert_array_equal(index.vectors, before.vectors)
+    np.testing.assert_array_equal(index.mtime_ns, before.mtime_ns)
+    for photo, root in enumerate(index.root):
+        assert is_within(index.path_bytes(photo), index.meta.roots[root].encode())
 
 
 def test_moving_a_root_that_is_none(tmp_path):
@@ -401,10 +401,10 @@ def test_moving_a_root_that_is_none(tmp_path):
 def test_moving_keeps_the_order_of_paths(tmp_path):
     path = write_index(tmp_path / "i.npz", [looked_at("/a/1.jpg"), looked_at("/b/2.jpg")], roots=["/a", "/b"])
     move_root(path, "/a", "/c")
-    layout = open_index(path)
-    assert paths_of(layout) == ["/b/2.jpg", "/c/1.jpg"]
-    np.testing.assert_array_equal(layout.vectors[1:], looked_at("/a/1.jpg").vectors)
-    assert layout.find("/c/1.jpg") == 1
+    index = open_index(path)
+    assert paths_of(index) == ["/b/2.jpg", "/c/1.jpg"]
+    np.testing.assert_array_equal(index.vectors[1:], looked_at("/a/1.jpg").vectors)
+    assert index.find("/c/1.jpg") == 1
 
 
 def test_roots_are_joined():

@@ -161,7 +161,7 @@ def dying(call, kill_at):
 def change(url, photos):
     """Bring some photos in, let another go, and one move."""
     with open_backend(url).writer(META) as writer:
-        rows = writer.layout.rows
+        rows = writer.index.rows
         for one in photos:
             writer.add(one)
         writer.drop("/p/0.jpg")

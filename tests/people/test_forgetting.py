@@ -108,7 +108,7 @@ def test_a_person_is_in_no_file_any_more_and_the_others_are(library, path, photo
         (photos[2].path, 1): before[photos[2].path, 1],
         (photos[3].path, 1): -1,
     }
-    assert library.layout.photo_count == 4
+    assert library.contents.photo_count == 4
     with pytest.raises(PeopleError):
         forget_person(library, NAME)
 
@@ -134,7 +134,7 @@ def test_what_interrupted_runs_left_is_looked_through_too(library, path, photos,
     assert {file.name for file in path.parent.iterdir()} == {
         *("i.npz", "i.npz.lock", "i.npz.people", "i.npz.people.lock")
     }
-    assert library.layout.photo_count == 5
+    assert library.contents.photo_count == 5
 
 
 def test_a_trace_that_is_left_is_told(library, path, photos, monkeypatch):
@@ -153,7 +153,7 @@ def test_an_equal_face_in_another_file_is_its_own(library, path, photos, tmp_pat
         writer.add(shows("/p/tagged.png", ADA, content=photos[1].path))
         writer.commit()
     library.refresh()
-    np.testing.assert_array_equal(library.layout.vectors[0], photos[1].vectors[0])
+    np.testing.assert_array_equal(library.contents.vectors[0], photos[1].vectors[0])
     assert forget_person(library, NAME).faces == 2
     assert whose(open_people(library))["/p/tagged.png", 1] == -1
 
@@ -278,7 +278,7 @@ def real(tmp_path_factory, model_store):
 
 
 def names(library):
-    layout = library.layout
+    layout = library.contents
     return sorted(os.path.basename(layout.path(int(photo))) for photo in layout.photo)
 
 

@@ -40,7 +40,7 @@ def people(path):
 
 
 def faces_of(people, who):
-    return [people.layout.path(int(people.layout.photo[row])) for row in people.person(who).faces]
+    return [people.index.path(int(people.index.photo[row])) for row in people.person(who).faces]
 
 
 def test_people_are_numbered_by_their_first_faces_and_listed_by_photos(path):
@@ -280,14 +280,14 @@ def test_a_face_that_is_not_there(people, photo, number):
 
 def test_it_is_known_whether_the_index_changed_since(path, people):
     assert people.up_to_date
-    layout = people.layout
-    later = replace(layout, meta=replace(layout.meta, updated="2100-01-01T00:00:00+00:00"))
+    index = people.index
+    later = replace(index, meta=replace(index.meta, updated="2100-01-01T00:00:00+00:00"))
     assert not People(later, people.register).up_to_date
 
 
 def test_the_distance_is_the_mean_one_from_the_others(people):
     rows = list(people.person(2).faces)
-    vectors = people.layout.vectors[rows].astype(np.float64)
+    vectors = people.index.vectors[rows].astype(np.float64)
     distances = cdist(vectors, vectors, "cosine").sum(axis=1) / (len(rows) - 1)
     np.testing.assert_allclose(people.from_middle(rows), distances, atol=1e-6)
     np.testing.assert_allclose(people.from_middle(rows[:1]), 0, atol=1e-6)
@@ -296,10 +296,10 @@ def test_the_distance_is_the_mean_one_from_the_others(people):
 
 def portrait_by_hand(people, person):
     """Say in other words which face shows a person best."""
-    boxes = people.layout.boxes
+    boxes = people.index.boxes
     areas = {row: int(boxes[row, 2]) * int(boxes[row, 3]) for row in person.faces}
     large = [row for row in person.faces if areas[row] >= np.median(list(areas.values()))]
-    vectors = people.layout.vectors[large].astype(np.float64)
+    vectors = people.index.vectors[large].astype(np.float64)
     far = cdist(vectors, vectors, "cosine").mean(axis=1)
     return {row for row, distance in zip(large, far, strict=True) if distance <= far.min() + 1e-6}
 
@@ -309,7 +309,7 @@ def portrait_by_hand(people, person):
 def test_everyone_and_their_portraits_are_what_a_plain_count_gives(many, numbers, names):
     many.whose[:] = numbers
     many._names = {number: f"N{number}" for number in names}
-    photo = many.layout.photo
+    photo = many.index.photo
     everyone = many.everyone()
     assert {one.number for one in everyone} == {number for number in numbers if number > 0} | names
     for one in everyone:
@@ -361,27 +361,27 @@ def test_faces_in_other_boxes_are_known_by_half_an_overlap_and_not_by_less(path)
 @pytest.mark.parametrize("order", [[0, 1], [1, 0]])
 def test_of_faces_that_overlap_the_nearest_is_the_same(people, order):
     """Which comes first in the list does not decide."""
-    layout = people.layout
+    index = people.index
     known = np.array([[0, 0, 100, 100], [30, 0, 100, 100]], np.int32)
-    register = Register(layout.digest[[0, 0]], known[order], np.array([7, 8], np.int32)[order], {}, 8)
-    found = layout.boxes.copy()
-    found[list(layout.faces_of(0))] = [[29, 0, 100, 100], [2, 0, 100, 100]]
-    again = People(replace(layout, boxes=found), register)
-    assert again.whose[list(layout.faces_of(0))].tolist() == [8, 7]
+    register = Register(index.digest[[0, 0]], known[order], np.array([7, 8], np.int32)[order], {}, 8)
+    found = index.boxes.copy()
+    found[list(index.faces_of(0))] = [[29, 0, 100, 100], [2, 0, 100, 100]]
+    again = People(replace(index, boxes=found), register)
+    assert again.whose[list(index.faces_of(0))].tolist() == [8, 7]
     assert set(again.whose[2:].tolist()) == {-1}
 
 
 def test_one_known_face_is_one_face_of_a_photo(people):
-    layout = people.layout
+    index = people.index
     known = np.array([[10, 0, 100, 100]], np.int32)
-    found = layout.boxes.copy()
-    found[list(layout.faces_of(0))] = [
+    found = index.boxes.copy()
+    found[list(index.faces_of(0))] = [
         [0, 0, 100, 100],
         [15, 0, 100, 100],
     ]  # both overlap it by more than half
-    register = Register(layout.digest[[0]], known, np.array([7], np.int32), {}, 7)
-    again = People(replace(layout, boxes=found), register)
-    assert again.whose[list(layout.faces_of(0))].tolist() == [-1, 7]
+    register = Register(index.digest[[0]], known, np.array([7], np.int32), {}, 7)
+    again = People(replace(index, boxes=found), register)
+    assert again.whose[list(index.faces_of(0))].tolist() == [-1, 7]
 
 
 def test_nothing_is_written_by_looking(path):

@@ -38,7 +38,7 @@ def index(tmp_path_factory):
 
 
 def face(people, photo, number):
-    return people.face(people.layout.path(photo - 1), number)
+    return people.face(people.index.path(photo - 1), number)
 
 
 @pytest.fixture
@@ -116,10 +116,10 @@ def test_each_photo_by_its_best_face_or_every_face(people):
 
 def test_the_distance_is_the_mean_one_from_the_persons_other_faces_and_orders_photos(people):
     rows = list(people.person("Ada").faces)
-    vectors = people.layout.vectors[rows].astype(np.float64)
+    vectors = people.index.vectors[rows].astype(np.float64)
     mean = cdist(vectors, vectors, "cosine").sum(axis=1) / (len(rows) - 1)
     matches = ask(people, "Ada", by="face")
-    expected = {people.layout.box(row): distance for row, distance in zip(rows, mean, strict=True)}
+    expected = {people.index.box(row): distance for row, distance in zip(rows, mean, strict=True)}
     assert [match.distance for match in ask(people, "Ada")] == sorted(m.distance for m in ask(people, "Ada"))
     for match in matches:
         row = people.face(match.path, match.face)
@@ -186,8 +186,8 @@ def test_the_reference_is_the_portrait_under_the_persons_name(people):
     first = answer.references[0]
     row = people.portrait(ada)
     assert people.face(first.path, first.face) == row
-    assert first.box == people.layout.box(row)
-    np.testing.assert_array_equal(first.vector, people.layout.vectors[row])
+    assert first.box == people.index.box(row)
+    np.testing.assert_array_equal(first.vector, people.index.vectors[row])
 
 
 def test_one_who_is_in_no_photo_now_is_an_error_that_says_so(index, tmp_path):

@@ -63,9 +63,9 @@ def grouped(path, photos):
 
 def whose(people):
     """Return the number of each face's person by path and number of the face."""
-    layout = people.layout
+    index = people.index
     return {
-        (layout.path(photo), at + 1): int(people.whose[row])
-        for photo in range(layout.photo_count)
-        for at, row in enumerate(layout.faces_of(photo))
+        (index.path(photo), at + 1): int(people.whose[row])
+        for photo in range(index.photo_count)
+        for at, row in enumerate(index.faces_of(photo))
     }

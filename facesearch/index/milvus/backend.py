@@ -70,7 +70,7 @@ class MilvusBackend:
         """Return the photos; their faces are counted alone."""
         state = self._state()
         photos = self._book.photos(state.generation)
-        return Assembly(state, photos, empty=True).layout(self.name)
+        return Assembly(state, photos, empty=True).index(self.name)
 
     def whole(self) -> Index:
         """Return all of it.
@@ -89,7 +89,7 @@ class MilvusBackend:
                 "a run was killed.",
                 "Run this again; if it says so still, `facesearch index FOLDER` puts it right.",
             )
-        return assembly.layout(self.name)
+        return assembly.index(self.name)
 
     def searched(self) -> MilvusSearch:
         """Return what a search needs: no face is read yet."""
@@ -110,11 +110,11 @@ class MilvusBackend:
             assembly = Assembly(state, photos)
             for block in self._faces(state).of({photo.hold: photo.faces for photo in photos}):
                 assembly.put(block)
-            layout = assembly.layout(self.name)
+            index = assembly.index(self.name)
             found = {path: number for number, path in enumerate(photo.path for photo in photos)}
             if assembly.missing or found.keys() != set(paths):
                 raise IndexFileError(f"{self.name!r} was changed while it was read.", "Run this again.")
-            yield from (photo_of(layout, found[path]) for path in paths)
+            yield from (photo_of(index, found[path]) for path in paths)
 
     def facts(self) -> dict[str, Any]:
         """Say how it is searched, and by which server."""

@@ -72,7 +72,7 @@ class MilvusSearch:
         assembly = Assembly(self._state, [photos[path] for path in sorted(photos)])
         for one in found:
             assembly.put(one.rows)
-        return assembly.layout(self._book.address.name)
+        return assembly.index(self._book.address.name)
 
     def _photos_of(self, found: Sequence[_Found]) -> tuple[dict[bytes, PhotoRow], int]:
         """Return the photos of faces by path, and how many holds have none."""

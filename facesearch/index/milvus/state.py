@@ -1,4 +1,4 @@
-"""What an index in Milvus is at one time, and its photos and faces as a layout."""
+"""What an index in Milvus is at one time, and its photos and faces as an index in memory."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def write_closed(
 
 
 class Assembly:
-    """A layout in the making: all photos, their faces as they come.
+    """An index in the making: all photos, their faces as they come.
 
     Args:
         state: What the index is.
@@ -186,8 +186,8 @@ class Assembly:
                 self._faces["landmarks"][place] = rows.landmarks[at]
                 self.missing -= 1
 
-    def layout(self, name: str) -> Index:
-        """Return the layout, checked as a file would be.
+    def index(self, name: str) -> Index:
+        """Return the index, checked as a file would be.
 
         Raises:
             IndexBroken: Something is out of range.

@@ -43,8 +43,8 @@ class MilvusIndexWriter:
     """The one writer of an index in Milvus; used as a context. What is added is seen by readers at once.
 
     Attributes:
-        layout: The photos as they were when it was opened or committed; faces are counted alone.
-        recovered: 0: what an interrupted run has written is in the layout.
+        index: The photos as they were when it was opened or committed; faces are counted alone.
+        recovered: 0: what an interrupted run has written is in the index.
         torn: 0.
 
     Args:
@@ -120,7 +120,7 @@ class MilvusIndexWriter:
         self._faces = FaceCollection(self._book.server, self._generation, state.meta.dim)
         self._photos = photos
         assembly = Assembly(state, photos, empty=True)
-        self.layout: Index = empty_index(state.meta) if new else assembly.layout(self._book.address.name)
+        self.index: Index = empty_index(state.meta) if new else assembly.index(self._book.address.name)
         self._pending = Pending(state.meta.dim, photos)
         self._roots = state.meta.roots
         self._forgotten = set(state.forgotten)

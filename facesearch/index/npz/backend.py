@@ -99,31 +99,31 @@ class NpzBackend:
         return _scan(self._files(), traces)
 
     def _files(self) -> list[Path]:
-        index, built = self.path, beside.rebuild_path(self.path)
-        people = beside.people_path(index)
-        own = [index, beside.journal_path(index), beside.unfinished_path(index)]
+        file, built = self.path, beside.rebuild_path(self.path)
+        people = beside.people_path(file)
+        own = [file, beside.journal_path(file), beside.unfinished_path(file)]
         own += [people, beside.unfinished_path(people)]
         own += [built, beside.journal_path(built), beside.unfinished_path(built)]
         return [path for path in own if path.exists()]
 
 
-def photo_of(layout: Index, row: int) -> PhotoFaces:
+def photo_of(index: Index, row: int) -> PhotoFaces:
     """Return a photo of an index as a pipeline would."""
-    rows = layout.faces_of(row)
-    span, digest = slice(rows.start, rows.stop), layout.digest[row].tobytes()
+    rows = index.faces_of(row)
+    span, digest = slice(rows.start, rows.stop), index.digest[row].tobytes()
     faces = []
-    for number, score in zip(rows, layout.scores[span].tolist(), strict=True):
-        points = layout.landmarks[number]
+    for number, score in zip(rows, index.scores[span].tolist(), strict=True):
+        points = index.landmarks[number]
         landmarks = None if bool(np.isnan(points).all()) else tuple((x, y) for x, y in points.tolist())
-        faces.append(Face(layout.box(number), score, landmarks))
+        faces.append(Face(index.box(number), score, landmarks))
     return PhotoFaces(
-        layout.path(row),
-        int(layout.size[row]),
-        int(layout.mtime_ns[row]),
+        index.path(row),
+        int(index.size[row]),
+        int(index.mtime_ns[row]),
         digest if any(digest) else b"",
-        Status(int(layout.status[row])),
+        Status(int(index.status[row])),
         tuple(faces),
-        np.asarray(layout.vectors[span]) if faces else None,
+        np.asarray(index.vectors[span]) if faces else None,
     )
 
 

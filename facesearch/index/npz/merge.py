@@ -60,65 +60,65 @@ def merge_indexes(sources: Sequence[Path], into: Path) -> Merged:
             if source != into.resolve():
                 stack.enter_context(write_lock(source))
         stack.enter_context(write_lock(into))
-        layouts = [open_index(source) for source in sources]
-        for source, layout in zip(sources, layouts, strict=True):
-            check_same_making(layouts[0].meta, layout.meta, what=f"The index {os.fspath(source)!r}")
-        return _write(layouts, into)
+        indexes = [open_index(source) for source in sources]
+        for source, index in zip(sources, indexes, strict=True):
+            check_same_making(indexes[0].meta, index.meta, what=f"The index {os.fspath(source)!r}")
+        return _write(indexes, into)
 
 
-def _write(layouts: Sequence[Index], into: Path) -> Merged:
-    first, *others = layouts
+def _write(indexes: Sequence[Index], into: Path) -> Merged:
+    first, *others = indexes
     photos = {photo.path: photo for photo in _photos_of(first)}
     twice = 0
-    for layout in others:
-        for photo in _entries_of(layout):
+    for index in others:
+        for photo in _entries_of(index):
             known = photos.get(photo.path)
             twice += known is not None
             if known is None or photo.mtime_ns > known.mtime_ns:
                 photos[photo.path] = photo
     roots = first.meta.roots
-    for layout in others:
-        roots = joined_roots(roots, layout.meta.roots)
-    forgotten = frozenset(digest.tobytes() for layout in layouts for digest in layout.forgotten)
+    for index in others:
+        roots = joined_roots(roots, index.meta.roots)
+    forgotten = frozenset(digest.tobytes() for index in indexes for digest in index.forgotten)
     kept = [photo for photo in photos.values() if photo.digest(first) not in forgotten]
     kept.sort(key=lambda photo: photo.path)
-    created = min(layout.meta.created for layout in layouts)
+    created = min(index.meta.created for index in indexes)
     base = replace(first, meta=replace(first.meta, created=created))
     try:
-        write_index(into, base, kept, roots, forgotten, _erased(layouts))
+        write_index(into, base, kept, roots, forgotten, _erased(indexes))
     except OSError as error:
         raise storage_error(into, error) from error
     merged = open_index(into)
     return Merged(merged.photo_count, merged.face_count, twice)
 
 
-def _photos_of(layout: Index) -> Iterator[KeptPhoto]:
-    for row in range(layout.photo_count):
-        yield KeptPhoto(layout.path_bytes(row), row, int(layout.size[row]), int(layout.mtime_ns[row]))
+def _photos_of(index: Index) -> Iterator[KeptPhoto]:
+    for row in range(index.photo_count):
+        yield KeptPhoto(index.path_bytes(row), row, int(index.size[row]), int(index.mtime_ns[row]))
 
 
-def _entries_of(layout: Index) -> Iterator[KeptPhoto]:
+def _entries_of(index: Index) -> Iterator[KeptPhoto]:
     """Yield an index's photos as a journal would have them; their arrays are views into the mapped file."""
-    for photo in _photos_of(layout):
+    for photo in _photos_of(index):
         assert isinstance(photo.source, int)
-        faces = slice(int(layout.first_face[photo.source]), int(layout.first_face[photo.source + 1]))
+        faces = slice(int(index.first_face[photo.source]), int(index.first_face[photo.source + 1]))
         entry = JournalEntry(
             photo.path,
             photo.size,
             photo.mtime_ns,
-            layout.digest[photo.source].tobytes(),
-            Status(int(layout.status[photo.source])),
-            layout.vectors[faces],
-            layout.boxes[faces],
-            layout.scores[faces],
-            layout.landmarks[faces],
+            index.digest[photo.source].tobytes(),
+            Status(int(index.status[photo.source])),
+            index.vectors[faces],
+            index.boxes[faces],
+            index.scores[faces],
+            index.landmarks[faces],
         )
         yield replace(photo, source=entry)
 
 
-def _erased(layouts: Sequence[Index]) -> dict[bytes, tuple[Box, ...]]:
+def _erased(indexes: Sequence[Index]) -> dict[bytes, tuple[Box, ...]]:
     erased: dict[bytes, tuple[Box, ...]] = {}
-    for layout in layouts:
-        for digest, boxes in layout.erased_faces.items():
+    for index in indexes:
+        for digest, boxes in index.erased_faces.items():
             erased[digest] = tuple(dict.fromkeys((*erased.get(digest, ()), *boxes)))
     return erased

@@ -77,7 +77,7 @@ class NpzIndexWriter:
     old one's place.
 
     Attributes:
-        layout: The index as it stands in the file.
+        index: The index as it stands in the file.
         recovered: How many photos an interrupted run had left in the journal.
         torn: Bytes at the journal's end that were in flight when that run died.
 
@@ -125,36 +125,36 @@ class NpzIndexWriter:
         left = journal_path(self.path)
         journal = read_journal(left) if left.exists() else None
         try:
-            layout = open_index(self.path)
+            index = open_index(self.path)
         except IndexMissing:
             meta = journal.meta if journal is not None and journal.meta is not None else self._new_meta
             if meta is None:
                 raise
-            layout = empty_index(meta)
-        self._set(layout)
-        self._check_roots(layout)
+            index = empty_index(meta)
+        self._set(index)
+        self._check_roots(index)
         if journal is None:
             return
         if journal.meta is not None:
-            check_same_making(layout.meta, journal.meta, what=f"The journal {os.fspath(left)!r}")
+            check_same_making(index.meta, journal.meta, what=f"The journal {os.fspath(left)!r}")
             self._roots = joined_roots(self._roots, journal.meta.roots)
         if any(root_of(entry.path, self._roots) is None for entry in journal.entries):
             raise broken(left, "a photo lies under no root")
         self.recovered, self.torn = len(journal.entries), journal.torn
         self.commit()
 
-    def _check_roots(self, layout: Index) -> None:
+    def _check_roots(self, index: Index) -> None:
         """See that each photo lies under its root, which a reader need not care for, and a writer must."""
-        roots = [os.fsencode(root) for root in layout.meta.roots]
-        for photo, root in enumerate(layout.root.tolist()):
-            if not is_within(layout.path_bytes(photo), roots[root]):
+        roots = [os.fsencode(root) for root in index.meta.roots]
+        for photo, root in enumerate(index.root.tolist()):
+            if not is_within(index.path_bytes(photo), roots[root]):
                 raise broken(self.path, "a photo does not lie under its root")
 
-    def _set(self, layout: Index) -> None:
-        self.layout = layout
-        self._roots = layout.meta.roots
-        self._forgotten = {digest.tobytes() for digest in layout.forgotten}
-        self._erased = dict(layout.erased_faces)
+    def _set(self, index: Index) -> None:
+        self.index = index
+        self._roots = index.meta.roots
+        self._forgotten = {digest.tobytes() for digest in index.forgotten}
+        self._erased = dict(index.erased_faces)
 
     @property
     def forgotten(self) -> frozenset[bytes]:
@@ -169,7 +169,7 @@ class NpzIndexWriter:
         """Take in a photo that was looked at; killing the process after this does not lose it."""
         try:
             if self._journal is None:
-                meta = replace(self.layout.meta, roots=self._roots)
+                meta = replace(self.index.meta, roots=self._roots)
                 self._journal = Journal(journal_path(self.path), meta)
             self._journal.add(photo)
         except OSError as error:
@@ -210,7 +210,7 @@ class NpzIndexWriter:
         self._moved = os.fsencode(old), os.fsencode(new)
         moved = [os.fsdecode(moved_path(os.fsencode(root), *self._moved)) for root in self._roots]
         self._roots = joined_roots((), moved)
-        if any(is_within(self._moved[0], os.fsencode(root)) for root in self.layout.meta.roots):
+        if any(is_within(self._moved[0], os.fsencode(root)) for root in self.index.meta.roots):
             self.cover([new])  # what lay inside a root may lie outside of it now
 
     def uncover(self, folders: Iterable[str]) -> None:
@@ -232,7 +232,7 @@ class NpzIndexWriter:
             entries = read_journal(left).entries if left.exists() else []
             photos = self._photos(entries)
             forgotten = frozenset(self._forgotten)
-            write_index(self.path, self.layout, photos, self._roots, forgotten, self._erased, self._spared)
+            write_index(self.path, self.index, photos, self._roots, forgotten, self._erased, self._spared)
             left.unlink(missing_ok=True)
         except OSError as error:
             raise storage_error(self.path, error) from error
@@ -240,26 +240,26 @@ class NpzIndexWriter:
         self._set(open_index(self.path))
 
     def _changed(self) -> bool:
-        forgotten = {digest.tobytes() for digest in self.layout.forgotten}
-        same = self._roots == self.layout.meta.roots and forgotten == self._forgotten
-        same = same and self._erased == self.layout.erased_faces
+        forgotten = {digest.tobytes() for digest in self.index.forgotten}
+        same = self._roots == self.index.meta.roots and forgotten == self._forgotten
+        same = same and self._erased == self.index.erased_faces
         return bool(self._taken or self._dropped or self._moved) or not same
 
     def _photos(self, entries: Sequence[JournalEntry]) -> list[KeptPhoto]:
         """Return the photos of the new file, by path."""
-        layout = self.layout
+        index = self.index
         photos: dict[bytes, KeptPhoto] = {}
-        for row in range(layout.photo_count):
-            path = layout.path_bytes(row)
+        for row in range(index.photo_count):
+            path = index.path_bytes(row)
             if path not in self._dropped:
                 if self._moved is not None:
                     path = moved_path(path, *self._moved)
-                photos[path] = KeptPhoto(path, row, int(layout.size[row]), int(layout.mtime_ns[row]))
+                photos[path] = KeptPhoto(path, row, int(index.size[row]), int(index.mtime_ns[row]))
         photos.update(self._taken)
         for entry in entries:
             photos[entry.path] = KeptPhoto(entry.path, entry, entry.size, entry.mtime_ns)
         return sorted(
-            (photo for photo in photos.values() if photo.digest(self.layout) not in self._forgotten),
+            (photo for photo in photos.values() if photo.digest(self.index) not in self._forgotten),
             key=lambda photo: photo.path,
         )
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -13,14 +13,18 @@ from platformdirs import user_data_dir
 
 from facesearch.errors import IndexFileError, IndexMissing, ModelMismatch
 from facesearch.faces import Answers, PhotoFaces
-from facesearch.index import changes as edit
+from facesearch.index import changes
 from facesearch.index.backend import IndexBackend, SearchableIndex, is_url, open_backend
+from facesearch.index.copying import Copied, copy_index
 from facesearch.index.index import Index, empty_index
 from facesearch.index.meta import Meta
-from facesearch.index.npz.backend import NpzBackend
 from facesearch.index.npz.writer import check_same_making
 from facesearch.model import DetectionSettings, Model, Runtime, make_meta
 from facesearch.models.store import ModelStore, silent
+from facesearch.people.forgetting import forget_person, look_for_traces
+from facesearch.people.grouping import MAKE_ONE, check_tells_persons
+from facesearch.people.people import People
+from facesearch.people.register import only_editor, read_register, write_register
 from facesearch.photos.urls import absolute_path
 from facesearch.pipeline import PhotoProcessor
 from facesearch.search import FaceWanted, Question, find_references, search
@@ -35,21 +39,41 @@ DEFAULT_MODEL = "resnet50"
 Searched = TypeVar("Searched", Index, Index | SearchableIndex)
 
 
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What was forgotten of a person.
+
+    Attributes:
+        faces: Number of faces that the index had.
+        photos: Number of photos with these faces.
+        scanned: Bytes of the files that were searched afterwards and hold no trace.
+    """
+
+    faces: int
+    photos: int
+    scanned: int
+
+
 class Library:
-    """An index and what goes with it.
+    """An index, the photos it covers, the model that made it, and the people in it.
 
     Args:
-        index: The index: a file, or a URL like milvus://HOST:PORT/COLLECTION; else the environment's
-            FACESEARCH_INDEX, else the model's own in the user's data folder.
-        model: The model's name. An index remembers its model; where there is none yet, the environment's
-            FACESEARCH_MODEL, else resnet50.
-        store: Where the models lie.
+        index: A file, or a URL such as milvus://HOST:PORT/COLLECTION. By default the value of
+            FACESEARCH_INDEX, or else the model's own file in the user's data folder.
+        model: The model's name. By default the index's own model, or for a new index the value of
+            FACESEARCH_MODEL, or else resnet50.
+        store: The models of this machine.
         runtime: How the network is run.
-        notify: Is told, in sentences, of what takes a while (a model that is fetched).
+        notify: Called with a sentence about anything that takes a while, such as fetching a model.
 
     Raises:
-        ModelMismatch: The index was made with another model than the one asked for.
-        IndexFileError: There is a file, and it cannot be used.
+        ModelMismatch: The index was made with another model than `model`; raised where the model is needed.
+        IndexFileError: The index cannot be used; raised where it is needed.
+
+    Example:
+        >>> library = Library("family.npz", "sface")
+        >>> report = library.index(["~/Pictures"])
+        >>> answers = library.query(["friend.jpg"])
     """
 
     def __init__(
@@ -65,82 +89,95 @@ class Library:
         self._runtime = runtime or Runtime()
         self._notify = notify
         named = os.fspath(index) if index else os.environ.get("FACESEARCH_INDEX")
-        fallback = model or os.environ.get("FACESEARCH_MODEL") or DEFAULT_MODEL
-        self.backend = _backend(named or default_index(fallback))
-        self._asked, self._fallback = model, fallback
+        self._required_model = model
+        self._default_model = model or os.environ.get("FACESEARCH_MODEL") or DEFAULT_MODEL
+        self.backend = _backend(named or default_index(self._default_model))
+        self._model: Model | None = None
+        self._contents: Index | None = None
+        self._searched: Index | SearchableIndex | None = None
 
-    @cached_property
-    def model_name(self) -> str:
-        """The model's name.
+    @property
+    def model(self) -> Model:
+        """The model in use: the one that made the index, or that will make it.
 
         Raises:
-            ModelMismatch: The index was made with another model than the one asked for.
+            ModelMismatch: The index was made with another model than the one that was asked for.
+            IndexFileError: The index cannot be used.
         """
-        meta = self.backend.meta()
-        if meta is not None and self._asked and meta.model != self._asked:
+        if self._model is None:
+            self._model = self._open_model(self.backend.meta())
+        return self._model
+
+    def _open_model(self, meta: Meta | None) -> Model:
+        required = self._required_model
+        if meta is not None and required and meta.model != required:
             raise ModelMismatch(
                 f"The index {self.backend.name!r} was made with the model {meta.model!r}, "
-                f"and {self._asked!r} is asked for.",
+                f"and {required!r} is asked for.",
                 "Leave out --model, or give each model an index of its own.",
             )
-        return meta.model if meta is not None else self._fallback
+        name = meta.model if meta is not None else self._default_model
+        return Model(name, self._store, self._runtime, self._notify)
 
-    @cached_property
-    def model(self) -> Model:
-        """The model in use."""
-        return Model(self.model_name, self._store, self._runtime, self._notify)
+    @property
+    def model_name(self) -> str:
+        """The model's name."""
+        return self.model.name
 
     @property
     def card(self) -> Card:
         """The model's card."""
         return self.model.card
 
-    @cached_property
+    @property
     def contents(self) -> Index:
-        """The index, mapped from its file.
+        """The whole index; one in a file is mapped, not read.
 
         Raises:
-            IndexFileError: There is none, or it cannot be used.
-            ModelMismatch: It was made with other weights than those that are here.
+            IndexFileError: There is no index, or it cannot be used.
+            ModelMismatch: It was made with other weights than those on this machine.
         """
-        self.model_name  # noqa: B018 (another model than the one asked for is an error)
-        return self._checked(self.backend.whole())
+        if self._contents is None:
+            model = self.model
+            self._contents = self._checked(self.backend.whole(), model)
+        return self._contents
 
-    @cached_property
+    @property
     def searched(self) -> Index | SearchableIndex:
-        """What a search needs of the index.
+        """What queries search: the whole index, or a server that searches for it.
 
         Raises:
-            IndexFileError: There is none, or it cannot be used.
-            ModelMismatch: It was made with other weights than those that are here.
+            IndexFileError: There is no index, or it cannot be used.
+            ModelMismatch: It was made with other weights than those on this machine.
         """
-        if isinstance(self.backend, NpzBackend):
-            return self.contents
-        self.model_name  # noqa: B018 (another model than the one asked for is an error)
-        return self._checked(self.backend.searched())
+        if self._searched is None:
+            model = self.model
+            remote = self.backend.searched()
+            self._searched = self.contents if remote is None else self._checked(remote, model)
+        return self._searched
 
-    def _checked(self, index: Searched) -> Searched:
-        card = self.card
+    def _checked(self, index: Searched, model: Model) -> Searched:
+        card = model.card
         if (index.meta.model_digest, index.meta.dim) != (card.digest, card.dim):
             raise ModelMismatch(
-                f"The index {self.backend.name!r} was made with other weights of {self.model_name!r} "
-                "than those that are here.",
-                f"Run `facesearch models fetch {self.model_name}`, or embed everything anew with --rebuild.",
+                f"The index {self.backend.name!r} was made with other weights of {model.name!r} "
+                "than those on this machine.",
+                f"Run `facesearch models fetch {model.name}`, or embed all photos again with --rebuild.",
             )
         return index
 
     def refresh(self) -> None:
-        """Read the index anew when it is used next: it has been written since."""
-        self.__dict__.pop("contents", None)
-        self.__dict__.pop("searched", None)
+        """Read the index again when it is used next, because it has been written."""
+        self._contents = self._searched = None
 
     def opened(self) -> Index:
-        """Return the photos of the index as it lies there, whatever model is here.
+        """Return the photos of the index, whichever weights are on this machine.
 
         Raises:
-            IndexFileError: There is none, or it cannot be used.
+            ModelMismatch: The index was made with another model than the one that was asked for.
+            IndexFileError: There is no index, or it cannot be used.
         """
-        self.model_name  # noqa: B018 (another model than the one asked for is an error)
+        self._open_model(self.backend.meta())
         return self.backend.listing()
 
     def index(
@@ -188,11 +225,11 @@ class Library:
     def _held_if_whole(self) -> Meta | None:
         """Return what made the index; None for a broken one, which a rebuild is to replace."""
         try:
-            self.model_name  # noqa: B018 (another model than the one asked for is an error even so)
-            return self.backend.meta()
+            meta = self.backend.meta()
         except IndexFileError:
-            self.__dict__["model_name"] = self._fallback
-            return None
+            meta = None
+        self._model = self._open_model(meta)
+        return meta
 
     def plan(
         self,
@@ -257,24 +294,31 @@ class Library:
         return Answers(tuple(search(index, found, question, calibration)), tuple(problems))
 
     def forget(self, paths: Iterable[str | os.PathLike[str]]) -> list[str]:
-        """Remove photos for good, their copies too, and keep only digests, so as not to take them in again.
+        """Remove photos for good: from the index, from its people, and their small pictures; copies too.
 
-        Small pictures of them in the cache folder go too.
+        Only digests of their contents are kept, so that they are not indexed again.
 
         Args:
-            paths: Photos, or folders for all below them; they need not exist any more.
+            paths: Photos, or folders for all photos below them; they need not exist any more.
 
         Returns:
             The paths that were removed.
 
         Raises:
-            IndexFileError: There is no index, or it cannot be used.
-            StorageError: The file cannot be rewritten, or a small picture cannot be removed.
+            IndexFileError: There is no index, it cannot be used, or another process writes it.
+            PeopleBroken: The people cannot be read; nothing was removed.
+            StorageError: A file cannot be written, or a small picture cannot be removed.
         """
-        removed = edit.forget(self.backend, absolute(paths))
-        self.refresh()
-        # Of all that was ever forgotten: a call that was cut short here is made good by the next.
-        Thumbnails().forget(digest.tobytes() for digest in self.backend.listing().forgotten)
+        companion = self.backend.people
+        with companion.editing() if companion.there() else nullcontext():
+            register = read_register(companion) if companion.there() else None
+            removed = changes.forget(self.backend, absolute(paths))
+            self.refresh()
+            # All that was ever forgotten: this completes an earlier call that was interrupted.
+            forgotten = {digest.tobytes() for digest in self.backend.listing().forgotten}
+            if register is not None:
+                write_register(companion, register.without(forgotten))
+        Thumbnails().forget(forgotten)
         return removed
 
     def move_root(self, old: str | os.PathLike[str], new: str | os.PathLike[str]) -> int:
@@ -287,9 +331,63 @@ class Library:
             IndexFileError: There is no index, it cannot be used, or holds nothing below `old`.
             StorageError: The file cannot be rewritten.
         """
-        count = edit.move_root(self.backend, absolute([old])[0], absolute([new])[0])
+        count = changes.move_root(self.backend, absolute([old])[0], absolute([new])[0])
         self.refresh()
         return count
+
+    def people(self) -> People:
+        """Return the people of the index as they are stored.
+
+        Raises:
+            IndexFileError: There is no index, or it cannot be used.
+            ModelError: The model does not tell people apart.
+            PeopleBroken: The stored people cannot be used.
+        """
+        try:
+            index = self.contents
+        except IndexMissing as error:
+            if self.card.identity:
+                raise
+            raise IndexMissing(error.message, MAKE_ONE) from error
+        check_tells_persons(self.card)
+        return People(index, read_register(self.backend.people))
+
+    @contextmanager
+    def changing_people(self) -> Iterator[People]:
+        """Open the people for changes, which are written when the context ends without an error.
+
+        Raises:
+            IndexFileError: There is no index, or it cannot be used.
+            ModelError: The model does not tell people apart.
+            PeopleBroken: The stored people cannot be used.
+            IndexBusy: Another process changes them.
+            StorageError: They cannot be written, and are as they were.
+        """
+        self.people()  # fails before anything is written, even a lock or a folder for it
+        with self.backend.people.editing():
+            self.refresh()  # photos may have been forgotten since the index was read
+            people = self.people()
+            yield people
+            write_register(self.backend.people, people.register)
+
+    def forget_person(self, who: str) -> Forgotten:
+        """Remove all faces of a person, and the name; the photos and the other people in them stay.
+
+        The faces are not indexed again from these photos. All files are then searched for what was removed.
+
+        Args:
+            who: The person's name or number.
+
+        Raises:
+            PeopleError: No person has that number or name.
+            IndexBusy: Another process writes the index or the people.
+            StorageError: A file cannot be written, or something is left in one.
+        """
+        with self.changing_people() as people:
+            gone = forget_person(self.backend, people, who)
+        self.refresh()
+        searched = look_for_traces(self.backend, gone)
+        return Forgotten(len(gone.person.faces), gone.person.photos, searched)
 
 
 def default_index(model: str) -> Path:
@@ -304,3 +402,28 @@ def _backend(index: str | Path) -> IndexBackend:
 def absolute(paths: Iterable[str | os.PathLike[str]]) -> tuple[str, ...]:
     """Return paths absolute, links kept, and URLs as they are; each once and in order."""
     return tuple(dict.fromkeys(absolute_path(os.fspath(path)) for path in paths))
+
+
+def copy_library(
+    source: IndexBackend,
+    target: IndexBackend,
+    *,
+    on_start: Callable[[int], None] = lambda count: None,
+    on_photo: Callable[[PhotoFaces], None] = lambda photo: None,
+) -> Copied:
+    """Copy an index and its people to another place; see `copy_index`.
+
+    Raises:
+        FacesearchError: One of the two cannot be used or written.
+        PeopleBroken: The stored people cannot be used.
+    """
+    register = read_register(source.people) if source.people.there() else None
+    before = source.meta()
+    done = copy_index(source, target, on_start=on_start, on_photo=on_photo)
+    if register is not None:
+        after = target.meta()
+        if before is not None and after is not None and register.grouped == before.updated:
+            register = replace(register, grouped=after.updated)
+        with only_editor(target.people):
+            write_register(target.people, register)
+    return done

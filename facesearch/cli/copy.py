@@ -36,7 +36,7 @@ def command(source: str, target: str, as_json: bool, quiet: bool, verbose: bool)
     Exit status: 0 done, 2 any error, 130 interrupted.
     """  # noqa: D301
     from facesearch.index.backend import open_backend
-    from facesearch.people.copying import copy_library
+    from facesearch.library import copy_library
 
     there, here = open_backend(source), open_backend(target)
     here.metric = _metric(there)

@@ -42,18 +42,16 @@ def command(
 
     Exit status: 0 done, 1 when the index holds none of them, 2 any error.
     """  # noqa: D301
-    from facesearch.people.forgetting import forget_person, forget_photos
-
     if bool(paths) == bool(person):
         raise click.UsageError("Name PATHs, or --person P.")
     library = open_library(index_file, model)
     if person:
-        done = forget_person(library, person)
+        done = library.forget_person(person)
         if not quiet:
             said = f"{counted(done.faces, 'face')} in {counted(done.photos, 'photo')} forgotten"
             click.echo(f"{said}; {done.scanned:,} bytes looked through, no trace left", err=True)
         return
-    removed = forget_photos(library, paths)
+    removed = library.forget(paths)
     if verbose:
         for path in removed:
             click.echo(escaped(path), err=True)

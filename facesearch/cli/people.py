@@ -91,9 +91,9 @@ def people(context: click.Context, /, **given: Any) -> None:  # noqa: ANN401 (cl
 
 
 def _group_and_list(library: Library, options: PeopleOptions) -> None:
-    from facesearch.people.keeping import changed_people, grouping_distance
+    from facesearch.people.grouping import grouping_distance
 
-    with changed_people(library) as found:
+    with library.changing_people() as found:
         done = found.group(options.within or grouping_distance(library.card))
     if not options.quiet:
         new = "1 new person" if done.new == 1 else f"{done.new:,} new people"
@@ -121,10 +121,8 @@ def list_people(context: click.Context, /, **given: Any) -> None:  # noqa: ANN40
 
     Exit status: 0 done, 1 when there is nobody, 2 any error.
     """  # noqa: D301
-    from facesearch.people.keeping import open_people
-
     options = _of_subcommand(context, PeopleOptions(**given))
-    _list(open_people(options.open_library()), as_json=options.as_json)
+    _list(options.open_library().people(), as_json=options.as_json)
 
 
 def _list(found: People, *, as_json: bool) -> None:
@@ -177,12 +175,10 @@ def show(context: click.Context, /, who: str, **given: Any) -> None:  # noqa: AN
 
     Exit status: 0 done, 1 when the person is in no photo now, 2 any error.
     """  # noqa: D301
-    from facesearch.people.keeping import open_people
-
     options = _of_subcommand(context, PeopleOptions(**given))
-    found = open_people(options.open_library())
+    found = options.open_library().people()
     person = found.person(who)
-    distances = found.from_middle(person.faces).tolist() if person.faces else []
+    distances = found.mean_distances(person.faces).tolist() if person.faces else []
     faces = sorted(zip(distances, person.faces, strict=True))
     rows = [{"distance": distance, **_face(found, row)} for distance, row in faces]
     if options.as_json:
@@ -224,12 +220,11 @@ def export(context: click.Context, /, whom: Sequence[str], **given: Any) -> None
     """  # noqa: D301
     from facesearch.people.export import albums
     from facesearch.people.export import export as fill
-    from facesearch.people.keeping import open_people
 
     options = _of_subcommand(context, ExportOptions(**given))
     if options.link is None and not options.dry_run:
         raise click.UsageError("--link or --copy: choose one.")
-    found = open_people(options.open_library())
+    found = options.open_library().people()
     persons = [found.person(who) for who in whom] if whom else found.everyone()
     wanted = albums(found, persons, os.path.abspath(options.to))
     if options.dry_run:
@@ -258,9 +253,7 @@ def _of_subcommand(context: click.Context, options: Options) -> Options:
 
 def _changed_people(context: click.Context, given: dict[str, Any]) -> AbstractContextManager[People]:
     """Open the people that a subcommand changes; they are written when the context ends well."""
-    from facesearch.people.keeping import changed_people
-
-    return changed_people(_of_subcommand(context, PeopleOptions(**given)).open_library())
+    return _of_subcommand(context, PeopleOptions(**given)).open_library().changing_people()
 
 
 @click.command(short_help="Name a person.")
@@ -289,7 +282,9 @@ def name(context: click.Context, /, who: str, name: str, **given: Any) -> None: 
             row = _row(found, who)
             if row is None:
                 raise error from None
-            person = found.person(int(found.whose[row])) if found.whose[row] > 0 else found.give([row], None)
+            person = (
+                found.person(int(found.whose[row])) if found.whose[row] > 0 else found.assign([row], None)
+            )
         found.name(person, name)
 
 
@@ -344,7 +339,7 @@ def split(  # click's options by name
     with _changed_people(context, given) as found:
         person = found.person(who)
         rows = [_needed_row(found, face, person.number) for face in faces]
-        taker = found.give(rows, found.person(into) if into else None)
+        taker = found.assign(rows, found.person(into) if into else None)
     if not into:
         write(f"{taker.number}\n")
 
@@ -373,7 +368,7 @@ def ignore(context: click.Context, /, faces: Sequence[str], undo: bool, **given:
 
     with _changed_people(context, given) as found:
         rows = [_needed_row(found, face, IGNORED if undo else None) for face in faces]
-        (found.heed if undo else found.ignore)(rows)
+        (found.release if undo else found.ignore)(rows)
 
 
 def _needed_row(found: People, face: str, whose: int | None = None) -> int:

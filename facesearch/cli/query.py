@@ -246,10 +246,9 @@ def _answer_by_name(options: QueryOptions) -> int:
 
 def _photos_of_people(library: Library, options: QueryOptions) -> Answers:
     from facesearch.faces import Answers
-    from facesearch.people.keeping import open_people
     from facesearch.people.photos import PeopleQuery, photos_with
 
-    people = open_people(library)
+    people = library.people()
     named = [who for who in (options.person, *options.others) if who]
     limits = {"threshold": options.threshold, "min_probability": options.min_probability}
     query = PeopleQuery(

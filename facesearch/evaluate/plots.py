@@ -7,7 +7,7 @@ import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -22,8 +22,6 @@ from facesearch.evaluate.retrieval import Retrieval
 from facesearch.evaluate.verification import Pairs, Verification
 from facesearch.files import storage_error
 from facesearch.models.card import SLASH
-from facesearch.show.pair_sheet import WRONG, Pair, Side, draw_pairs
-from facesearch.show.sheet import save_sheet
 
 # Okabe and Ito's, which also the colour-blind tell apart; black and yellow are left out. A second round of
 # models is told from the first by its lines.
@@ -47,6 +45,9 @@ FOOT = 0.48
 
 _Data = TypeVar("_Data")
 Style = tuple[str, str, str]
+
+if TYPE_CHECKING:
+    from facesearch.show.pair_sheet import Pair
 
 
 def draw_roc(models: Mapping[str, Verification], path: Path) -> None:
@@ -326,10 +327,15 @@ def _draw_mistakes(dataset: Dataset, one: Evaluation, path: Path) -> None:
     if not strangers and not alike:
         heading = f"{one.card.name}: no pair is on the wrong side of the threshold"
     drawn = [_pair(dataset, one, mistake) for mistake in (*strangers, *alike)]
+    from facesearch.show.pair_sheet import draw_pairs
+    from facesearch.show.sheet import save_sheet
+
     save_sheet(draw_pairs(drawn, heading=heading), path)
 
 
 def _pair(dataset: Dataset, one: Evaluation, mistake: Mistake) -> Pair:
+    from facesearch.show.pair_sheet import WRONG, Pair, Side
+
     first, second = (
         Side(dataset.paths[photo], one.faces.boxes[photo]) for photo in (mistake.first, mistake.second)
     )

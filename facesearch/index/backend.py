@@ -161,8 +161,8 @@ class IndexBackend(Protocol):
             IndexFileError: It cannot be used.
         """
 
-    def searched(self) -> Index | SearchableIndex:
-        """Return what a search needs.
+    def searched(self) -> SearchableIndex | None:
+        """Return the place that searches the index itself; None where all of it is searched here.
 
         Raises:
             IndexMissing: There is none.

@@ -1,4 +1,4 @@
-"""The people of an index: who is in it, under what name, and what a user says of that."""
+"""The people of an index: which faces belong to whom, the names, and the user's corrections."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Person:
         number: From 1; it stays.
         name: Empty where none was given.
         faces: Rows of the index, in its order.
-        photos: In how many photos.
+        photos: Number of photos.
     """
 
     number: int
@@ -48,9 +48,9 @@ class Grouped:
     """What grouping did.
 
     Attributes:
-        new: People who were found.
-        joined: Faces that joined people who were known.
-        alone: Faces like no other, which are nobody's yet.
+        new: Newly found people.
+        joined: Faces that joined known people.
+        alone: Faces like no other, which belong to nobody yet.
     """
 
     new: int
@@ -59,14 +59,14 @@ class Grouped:
 
 
 class People:
-    """Who is who in an index. Changes are kept when `register` is written.
+    """The people of an index. Changes last once `register` is written.
 
     Args:
         index: The index.
-        register: What was known of its faces; what it knows of faces that are not in the index stays.
+        register: What is known of faces; entries of faces that are not in the index stay.
 
     Attributes:
-        whose: (F,) int64, the number of each face's person, 0 for one that is ignored, -1 where not known.
+        whose: (F,) int64, the number of each face's person; 0 for an ignored face, -1 for an unknown one.
     """
 
     def __init__(self, index: Index, register: Register) -> None:
@@ -82,13 +82,13 @@ class People:
         return self._grouped == self.index.meta.updated
 
     def stay_up_to_date(self, index: Index) -> None:
-        """Say that the index, as it is written now, holds no face that was not grouped."""
+        """Record that a newly written index holds no face that was not grouped."""
         if self.up_to_date:
             self._grouped = index.meta.updated
 
     @property
     def register(self) -> Register:
-        """What is to be kept."""
+        """The register to write."""
         known = np.flatnonzero(self.whose >= IGNORED)
         keys = face_keys(self.index.digest[self.index.photo[known]], self.index.boxes[known])
         _, first = np.unique(keys, return_index=True)  # copies of a photo count once
@@ -103,12 +103,12 @@ class People:
         )
 
     def group(self, within: float) -> Grouped:
-        """Group what is nobody's yet: faces join the people they belong to, or each other.
+        """Group the faces that belong to nobody yet: each joins a known person, or others form a new one.
 
-        Copies of a photo count once, so that they alone make no person.
+        Copies of a photo count once, so that copies alone do not make a person.
 
         Args:
-            within: The cosine distance up to which two groups are one person's.
+            within: The cosine distance up to which two groups are one person.
         """
         open_rows = np.flatnonzero((self.whose != IGNORED) & (self.index.norms > 0))
         keys = face_keys(self.index.digest[self.index.photo[open_rows]], self.index.boxes[open_rows])
@@ -129,7 +129,7 @@ class People:
         return Grouped(len(given), joined, int(np.sum(after == ALONE)))
 
     def everyone(self) -> list[Person]:
-        """Return all people: the named by name, then the others, who is in most photos first."""
+        """Return all people: the named ones by name, then the others by number of photos."""
         order = np.argsort(self.whose, kind="stable")
         order = order[np.searchsorted(self.whose[order], IGNORED, "right") :]
         whose, photo = self.whose[order], self.index.photo[order]
@@ -154,7 +154,7 @@ class People:
         """Return a person by number or name.
 
         Raises:
-            PeopleError: There is nobody of that number or name.
+            PeopleError: No person has that number or name.
         """
         number = self._number(str(who))
         rows = np.flatnonzero(self.whose == number)
@@ -188,20 +188,20 @@ class People:
         """Name a person.
 
         Raises:
-            PeopleError: It is no name, or another person's.
+            PeopleError: It is not a name, or another person has it.
         """
         name = good_name(text)
         for number, other in self._names.items():
             if folded(other) == folded(name) and number != person.number:
                 raise PeopleError(
                     f"Person {number} is called {other!r} already.",
-                    f"If they are one: facesearch people merge {number} {person.number}",
+                    f"If both are the same person: facesearch people merge {number} {person.number}",
                 )
         self._names[person.number] = name
         return self.person(person.number)
 
     def merge(self, into: Person, others: Iterable[Person]) -> Person:
-        """Make several people one, who keeps the first one's number, and name where there is one."""
+        """Merge several people into one, which keeps the first number, and the first name that is given."""
         for other in others:
             self.whose[self.whose == other.number] = into.number
             self._elsewhere.person[self._elsewhere.person == other.number] = into.number
@@ -210,19 +210,19 @@ class People:
                 self._names.setdefault(into.number, name)
         return self.person(into.number)
 
-    def give(self, faces: Iterable[int], person: Person | None) -> Person:
-        """Say that faces are one person's, a new one's where none is named; copies of their photos too."""
+    def assign(self, faces: Iterable[int], person: Person | None) -> Person:
+        """Assign faces to a person, or to a new one; the same faces in copies of their photos too."""
         number = person.number if person is not None else self._last + 1
         self._last = max(self._last, number)
         self._set(faces, number)
         return self.person(number)
 
     def ignore(self, faces: Iterable[int]) -> None:
-        """Say that faces are nobody who is looked for: false ones, strangers."""
+        """Ignore faces: false detections and strangers."""
         self._set(faces, IGNORED)
 
-    def heed(self, faces: Iterable[int]) -> None:
-        """Take it back that faces are ignored, or that they are somebody's."""
+    def release(self, faces: Iterable[int]) -> None:
+        """Undo that faces are ignored or belong to a person."""
         self._set(faces, ALONE)
 
     def elsewhere(self, person: Person) -> list[tuple[bytes, Box]]:
@@ -231,15 +231,15 @@ class People:
         digests, boxes = self._elsewhere.digest[own], self._elsewhere.boxes[own].tolist()
         return [(digest.tobytes(), Box(*box)) for digest, box in zip(digests, boxes, strict=True)]
 
-    def drop(self, person: Person) -> None:
-        """Remove a person, whose faces are nobody's then."""
+    def remove(self, person: Person) -> None:
+        """Remove a person; the faces then belong to nobody."""
         self.whose[self.whose == person.number] = ALONE
         old, stays = self._elsewhere, self._elsewhere.person != person.number
         self._elsewhere = Register(old.digest[stays], old.boxes[stays], old.person[stays])
         self._names.pop(person.number, None)
 
-    def from_middle(self, faces: Sequence[int]) -> NDArray[np.float64]:
-        """Return the mean cosine distance of each face from the others, (n,); of one alone 0."""
+    def mean_distances(self, faces: Sequence[int]) -> NDArray[np.float64]:
+        """Return the mean cosine distance of each face from the others, (n,); 0 for a single face."""
         if not len(faces):
             return np.empty(0)
         flat = self._flat(np.asarray(faces, np.int64))
@@ -248,11 +248,11 @@ class People:
         return np.asarray((1.0 - flat @ flat.mean(axis=0)) / others, np.float64)
 
     def portrait(self, person: Person) -> int:
-        """Return the face that shows a person best: of the larger half, the one nearest to the others."""
+        """Return a person's most typical face: of the larger half, the one nearest to the others."""
         return self.portraits([person])[0]
 
     def portraits(self, people: Sequence[Person]) -> list[int]:
-        """Return the portrait of each of several people, who have a face each."""
+        """Return the portrait of each of several people, each of whom has a face."""
         blocks = (people[at : at + _BLOCK] for at in range(0, len(people), _BLOCK))
         return [face for block in blocks for face in self._portraits(block)]
 

@@ -86,7 +86,7 @@ def _faces_by_photo(
     if calibration is not None and wish.min_probability > 0:
         limit = min(limit, calibration.distance(wish.min_probability))
     found: dict[int, list[tuple[float, int]]] = {}
-    distances = people.from_middle(person.faces).tolist() if person.faces else []
+    distances = people.mean_distances(person.faces).tolist() if person.faces else []
     for distance, row in sorted(zip(distances, person.faces, strict=True)):
         if distance <= limit:
             found.setdefault(int(people.index.photo[row]), []).append((distance, row))

@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from facesearch.answer_json import box_as_json
 from facesearch.errors import PeopleError
 from facesearch.faces import Reference
-from facesearch.people.keeping import grouping_distance
+from facesearch.people.grouping import grouping_distance
 from facesearch.people.people import People, Person
 from facesearch.search import Question
 from facesearch.show.page import environment
@@ -187,7 +187,7 @@ class Pages:
 
 
 def _distances(people: People, person: Person) -> list[float]:
-    distances: list[float] = people.from_middle(person.faces).tolist() if person.faces else []
+    distances: list[float] = people.mean_distances(person.faces).tolist() if person.faces else []
     return distances
 
 
@@ -226,9 +226,9 @@ class Forms:
         def change(people: People) -> Person:
             row = self._state.face(request, Snapshot(people.index, people, ""))
             try:
-                return people.give([row], people.person(sent("name")))
+                return people.assign([row], people.person(sent("name")))
             except PeopleError:
-                return people.name(people.give([row], None), sent("name"))
+                return people.name(people.assign([row], None), sent("name"))
 
         return await self._change(request, change)
 
@@ -238,7 +238,7 @@ class Forms:
 
         def change(people: People) -> None:
             row = self._state.face(request, Snapshot(people.index, people, ""))
-            (people.heed if sent("undo") else people.ignore)([row])
+            (people.release if sent("undo") else people.ignore)([row])
 
         return await self._change(request, change, back=f"photo/{request.path_params['digest']}")
 

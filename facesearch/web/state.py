@@ -19,7 +19,6 @@ from facesearch.errors import FacesearchError, PeopleError
 from facesearch.faces import Answer, Box, PhotoFaces, Reference
 from facesearch.index.index import Index
 from facesearch.library import Library
-from facesearch.people.keeping import changed_people, open_people
 from facesearch.people.people import People, Person
 from facesearch.photos.read import DIGEST_BYTES, Content, content_of, decode
 from facesearch.pipeline import Pipeline
@@ -152,7 +151,7 @@ class ServedLibrary:
         else:
             index = self._snapshot.index
         try:
-            return Snapshot(index, open_people(self.library), "")
+            return Snapshot(index, self.library.people(), "")
         except FacesearchError as error:
             return Snapshot(index, None, str(error))
 
@@ -165,7 +164,7 @@ class ServedLibrary:
         """
         with self._changing:
             self.now()
-            with changed_people(self.library) as people:
+            with self.library.changing_people() as people:
                 yield people
 
     def look_at(self, content: Content, name: str, face: FaceWanted) -> PhotoFaces:

@@ -22,8 +22,7 @@ from facesearch.embed import card_of, fetch_model
 from facesearch.faces import Box
 from facesearch.library import Library
 from facesearch.models.store import ModelStore
-from facesearch.people.grouping import CENTRING, group_faces
-from facesearch.people.keeping import grouping_distance
+from facesearch.people.grouping import CENTRING, group_faces, grouping_distance
 from facesearch.siamese.augmentation import SLIGHT
 from facesearch.siamese.data import people_in
 from facesearch.siamese.features import NOBODY, Source, find_features

@@ -11,7 +11,7 @@ from facesearch.errors import IndexConflict, IndexFileError, IndexMissing
 from facesearch.index.backend import open_backend
 from facesearch.index.copying import copy_index
 from facesearch.index.npz.backend import NpzBackend
-from facesearch.people.copying import copy_library
+from facesearch.library import copy_library
 from facesearch.people.register import Register, only_editor, read_register, write_register
 
 REGISTER = Register(

@@ -48,13 +48,13 @@ def test_each_has_a_folder_with_all_photos(people):
 
 
 def test_a_photo_that_shows_a_person_twice_is_there_once(people):
-    people.give(people.person(2).faces, people.person(1))
+    people.assign(people.person(2).faces, people.person(1))
     assert plan(people, 1) == {"Person 1": ["a.png", "b.png", "c.png", "e.png"]}
 
 
 def test_who_has_no_photo_has_no_folder(people):
     named(people, p3="Cleo")
-    people.heed(people.person(3).faces)
+    people.release(people.person(3).faces)
     assert people.person("Cleo").faces == ()
     assert set(plan(people)) == {"Person 1", "Person 2"}
     assert plan(people, "Cleo") == {}

@@ -10,6 +10,7 @@ from support.command import LIBRARY
 from support.fakes import photo as drawn
 from support.known_people import WITHIN, grouped, kept, opened, shows, whose
 
+from facesearch import library as library_module
 from facesearch.errors import IndexBusy, PeopleBroken, PeopleError, StorageError
 from facesearch.faces import Box
 from facesearch.index.npz.backend import CompanionFile, NpzBackend
@@ -17,9 +18,6 @@ from facesearch.index.npz.store import journal_path, people_path, rebuild_path, 
 from facesearch.index.npz.writer import NpzIndexWriter, open_index
 from facesearch.library import Library
 from facesearch.model import DetectionSettings
-from facesearch.people import forgetting, keeping
-from facesearch.people.forgetting import forget_person, forget_photos
-from facesearch.people.keeping import changed_people, open_people
 from facesearch.people.register import read_register
 from facesearch.photos.read import fingerprint
 from facesearch.show.thumbnails import Thumbnails
@@ -92,15 +90,15 @@ def test_a_person_is_in_no_file_any_more_and_the_others_are(library, path, photo
     assert holding(tmp_path, traces(photos)) == {"i.npz", "i.npz.people"}
     assert pictures(cache, photos) == [2, 2, 2, 2]
     before = whose(opened(path))
-    grouped_now = open_people(library).up_to_date
-    done = forget_person(library, NAME)
+    grouped_now = library.people().up_to_date
+    done = library.forget_person(NAME)
     assert (done.faces, done.photos) == (2, 2)
-    assert open_people(library).up_to_date is grouped_now is True  # nothing came that is not grouped
+    assert library.people().up_to_date is grouped_now is True  # nothing came that is not grouped
     assert done.scanned == path.stat().st_size + people_path(path).stat().st_size
     assert holding(tmp_path, traces(photos)) == set()
     assert holding(tmp_path, traces(photos, BEA)[:2]) == {"i.npz"}
     assert pictures(cache, photos) == [0, 0, 2, 2]
-    people = open_people(library)
+    people = library.people()
     assert [one.name for one in people.everyone()] == ["Bea"]
     after = whose(people)
     assert after == {
@@ -110,16 +108,16 @@ def test_a_person_is_in_no_file_any_more_and_the_others_are(library, path, photo
     }
     assert library.contents.photo_count == 4
     with pytest.raises(PeopleError):
-        forget_person(library, NAME)
+        library.forget_person(NAME)
 
 
 def test_one_without_a_name_is_forgotten_by_number(library, photos, tmp_path):
-    with changed_people(library) as people:
+    with library.changing_people() as people:
         people._names.clear()
-    assert forget_person(library, "1").faces == 2
+    assert library.forget_person("1").faces == 2
     assert holding(tmp_path, traces(photos)) == set()
     with pytest.raises(PeopleError):
-        open_people(library).person(1)
+        library.people().person(1)
 
 
 def test_what_interrupted_runs_left_is_looked_through_too(library, path, photos, tmp_path):
@@ -129,7 +127,7 @@ def test_what_interrupted_runs_left_is_looked_through_too(library, path, photos,
     with NpzIndexWriter(path) as writer:  # in the journal, not yet in the index
         writer.add(shows(str(tmp_path / "late.png"), CLEO))
     assert journal_path(path).exists()
-    forget_person(library, NAME)
+    library.forget_person(NAME)
     assert holding(tmp_path, traces(photos)) == set()
     assert {file.name for file in path.parent.iterdir()} == {
         *("i.npz", "i.npz.lock", "i.npz.people", "i.npz.people.lock")
@@ -143,7 +141,7 @@ def test_a_trace_that_is_left_is_told(library, path, photos, monkeypatch):
 
     monkeypatch.setattr(NpzIndexWriter, "erase", erase_nothing)
     with pytest.raises(StorageError, match=r"i\.npz' still holds something") as caught:
-        forget_person(library, NAME)
+        library.forget_person(NAME)
     assert "again" in caught.value.hint
 
 
@@ -154,8 +152,8 @@ def test_an_equal_face_in_another_file_is_its_own(library, path, photos, tmp_pat
         writer.commit()
     library.refresh()
     np.testing.assert_array_equal(library.contents.vectors[0], photos[1].vectors[0])
-    assert forget_person(library, NAME).faces == 2
-    assert whose(open_people(library))["/p/tagged.png", 1] == -1
+    assert library.forget_person(NAME).faces == 2
+    assert whose(library.people())["/p/tagged.png", 1] == -1
 
 
 @pytest.mark.parametrize("at", ["commit", "thumbnails", "register", "scan"])
@@ -169,21 +167,21 @@ def test_interrupted_half_way_it_is_done_by_doing_it_again(library, path, photos
     place, name = {
         "commit": (NpzIndexWriter, "commit"),
         "thumbnails": (Thumbnails, "forget"),
-        "register": (keeping, "write_register"),
+        "register": (library_module, "write_register"),
         "scan": (NpzBackend, "look_for"),
     }[at]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(place, name, stop)
         with pytest.raises(Stopped):
-            forget_person(library, NAME)
+            library.forget_person(NAME)
     if at == "scan":
         with pytest.raises(PeopleError):
-            forget_person(library, NAME)
+            library.forget_person(NAME)
     else:
-        assert forget_person(Library(path), NAME).faces == (2 if at == "commit" else 0)
+        assert Library(path).forget_person(NAME).faces == (2 if at == "commit" else 0)
     assert holding(tmp_path, traces(photos)) == set()
     assert pictures(cache, photos) == [0, 0, 2, 2]
-    assert [one.name for one in open_people(Library(path)).everyone()] == ["Bea"]
+    assert [one.name for one in Library(path).people().everyone()] == ["Bea"]
     assert read_register(CompanionFile(people_path(path))).person.tolist() == [2, 2]
 
 
@@ -191,12 +189,12 @@ def test_faces_in_photos_that_are_away_stay_out_when_those_come_back(library, pa
     with NpzIndexWriter(path) as writer:
         writer.drop(photos[0].path)
         writer.commit()
-    assert forget_person(library, NAME).faces == 1
+    assert library.forget_person(NAME).faces == 1
     with NpzIndexWriter(path) as writer:
         writer.add(photos[0])
         writer.commit()
     library.refresh()
-    people = open_people(library)
+    people = library.people()
     bea = people.person("Bea")
     assert whose(people)[photos[0].path, 1] == bea.number
     assert bea.photos == 2
@@ -206,48 +204,48 @@ def test_faces_in_photos_that_are_away_stay_out_when_those_come_back(library, pa
 def test_nothing_is_forgotten_while_another_writes(library, path, photos, cache):
     before = path.read_bytes(), people_path(path).read_bytes()
     with NpzIndexWriter(path), pytest.raises(IndexBusy):
-        forget_person(library, NAME)
-    with changed_people(Library(path)), pytest.raises(IndexBusy):
-        forget_person(library, NAME)
+        library.forget_person(NAME)
+    with Library(path).changing_people(), pytest.raises(IndexBusy):
+        library.forget_person(NAME)
     assert path.read_bytes() == before[0]
     assert pictures(cache, photos) == [2, 2, 2, 2]
-    assert open_people(library).person(NAME).photos == 2
+    assert library.people().person(NAME).photos == 2
 
 
 def test_what_was_said_by_another_process_is_not_brought_back(path, photos):
     """One who opened the people before sees, when it changes them, what was forgotten since."""
     early = Library(path)
-    assert open_people(early).person(NAME).photos == 2
-    forget_person(Library(path), NAME)
-    with changed_people(early) as people:
+    assert early.people().person(NAME).photos == 2
+    Library(path).forget_person(NAME)
+    with early.changing_people() as people:
         people.group(WITHIN)
-    assert [one.name for one in open_people(early).everyone()] == ["Bea"]
+    assert [one.name for one in early.people().everyone()] == ["Bea"]
     assert read_register(CompanionFile(people_path(path))).person.tolist() == [2, 2]
 
 
 def test_forgotten_photos_take_along_who_is_in_them(library, path, photos):
-    assert forget_photos(library, [photos[0].path]) == [photos[0].path]
+    assert library.forget([photos[0].path]) == [photos[0].path]
     register = read_register(CompanionFile(people_path(path)))
     assert sorted(register.person.tolist()) == [1, 2]
     assert photos[0].digest not in {digest.tobytes() for digest in register.digest}
     assert register.names == {1: NAME, 2: "Bea"}
-    assert forget_photos(library, [photos[0].path]) == []
+    assert library.forget([photos[0].path]) == []
 
 
 def test_forgetting_photos_that_was_interrupted_is_made_good_by_the_next(library, path, photos, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(forgetting, "write_register", lambda *_: 1 / 0)
+        patch.setattr(library_module, "write_register", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            forget_photos(library, [photos[0].path])
+            library.forget([photos[0].path])
     assert len(read_register(CompanionFile(people_path(path))).person) == 4
-    forget_photos(library, ["/nowhere"])
+    library.forget(["/nowhere"])
     assert len(read_register(CompanionFile(people_path(path))).person) == 2
 
 
 def test_people_who_cannot_be_read_are_found_out_before_photos_are_forgotten(library, path, photos):
     people_path(path).write_bytes(b"broken")
     before = path.read_bytes()
-    for forget in (lambda: forget_photos(library, [photos[0].path]), lambda: forget_person(library, "1")):
+    for forget in (lambda: library.forget([photos[0].path]), lambda: library.forget_person("1")):
         with pytest.raises(PeopleBroken):
             forget()
     assert path.read_bytes() == before
@@ -257,7 +255,7 @@ def test_people_who_cannot_be_read_are_found_out_before_photos_are_forgotten(lib
 def test_photos_of_an_index_without_people(library, path, photos):
     for file in (people_path(path), people_path(path).with_name("i.npz.people.lock")):
         file.unlink(missing_ok=True)
-    assert forget_photos(library, [photos[1].path]) == [photos[1].path]
+    assert library.forget([photos[1].path]) == [photos[1].path]
     assert not list(path.parent.glob("*.people*"))
 
 
@@ -271,7 +269,7 @@ def real(tmp_path_factory, model_store):
     shutil.copy2(LIBRARY / "obama_2009.jpg", folder / "photos" / "copy.jpg")
     library = Library(folder / "i.npz", "sface", store=model_store)
     library.index([folder / "photos"])
-    with changed_people(library) as people:
+    with library.changing_people() as people:
         people.group(WITHIN)
         people.name(people.person(1), "Barack Obama")
     return library, folder / "photos"
@@ -286,7 +284,7 @@ def test_a_forgotten_person_stays_out_until_again(real, tmp_path):
     """One after the other: indexing, new settings, photos that come again; then --again."""
     library, photos = real
     assert names(library) == ["copy.jpg", "grace_hopper.jpg", "obama_2009.jpg", "obama_2010.jpg"]
-    assert forget_person(library, "barack obama").faces == 3
+    assert library.forget_person("barack obama").faces == 3
     hers = ["grace_hopper.jpg"]
     assert names(library) == hers
     library.index([photos])
@@ -305,7 +303,7 @@ def test_a_forgotten_person_stays_out_until_again(real, tmp_path):
         *("again-obama_2009.jpg", "again-obama_2010.jpg", "copy.jpg", "grace_hopper.jpg"),
         *("obama_2009.jpg", "obama_2010.jpg"),
     ]
-    with changed_people(library) as people:
+    with library.changing_people() as people:
         assert people.group(WITHIN).new == 1
         (him,) = people.everyone()
         assert (him.number, him.name, him.photos) == (2, "", 5)

@@ -56,7 +56,7 @@ def test_people_are_numbered_by_their_first_faces_and_listed_by_photos(path):
 
 def test_the_named_come_first_by_name_whatever_its_capitals(people):
     people.name(people.person(1), "bea")
-    people.give([people.face("/p/d.jpg", 1)], None)
+    people.assign([people.face("/p/d.jpg", 1)], None)
     people.name(people.person(3), "Ada")
     assert [one.title for one in people.everyone()] == ["Ada", "bea", "Person 2"]
 
@@ -150,7 +150,7 @@ def test_a_person_twice_in_one_photo_is_in_one_photo(path):
 
 def test_two_who_were_named_apart_are_not_joined_by_grouping(path):
     people = grouped(path, [shows(f"/p/{at}.jpg", ADA) for at in range(4)])
-    twin = people.give(people.person(1).faces[2:], None)
+    twin = people.assign(people.person(1).faces[2:], None)
     people = kept(path, people)
     people.group(WITHIN)
     assert [len(one.faces) for one in people.everyone()] == [2, 2]
@@ -158,15 +158,15 @@ def test_two_who_were_named_apart_are_not_joined_by_grouping(path):
 
 
 def test_the_number_of_one_who_is_gone_is_given_to_nobody(path, people):
-    people.drop(people.person(2))
-    people.merge(people.give([people.face("/p/d.jpg", 1)], None), [people.person(1)])
+    people.remove(people.person(2))
+    people.merge(people.assign([people.face("/p/d.jpg", 1)], None), [people.person(1)])
     people = kept(path, people)
     people.group(WITHIN)
     assert sorted(one.number for one in people.everyone()) == [3, 4]
     people = kept(path, people)
     people.merge(people.person(3), [people.person(4)])
     people = kept(path, people)
-    assert people.give([people.face("/p/b.jpg", 1)], None).number == 5
+    assert people.assign([people.face("/p/b.jpg", 1)], None).number == 5
 
 
 def test_merging_keeps_number_and_name_of_the_first(people):
@@ -202,11 +202,11 @@ def test_merging_reaches_faces_that_are_not_in_the_index_now(path, people):
 
 def test_faces_are_given_to_a_new_person_or_another_with_the_copies_of_their_photos(path):
     people = grouped(path, [*PHOTOS, shows("/p/copy.jpg", BEA, content="/p/b.jpg")])
-    new = people.give([people.face("/p/b.jpg", 1)], None)
+    new = people.assign([people.face("/p/b.jpg", 1)], None)
     assert faces_of(people, new.number) == ["/p/b.jpg", "/p/copy.jpg"]
     people = kept(path, people)
     assert people.person(new.number) == new
-    assert len(people.give(new.faces, people.person(1)).faces) == 4
+    assert len(people.assign(new.faces, people.person(1)).faces) == 4
     with pytest.raises(PeopleError, match="no person 3"):
         people.person(new.number)
 
@@ -218,7 +218,7 @@ def test_ignored_faces_are_nobodys_until_they_are_heeded(path, people):
     people.group(WITHIN)
     assert people.whose[face] == 0
     assert face not in people.person(2).faces
-    people.heed([face])
+    people.release([face])
     assert people.whose[face] == -1
     people.group(WITHIN)
     assert people.whose[face] == 2
@@ -227,7 +227,7 @@ def test_ignored_faces_are_nobodys_until_they_are_heeded(path, people):
 def test_ignored_faces_do_not_draw_others(path):
     people = grouped(path, [shows(f"/p/{at}.jpg", ADA) for at in range(3)])
     people.ignore(people.person(1).faces[:2])
-    people.heed(people.person(1).faces)
+    people.release(people.person(1).faces)
     assert people.group(WITHIN) == Grouped(new=0, joined=0, alone=1)
 
 
@@ -289,9 +289,9 @@ def test_the_distance_is_the_mean_one_from_the_others(people):
     rows = list(people.person(2).faces)
     vectors = people.index.vectors[rows].astype(np.float64)
     distances = cdist(vectors, vectors, "cosine").sum(axis=1) / (len(rows) - 1)
-    np.testing.assert_allclose(people.from_middle(rows), distances, atol=1e-6)
-    np.testing.assert_allclose(people.from_middle(rows[:1]), 0, atol=1e-6)
-    assert len(people.from_middle([])) == 0
+    np.testing.assert_allclose(people.mean_distances(rows), distances, atol=1e-6)
+    np.testing.assert_allclose(people.mean_distances(rows[:1]), 0, atol=1e-6)
+    assert len(people.mean_distances([])) == 0
 
 
 def portrait_by_hand(people, person):

@@ -91,7 +91,7 @@ def test_an_ignored_face_is_nobody(people):
     people.ignore([face(people, 5, 1), face(people, 3, 1)])
     assert sorted(numbers(ask(people, "Ada", only=True))) == [1, 5, 7]
     assert sorted(numbers(ask(people, "Ada", "Bea", only=True))) == [2, 3, 8]
-    people.heed([face(people, 5, 1)])
+    people.release([face(people, 5, 1)])
     assert 5 not in numbers(ask(people, "Ada", only=True))
 
 
@@ -200,7 +200,7 @@ def test_one_who_is_in_no_photo_now_is_an_error_that_says_so(index, tmp_path):
 
 
 def test_nobody_together_is_an_empty_answer(people):
-    lone = people.give([face(people, 5, 1)], None)
+    lone = people.assign([face(people, 5, 1)], None)
     assert ask(people, "Cleo", lone.number) == ()
     assert ask(people, lone.number)[0].distance == pytest.approx(0, abs=1e-6)
     assert PeopleQuery().threshold == math.inf

@@ -1,4 +1,4 @@
-"""One body of tests for every place that an index can be kept in; the file is what the others are held to."""
+"""One body of tests for every backend that an index can be kept in; the file is what the others are held to."""
 
 import itertools
 import json
@@ -26,14 +26,14 @@ ODD = "/p/odd.jpg"
 
 @pytest.fixture(params=["file", pytest.param("milvus", marks=pytest.mark.slow)])
 def name(request, tmp_path):
-    """The name of a place where no index is yet."""
+    """The name of a backend where no index is yet."""
     if request.param == "file":
         return tmp_path / "i.npz"
     return request.getfixturevalue("milvus").url(f"contract_{next(_NUMBERS)}")
 
 
 @pytest.fixture
-def place(name):
+def backend(name):
     return open_backend(name)
 
 
@@ -58,13 +58,18 @@ def same(path):
     return {"faces": one.faces, "vectors": one.vectors}
 
 
-def written(place, photos, roots=("/p",)):
-    with place.writer(META) as writer:
+def written(backend, photos, roots=("/p",)):
+    with backend.writer(META) as writer:
         writer.cover(roots)
         for one in photos:
             writer.add(one)
         writer.commit()
-    return place
+    return backend
+
+
+def searched(backend):
+    """Return what a query searches: the server, or else the whole index."""
+    return backend.searched() or backend.whole()
 
 
 def assert_same(index, other):
@@ -84,19 +89,24 @@ def reference_of(vector, path="/x/ref.jpg"):
     return Reference(path, 1, Box(0, 0, 1, 1), np.asarray(vector, np.float32))
 
 
-def test_where_nothing_is(place, name):
-    assert place.meta() is None
-    for use in (place.listing, place.whole, place.searched, lambda: place.writer().__enter__()):
+def test_where_nothing_is(backend, name):
+    assert backend.meta() is None
+    for use in (
+        backend.listing,
+        backend.whole,
+        lambda: searched(backend),
+        lambda: backend.writer().__enter__(),
+    ):
         with pytest.raises(IndexMissing) as caught:
             use()
-        assert str(place.name) in caught.value.message
+        assert str(backend.name) in caught.value.message
         assert caught.value.hint
-    assert not place.people.there()
-    assert place.name == os.fspath(name)
+    assert not backend.people.there()
+    assert backend.name == os.fspath(name)
 
 
-def test_what_is_written_is_read_to_the_bit(place, name, tmp_path):
-    written(place, odd_photos())
+def test_what_is_written_is_read_to_the_bit(backend, name, tmp_path):
+    written(backend, odd_photos())
     held = open_backend(write_index(tmp_path / "held.npz", odd_photos(), roots=("/p",)))
     again = open_backend(name)
     assert_same(again.whole(), held.whole())
@@ -130,14 +140,14 @@ QUESTIONS = [
 ]
 
 
-def test_a_search_finds_what_the_ranking_of_the_whole_finds(place):
+def test_a_search_finds_what_the_ranking_of_the_whole_finds(backend):
     rng = np.random.default_rng(3)
     many = [looked_at(f"/p/many/{number:03d}.jpg", 3, seed=1) for number in range(200)]
     copies = [replace(many[5], path=f"/p/copies/{number}.jpg") for number in range(40)]
-    written(place, [*odd_photos(), *many, *copies])
-    whole, searched = place.whole(), place.searched()
-    assert (searched.photo_count, searched.face_count) == (whole.photo_count, whole.face_count)
-    assert searched.meta == whole.meta
+    written(backend, [*odd_photos(), *many, *copies])
+    whole, remote = backend.whole(), searched(backend)
+    assert (remote.photo_count, remote.face_count) == (whole.photo_count, whole.face_count)
+    assert remote.meta == whole.meta
     references = [reference_of(vector) for vector in rng.normal(size=(5, 3))]
     references += [
         reference_of(many[5].vectors[0], "/p/copies/3.jpg"),
@@ -145,10 +155,10 @@ def test_a_search_finds_what_the_ranking_of_the_whole_finds(place):
         reference_of([0, 0, 0]),
     ]
     for question in QUESTIONS:
-        assert search(searched, references, question) == search(whole, references, question), question
+        assert search(remote, references, question) == search(whole, references, question), question
 
 
-def test_every_change_is_that_of_the_file(place, name, tmp_path):  # noqa: C901 (one story)
+def test_every_change_is_that_of_the_file(backend, name, tmp_path):  # noqa: C901 (one story)
     held = open_backend(tmp_path / "held.npz")
 
     def change(act):
@@ -156,7 +166,7 @@ def test_every_change_is_that_of_the_file(place, name, tmp_path):  # noqa: C901 
             with one.writer(META) as writer:
                 act(writer)
                 writer.commit()
-        assert_same(place.whole(), held.whole())
+        assert_same(backend.whole(), held.whole())
 
     def fill(writer):
         writer.cover(["/p", "/q"])
@@ -196,14 +206,14 @@ def test_every_change_is_that_of_the_file(place, name, tmp_path):  # noqa: C901 
 
     for act in (fill, take, anew, forget, erase, remember, move, nothing):
         change(act)
-    assert edit.forget(place, ["/q"]) == edit.forget(held, ["/q"])
-    assert edit.move_root(place, "/else", "/p") == edit.move_root(held, "/else", "/p") > 10
+    assert edit.forget(backend, ["/q"]) == edit.forget(held, ["/q"])
+    assert edit.move_root(backend, "/else", "/p") == edit.move_root(held, "/else", "/p") > 10
     assert_same(open_backend(name).whole(), held.whole())
-    assert place.listing().face_count == place.whole().face_count
+    assert backend.listing().face_count == backend.whole().face_count
 
 
-def test_what_was_added_is_kept_without_a_commit(place, name):
-    with pytest.raises(ZeroDivisionError), place.writer(META) as writer:  # noqa: PT012
+def test_what_was_added_is_kept_without_a_commit(backend, name):
+    with pytest.raises(ZeroDivisionError), backend.writer(META) as writer:  # noqa: PT012
         writer.cover(["/p"])
         writer.add(looked_at("/p/a.jpg", 2))
         raise ZeroDivisionError
@@ -211,32 +221,32 @@ def test_what_was_added_is_kept_without_a_commit(place, name):
     with open_backend(name).writer(META) as writer:
         writer.add(looked_at("/p/b.jpg"))
         writer.commit()
-    assert list(place.whole().rows) == ["/p/a.jpg", "/p/b.jpg"]
-    assert place.whole().face_count == 3
+    assert list(backend.whole().rows) == ["/p/a.jpg", "/p/b.jpg"]
+    assert backend.whole().face_count == 3
 
 
-def test_one_writer_at_a_time_and_readers_do_not_wait(place, name):
-    written(place, [looked_at("/p/a.jpg")])
-    with place.writer():
+def test_one_writer_at_a_time_and_readers_do_not_wait(backend, name):
+    written(backend, [looked_at("/p/a.jpg")])
+    with backend.writer():
         with pytest.raises(IndexBusy) as caught, open_backend(name).writer():
             pass
-        assert place.name in caught.value.message
+        assert backend.name in caught.value.message
         assert open_backend(name).whole().photo_count == 1
-    with place.writer(), only_editor(place.people), pytest.raises(IndexBusy):
+    with backend.writer(), only_editor(backend.people), pytest.raises(IndexBusy):
         only_editor(open_backend(name).people).__enter__()
-    with place.writer():
+    with backend.writer():
         pass
 
 
-def test_an_index_of_another_making_is_refused(place, tmp_path):
-    written(place, [looked_at("/p/a.jpg")])
+def test_an_index_of_another_making_is_refused(backend, tmp_path):
+    written(backend, [looked_at("/p/a.jpg")])
     for other in (replace(META, model="other"), replace(META, settings={"margin": 0.5})):
         with pytest.raises(IndexConflict):
-            update_index(place, other, IndexRequest((str(tmp_path),)), pipeline)
-    assert place.whole().photo_count == 1
+            update_index(backend, other, IndexRequest((str(tmp_path),)), pipeline)
+    assert backend.whole().photo_count == 1
 
 
-def test_an_update_is_that_of_the_file(place, name, tmp_path):
+def test_an_update_is_that_of_the_file(backend, name, tmp_path):
     held, folder = open_backend(tmp_path / "held.npz"), tmp_path / "photos"
 
     def update(**wanted):
@@ -245,7 +255,7 @@ def test_an_update_is_that_of_the_file(place, name, tmp_path):
             wish = IndexRequest((str(folder),), **wanted)
             reports.append(update_index(one, META, wish, pipeline))
         assert replace(reports[0], seconds=0) == replace(reports[1], seconds=0)
-        assert_same(place.whole(), held.whole())
+        assert_same(backend.whole(), held.whole())
         return reports[1]
 
     for number in range(6):
@@ -261,7 +271,7 @@ def test_an_update_is_that_of_the_file(place, name, tmp_path):
     photo(folder / "2.png", (20, 20, 30, YELLOW))
     report = update()
     assert (report.moved, report.removed, report.indexed) == (1, 1, 1)
-    assert edit.forget(held, [str(folder / "3.png")]) == edit.forget(place, [str(folder / "3.png")])
+    assert edit.forget(held, [str(folder / "3.png")]) == edit.forget(backend, [str(folder / "3.png")])
     assert update().forgotten == 1
     assert update(again=True).indexed == 1
     for number in (3, 4, 5):
@@ -272,12 +282,12 @@ def test_an_update_is_that_of_the_file(place, name, tmp_path):
     assert update(prune=True).removed == 5
 
 
-def test_a_rebuild_serves_the_old_one_until_it_is_done(place, name, tmp_path):
+def test_a_rebuild_serves_the_old_one_until_it_is_done(backend, name, tmp_path):
     for number in range(4):
         coloured(tmp_path / "photos" / f"{number}.png", number)
     wanted = IndexRequest((str(tmp_path / "photos"),))
-    update_index(place, META, wanted, pipeline)
-    before, other = place.whole(), replace(META, model="other", settings={"margin": 0.5})
+    update_index(backend, META, wanted, pipeline)
+    before, other = backend.whole(), replace(META, model="other", settings={"margin": 0.5})
 
     def look(one):
         assert open_backend(name).meta().model == META.model
@@ -285,57 +295,57 @@ def test_a_rebuild_serves_the_old_one_until_it_is_done(place, name, tmp_path):
         with pytest.raises(IndexBusy), open_backend(name).writer():
             pass
 
-    rebuild_index(place, other, wanted, pipeline, on_photo=look)
+    rebuild_index(backend, other, wanted, pipeline, on_photo=look)
     assert open_backend(name).meta().model == "other"
     assert_same(open_backend(name).whole(), replace(before, meta=replace(other, roots=before.meta.roots)))
-    assert place.beside().meta() is None
-    with place.writer():
+    assert backend.beside().meta() is None
+    with backend.writer():
         pass
 
 
-def test_people_are_kept(place, name):
-    written(place, [looked_at("/p/a.jpg")])
-    assert read_register(place.people).names == {}
+def test_people_are_kept(backend, name):
+    written(backend, [looked_at("/p/a.jpg")])
+    assert read_register(backend.people).names == {}
     rng = np.random.default_rng(0)
     boxes = rng.integers(1, 99, (5000, 4), np.int32)
     register = Register(
         rng.integers(0, 255, (5000, 16), np.uint8), boxes, np.ones(5000, np.int32), {1: "Zo\u00eb"}, 7, "then"
     )
-    before = place.state()
+    before = backend.state()
     for one in (register, empty_register(), register):
-        with only_editor(place.people):
-            write_register(place.people, one)
+        with only_editor(backend.people):
+            write_register(backend.people, one)
         found = read_register(open_backend(name).people)
         assert (found.names, found.last, found.grouped) == (one.names, one.last, one.grouped)
         assert np.array_equal(found.digest, one.digest)
         assert np.array_equal(found.boxes, one.boxes)
-    assert place.state()[0] == before[0]
-    assert place.state()[1] != before[1]
+    assert backend.state()[0] == before[0]
+    assert backend.state()[1] != before[1]
 
 
-def test_its_state_tells_that_it_was_written(place):
-    written(place, [looked_at("/p/a.jpg")])
-    before = place.state()
-    assert place.state() == before
-    written(place, [looked_at("/p/b.jpg")])
-    assert place.state()[0] != before[0]
-    assert place.state()[1] == before[1]
+def test_its_state_tells_that_it_was_written(backend):
+    written(backend, [looked_at("/p/a.jpg")])
+    before = backend.state()
+    assert backend.state() == before
+    written(backend, [looked_at("/p/b.jpg")])
+    assert backend.state()[0] != before[0]
+    assert backend.state()[1] == before[1]
 
 
-def test_what_is_forgotten_is_looked_for(place):
+def test_what_is_forgotten_is_looked_for(backend):
     one = looked_at("/p/a.jpg", 2)
-    written(place, [one, looked_at("/p/b.jpg")])
+    written(backend, [one, looked_at("/p/b.jpg")])
     trace = one.vectors[0].tobytes()
     with pytest.raises(StorageError, match="forgotten"):
-        place.look_for([trace])
-    edit.forget(place, ["/p/a.jpg"])
-    assert place.look_for([trace]) > 0
+        backend.look_for([trace])
+    edit.forget(backend, ["/p/a.jpg"])
+    assert backend.look_for([trace]) > 0
 
 
-def test_an_index_of_nothing(place):
-    written(place, [])
-    assert place.whole().photo_count == 0
-    (answer,) = search(place.searched(), [reference_of([1, 0, 0])], Question())
+def test_an_index_of_nothing(backend):
+    written(backend, [])
+    assert backend.whole().photo_count == 0
+    (answer,) = search(searched(backend), [reference_of([1, 0, 0])], Question())
     assert answer.matches == ()
 
 
@@ -353,11 +363,11 @@ def test_a_file_needs_nothing_of_the_others(tmp_path):
     assert ours == "[]"
 
 
-def test_meta_of_any_dimension(place):
+def test_meta_of_any_dimension(backend):
     meta = Meta("wide", "fake:1", 2048, "squares")
     one = looked_at("/p/a.jpg", 3, dim=2048)
-    with place.writer(meta) as writer:
+    with backend.writer(meta) as writer:
         writer.cover(["/p"])
         writer.add(one)
         writer.commit()
-    assert np.array_equal(place.whole().vectors, one.vectors)
+    assert np.array_equal(backend.whole().vectors, one.vectors)

@@ -15,8 +15,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from facesearch.evaluate.dataset import Dataset
-from facesearch.evaluate.evaluation import Evaluation, Mistake, worst_mistakes
 from facesearch.evaluate.fitting import ENOUGH
 from facesearch.evaluate.retrieval import Retrieval
 from facesearch.evaluate.verification import Pairs, Verification
@@ -47,6 +45,8 @@ _Data = TypeVar("_Data")
 Style = tuple[str, str, str]
 
 if TYPE_CHECKING:
+    from facesearch.evaluate.dataset import Dataset
+    from facesearch.evaluate.evaluation import Evaluation, Mistake
     from facesearch.show.pair_sheet import Pair
 
 
@@ -321,6 +321,8 @@ def draw_all(dataset: Dataset, evaluations: Sequence[Evaluation], folder: str) -
 
 def _draw_mistakes(dataset: Dataset, one: Evaluation, path: Path) -> None:
     """Draw the nearest strangers and the farthest pairs of one person."""
+    from facesearch.evaluate.evaluation import worst_mistakes
+
     strangers = worst_mistakes(dataset, one, "different", MOST_MISTAKES)
     alike = worst_mistakes(dataset, one, "same", MOST_MISTAKES)
     heading = f"{one.card.name}: the nearest strangers and the farthest pairs of one person"

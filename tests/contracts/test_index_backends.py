@@ -1,4 +1,4 @@
-"""One body of tests for every backend that an index can be kept in; the file is what the others are held to."""
+"""One body of tests for every backend that an index can be kept in; the file sets the standard."""
 
 import itertools
 import json

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from support.fakes import META, looked_at
-from test_index_places import assert_same, odd_photos, written
+from test_index_backends import assert_same, odd_photos, written
 
 from facesearch.errors import IndexConflict, IndexFileError, IndexMissing
 from facesearch.index.backend import open_backend

@@ -234,8 +234,8 @@ def _answer_by_server(references: list[str], options: QueryOptions) -> int:
         unique=options.unique,
         face="all" if options.all_faces else options.face or "largest",
     )
-    answers, about = ask_server(options.server, references, query)
-    return finish(answers, options, Searched.of_server(about))
+    answers, index = ask_server(options.server, references, query)
+    return finish(answers, options, Searched.of_server(index))
 
 
 def _answer_by_name(options: QueryOptions) -> int:

@@ -87,7 +87,7 @@ def command(**given: Any) -> None:  # noqa: ANN401 (click's options by name)
     thumbnails = Thumbnails()
     libraries = [ServedLibrary(library, thumbnails) for library in _libraries(options)]
     for served in libraries:
-        served.warm()
+        served.warm_up()
 
     pages: list[Path] = []
 

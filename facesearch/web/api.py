@@ -1,11 +1,9 @@
-"""The JSON API: what the pages do, for scripts."""
+"""The JSON API: what the pages do, for scripts and for `facesearch query --server`."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
-import os
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -15,11 +13,20 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from facesearch.answer_json import SCHEMA, answer_as_json, box_as_json, with_path_bytes
-from facesearch.people.people import Person
-from facesearch.search import FaceWanted, references_in
-from facesearch.web.guard import LARGEST_FORM, Refused
-from facesearch.web.requests import ServedState, question_of
-from facesearch.web.state import ServedLibrary, Snapshot, known_people
+from facesearch.people.people import People, Person
+from facesearch.web.requests import (
+    Bodies,
+    Refused,
+    client_path,
+    face_of,
+    library_of,
+    person_of,
+    question_of,
+    wanted_face,
+)
+from facesearch.web.state import ServedLibrary, ServedState, Snapshot
+
+LONGEST_NAME = 200  # of an uploaded file, in characters
 
 
 class Api:
@@ -27,133 +34,126 @@ class Api:
 
     Args:
         state: What is served.
+        bodies: Reads what is sent.
     """
 
-    def __init__(self, state: ServedState) -> None:
+    def __init__(self, state: ServedState, bodies: Bodies) -> None:
         self._state = state
+        self._bodies = bodies
 
     def routes(self) -> list[Route]:
-        """Return the addresses."""
-        served = "/{served:number}/api"
-        person, face = served + "/people/{person:number}", served + "/faces/{digest}/{face:number}"
+        """Return the addresses and what answers each."""
+        library = "/{library:number}"
+        api = library + "/api"
+        person, face = api + "/people/{person:number}", api + "/faces/{digest}/{face:number}"
         return [
             Route("/api", self.indexes),
-            Route(served, self.index),
-            Route(served + "/query", self.query, methods=["POST"]),
+            Route(api, self.index),
+            Route(api + "/query", self.query, methods=["POST"]),
             Route(face + "/matches", self.matches),
-            Route(served + "/people", self.people),
+            Route(api + "/people", self.people),
             Route(person, self.person),
             Route(person + "/name", self.name, methods=["POST"]),
             Route(person + "/merge", self.merge, methods=["POST"]),
+            Route(library + "/uploads", self.upload, methods=["POST"]),
         ]
 
     def indexes(self, _request: Request) -> Response:
         """List the indexes that are served."""
-        listed = [
-            {"number": number, **_about(served)}
-            for number, served in enumerate(self._state.libraries, start=1)
-        ]
-        return as_json({"indexes": listed})
+        numbered = enumerate(self._state.libraries, start=1)
+        return as_json({"indexes": [{"number": number, **_about(library)} for number, library in numbered]})
 
     def index(self, request: Request) -> Response:
-        """Say what an index holds."""
-        return as_json(_about(self._state.served(request)))
+        """Describe an index."""
+        return as_json(_about(library_of(request, self._state)))
 
     async def query(self, request: Request) -> Response:
-        """Find the faces of a photo, the request's body; parameters as `facesearch query` has options."""
-        served = self._state.served(request)
-        values = request.query_params
-        question = question_of(values, served.metric)
-        path = _path(values.get("path", ""))
-        wanted = _wanted(values.get("face", "largest"))
+        """Find the faces nearest to those of a photo, the request's body.
 
-        def answers(data: bytes) -> Response:
-            references = references_in(self._state.look_at(served, data, path, wanted), wanted)
-            results = [answer_as_json(answer) for answer in served.ask(references, question)]
-            return as_json({"metric": question.metric, "results": results})
-
-        return await self._state.with_photo(request, answers)
+        The parameters are named like the options of `facesearch query`.
+        """
+        library, values = library_of(request, self._state), request.query_params
+        question = question_of(values, library.metric)
+        path, face = client_path(values), wanted_face(values)
+        answers = await self._bodies.process_photo(
+            request, lambda data: library.query(data, path, face, question)
+        )
+        return as_json({"metric": question.metric, "results": [answer_as_json(answer) for answer in answers]})
 
     def matches(self, request: Request) -> Response:
-        """Find the faces near to one of the index, which `query` and `people` name."""
-        served = self._state.served(request)
-        snapshot = served.now()
-        reference = served.reference(snapshot, self._state.face(request, snapshot))
-        (answer,) = served.ask([reference], question_of(request.query_params, served.metric))
-        return as_json({"metric": served.metric, "results": [answer_as_json(answer)]})
+        """Find the faces nearest to a face of the index, which `person` lists."""
+        library = library_of(request, self._state)
+        snapshot = library.now()
+        question = question_of(request.query_params, library.metric)
+        (answer,) = library.ask([snapshot.reference(face_of(request, snapshot))], question)
+        return as_json({"metric": library.metric, "results": [answer_as_json(answer)]})
 
     def people(self, request: Request) -> Response:
         """List the people."""
-        snapshot = self._state.served(request).now()
+        snapshot = library_of(request, self._state).now()
         return as_json({"people": [_person(person) for person in snapshot.everyone]})
 
     def person(self, request: Request) -> Response:
-        """Return a person's faces."""
-        snapshot = self._state.served(request).now()
-        people = known_people(snapshot)
-        person = self._state.person(request, people)
-        faces = [_face(snapshot, row) for row in person.faces]
-        return as_json({**_person(person), "faces": faces})
+        """Describe a person and list the person's faces."""
+        snapshot = library_of(request, self._state).now()
+        person = person_of(request, snapshot.known_people())
+        return as_json({**_person(person), "faces": [_face(snapshot, row) for row in person.faces]})
 
     async def name(self, request: Request) -> Response:
         """Name a person: {"name": "Ada"}."""
-        served, value = self._state.served(request), await self._sent(request)
-        if not isinstance(name := value.get("name"), str):
+        sent = await self._bodies.json_object(request)
+        if not isinstance(name := sent.get("name"), str):
             raise Refused(HTTPStatus.BAD_REQUEST, 'Send {"name": "Ada"}.')
-
-        def change() -> Response:
-            with served.changing() as people:
-                person = people.name(self._state.person(request, people), name)
-            return as_json(_person(person))
-
-        return await run_in_threadpool(change)
+        return await self._change(request, lambda people: people.name(person_of(request, people), name))
 
     async def merge(self, request: Request) -> Response:
-        """Make others one with a person: {"others": [12, "Grace"]}."""
-        served, value = self._state.served(request), await self._sent(request)
-        others = value.get("others")
+        """Merge others into a person: {"others": [12, "Grace"]}."""
+        others = (await self._bodies.json_object(request)).get("others")
         if not isinstance(others, list) or not all(isinstance(other, (int, str)) for other in others):
             raise Refused(HTTPStatus.BAD_REQUEST, 'Send {"others": [12, "Grace"]}.')
 
-        def change() -> Response:
-            with served.changing() as people:
-                into = self._state.person(request, people)
-                person = people.merge(into, [people.person(other) for other in others])
-            return as_json(_person(person))
+        def change(people: People) -> Person:
+            into = person_of(request, people)
+            return people.merge(into, [people.person(other) for other in others])
 
-        return await run_in_threadpool(change)
+        return await self._change(request, change)
 
-    async def _sent(self, request: Request) -> dict[str, Any]:
-        async with self._state.bodies.read(request, LARGEST_FORM) as data:
-            try:
-                value = json.loads(data)
-            except (ValueError, RecursionError):
-                value = None
-        if not isinstance(value, dict):
-            raise Refused(HTTPStatus.BAD_REQUEST, "Send a JSON object.")
-        return value
+    async def upload(self, request: Request) -> Response:
+        """Keep a photo, the request's body, and say where the page is that shows its faces."""
+        library = library_of(request, self._state)
+        name = request.query_params.get("name", "")[:LONGEST_NAME]
+
+        def keep(data: bytes) -> dict[str, Any]:
+            found = library.find_faces(data)
+            key = self._state.uploads.add(found, name, data)
+            numbered = enumerate(found.faces, start=1)
+            faces = [{"face": number, "box": box_as_json(face.box)} for number, face in numbered]
+            address = f"{self._state.root}/{request.path_params['library']}/uploads/{key}/1"
+            return {"upload": key, "faces": faces, "address": address}
+
+        return as_json(await self._bodies.process_photo(request, keep), HTTPStatus.CREATED)
+
+    async def _change(self, request: Request, change: Callable[[People], Person]) -> Response:
+        """Change people, and describe the person that comes of it."""
+        library = library_of(request, self._state)
+
+        def work() -> Person:
+            with library.changing() as people:
+                return change(people)
+
+        return as_json(_person(await run_in_threadpool(work)))
 
 
 def as_json(value: dict[str, Any], status: int = HTTPStatus.OK) -> Response:
-    """Answer with an object and its schema number, in ASCII and without what a page could take for a tag."""
+    """Return an object with the schema's number, in ASCII and without what a page could take for a tag."""
     text = json.dumps({"schema": SCHEMA, **value}).replace("<", "\\u003c")
     return Response(text, status, media_type="application/json")
 
 
-def _wanted(text: str) -> FaceWanted:
-    """Read which faces are meant: "largest", "all" or a number."""
-    if text in ("largest", "all"):
-        return "largest" if text == "largest" else "all"
-    if not text.isascii() or not text.isdigit() or not (number := int(text[:9])):
-        raise Refused(HTTPStatus.BAD_REQUEST, f"face={text!r} is not understood.")
-    return number
-
-
-def _about(served: ServedLibrary) -> dict[str, Any]:
-    index = served.now().index
-    card = served.library.card
+def _about(library: ServedLibrary) -> dict[str, Any]:
+    index, card = library.now().index, library.card
     facts = {
-        "index": served.library.backend.name,
+        "index": library.library.backend.name,
         "model": card.name,
         "metric": card.metric,
         "knows_persons": card.identity,
@@ -170,15 +170,5 @@ def _person(person: Person) -> dict[str, Any]:
 def _face(snapshot: Snapshot, row: int) -> dict[str, Any]:
     digest, number = snapshot.face_id(row)
     index = snapshot.index
-    path = index.path(int(index.photo[row]))
-    return with_path_bytes(
-        {"photo": digest, "face": number, "path": path, "box": box_as_json(index.box(row))}
-    )
-
-
-def _path(encoded: str) -> str:
-    """Read the path under which a client has the photo: it is only compared, never opened."""
-    try:
-        return os.fsdecode(base64.b64decode(encoded.encode("ascii"), b"-_", validate=True))
-    except (ValueError, binascii.Error) as error:
-        raise Refused(HTTPStatus.BAD_REQUEST, "path is not base64.") from error
+    path, box = index.path(int(index.photo[row])), box_as_json(index.box(row))
+    return with_path_bytes({"photo": digest, "face": number, "path": path, "box": box})

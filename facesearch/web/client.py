@@ -1,15 +1,16 @@
-"""`query --server`: a running `facesearch serve` answers, and no model has to be loaded here."""
+"""The client of `query --server`: a running `facesearch serve` answers, and no model is loaded here."""
 
 from __future__ import annotations
 
 import base64
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPResponse
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import SplitResult, urlencode, urlsplit
 
 from facesearch.answer_json import answer_from_json
@@ -20,16 +21,18 @@ from facesearch.photos.urls import absolute_path, is_url, read_url
 
 # A server that is grouping people, or reads a large index for the first time, may take as long.
 _SECONDS = 60.0
-_NO_FACE, _OTHER = 422, 400
+_ERRORS: dict[str, type[PhotoError]] = {"no-face": NoFace, "unreadable": UnreadablePhoto}
+
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServerQuery:
-    """What is asked of a server; None is left to its defaults.
+    """A question to a server; None leaves a value to the server's default.
 
     Attributes:
         index: The file or URL of the index; None for the only one of the model.
-        model: The model's name.
+        model: The name of the index's model.
         top: Matches for each reference.
         metric: The distance.
         threshold: The largest distance of a match.
@@ -52,28 +55,50 @@ class ServerQuery:
     face: int | str = "largest"
 
 
-def ask_server(address: str, references: Sequence[str], query: ServerQuery) -> tuple[Answers, dict[str, Any]]:
-    """Ask a server for the faces near to those of some photos.
+@dataclass(frozen=True, kw_only=True)
+class ServedIndex:
+    """An index as its server describes it.
+
+    Attributes:
+        number: Its number in addresses.
+        path: Its file or URL.
+        model: The name of its model.
+        metric: The model's distance.
+        identity: Whether the model tells persons apart.
+        photos: Number of photos.
+        faces: Number of faces.
+    """
+
+    number: int
+    path: str
+    model: str
+    metric: str
+    identity: bool
+    photos: int
+    faces: int
+
+
+def ask_server(address: str, references: Sequence[str], query: ServerQuery) -> tuple[Answers, ServedIndex]:
+    """Ask a server for the faces nearest to those of some photos.
 
     Args:
-        address: As `facesearch serve` printed it.
-        references: Paths; the photos are read here and sent.
+        address: The address that `facesearch serve` printed.
+        references: Paths or URLs; the photos are read here and sent.
         query: What is asked about each of them.
 
     Returns:
-        The answers, and what the server says of its index.
+        The answers, and the index that was searched.
 
     Raises:
-        FacesearchError: The server does not answer, or not as it has to; or it has no such index.
+        FacesearchError: The server does not answer, or not as expected; or it serves no such index.
     """
-    server = _Server(address)
-    with closing(server):
-        index = server.index(query.index, query.model)
+    with closing(_Server(address)) as server:
+        index = _select(server.indexes(), query)
         found: list[Answer] = []
         problems: list[tuple[str, PhotoError]] = []
         for path in map(absolute_path, references):
             try:
-                found.extend(server.query(index["number"], path, query))
+                found.extend(server.query(index, path, query))
             except PhotoError as error:
                 problems.append((path, error))
     return Answers(tuple(found), tuple(problems)), index
@@ -90,33 +115,35 @@ class _Server:
     def close(self) -> None:
         self._connection.close()
 
-    def index(self, file: str | None, model: str | None) -> dict[str, Any]:
-        """Return the index that is meant: by its file, its model, or the only one."""
-        indexes: list[dict[str, Any]] = self._ask("GET", "api")["indexes"]
-        if file is not None:
-            real = os.path.realpath(file)
-            indexes = [
-                one for one in indexes if one["index"] == file or os.path.realpath(one["index"]) == real
-            ]
-        if model is not None:
-            indexes = [one for one in indexes if one["model"] == model]
-        if len(indexes) != 1:
-            there = "Several indexes are" if indexes else "No such index is"
-            raise FacesearchError(f"{there} served there.", "Name the one that is meant with --index.")
-        return indexes[0]
+    def indexes(self) -> list[ServedIndex]:
+        """List the indexes that are served."""
+        return self._ask("GET", "api", lambda value: [_index(one) for one in value["indexes"]])
 
-    def query(self, number: int, path: str, query: ServerQuery) -> Iterator[Answer]:
-        """Ask for one photo."""
-        answer = self._ask(
-            "POST", f"{number}/api/query?{urlencode(_values(path, query))}", _photo(path), path
-        )
-        for one in answer["results"]:
-            yield answer_from_json(one)
+    def query(self, index: ServedIndex, path: str, query: ServerQuery) -> list[Answer]:
+        """Ask for one photo.
 
-    def _ask(self, method: str, place: str, body: bytes | None = None, path: str = "") -> dict[str, Any]:
+        Raises:
+            PhotoError: The photo cannot be read, or shows no such face.
+        """
+        photo, values = _photo(path), urlencode(_parameters(path, query))
+
+        def answers(value: dict[str, Any]) -> list[Answer]:
+            return [answer_from_json(one) for one in value["results"]]
+
+        return self._ask("POST", f"{index.number}/api/query?{values}", answers, photo, path)
+
+    def _ask(
+        self,
+        method: str,
+        place: str,
+        read: Callable[[dict[str, Any]], _Value],
+        body: bytes | None = None,
+        path: str = "",
+    ) -> _Value:
+        """Send a request; return what `read` makes of the answer's JSON object."""
         try:
             self._connection.request(method, self._address.path + place, body)
-            return _read(self._connection.getresponse(), path)
+            return read(_json(self._connection.getresponse(), path))
         except (OSError, HTTPException) as error:
             raise FacesearchError(
                 f"The server at {self._address.netloc} does not answer ({error}).",
@@ -124,12 +151,13 @@ class _Server:
             ) from error
         except (KeyError, TypeError, ValueError) as error:
             raise FacesearchError(
-                f"What answers at {self._address.netloc} is no facesearch of this version.",
+                f"What answers at {self._address.netloc} is not facesearch of this version.",
                 "Give the address that `facesearch serve` printed.",
             ) from error
 
 
 def _split(address: str) -> SplitResult:
+    """Return the parts of a server's address."""
     try:
         parts = urlsplit(address if address.endswith("/") else address + "/")
         if parts.scheme == "http" and parts.hostname and (parts.port is None or parts.port):
@@ -137,11 +165,36 @@ def _split(address: str) -> SplitResult:
     except ValueError:
         pass
     raise FacesearchError(
-        f"{address!r} is no server's address.", "Give the one that `facesearch serve` printed."
+        f"{address!r} is not the address of a server.", "Give the one that `facesearch serve` printed."
     )
 
 
-def _values(path: str, query: ServerQuery) -> dict[str, str]:
+def _index(value: dict[str, Any]) -> ServedIndex:
+    return ServedIndex(
+        number=int(value["number"]),
+        path=str(value["index"]),
+        model=str(value["model"]),
+        metric=str(value["metric"]),
+        identity=bool(value["knows_persons"]),
+        photos=int(value["photos"]),
+        faces=int(value["faces"]),
+    )
+
+
+def _select(indexes: Sequence[ServedIndex], query: ServerQuery) -> ServedIndex:
+    """Return the index that is asked for: by its file, its model, or the only one."""
+    if query.index is not None:
+        given = {query.index, os.path.realpath(query.index)}
+        indexes = [one for one in indexes if given & {one.path, os.path.realpath(one.path)}]
+    if query.model is not None:
+        indexes = [one for one in indexes if one.model == query.model]
+    if len(indexes) != 1:
+        problem = "The server serves several indexes" if indexes else "The server does not serve this index"
+        raise FacesearchError(f"{problem}.", "Choose one with --index or --model.")
+    return indexes[0]
+
+
+def _parameters(path: str, query: ServerQuery) -> dict[str, str]:
     """Return a query as the API's parameters."""
     given = {name: getattr(query, name) for name in ("top", "metric", "threshold", "min_probability", "by")}
     values = {name: str(value) for name, value in given.items() if value is not None}
@@ -152,6 +205,7 @@ def _values(path: str, query: ServerQuery) -> dict[str, str]:
 
 
 def _photo(path: str) -> bytes:
+    """Read a photo that is sent."""
     try:
         if is_url(path):
             return read_url(path)[0]
@@ -162,21 +216,22 @@ def _photo(path: str) -> bytes:
         raise UnreadablePhoto(f"{path}: It cannot be read ({error.strerror or error}).", hint) from error
 
 
-def _read(response: HTTPResponse, path: str) -> dict[str, Any]:
-    """Read an answer.
+def _json(response: HTTPResponse, path: str) -> dict[str, Any]:
+    """Return the JSON object of an answer.
+
+    Args:
+        response: The answer.
+        path: The photo that was sent, for messages; empty where none was.
 
     Raises:
         PhotoError: There is something wrong with the photo that was sent.
         FacesearchError: The server refuses for another reason.
-        ValueError: It is no answer of ours.
+        KeyError, TypeError, ValueError: It is not an answer of this version's API.
     """
     value = json.loads(response.read())
     if not isinstance(value, dict):
         raise ValueError(value)
-    if response.status < _OTHER:
+    if response.status < HTTPStatus.BAD_REQUEST:
         return value
-    sentence, hint = str(value["error"]), str(value["hint"])
-    if response.status == _NO_FACE:
-        kind = NoFace if sentence.startswith("No face") else UnreadablePhoto
-        raise kind(f"{path}: {sentence}", hint)
-    raise FacesearchError(f"{path}: {sentence}" if path else sentence, hint)
+    sentence, hint, kind = str(value["error"]), str(value["hint"]), str(value["kind"])
+    raise _ERRORS.get(kind, FacesearchError)(f"{path}: {sentence}" if path else sentence, hint)

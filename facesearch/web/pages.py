@@ -1,4 +1,4 @@
-"""The pages: what a browser is shown, and what its forms send."""
+"""The pages that a browser shows, the pictures on them, and the forms that they send."""
 
 from __future__ import annotations
 
@@ -6,30 +6,31 @@ import os
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from pathlib import Path
-from urllib.parse import parse_qs
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
 
-from facesearch.answer_json import box_as_json
-from facesearch.errors import PeopleError
+from facesearch.errors import FacesearchError, PeopleError
 from facesearch.faces import Reference
 from facesearch.people.grouping import grouping_distance
 from facesearch.people.people import People, Person
 from facesearch.search import Question
 from facesearch.show.page import environment
-from facesearch.web.api import as_json
-from facesearch.web.guard import LARGEST_FORM, Refused
-from facesearch.web.requests import ServedState, whole_number
-from facesearch.web.state import ServedLibrary, Snapshot, known_people
-from facesearch.web.views import HitView, Leaf, face_view, hit_view, photo_size
+from facesearch.web.requests import Bodies, Refused, face_of, library_of, page_of, person_of, photo_of
+from facesearch.web.state import ServedLibrary, ServedState, Snapshot
+from facesearch.web.views import HitView, PageNumber, face_view, hit_view, photo_size
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 HITS = 24  # on one page
 PEOPLE = 60
 FACES = 60
+LAST_PAGE = 1000  # of matches
+
+PHOTO_SIDE = 1600  # pixels of the longer side
+FACE_SIDE = 240
 
 
 class Pages:
@@ -42,94 +43,84 @@ class Pages:
     def __init__(self, state: ServedState) -> None:
         self._state = state
 
+    def routes(self) -> list[Route]:
+        """Return the addresses and what answers each."""
+        library = "/{library:number}"
+        return [
+            Route("/", self.home),
+            Route(library + "/", self.library),
+            Route(library + "/uploads/{key}/{face:number}", self.uploaded),
+            Route(library + "/photo/{digest}", self.photo),
+            Route(library + "/face/{digest}/{face:number}", self.matches),
+            Route(library + "/person/{person:number}", self.person),
+        ]
+
     def home(self, _request: Request) -> Response:
         """List the indexes; a single one is opened at once."""
         if len(self._state.libraries) == 1:
             return RedirectResponse(f"{self._state.root}/1/", HTTPStatus.SEE_OTHER)
         return self._page("indexes.html", title="Indexes", libraries=self._state.libraries)
 
-    def served(self, request: Request) -> Response:
-        """Show where a photo can be dropped, and the people."""
-        served = self._state.served(request)
-        snapshot = served.now()
-        number = whole_number(request.query_params.get("page", ""))
-        everyone = snapshot.everyone[PEOPLE * (number - 1) :]
+    def library(self, request: Request) -> Response:
+        """Show where to drop a photo, and the people of an index."""
+        library = library_of(request, self._state)
+        snapshot = library.now()
+        number = page_of(request)
+        people = snapshot.everyone[PEOPLE * (number - 1) :]
         return self._page(
-            "served.html",
+            "library.html",
             request,
-            title=f"Faces of {served.name}",
-            people=[(one, *self._portrait(snapshot, one)) for one in everyone[:PEOPLE] if one.faces],
+            title=f"Faces of {library.name}",
+            people=[(one, *_portrait(snapshot, one)) for one in people[:PEOPLE] if one.faces],
             count=len(snapshot.everyone),
             no_people=snapshot.no_people,
             stale=snapshot.people is not None and not snapshot.people.up_to_date,
-            leaf=Leaf(number, len(everyone) > PEOPLE),
+            page=PageNumber(number, len(people) > PEOPLE),
         )
 
     def uploaded(self, request: Request) -> Response:
-        """Show a photo that was brought, its faces to choose from, and the matches of one."""
-        served = self._state.served(request)
-        upload = self._state.uploads.get(request.path_params["key"])
-        number = int(request.path_params["face"])
-        reference = upload.reference(number) if upload is not None else None
+        """Show a photo that was uploaded, its faces to choose from, and the matches of one."""
+        library = library_of(request, self._state)
+        key, face = request.path_params["key"], int(request.path_params["face"])
+        upload = self._state.uploads.get(key)
+        reference = upload.reference(face) if upload is not None else None
         if upload is None or reference is None:
-            raise Refused(HTTPStatus.NOT_FOUND, "That photo is not at hand any more: drop it once more.")
-        leaf, hits = self._hits(served, request, reference)
-        return self._page(
-            "hits.html",
-            request,
-            title=f"Faces like this one in {upload.name}" if upload.name else "Faces like this one",
-            upload=upload,
-            key=request.path_params["key"],
-            chosen=number,
-            hits=hits,
-            leaf=leaf,
-            looks=not served.library.card.identity,
-        )
+            raise Refused(HTTPStatus.NOT_FOUND, "This photo is no longer kept: drop it on the page again.")
+        title = f"Faces like this one in {upload.name}" if upload.name else "Faces like this one"
+        return self._hits(request, library, reference, title=title, upload=upload, key=key, chosen=face)
 
-    def like(self, request: Request) -> Response:
+    def matches(self, request: Request) -> Response:
         """Show the matches of a face of the index."""
-        served = self._state.served(request)
-        snapshot = served.now()
-        row = self._state.face(request, snapshot)
-        reference = served.reference(snapshot, row)
-        leaf, hits = self._hits(served, request, reference)
+        library = library_of(request, self._state)
+        snapshot = library.now()
+        row = face_of(request, snapshot)
         face = face_view(snapshot, row)
-        return self._page(
-            "hits.html",
-            request,
-            title=f"Faces like {face.title or 'this'}",
-            upload=None,
-            face=face,
-            hits=hits,
-            leaf=leaf,
-            looks=not served.library.card.identity,
-        )
+        title = f"Faces like {face.title or 'this'}"
+        return self._hits(request, library, snapshot.reference(row), title=title, upload=None, face=face)
 
     def person(self, request: Request) -> Response:
-        """Show a person's faces, the surest first, with what can be said of the person."""
-        snapshot = self._state.served(request).now()
-        people = known_people(snapshot)
-        person = self._state.person(request, people)
-        number = whole_number(request.query_params.get("page", ""))
-        order = sorted(zip(_distances(people, person), person.faces, strict=True))
-        shown = order[FACES * (number - 1) :]
+        """Show a person's faces, the most certain first, with forms to name and merge the person."""
+        snapshot = library_of(request, self._state).now()
+        people = snapshot.known_people()
+        person = person_of(request, people)
+        number = page_of(request)
+        faces = _most_certain_first(people, person)[FACES * (number - 1) :]
         return self._page(
             "person.html",
             request,
             title=person.title,
             person=person,
-            faces=[face_view(snapshot, row) for _, row in shown[:FACES]],
+            faces=[face_view(snapshot, row) for row in faces[:FACES]],
             names=[one.name for one in snapshot.everyone if one.name and one.number != person.number],
-            leaf=Leaf(number, len(shown) > FACES),
+            page=PageNumber(number, len(faces) > FACES),
         )
 
     def photo(self, request: Request) -> Response:
-        """Show a photo large, its faces boxed."""
-        snapshot = self._state.served(request).now()
-        photo = self._photo(request, snapshot)
-        index = snapshot.index
-        path = index.path(photo)
-        faces = [face_view(snapshot, row) for row in index.faces_of(photo)]
+        """Show a large photo with its faces framed."""
+        snapshot = library_of(request, self._state).now()
+        photo = photo_of(request, snapshot)
+        path = snapshot.index.path(photo)
+        faces = [face_view(snapshot, row) for row in snapshot.index.faces_of(photo)]
         width, height = photo_size(path, faces)
         return self._page(
             "photo.html",
@@ -145,54 +136,49 @@ class Pages:
         )
 
     def message(self, request: Request, sentence: str, hint: str, status: int) -> Response:
-        """Show a sentence and the next step."""
-        served = request.path_params.get("served")
-        inside = request if isinstance(served, int) and self._state.has(served) else None
-        return self._page(
-            "message.html", inside, status, title="That did not work", sentence=sentence, hint=hint
-        )
+        """Show an error's sentence and the next step."""
+        values = {"title": "That did not work", "sentence": sentence, "hint": hint}
+        try:
+            page = self._page("message.html", request if "library" in request.path_params else None, **values)
+        except (Refused, FacesearchError):  # no such index, or it cannot be used now
+            page = self._page("message.html", None, **values)
+        page.status_code = status
+        return page
 
     def _hits(
-        self, served: ServedLibrary, request: Request, reference: Reference
-    ) -> tuple[Leaf, Sequence[HitView]]:
-        number = min(whole_number(request.query_params.get("page", "")), 1000)
-        (answer,) = served.ask([reference], Question(top=HITS * number + 1))
-        shown = answer.matches[HITS * (number - 1) : HITS * number]
-        snapshot = served.now()
-        views = [view for match in shown if (view := hit_view(snapshot, match)) is not None]
-        return Leaf(number, len(answer.matches) > HITS * number), views
-
-    def _portrait(self, snapshot: Snapshot, person: Person) -> tuple[str, int]:
-        return snapshot.face_id(known_people(snapshot).portrait(person))
-
-    def _photo(self, request: Request, snapshot: Snapshot) -> int:
-        photo = snapshot.photo(request.path_params["digest"])
-        if photo is None:
-            raise Refused(HTTPStatus.NOT_FOUND, "The index holds no such photo now.")
-        return photo
-
-    def _base(self, request: Request) -> str:
-        return f"{self._state.root}/{request.path_params['served']}"
-
-    def _page(
-        self, template: str, request: Request | None = None, status: int = HTTPStatus.OK, **values: object
+        self, request: Request, library: ServedLibrary, reference: Reference, **values: object
     ) -> Response:
-        values = {"root": self._state.root, "base": "", "served": None, "several": False, **values}
+        """Show the matches of a reference."""
+        number = min(page_of(request), LAST_PAGE)
+        (answer,) = library.ask([reference], Question(top=HITS * number + 1))
+        shown = answer.matches[HITS * (number - 1) : HITS * number]
+        snapshot = library.now()
+        hits: list[HitView] = [view for match in shown if (view := hit_view(snapshot, match)) is not None]
+        return self._page(
+            "hits.html",
+            request,
+            hits=hits,
+            page=PageNumber(number, len(answer.matches) > HITS * number),
+            looks=not library.card.identity,
+            **values,
+        )
+
+    def _page(self, template: str, request: Request | None = None, **values: object) -> Response:
+        """Fill in a template; with a request, as a page of the index that the request is about."""
+        values = {"root": self._state.root, "base": "", "library": None, "several": False, **values}
         if request is not None:
-            served = self._state.served(request)
-            values.update(base=self._base(request), served=served, index=served.now().index)
-            values["several"] = len(self._state.libraries) > 1
-        page = environment(TEMPLATES).get_template(template).render(values)
-        return HTMLResponse(page, status)
+            library = library_of(request, self._state)
+            values.update(
+                base=f"{self._state.root}/{request.path_params['library']}",
+                library=library,
+                index=library.now().index,
+                several=len(self._state.libraries) > 1,
+            )
+        return HTMLResponse(environment(TEMPLATES).get_template(template).render(values))
 
 
-def _distances(people: People, person: Person) -> list[float]:
-    distances: list[float] = people.mean_distances(person.faces).tolist() if person.faces else []
-    return distances
-
-
-class Forms:
-    """What is sent by forms; each answer leads to the page that shows what came of it.
+class Pictures:
+    """The pictures on the pages.
 
     Args:
         state: What is served.
@@ -201,51 +187,106 @@ class Forms:
     def __init__(self, state: ServedState) -> None:
         self._state = state
 
+    def routes(self) -> list[Route]:
+        """Return the addresses and what answers each."""
+        library = "/{library:number}"
+        return [
+            Route(library + "/uploads/{key}.jpg", self.uploaded),
+            Route(library + "/photo/{digest}.jpg", self.photo),
+            Route(library + "/face/{digest}/{face:number}.jpg", self.face),
+        ]
+
+    def photo(self, request: Request) -> Response:
+        """Return a photo of the index, upright, as a JPEG."""
+        library = library_of(request, self._state)
+        snapshot = library.now()
+        photo = photo_of(request, snapshot)
+        digest = bytes.fromhex(request.path_params["digest"])
+        return _jpeg(library.thumbnails.photo(snapshot.index.path(photo), digest, PHOTO_SIDE))
+
+    def face(self, request: Request) -> Response:
+        """Return a face of the index as a square JPEG."""
+        library = library_of(request, self._state)
+        snapshot = library.now()
+        index, row = snapshot.index, face_of(request, snapshot)
+        path, digest = index.path(int(index.photo[row])), bytes.fromhex(request.path_params["digest"])
+        return _jpeg(library.thumbnails.face(path, digest, index.box(row), FACE_SIDE))
+
+    def uploaded(self, request: Request) -> Response:
+        """Return a photo that was uploaded, as a JPEG."""
+        upload = self._state.uploads.get(request.path_params["key"])
+        if upload is None:
+            raise Refused(HTTPStatus.NOT_FOUND, "This photo is no longer kept.")
+        return _jpeg(upload.picture)
+
+
+class Forms:
+    """What the forms do; each answer leads to the page that shows the result.
+
+    Args:
+        state: What is served.
+        bodies: Reads what is sent.
+    """
+
+    def __init__(self, state: ServedState, bodies: Bodies) -> None:
+        self._state = state
+        self._bodies = bodies
+
+    def routes(self) -> list[Route]:
+        """Return the addresses and what answers each."""
+        library = "/{library:number}"
+        person, face = library + "/person/{person:number}", library + "/face/{digest}/{face:number}"
+        answers = {
+            library + "/group": self.group,
+            face + "/name": self.name_face,
+            face + "/ignore": self.ignore_face,
+            person + "/name": self.name_person,
+            person + "/merge": self.merge_person,
+        }
+        return [Route(path, answer, methods=["POST"]) for path, answer in answers.items()]
+
     async def name_person(self, request: Request) -> Response:
         """Name a person."""
-        sent = await self._sent(request)
-
-        def change(people: People) -> Person:
-            return people.name(self._state.person(request, people), sent("name"))
-
-        return await self._change(request, change)
+        name = (await self._bodies.form(request)).get("name", "")
+        return await self._change(request, lambda people: people.name(person_of(request, people), name))
 
     async def merge_person(self, request: Request) -> Response:
-        """Make another person one with a person."""
-        sent = await self._sent(request)
+        """Merge another person into a person."""
+        other = (await self._bodies.form(request)).get("other", "")
 
         def change(people: People) -> Person:
-            return people.merge(self._state.person(request, people), [people.person(sent("other"))])
+            return people.merge(person_of(request, people), [people.person(other)])
 
         return await self._change(request, change)
 
     async def name_face(self, request: Request) -> Response:
-        """Say whose a face is: one of the people, or somebody new."""
-        sent = await self._sent(request)
+        """Say who a face shows: one of the people, or a new person."""
+        name = (await self._bodies.form(request)).get("name", "")
 
         def change(people: People) -> Person:
-            row = self._state.face(request, Snapshot(people.index, people, ""))
+            row = face_of(request, Snapshot(people.index, people, ""))
             try:
-                return people.assign([row], people.person(sent("name")))
+                return people.assign([row], people.person(name))
             except PeopleError:
-                return people.name(people.assign([row], None), sent("name"))
+                return people.name(people.assign([row], None), name)
 
         return await self._change(request, change)
 
     async def ignore_face(self, request: Request) -> Response:
-        """Say that a face is nobody's, or take that back."""
-        sent = await self._sent(request)
+        """Ignore a face, which then belongs to no person, or take that back."""
+        undo = (await self._bodies.form(request)).get("undo", "")
 
         def change(people: People) -> None:
-            row = self._state.face(request, Snapshot(people.index, people, ""))
-            (people.release if sent("undo") else people.ignore)([row])
+            row = face_of(request, Snapshot(people.index, people, ""))
+            (people.release if undo else people.ignore)([row])
 
         return await self._change(request, change, back=f"photo/{request.path_params['digest']}")
 
     async def group(self, request: Request) -> Response:
-        """Group what is nobody's yet."""
-        await self._sent(request)
-        within = await run_in_threadpool(lambda: grouping_distance(self._state.served(request).library.card))
+        """Group the faces that belong to no person yet."""
+        await self._bodies.form(request)
+        card = library_of(request, self._state).library.card
+        within = await run_in_threadpool(grouping_distance, card)
 
         def change(people: People) -> None:
             people.group(within)
@@ -255,86 +296,31 @@ class Forms:
     async def _change(
         self, request: Request, change: Callable[[People], Person | None], back: str = ""
     ) -> Response:
-        """Change people, and show what came of it."""
-        served = self._state.served(request)
+        """Change people; show the person that comes of it, or else the page `back`."""
+        library = library_of(request, self._state)
 
         def work() -> Person | None:
-            with served.changing() as people:
+            with library.changing() as people:
                 return change(people)
 
         person = await run_in_threadpool(work)
-        place = f"person/{person.number}" if person is not None else back
-        return RedirectResponse(
-            f"{self._state.root}/{request.path_params['served']}/{place}", HTTPStatus.SEE_OTHER
-        )
-
-    async def _sent(self, request: Request) -> Callable[[str], str]:
-        """Read a form; what it gives tells a field."""
-        async with self._state.bodies.read(request, LARGEST_FORM) as data:
-            try:
-                fields = parse_qs(data.decode("utf-8"), max_num_fields=16)
-            except ValueError as error:
-                raise Refused(HTTPStatus.BAD_REQUEST, "This form is not understood.") from error
-        return lambda name: fields.get(name, [""])[0]
+        page = f"person/{person.number}" if person is not None else back
+        address = f"{self._state.root}/{request.path_params['library']}/{page}"
+        return RedirectResponse(address, HTTPStatus.SEE_OTHER)
 
 
-LARGE = 1600  # pixels of the longer side
-FACE = 240
-
-# Who has the address has the picture: a browser may keep it as long as the page is used.
-_KEPT = {"cache-control": "private, max-age=600"}
+def _portrait(snapshot: Snapshot, person: Person) -> tuple[str, int]:
+    return snapshot.face_id(snapshot.known_people().portrait(person))
 
 
-class Pictures:
-    """What is seen on the pages.
-
-    Args:
-        state: What is served.
-    """
-
-    def __init__(self, state: ServedState) -> None:
-        self._state = state
-
-    def photo(self, request: Request) -> Response:
-        """Return a photo of the index, upright, as a JPEG."""
-        served = self._state.served(request)
-        snapshot, digest = served.now(), request.path_params["digest"]
-        photo = snapshot.photo(digest)
-        if photo is None:
-            raise Refused(HTTPStatus.NOT_FOUND, "The index holds no such photo now.")
-        path = snapshot.index.path(photo)
-        return _jpeg(served.thumbnails.photo(path, bytes.fromhex(digest), LARGE))
-
-    def face(self, request: Request) -> Response:
-        """Return a face of the index as a square JPEG."""
-        served = self._state.served(request)
-        snapshot, digest = served.now(), request.path_params["digest"]
-        row = self._state.face(request, snapshot)
-        path = snapshot.index.path(int(snapshot.index.photo[row]))
-        return _jpeg(served.thumbnails.face(path, bytes.fromhex(digest), snapshot.index.box(row), FACE))
-
-    def uploaded(self, request: Request) -> Response:
-        """Return a photo that was uploaded."""
-        upload = self._state.uploads.get(request.path_params["key"])
-        if upload is None:
-            raise Refused(HTTPStatus.NOT_FOUND, "That photo is not at hand any more.")
-        return _jpeg(upload.picture)
-
-    async def upload(self, request: Request) -> Response:
-        """Take a photo in which a face is looked for, the request's body; say where its faces are shown."""
-        served = self._state.served(request)
-        name = request.query_params.get("name", "")[:200]
-
-        def work(data: bytes) -> Response:
-            found = self._state.look_at(served, data, "")
-            key = self._state.uploads.add(found, name, data)
-            numbered = enumerate(found.faces, start=1)
-            faces = [{"face": number, "box": box_as_json(face.box)} for number, face in numbered]
-            place = f"{self._state.root}/{request.path_params['served']}/uploads/{key}/1"
-            return as_json({"upload": key, "faces": faces, "address": place}, HTTPStatus.CREATED)
-
-        return await self._state.with_photo(request, work)
+def _most_certain_first(people: People, person: Person) -> Sequence[int]:
+    """Return a person's faces, those nearest to the mean of all of them first."""
+    if not person.faces:
+        return []
+    distances: list[float] = people.mean_distances(person.faces).tolist()
+    return [row for _, row in sorted(zip(distances, person.faces, strict=True))]
 
 
 def _jpeg(data: bytes) -> Response:
-    return Response(data, media_type="image/jpeg", headers=_KEPT)
+    # Whoever has the address has the picture: a browser may keep it as long as the page is used.
+    return Response(data, media_type="image/jpeg", headers={"cache-control": "private, max-age=600"})

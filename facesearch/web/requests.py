@@ -1,142 +1,236 @@
-"""What the pages and the API share: the libraries, what was uploaded, and how a request is understood."""
+"""Requests, read: what each asks for, as typed values, and the bodies that are sent, within bounds.
+
+Whatever cannot be understood, or is not there, raises `Refused`.
+"""
 
 from __future__ import annotations
 
+import base64
+import binascii
+import json
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from functools import cached_property
 from http import HTTPStatus
 from typing import Any, TypeVar
+from urllib.parse import parse_qs
 
 import anyio
 import anyio.to_thread
-from starlette.requests import Request
-from starlette.responses import Response
+from starlette.requests import ClientDisconnect, Request
 
-from facesearch.errors import FacesearchError, NoFace, PeopleError, UnreadablePhoto
-from facesearch.faces import PhotoFaces, Status
+from facesearch.errors import PeopleError
 from facesearch.people.people import People, Person
-from facesearch.photos.read import content_of
 from facesearch.search import FaceWanted, Question
-from facesearch.web.guard import LARGEST_UPLOAD, Bodies, Refused
-from facesearch.web.state import ServedLibrary, Snapshot, Uploads
+from facesearch.web.state import ServedLibrary, ServedState, Snapshot
 
-MOST = 1000  # matches of one question
+MOST_MATCHES = 1000  # of one question
+LARGEST_UPLOAD = 64 << 20  # bytes
+LARGEST_FORM = 64 << 10
+ALL_UPLOADS = 256 << 20  # at one time
+UPLOAD_SECONDS = 30.0
 
 _Value = TypeVar("_Value")
 
 
-@dataclass(frozen=True)
-class ServedState:
-    """What is served, and what is at hand for it.
+class Refused(Exception):
+    """A request that is refused, with the status of the answer and a sentence."""
 
-    Attributes:
-        libraries: The libraries, counted from 1 in addresses.
-        root: What all addresses begin with: a slash and the token.
-        uploads: Photos that were brought.
-        bodies: Reads what is sent.
+    def __init__(self, status: HTTPStatus, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.sentence = sentence
+
+
+def library_of(request: Request, state: ServedState) -> ServedLibrary:
+    """Return the library that a request is about.
+
+    Raises:
+        Refused: No library has this number.
     """
+    number = int(request.path_params["library"])
+    if not 1 <= number <= len(state.libraries):
+        raise Refused(HTTPStatus.NOT_FOUND, "There is no such index.")
+    return state.libraries[number - 1]
 
-    libraries: Sequence[ServedLibrary]
-    root: str
-    uploads: Uploads = field(default_factory=Uploads)
-    bodies: Bodies = field(default_factory=Bodies)
 
-    def served(self, request: Request) -> ServedLibrary:
-        """Return the library that a request is about.
+def photo_of(request: Request, snapshot: Snapshot) -> int:
+    """Return the number of the photo that a request is about.
 
-        Raises:
-            Refused: There is none of this number.
-        """
-        number = int(request.path_params["served"])
-        if not 1 <= number <= len(self.libraries):
-            raise Refused(HTTPStatus.NOT_FOUND, "There is no such index.")
-        return self.libraries[number - 1]
+    Raises:
+        Refused: It is not in the index.
+    """
+    photo = snapshot.photo(request.path_params["digest"])
+    if photo is None:
+        raise Refused(HTTPStatus.NOT_FOUND, "This photo is not in the index now.")
+    return photo
 
-    def has(self, number: int) -> bool:
-        """Return whether there is a library of this number, and it can be used."""
-        try:
-            return 1 <= number <= len(self.libraries) and self.libraries[number - 1].now() is not None
-        except FacesearchError:
-            return False
 
-    def face(self, request: Request, snapshot: Snapshot) -> int:
-        """Return the face that a request is about.
+def face_of(request: Request, snapshot: Snapshot) -> int:
+    """Return the row of the face that a request is about.
 
-        Raises:
-            Refused: The index does not hold it.
-        """
-        row = snapshot.face(request.path_params["digest"], int(request.path_params["face"]))
-        if row is None:
-            raise Refused(HTTPStatus.NOT_FOUND, "The index holds no such face now.")
-        return row
+    Raises:
+        Refused: It is not in the index.
+    """
+    row = snapshot.face(request.path_params["digest"], int(request.path_params["face"]))
+    if row is None:
+        raise Refused(HTTPStatus.NOT_FOUND, "This face is not in the index now.")
+    return row
 
-    def person(self, request: Request, people: People) -> Person:
-        """Return the person that a request is about.
 
-        Raises:
-            Refused: There is nobody of this number.
-        """
-        try:
-            return people.person(request.path_params["person"])
-        except PeopleError as error:
-            raise Refused(HTTPStatus.NOT_FOUND, error.message) from error
+def person_of(request: Request, people: People) -> Person:
+    """Return the person that a request is about.
 
-    async def with_photo(self, request: Request, work: Callable[[bytes], Response]) -> Response:
-        """Read a photo that is sent, and work on it in a thread.
+    Raises:
+        Refused: No person has this number.
+    """
+    try:
+        return people.person(request.path_params["person"])
+    except PeopleError as error:
+        raise Refused(HTTPStatus.NOT_FOUND, error.message) from error
 
-        As many at once as there are cores: what others ask for meanwhile need not wait behind all of them.
-        """
-        async with self.bodies.read(request, LARGEST_UPLOAD) as data:
-            return await anyio.to_thread.run_sync(work, data, limiter=self._at_work)
 
-    @cached_property
-    def _at_work(self) -> anyio.CapacityLimiter:
-        return anyio.CapacityLimiter(os.cpu_count() or 1)
-
-    def look_at(self, served: ServedLibrary, data: bytes, name: str, face: FaceWanted = "all") -> PhotoFaces:
-        """Find the faces of a photo that was sent, those that are meant.
-
-        Raises:
-            UnreadablePhoto: It is no picture.
-            NoFace: There is none in it.
-        """
-        found = served.look_at(content_of(data), name, face)
-        if found.status is Status.UNREADABLE:
-            raise UnreadablePhoto(f"This is no photo that can be read. {found.reason}")
-        if not found.faces:
-            number = f" number {face}" if isinstance(face, int) else ""
-            raise NoFace(f"No face{number} was found in it.", "Try a photo that shows it larger or upright.")
-        return found
+def page_of(request: Request) -> int:
+    """Return which page of several is asked for, from 1; 1 for anything that is not a number."""
+    text = request.query_params.get("page", "")
+    return max(1, int(text[:9])) if text.isascii() and text.isdigit() else 1
 
 
 def question_of(values: Mapping[str, str], metric: str) -> Question:
-    """Read a question from an address.
+    """Read a question from the parameters of an address.
 
     Args:
         values: `top`, `metric`, `threshold`, `min_probability`, `by`, `include_self`, `unique`; all optional.
-        metric: The model's.
+        metric: The distance if none is given.
 
     Raises:
         Refused: One of them is out of range.
     """
     chosen: dict[str, Any] = {
-        "top": _read(values, "top", int, lambda number: 1 <= number <= MOST),
-        "metric": _read(values, "metric", str, lambda name: name in ("cosine", "euclidean")) or metric,
-        "threshold": _read(values, "threshold", float, lambda number: not math.isnan(number)),
-        "min_probability": _read(values, "min_probability", float, lambda number: 0 <= number < 1),
-        "by": _read(values, "by", str, lambda name: name in ("photo", "face")),
-        "include_self": _read(values, "include_self", _flag, lambda _: True),
-        "unique": _read(values, "unique", _flag, lambda _: True),
+        "top": _value(values, "top", int, lambda number: 1 <= number <= MOST_MATCHES),
+        "metric": _value(values, "metric", str, lambda name: name in ("cosine", "euclidean")) or metric,
+        "threshold": _value(values, "threshold", float, lambda number: not math.isnan(number)),
+        "min_probability": _value(values, "min_probability", float, lambda number: 0 <= number < 1),
+        "by": _value(values, "by", str, lambda name: name in ("photo", "face")),
+        "include_self": _value(values, "include_self", _flag, lambda _: True),
+        "unique": _value(values, "unique", _flag, lambda _: True),
     }
     return Question(**{name: value for name, value in chosen.items() if value is not None})
 
 
-def _read(
+def wanted_face(values: Mapping[str, str]) -> FaceWanted:
+    """Read which face of a photo is asked for: "largest", "all" or a number.
+
+    Raises:
+        Refused: It is none of these.
+    """
+    text = values.get("face", "largest")
+    if text in ("largest", "all"):
+        return "largest" if text == "largest" else "all"
+    if not text.isascii() or not text.isdigit() or not (number := int(text[:9])):
+        raise Refused(HTTPStatus.BAD_REQUEST, f"face={text!r} is not understood.")
+    return number
+
+
+def client_path(values: Mapping[str, str]) -> str:
+    """Read the path that a photo has on the client's side, in base64: it is compared and never opened.
+
+    Raises:
+        Refused: It is not base64.
+    """
+    try:
+        encoded = values.get("path", "").encode("ascii")
+        return os.fsdecode(base64.b64decode(encoded, b"-_", validate=True))
+    except (ValueError, binascii.Error) as error:
+        raise Refused(HTTPStatus.BAD_REQUEST, "path is not base64.") from error
+
+
+class Bodies:
+    """Reads what is sent, bounded in size, in time, and in what is held at one time.
+
+    Args:
+        all_at_once: The most bytes held at one time.
+        seconds: How long sending one body may take.
+    """
+
+    def __init__(self, all_at_once: int = ALL_UPLOADS, seconds: float = UPLOAD_SECONDS) -> None:
+        self._left = all_at_once
+        self._seconds = seconds
+
+    async def process_photo(self, request: Request, work: Callable[[bytes], _Value]) -> _Value:
+        """Read a photo, and return what `work` makes of it in a thread.
+
+        As many photos at once as there are cores: other requests need not wait behind all of them.
+
+        Raises:
+            Refused: It is too large or too slow, or too much is being sent by others.
+        """
+        async with self._read(request, LARGEST_UPLOAD) as data:
+            return await anyio.to_thread.run_sync(work, data, limiter=self._at_work)
+
+    async def form(self, request: Request) -> dict[str, str]:
+        """Read the fields of a form; of a field that is sent twice, the first.
+
+        Raises:
+            Refused: It is not a form, too large, or too slow.
+        """
+        async with self._read(request, LARGEST_FORM) as data:
+            try:
+                fields = parse_qs(data.decode("utf-8"), max_num_fields=16)
+            except ValueError as error:
+                raise Refused(HTTPStatus.BAD_REQUEST, "This form is not understood.") from error
+        return {name: values[0] for name, values in fields.items()}
+
+    async def json_object(self, request: Request) -> dict[str, Any]:
+        """Read a JSON object.
+
+        Raises:
+            Refused: It is not a JSON object, too large, or too slow.
+        """
+        async with self._read(request, LARGEST_FORM) as data:
+            try:
+                value = json.loads(data)
+            except (ValueError, RecursionError):
+                value = None
+        if not isinstance(value, dict):
+            raise Refused(HTTPStatus.BAD_REQUEST, "Send a JSON object.")
+        return value
+
+    @asynccontextmanager
+    async def _read(self, request: Request, limit: int) -> AsyncIterator[bytes]:
+        """Read a body, which counts as held until the context ends."""
+        parts: list[bytes] = []
+        taken = 0
+        try:
+            _check_length(request.headers.get("content-length", "0"), limit)
+            with anyio.fail_after(self._seconds):
+                async for part in request.stream():
+                    taken += len(part)
+                    self._left -= len(part)
+                    _check_length(str(taken), limit)
+                    if self._left < 0:
+                        sentence = "Too much is being sent right now: try again later."
+                        raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, sentence)
+                    parts.append(part)
+            yield b"".join(parts)
+        except TimeoutError as error:
+            raise Refused(HTTPStatus.REQUEST_TIMEOUT, "The request was sent too slowly.") from error
+        except ClientDisconnect as error:
+            raise Refused(HTTPStatus.BAD_REQUEST, "The request was not sent in full.") from error
+        finally:
+            self._left += taken
+
+    @cached_property
+    def _at_work(self) -> anyio.CapacityLimiter:
+        return anyio.CapacityLimiter(os.cpu_count() or 1)
+
+
+def _value(
     values: Mapping[str, str], name: str, kind: Callable[[str], _Value], good: Callable[[_Value], bool]
 ) -> _Value | None:
+    """Read one parameter; None where it is not given."""
     if name not in values:
         return None
     try:
@@ -154,15 +248,6 @@ def _flag(text: str) -> bool:
     return text == "1"
 
 
-def whole_number(text: str, least: int = 1) -> int:
-    """Read a number from an address or a form; what is none counts as the least one."""
-    return max(least, int(text[:9])) if text.isascii() and text.isdigit() else least
-
-
-def status_of(error: FacesearchError) -> HTTPStatus:
-    """Return the status under which an error is answered."""
-    return (
-        HTTPStatus.UNPROCESSABLE_ENTITY
-        if isinstance(error, (NoFace, UnreadablePhoto))
-        else HTTPStatus.CONFLICT
-    )
+def _check_length(length: str, limit: int) -> None:
+    if not length.isascii() or not length.isdigit() or int(length[:20]) > limit:
+        raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"At most {limit:,} bytes are accepted.")

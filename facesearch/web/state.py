@@ -1,4 +1,7 @@
-"""One library as it is served: always the index and the people that lie on disk now."""
+"""What is served: libraries, as their index and people are on disk now, and the photos uploaded lately.
+
+Everything here may be used by several threads at once, and knows nothing of HTTP.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +12,26 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import cv2
 import numpy as np
 
-from facesearch.errors import FacesearchError, PeopleError
-from facesearch.faces import Answer, Box, PhotoFaces, Reference
+from facesearch.errors import FacesearchError, NoFace, PeopleError, UnreadablePhoto
+from facesearch.faces import Answer, Box, PhotoFaces, Reference, Status
 from facesearch.index.index import Index
 from facesearch.library import Library
+from facesearch.models.card import Card
 from facesearch.people.people import People, Person
-from facesearch.photos.read import DIGEST_BYTES, Content, content_of, decode
+from facesearch.photos.read import DIGEST_BYTES, content_of, decode
 from facesearch.pipeline import Pipeline
 from facesearch.ranking import Metric
-from facesearch.search import FaceWanted, Question, chosen, search
+from facesearch.search import FaceWanted, Question, chosen, references_in, search
 from facesearch.show.thumbnails import Thumbnails, photo_jpeg
+
+UPLOADS = 64  # photos kept at one time
+UPLOAD_SIDE = 1024  # pixels of the longer side of an upload when it is shown again
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,7 @@ class Snapshot:
 
     @cached_property
     def everyone(self) -> list[Person]:
-        """All people, the named first."""
+        """All people, those with a name first."""
         return self.people.everyone() if self.people is not None else []
 
     @cached_property
@@ -51,38 +58,58 @@ class Snapshot:
         """What each person is called, by number."""
         return {person.number: person.title for person in self.everyone}
 
+    def known_people(self) -> People:
+        """Return the people of the index.
+
+        Raises:
+            PeopleError: There are none; the message says why.
+        """
+        if self.people is None:
+            raise PeopleError(self.no_people)
+        return self.people
+
     def photo(self, digest: str) -> int | None:
-        """Return a photo by its content's digest in hex; of copies the first. Nothing else finds a photo."""
+        """Return the number of the first photo with this content, by its digest in hex; None if unknown.
+
+        This is the only way to name a photo: no path in a request is ever opened.
+        """
         return self._photos.get(digest)
 
-    def face_id(self, face: int) -> tuple[str, int]:
-        """Return a face's photo, by its digest, and its number there."""
-        photo = int(self.index.photo[face])
-        return self.index.digest[photo].tobytes().hex(), self.index.number(face)
+    def face_id(self, row: int) -> tuple[str, int]:
+        """Return the digest of a face's photo and the number of the face in it, from 1."""
+        photo = int(self.index.photo[row])
+        return self.index.digest[photo].tobytes().hex(), self.index.number(row)
 
     def face(self, digest: str, number: int) -> int | None:
-        """Return a face's row."""
+        """Return the row of a face, by its photo's digest and its number there; None if unknown."""
         photo = self.photo(digest)
-        faces = self.index.faces_of(photo) if photo is not None else range(0)
-        return faces[number - 1] if 1 <= number <= len(faces) else None
+        rows = self.index.faces_of(photo) if photo is not None else range(0)
+        return rows[number - 1] if 1 <= number <= len(rows) else None
+
+    def reference(self, row: int) -> Reference:
+        """Return a face of the index as a reference to search for."""
+        path = self.index.path(int(self.index.photo[row]))
+        vector = np.asarray(self.index.vectors[row])
+        return Reference(path, self.index.number(row), self.index.box(row), vector)
 
     @cached_property
     def _photos(self) -> dict[str, int]:
+        """Photos with faces by their digests; of copies the first."""
         with_faces = np.unique(self.index.photo)[::-1]
-        digits = self.index.digest[with_faces].tobytes().hex()  # of all in one: a call for each takes long
+        digits = self.index.digest[with_faces].tobytes().hex()  # one call for all: one for each takes long
         each = 2 * DIGEST_BYTES
         return {digits[each * at : each * (at + 1)]: photo for at, photo in enumerate(with_faces.tolist())}
 
 
 class ServedLibrary:
-    """A library that is served. All of it may be used by several threads at once.
+    """A library that is served, with its model loaded.
 
     Args:
-        library: What is served.
-        thumbnails: Where small pictures are kept.
+        library: The library.
+        thumbnails: The cache of small pictures.
 
     Raises:
-        FacesearchError: The index or the model is not as it has to be.
+        FacesearchError: The index or the model cannot be used.
     """
 
     def __init__(self, library: Library, thumbnails: Thumbnails) -> None:
@@ -90,42 +117,49 @@ class ServedLibrary:
         self.thumbnails = thumbnails
         self._lock = threading.Lock()
         self._changing = threading.Lock()
-        # As many questions at once as there are cores: each thread that looks at photos has its own networks.
+        # As many workers as there are cores: each thread that processes photos has its own networks.
         self._cores = os.cpu_count() or 1
-        self._workers = ThreadPoolExecutor(self._cores, thread_name_prefix="served")
+        self._workers = ThreadPoolExecutor(self._cores, thread_name_prefix="library")
         self._states: tuple[Hashable, Hashable] = (None, None)
         self._snapshot: Snapshot | None = None
         self.now()
 
     @property
     def name(self) -> str:
-        """What the library is called: its index file's name."""
+        """The name of the index file, without its folder."""
         return self.library.backend.title
 
-    @cached_property
-    def pipeline(self) -> Pipeline:
-        """What looks at references, warm."""
-        return self.library.model.pipeline(self.now().index.meta, few=True)
-
-    def warm(self) -> None:
-        """Load the model and bring the vectors into memory, so that the first question need not wait."""
-        card = self.library.card
-        blank = content_of(_blank())
-        for look in [self._workers.submit(self.pipeline.look_at, blank) for _ in range(self._cores)]:
-            look.result()
-        vector = self.pipeline.embedder.embed(np.zeros((1, *card.size, 3), np.uint8))[0]
-        self.ask([Reference("", 1, Box(0, 0, 1, 1), vector)], Question(top=1))
+    @property
+    def card(self) -> Card:
+        """The model's card."""
+        return self.library.card
 
     @property
     def metric(self) -> Metric:
         """The model's distance."""
-        return self.library.card.metric
+        return self.card.metric
+
+    @cached_property
+    def _pipeline(self) -> Pipeline:
+        """The pipeline for reference photos, which stays loaded."""
+        return self.library.model.pipeline(self.now().index.meta, few=True)
+
+    def warm_up(self) -> None:
+        """Load the model and bring the vectors into memory, so that the first question need not wait."""
+        blank = content_of(_blank_photo())
+        for work in [self._workers.submit(self._pipeline.look_at, blank) for _ in range(self._cores)]:
+            work.result()
+        size = self.card.size
+        vector = self._pipeline.embedder.embed(np.zeros((1, *size, 3), np.uint8))[0]
+        self.ask([Reference("", 1, Box(0, 0, 1, 1), vector)], Question(top=1))
 
     def now(self) -> Snapshot:
-        """Return what is on disk now; an index that is gone or broken stays as it was read last.
+        """Return the index and its people as they are on disk now.
+
+        An index that was removed or became unreadable stays as it was read last.
 
         Raises:
-            FacesearchError: The index was written over in place, and cannot be used.
+            FacesearchError: The index file was overwritten in place, and cannot be used.
         """
         with self._lock:
             try:
@@ -138,6 +172,50 @@ class ServedLibrary:
                 self._snapshot = self._read(states[0])
                 self._states = states
             return self._snapshot
+
+    @contextmanager
+    def changing(self) -> Iterator[People]:
+        """Yield the people to be changed, by one thread at a time; write them when the context ends well.
+
+        Raises:
+            FacesearchError: They cannot be changed.
+        """
+        with self._changing:
+            self.now()
+            with self.library.changing_people() as people:
+                yield people
+
+    def find_faces(self, data: bytes, path: str = "", face: FaceWanted = "all") -> PhotoFaces:
+        """Find the wanted faces of a photo, with their vectors.
+
+        Args:
+            data: The photo file's content.
+            path: Its path where it came from, which is compared and never opened.
+            face: "all", "largest" or a number.
+
+        Raises:
+            UnreadablePhoto: It is not a photo.
+            NoFace: No such face was found in it.
+        """
+        pipeline = replace(self._pipeline, choose=chosen(face))
+        found = self._workers.submit(pipeline.look_at, content_of(data), path).result()
+        if found.status is Status.UNREADABLE:
+            raise UnreadablePhoto(f"This is not a photo that can be read. {found.reason}")
+        if not found.faces:
+            number = f" number {face}" if isinstance(face, int) else ""
+            hint = "Try a photo that shows the face larger or upright."
+            raise NoFace(f"No face{number} was found in this photo.", hint)
+        return found
+
+    def ask(self, references: Sequence[Reference], question: Question) -> list[Answer]:
+        """Rank the index by distance to each reference, in one pass over it."""
+        metric = question.metric or self.metric
+        calibration, question = self.card.calibration.get(metric), replace(question, metric=metric)
+        return self._workers.submit(search, self.now().index, references, question, calibration).result()
+
+    def query(self, data: bytes, path: str, face: FaceWanted, question: Question) -> list[Answer]:
+        """Find the faces nearest to those of a photo: `find_faces`, then `ask`."""
+        return self.ask(references_in(self.find_faces(data, path, face), face), question)
 
     def _read(self, index_state: Hashable) -> Snapshot:
         if self._snapshot is None or index_state != self._states[0]:
@@ -155,68 +233,17 @@ class ServedLibrary:
         except FacesearchError as error:
             return Snapshot(index, None, str(error))
 
-    @contextmanager
-    def changing(self) -> Iterator[People]:
-        """Let people be changed, by one at a time.
-
-        Raises:
-            FacesearchError: They cannot be changed.
-        """
-        with self._changing:
-            self.now()
-            with self.library.changing_people() as people:
-                yield people
-
-    def look_at(self, content: Content, name: str, face: FaceWanted) -> PhotoFaces:
-        """Find the faces of a photo that somebody brought, those that are meant, with their vectors."""
-        pipeline = replace(self.pipeline, choose=chosen(face))
-        return self._workers.submit(pipeline.look_at, content, name).result()
-
-    def ask(self, references: Sequence[Reference], question: Question) -> list[Answer]:
-        """Rank the index by distance to each reference, in one pass over it."""
-        snapshot, metric = self.now(), question.metric or self.metric
-        calibration, question = self.library.card.calibration.get(metric), replace(question, metric=metric)
-        asked = self._workers.submit(search, snapshot.index, references, question, calibration)
-        return asked.result()
-
-    def reference(self, snapshot: Snapshot, face: int) -> Reference:
-        """Return a face of the index as what is looked for."""
-        index = snapshot.index
-        _, number = snapshot.face_id(face)
-        path = index.path(int(index.photo[face]))
-        return Reference(path, number, index.box(face), np.asarray(index.vectors[face]))
-
-
-def known_people(snapshot: Snapshot) -> People:
-    """Return the people of an index.
-
-    Raises:
-        PeopleError: There are none, for the reason that it says.
-    """
-    if snapshot.people is None:
-        raise PeopleError(snapshot.no_people)
-    return snapshot.people
-
-
-def _blank() -> bytes:
-    """Return a photo without a face."""
-    return bytes(cv2.imencode(".png", np.zeros((64, 64, 3), np.uint8))[1])
-
-
-KEPT = 64
-SIDE = 1024  # pixels of the longer side of what is shown again
-
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A photo that was brought.
+    """A photo that was uploaded.
 
     Attributes:
         photo: Its faces and their vectors.
-        name: What the file was called.
-        width: Of the upright photo.
-        height: Of the upright photo.
-        picture: JPEG, to show it again.
+        name: The name of the file.
+        width: Width of the upright photo, in pixels.
+        height: Height of the upright photo, in pixels.
+        picture: The photo as a smaller JPEG, to show it again.
     """
 
     photo: PhotoFaces
@@ -226,7 +253,7 @@ class Upload:
     picture: bytes
 
     def reference(self, face: int) -> Reference | None:
-        """Return one of its faces as what is looked for; None where there is no face of this number."""
+        """Return one of its faces as a reference to search for; None where no face has this number."""
         vectors = self.photo.vectors
         if vectors is None or not 1 <= face <= len(self.photo.faces):
             return None
@@ -234,31 +261,52 @@ class Upload:
 
 
 class Uploads:
-    """The last photos that were brought, each under a name that cannot be guessed."""
+    """The photos that were uploaded last, in memory, each under a key that cannot be guessed."""
 
-    def __init__(self, kept: int = KEPT) -> None:
-        self._kept = kept
+    def __init__(self, most: int = UPLOADS) -> None:
+        self._most = most
         self._lock = threading.Lock()
         self._uploads: OrderedDict[str, Upload] = OrderedDict()
 
     def add(self, photo: PhotoFaces, name: str, data: bytes) -> str:
-        """Keep a photo; give its name.
+        """Keep a photo and return its key.
 
         Raises:
-            UnreadablePhoto: It is no picture.
+            UnreadablePhoto: It is not a picture.
         """
-        picture = decode(data, side=SIDE)
-        upload = Upload(photo, name, picture.width, picture.height, photo_jpeg(picture, SIDE))
+        picture = decode(data, side=UPLOAD_SIDE)
+        small = photo_jpeg(picture, UPLOAD_SIDE)
+        upload = Upload(photo, name, picture.width, picture.height, small)
         key = secrets.token_urlsafe(9)
         with self._lock:
             self._uploads[key] = upload
-            while len(self._uploads) > self._kept:
+            while len(self._uploads) > self._most:
                 self._uploads.popitem(last=False)
         return key
 
     def get(self, key: str) -> Upload | None:
-        """Return a photo by its name; None where it was given up by now, or never there."""
+        """Return a photo by its key; None where it is no longer kept, or never was."""
         with self._lock:
             if key in self._uploads:
                 self._uploads.move_to_end(key)
             return self._uploads.get(key)
+
+
+@dataclass(frozen=True)
+class ServedState:
+    """Everything that a server serves.
+
+    Attributes:
+        libraries: The libraries, counted from 1 in addresses.
+        root: The beginning of every address: a slash and the token.
+        uploads: The photos that were uploaded.
+    """
+
+    libraries: Sequence[ServedLibrary]
+    root: str
+    uploads: Uploads = field(default_factory=Uploads)
+
+
+def _blank_photo() -> bytes:
+    """Return a photo file without a face."""
+    return bytes(cv2.imencode(".png", np.zeros((64, 64, 3), np.uint8))[1])

@@ -1,4 +1,4 @@
-"""Faces and matches in words, as the pages' templates need them."""
+"""Faces and matches in words, as the templates of the pages need them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from facesearch.web.state import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
-class Leaf:
-    """One page of several.
+class PageNumber:
+    """Which page of several is shown.
 
     Attributes:
-        number: From 1.
+        number: The page, from 1.
         more: Whether another one follows.
     """
 
@@ -31,13 +31,13 @@ class FaceView:
     """A face as a template needs it.
 
     Attributes:
-        digest: Its photo's.
-        number: In its photo.
-        box: In the upright photo.
+        digest: The digest of its photo's content, in hex.
+        number: Its number in the photo, from 1.
+        box: Its box in the upright photo.
         name: The photo's file name.
-        folder: That it lies in.
-        person: Whose it is: a number, 0 for a face that is ignored, -1 where that is not known.
-        title: What that person is called; empty for nobody.
+        folder: The photo's folder.
+        person: The number of the person; 0 for a face that is ignored, -1 where it is not known.
+        title: What that person is called; empty where it is not known.
     """
 
     digest: str
@@ -51,7 +51,16 @@ class FaceView:
 
 @dataclass(frozen=True, slots=True)
 class HitView:
-    """A match in words."""
+    """A match in words.
+
+    Attributes:
+        face: The matching face.
+        rank: 1 for the nearest.
+        distance: The distance to the reference.
+        probability: The probability that both are one person; empty where it is not known.
+        strangers: How many strangers' faces are expected this near; empty where it is not known.
+        beyond: Whether the match is farther than the model's threshold.
+    """
 
     face: FaceView
     rank: int
@@ -71,7 +80,7 @@ def face_view(snapshot: Snapshot, row: int) -> FaceView:
 
 
 def hit_view(snapshot: Snapshot, match: Match) -> HitView | None:
-    """Return a match in words; None where the index has been written since, without it."""
+    """Return a match in words; None where the index has changed since and no longer has it."""
     photo = snapshot.index.find(match.path)
     rows = snapshot.index.faces_of(photo) if photo is not None else range(0)
     if match.face > len(rows):
@@ -87,7 +96,7 @@ def hit_view(snapshot: Snapshot, match: Match) -> HitView | None:
 
 
 def photo_size(path: str, faces: Sequence[FaceView]) -> tuple[int, int]:
-    """Return an upright photo's width and height; where it is gone, as much as its faces need."""
+    """Return the width and height of an upright photo; if the file is gone, as much as its faces need."""
     try:
         picture = decode(read_content(path).data, side=64)
         return picture.width, picture.height

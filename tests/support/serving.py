@@ -169,7 +169,7 @@ def check_refusal(reply, *statuses):
     assert "unsafe" not in policy
     assert "*" not in policy
     said = re.sub(r"<[^>]*>", " ", reply.text).strip()
-    assert said.rstrip('}" ').endswith(".") or "error" in said or "To the beginning" in said, said
+    assert said.rstrip('}" ').endswith(".") or "error" in said or "Back to the start" in said, said
     assert "Traceback" not in reply.text
     assert "/tests/" not in reply.text
     assert "set-cookie" not in reply.headers

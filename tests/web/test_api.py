@@ -138,7 +138,7 @@ def test_people_as_the_command_lists_them(server, album):
 def test_errors_are_json_with_a_status(server, method, path, body, status):
     reply = server.ask(path, method, body)
     check_refusal(reply, status)
-    assert set(reply.json) == {"schema", "error", "hint"}
+    assert set(reply.json) == {"schema", "error", "hint", "kind"}
     assert reply.json["error"].endswith(".")
 
 

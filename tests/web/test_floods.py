@@ -69,7 +69,7 @@ def test_what_is_no_photo_is_answered_with_a_sentence(server, what):
     for path in ("/1/uploads", "/1/api/query"):
         reply = server.ask(path, "POST", HOSTILE[what])
         check_refusal(reply, 422)
-        assert reply.json["error"].startswith("This is no photo that can be read. It ")
+        assert reply.json["error"].startswith("This is not a photo that can be read. It ")
     assert time.monotonic() - began < 5
     assert memory(server) - before < 300 << 20
 

@@ -125,11 +125,11 @@ def free_port():
     ("address", "said"),
     [
         ("http://127.0.0.1:{free}/token/", "does not answer"),
-        ("http://{server}/wrong-token/", "is no facesearch of this version"),
-        ("https://127.0.0.1/x", "is no server's address"),
-        ("127.0.0.1:8765", "is no server's address"),
-        ("http://", "is no server's address"),
-        ("http://127.0.0.1:99999/x", "is no server's address"),
+        ("http://{server}/wrong-token/", "is not facesearch of this version"),
+        ("https://127.0.0.1/x", "is not the address of a server"),
+        ("127.0.0.1:8765", "is not the address of a server"),
+        ("http://", "is not the address of a server"),
+        ("http://127.0.0.1:99999/x", "is not the address of a server"),
     ],
 )
 def test_an_address_at_which_no_server_is(tmp_path, server, model_store, address, said):
@@ -143,6 +143,6 @@ def test_another_index_than_the_one_that_is_served(tmp_path, server, model_store
     tool = Tool(tmp_path, model_store.root)
     done = tool.run("query", OBAMA, "--server", server.address, "--index", "other.npz")
     assert done.status == 2
-    assert "No such index is served there." in done.err
+    assert "The server does not serve this index." in done.err
     assert tool.run("query", OBAMA, "--server", server.address, "--model", "resnet50").status == 2
     assert tool.run("query", OBAMA, "--server", server.address, "--index", album / "album.npz").status == 0

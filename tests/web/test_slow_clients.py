@@ -10,7 +10,7 @@ import pytest
 from support.command import OBAMA
 from support.serving import status_of
 
-from facesearch.web.guard import UPLOAD_SECONDS
+from facesearch.web.requests import UPLOAD_SECONDS
 from facesearch.web.server import ANSWER_SECONDS, BODY_SECONDS, CONNECTIONS, HEAD_SECONDS
 
 LATE = 4  # seconds that a busy machine may add

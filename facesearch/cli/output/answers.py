@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from facesearch.faces import Answers
     from facesearch.library import Library
     from facesearch.ranking import Metric
+    from facesearch.web.client import ServedIndex
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +65,10 @@ class Searched:
         return cls(card.name, card.metric, card.identity, card.landmarks, index.photo_count, index.face_count)
 
     @classmethod
-    def of_server(cls, about: Mapping[str, Any]) -> Searched:
-        """Describe a served index by what its server tells of it."""
+    def of_server(cls, index: ServedIndex) -> Searched:
+        """Describe a served index."""
         # A server takes no photo as a whole face, so it does not matter whether the model needs landmarks.
-        identity, counts = bool(about["knows_persons"]), (int(about["photos"]), int(about["faces"]))
-        return cls(str(about["model"]), str(about["metric"]), identity, False, *counts)
+        return cls(index.model, index.metric, index.identity, False, index.photos, index.faces)
 
 
 def finish(answers: Answers, options: OutputOptions, searched: Searched) -> int:

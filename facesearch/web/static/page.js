@@ -1,4 +1,4 @@
-// Takes a photo that is dropped, pasted or chosen, sends it, and goes to where its faces are shown.
+// Sends a photo that is dropped, pasted or chosen, and opens the page that shows its faces.
 "use strict";
 
 const place = document.body.dataset.uploads;
@@ -55,7 +55,7 @@ if (place) {
   });
 }
 
-// A picture that cannot be had (the photo is gone) leaves its place, not a broken image.
+// A picture that cannot be loaded (the photo is gone) leaves its place empty, not a broken image.
 document.addEventListener("error", (event) => {
   if (event.target instanceof HTMLImageElement) event.target.classList.add("gone");
 }, true);

@@ -24,13 +24,16 @@ _CLOSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 @contextmanager
-def replaced(path: Path, *, beside: Path | None = None, private: bool = False) -> Iterator[BinaryIO]:
+def replaced(
+    path: Path, *, beside: Path | None = None, private: bool = False, durable: bool = True
+) -> Iterator[BinaryIO]:
     """Write a file that takes another's place when the context ends well; after an error that one stays.
 
     Args:
         path: The file to replace, or to make.
         beside: Where it is written first, in the same folder; by default under a random name.
         private: Whether a new file is readable by its owner alone. One that is replaced keeps its mode.
+        durable: Whether to wait until it is on the disk; not needed for what can be made anew.
 
     Yields:
         The file, open for writing bytes.
@@ -45,10 +48,12 @@ def replaced(path: Path, *, beside: Path | None = None, private: bool = False) -
         with open(draft, "xb", opener=open_private if private else None) as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         _copy_mode(path, draft)
         draft.replace(path)
-        sync_folder(path.parent)
+        if durable:
+            sync_folder(path.parent)
     except BaseException:
         # In a folder that is not there or not ours, there is nothing to remove.
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""The page of an answer: each reference, and beside it the photos that match it."""
+"""The page of a query's answers: each reference, and beside it the photos that match it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from facesearch.show.drawing import clip
 from facesearch.show.page import data_uri, file_uri, render
 from facesearch.show.thumbnails import VIEW, face_jpeg, photo_jpeg
 
-# Pixels, of the longer side: a page of 1,000 photos takes 25 MB.
+# Pixels of the longer side of a picture: a page of 1,000 photos takes 25 MB.
 SIDE = 320
-# Of a face that is too small to be recognised in that: it stands enlarged in a corner.
-INSET = 120
+# A face smaller than this part of its picture cannot be recognised in it and is enlarged in a corner.
 SMALL_FACE = 0.2
+INSET = 120  # pixels of the side of the enlarged face
 
-Frame = tuple[float, float, float, float]
+Frame = tuple[float, float, float, float]  # left, top, width, height
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,8 @@ class Shown:
     Attributes:
         path: The photo, absolute.
         box: The face, in pixels of the upright photo.
-        face: What tells it from the photo's other faces, such as "face 2"; empty where nothing has to.
-        title: Whom it stands for, in headings; the file's name where it is empty.
+        face: What distinguishes it from the photo's other faces, such as "face 2"; may be empty.
+        title: The person whom it stands for in headings; if empty, the file's name is the heading.
     """
 
     path: str
@@ -43,7 +43,7 @@ class Shown:
 
     @property
     def heading(self) -> str:
-        """What it is called in a heading."""
+        """The heading of what it is the reference of."""
         name = os.path.basename(self.path) + (f" ({self.face})" if self.face else "")
         return self.title or name
 
@@ -53,11 +53,11 @@ class Hit:
     """A match in words.
 
     Attributes:
-        photo: What is shown.
+        photo: The matching photo.
         rank: 1 for the nearest.
-        distance: To the reference.
-        probability: That both are one person; empty where it is not known.
-        strangers: How many as near are to be expected; empty where it is not known.
+        distance: The distance to the reference.
+        probability: The probability that both are one person; empty where it is not known.
+        strangers: How many strangers' faces are expected this near; empty where it is not known.
         beyond: Whether it is farther than the model's threshold.
     """
 
@@ -71,7 +71,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A question and its answer: one reference, or several that show one person."""
+    """An answer: one reference, or several that show one person, and their matches."""
 
     references: Sequence[Shown]
     hits: Sequence[Hit]
@@ -84,14 +84,14 @@ class View:
     Attributes:
         path: The photo.
         name: The file's name.
-        folder: The folder that it lies in.
-        address: The file's.
-        image: The photo's picture as an address; None where the photo is gone or no picture.
-        ratio: The picture's width by its height.
-        frame: The face's left edge, upper edge, width and height, in per cent of the picture; None where it
-            lies outside (the photo was replaced).
-        inset: The face enlarged, as an address; None where it is large enough.
-        corner: Where that is: "top left" and the like, as far from the face as it goes.
+        folder: The file's folder.
+        address: The address of the file.
+        image: A data URI with the small picture; None if the photo is gone or unreadable.
+        ratio: The picture's width divided by its height.
+        frame: The face's left edge, upper edge, width and height, in per cent of the picture; None if it is
+            outside the picture (the photo was replaced).
+        inset: A data URI with the enlarged face; None if the face is large enough.
+        corner: The corner of the inset, such as "top left": the farthest from the face.
     """
 
     path: str
@@ -112,16 +112,16 @@ def answers_page(
     remarks: Sequence[str] = (),
     problems: Sequence[tuple[str, str]] = (),
 ) -> str:
-    """Draw answers as one page that stands alone: no script, and nothing loaded from elsewhere.
+    """Return answers as one page that stands alone: no script, and nothing loaded from elsewhere.
 
     Args:
         blocks: The answers, one section of the page each.
-        facts: What the answers were made with: names and values.
-        remarks: Sentences that have to be known.
-        problems: References that gave no face to look for: path and reason.
+        facts: What was searched, and how: names and values.
+        remarks: Sentences that the reader has to know.
+        problems: References without a face to search for: path and reason.
 
     Returns:
-        HTML. A photo that cannot be read any more is a tile that says so.
+        HTML. In place of a photo that cannot be read any more, a tile says so.
     """
     views = _views(
         photo for block in blocks for photo in (*block.references, *(hit.photo for hit in block.hits))
@@ -138,7 +138,7 @@ def answers_page(
 
 
 def view(photo: Shown) -> View:
-    """Read a photo and make its small pictures."""
+    """Read a photo and return the small pictures of it."""
     bare = _bare(photo.path)
     try:
         data = read_content(photo.path).data
@@ -157,7 +157,7 @@ def view(photo: Shown) -> View:
 
 
 def _views(photos: Iterable[Shown]) -> dict[Shown, View]:
-    """Make the pictures of all photos, each once, on all cores."""
+    """Return the pictures of all photos, each made once, on all cores."""
     wanted = list(dict.fromkeys(photos))
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         try:
@@ -173,18 +173,19 @@ def _bare(path: str) -> View:
 
 
 def _frame(face: Box, width: int, height: int) -> Frame:
-    """Return a box in per cent of the photo's sides."""
+    """Return a box, in per cent of the photo's width and height."""
     across, down = 100 / width, 100 / height
     return face.x * across, face.y * down, face.width * across, face.height * down
 
 
 def _far_corner(frame: Frame) -> str:
+    """Return the corner of the picture that is farthest from a face."""
     left, top, width, height = frame
     return f"{'top' if top + height / 2 > 50 else 'bottom'} {'left' if left + width / 2 > 50 else 'right'}"
 
 
 def _title(blocks: Sequence[Block]) -> str:
     if len(blocks) != 1:
-        return f"Answers for {len(blocks):,} references"
+        return f"Results for {len(blocks):,} references"
     first, *others = blocks[0].references
-    return f"Faces near to {first.heading}" + (f" and {len(others):,} more" if others else "")
+    return f"Faces like {first.heading}" + (f" and {len(others):,} more" if others else "")

@@ -1,17 +1,17 @@
-"""Put photos together in one folder, as copies or as links; nothing there is overwritten."""
+"""Collect photos in one folder, as copies or as links; nothing there is overwritten."""
 
 from __future__ import annotations
 
 import filecmp
 import os
-import secrets
 import shutil
 import stat
 from collections.abc import Iterable
 from itertools import count
+from pathlib import Path
 
 from facesearch.errors import StorageError, UnreadablePhoto
-from facesearch.files import storage_error
+from facesearch.files import replaced, storage_error
 from facesearch.photos.find import is_photo_name, open_without_waiting
 from facesearch.photos.read import decode, read_content
 from facesearch.photos.urls import is_url
@@ -20,15 +20,20 @@ from facesearch.photos.urls import is_url
 def collect(paths: Iterable[str], folder: str, *, link: bool) -> int:
     """Copy photos into a folder, or link to them from there.
 
-    Of two photos of one name the second is called "name (2).jpg". What is there already, as the same file
-    or with the same content, is left as it is.
+    Of two photos with the same name the second is called "name (2).jpg". A photo that is in the folder
+    already, as the same file or with the same content, is left as it is.
+
+    Args:
+        paths: The photos: paths, or URLs, which can only be copied.
+        folder: The folder, which is made if it does not exist.
+        link: Whether to make symbolic links instead of copies.
 
     Returns:
         How many of the photos are in the folder now, each counted once.
 
     Raises:
         StorageError: The folder cannot be made or written.
-        UnreadablePhoto: Files that cannot be read any more, or are no photos; all others are in the folder.
+        UnreadablePhoto: Some files cannot be read any more, or are not photos; all others are in the folder.
     """
     try:
         os.makedirs(folder, exist_ok=True)
@@ -41,12 +46,12 @@ def collect(paths: Iterable[str], folder: str, *, link: bool) -> int:
         _refuse_urls(wanted)
     lost: list[tuple[str, str]] = []
     for path in wanted:
-        reason = _why_not(path)
+        reason = _problem(path)
         if reason:
             lost.append((path, reason))
             continue
         try:
-            _put(path, folder, link=link)
+            _add(path, folder, link=link)
         except OSError as error:
             raise storage_error(folder, error) from error
     if lost:
@@ -62,11 +67,11 @@ def collect(paths: Iterable[str], folder: str, *, link: bool) -> int:
 
 def _refuse_urls(paths: Iterable[str]) -> None:
     if any(map(is_url, paths)):
-        raise StorageError("No link can be made to a photo at a URL.", "Copy them.")
+        raise StorageError("A photo at a URL cannot be linked to.", "Copy the photos with --copy-to instead.")
 
 
-def _why_not(path: str) -> str:
-    """Say why a photo cannot be taken; empty where it can."""
+def _problem(path: str) -> str:
+    """Return why a photo cannot be collected; empty if it can."""
     try:
         _check(path)
     except OSError as error:
@@ -77,11 +82,11 @@ def _why_not(path: str) -> str:
 
 
 def _check(path: str) -> None:
-    """See that a photo can be read and is one: an index may be a stranger's, and name any file.
+    """Check that a photo can be read and is one: an index may come from a stranger, and name any file.
 
     Raises:
         OSError: It cannot be read.
-        UnreadablePhoto: It is no ordinary file, or neither its name nor its content is a photo's.
+        UnreadablePhoto: It is not an ordinary file, or neither its name nor its content is a photo's.
     """
     if is_url(path) or not is_photo_name(path):
         decode(read_content(path).data, side=64)
@@ -91,8 +96,8 @@ def _check(path: str) -> None:
             raise UnreadablePhoto("It is not an ordinary file.")
 
 
-def _put(path: str, folder: str, *, link: bool) -> None:
-    """Put a photo where no other file is, unless it is there already."""
+def _add(path: str, folder: str, *, link: bool) -> None:
+    """Copy or link a photo under a name that no other file has, unless it is there already."""
     stem, suffix = os.path.splitext(os.path.basename(path))
     for number in count(1):
         name = stem + (f" ({number})" if number > 1 else "") + suffix
@@ -104,22 +109,18 @@ def _put(path: str, folder: str, *, link: bool) -> None:
     if link:
         os.symlink(path, target)
         return
-    # Under a name of its own first: a copy that is cut short must not pass for the photo.
-    partial = os.path.join(folder, f".facesearch-{secrets.token_hex(8)}.tmp")
-    try:
+    with replaced(Path(target)) as file:  # a copy that is cut short must not pass for the photo
         if is_url(path):
-            with open(partial, "xb") as file:
-                file.write(read_content(path).data)
+            file.write(read_content(path).data)
         else:
-            shutil.copy2(path, partial)
-        os.replace(partial, target)
-    except OSError:
-        if os.path.exists(partial):
-            os.unlink(partial)
-        raise
+            with open(path, "rb") as photo:
+                shutil.copyfileobj(photo, file)
+            file.flush()
+            shutil.copystat(path, file.name)
 
 
 def _is_same(path: str, target: str) -> bool:
+    """Return whether a file is a photo already, or has its content."""
     if is_url(path):
         with open(target, "rb") as file:
             return file.read() == read_content(path).data

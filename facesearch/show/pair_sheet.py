@@ -1,4 +1,4 @@
-"""One picture of pairs of faces: two close-ups side by side, their names, and what was found of them."""
+"""A picture of pairs of faces: two close-ups side by side, the photos' names, and what was found out."""
 
 from __future__ import annotations
 
@@ -11,8 +11,25 @@ from PIL import Image, ImageDraw
 from facesearch.errors import UnreadablePhoto
 from facesearch.faces import Box
 from facesearch.photos.read import decode, read_content
-from facesearch.show.drawing import ACCENT, GROUND, WHITE, Colour, Pixels, clip, resize, write
-from facesearch.show.sheet import HAIRLINE, HEADER, HEADING, INK, MARGIN, NAME, QUIET, TEXT
+from facesearch.show.drawing import (
+    ACCENT,
+    GROUND,
+    HAIRLINE,
+    HEADING,
+    INK,
+    NAME,
+    QUIET,
+    TEXT,
+    WHITE,
+    Colour,
+    Pixels,
+    clip,
+    resize,
+    word_tile,
+    write,
+)
+from facesearch.show.sheet import GONE, HEADER, MARGIN
+from facesearch.show.thumbnails import window_around
 from facesearch.show.wording import short_names
 
 MOST_PAIRS = 24
@@ -21,7 +38,7 @@ WRONG: Colour = ACCENT
 
 # How much of a photo is shown, in sizes of the face: hair and shoulders help to know a person.
 VIEW = 1.8
-# Where the photo leaves less than this around the face, it is shown as far as it goes, on grey ground.
+# Where the photo leaves less than this around the face, it is shown as far as it reaches, on grey ground.
 TIGHT = 1.05
 
 # The side of a face's tile and the pairs in one line, by how many pairs there are. Lengths are pixels.
@@ -39,9 +56,9 @@ class Side:
     """One of two faces.
 
     Attributes:
-        path: The photo that it is in.
-        box: The face, in pixels of the upright photo; None for all of the photo.
-        pixels: That photo, (h, w, 3) BGR; None where it is to be read when it is drawn.
+        path: The photo that shows it.
+        box: The face, in pixels of the upright photo; None for the whole photo.
+        pixels: The photo, (h, w, 3) BGR uint8; None if it is to be read when it is drawn.
     """
 
     path: str
@@ -54,10 +71,11 @@ class Pair:
     """Two faces and what is written below them.
 
     Attributes:
-        left: The one.
-        right: The other.
+        left: The face on the left.
+        right: The face on the right.
         lines: Short lines of text, the most important first.
-        colour: Of the first line and of the rule below the faces, such as RIGHT or WRONG; None for neither.
+        colour: The colour of the first line and of the rule below the faces, such as RIGHT or WRONG;
+            None for neither.
     """
 
     left: Side
@@ -66,42 +84,11 @@ class Pair:
     colour: Colour | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Grid:
-    """Where the pairs lie on the sheet; all in pixels."""
-
-    tile: int
-    columns: int
-    rows: int
-    lines: int
-    footer: int
-
-    @property
-    def pair(self) -> tuple[int, int]:
-        """Width and height of a pair with its text."""
-        text = BASELINE + PARAGRAPH + self.lines * NEXT_LINE + NAME // 2
-        return 2 * self.tile + SEAM, self.tile + RULE + text
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height of the sheet."""
-        width, height = self.pair
-        across = self.columns * (width + COLUMN_GAP) - COLUMN_GAP
-        down = self.rows * (height + LINE_GAP) - LINE_GAP
-        return 2 * MARGIN + across, 2 * MARGIN + HEADER + max(0, down) + self.footer
-
-    def corner(self, place: int) -> tuple[int, int]:
-        """Return the corner of a pair; places count from 0."""
-        line, column = divmod(place, self.columns)
-        width, height = self.pair
-        return MARGIN + column * (width + COLUMN_GAP), MARGIN + HEADER + line * (height + LINE_GAP)
-
-
 def read_pixels(path: str) -> Pixels:
-    """Return an upright photo, (h, w, 3) BGR.
+    """Return an upright photo, (h, w, 3) BGR uint8.
 
     Raises:
-        UnreadablePhoto: It is gone, or no picture.
+        UnreadablePhoto: It is gone, or not a picture.
     """
     try:
         return decode(read_content(path).data).pixels
@@ -120,10 +107,10 @@ def draw_pairs(
 
     Args:
         pairs: What is drawn.
-        read: Gives the upright photo of a path, (h, w, 3) BGR, or raises UnreadablePhoto. It is called for
-            one photo after the other, and what it gives is shrunk at once.
-        heading: What stands above them.
-        others: How many pairs there are besides `pairs`, for the footer.
+        read: Returns the upright photo of a path, (h, w, 3) BGR uint8, or raises UnreadablePhoto. It is
+            called for one photo at a time, and what it returns is shrunk at once.
+        heading: The heading above the pairs.
+        others: The number of pairs besides `pairs`, for the footer.
     """
     drawn = pairs[:MOST_PAIRS]
     left_out = len(pairs) - len(drawn) + others
@@ -152,9 +139,9 @@ def face_tile(image: Pixels, box: Box | None, side: int) -> Image.Image:
     """Draw a face with its surroundings into a square of `side` pixels.
 
     Args:
-        image: The upright photo, (h, w, 3) BGR.
-        box: The face in it; None, or one that lies outside (the photo was replaced), for all of the photo.
-        side: Width and height of the tile.
+        image: The upright photo, (h, w, 3) BGR uint8.
+        box: The face in it; None, or a box outside it (the photo was replaced), for the whole photo.
+        side: Width and height of the tile, in pixels.
     """
     height, width = image.shape[:2]
     window = _window(width, height, clip(box, width, height) if box is not None else None)
@@ -164,6 +151,37 @@ def face_tile(image: Pixels, box: Box | None, side: int) -> Image.Image:
     tile = Image.new("RGB", (side, side), GROUND)
     tile.paste(shown, ((side - shown.width) // 2, (side - shown.height) // 2))
     return tile
+
+
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """Where the pairs are on the sheet; all lengths are pixels."""
+
+    tile: int
+    columns: int
+    rows: int
+    lines: int
+    footer: int
+
+    @property
+    def pair(self) -> tuple[int, int]:
+        """Width and height of a pair with its text."""
+        text = BASELINE + PARAGRAPH + self.lines * NEXT_LINE + NAME // 2
+        return 2 * self.tile + SEAM, self.tile + RULE + text
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the sheet."""
+        width, height = self.pair
+        across = self.columns * (width + COLUMN_GAP) - COLUMN_GAP
+        down = self.rows * (height + LINE_GAP) - LINE_GAP
+        return 2 * MARGIN + across, 2 * MARGIN + HEADER + max(0, down) + self.footer
+
+    def corner(self, place: int) -> tuple[int, int]:
+        """Return the upper left corner of a pair; places count from 0."""
+        line, column = divmod(place, self.columns)
+        width, height = self.pair
+        return MARGIN + column * (width + COLUMN_GAP), MARGIN + HEADER + line * (height + LINE_GAP)
 
 
 def _lay_out(pairs: Sequence[Pair], footer: int) -> _Grid:
@@ -182,24 +200,18 @@ def _window(width: int, height: int, face: Box | None) -> Box:
     if min(width, height) >= size * TIGHT:
         view = min(view, width, height)
     across, down = min(view, width), min(view, height)
-    x, y = face.centre
-    left = min(max(0, round(x - across / 2)), width - across)
-    top = min(max(0, round(y - down / 2)), height - down)
-    return Box(left, top, across, down)
+    return window_around(face.centre, (across, down), (width, height))
 
 
 def _side_tile(side: Side, read: Callable[[str], Pixels], size: int) -> Image.Image:
     try:
         return face_tile(read(side.path) if side.pixels is None else side.pixels, side.box, size)
     except UnreadablePhoto:
-        tile = Image.new("RGB", (size, size), HAIRLINE)
-        middle, words = (size / 2, size / 2), "photo gone or unreadable"
-        write(tile, middle, words, size=NAME, colour=QUIET, width=size - 8, anchor="mm")
-        return tile
+        return word_tile(GONE, size)
 
 
 def _draw_side(canvas: Image.Image, corner: tuple[int, int], tile: Image.Image, name: str) -> None:
-    """Put a face at its place, and the photo's name below it."""
+    """Draw a face at its place, and the photo's name below it."""
     left, top = corner
     canvas.paste(tile, corner)
     baseline = top + tile.height + RULE + BASELINE

@@ -1,11 +1,10 @@
-"""Small JPEGs of photos and faces, kept in the user's cache folder by the photos' contents."""
+"""Small JPEGs of photos and faces, and the cache of them in the user's cache folder."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import stat
-import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -17,69 +16,68 @@ from platformdirs import user_cache_dir
 
 from facesearch.errors import UnreadablePhoto
 from facesearch.faces import Box
-from facesearch.files import storage_error
+from facesearch.files import replaced, storage_error
 from facesearch.photos.find import modified
 from facesearch.photos.read import DIGEST_BYTES, Content, Picture, decode, fingerprint, read_content
 from facesearch.photos.urls import is_url, state_of
 
-LIMIT = 512 * 2**20
-# When the limit is reached, room is made for more than one picture.
+LIMIT = 512 * 2**20  # bytes of all pictures in the cache
+# When the limit is reached, room is made for more than one picture: this part of it is left.
 LEFT = 0.9
-QUALITY = 85
-# Around a face a quarter of it on each side.
-VIEW = 1.5
+QUALITY = 85  # of the JPEGs
+VIEW = 1.5  # how much a picture of a face shows, in sizes of the face
 
 
 def default_folder() -> Path:
-    """Return where the pictures lie: in the user's cache folder."""
+    """Return the folder of the pictures, in the user's cache folder."""
     return Path(user_cache_dir("facesearch", appauthor=False), "thumbnails")
 
 
 class Thumbnails:
-    """A cache of small pictures; what is not in it is made from the photo.
+    """A cache of small pictures; a picture that is not in it is made from the photo.
 
-    Threads and processes may use one folder at once. The files are readable for the user alone. A folder that
-    cannot be written is no error: then every picture is made anew.
+    Threads and processes may use one folder at once. The files are readable by the user alone. A folder that
+    cannot be written is not an error: every picture is then made anew.
 
     Args:
-        folder: Where the pictures lie; by default in the user's cache folder. It is made when it is needed.
-        limit: How many bytes they may take; those that were not used for longest go first.
+        folder: The folder of the pictures; by default in the user's cache folder. It is made when needed.
+        limit: The bytes that the pictures may take; the least recently used are removed first.
     """
 
     def __init__(self, folder: Path | None = None, *, limit: int = LIMIT) -> None:
         self.folder = folder or default_folder()
         self._limit = limit
         self._lock = threading.Lock()
-        self._held: int | None = None  # bytes, as far as this process knows; None before it looked
+        self._held: int | None = None  # bytes, as far as this process knows; None before it has looked
 
     def photo(self, path: str, digest: bytes, side: int) -> bytes:
-        """Return the whole photo upright, as a JPEG that fits into a square of `side` pixels; never enlarged.
+        """Return the whole photo upright, as a JPEG that fits into a square; never enlarged.
 
         Args:
             path: The photo.
-            digest: Of its content, as the index has it, 16 bytes.
-            side: In pixels.
+            digest: The digest of its content in the index, 16 bytes.
+            side: The side of the square, in pixels.
 
         Raises:
-            UnreadablePhoto: It is gone, cannot be read, or has another content by now.
+            UnreadablePhoto: It is gone, cannot be read, or has changed since.
         """
 
         def draw(data: bytes) -> bytes:
             return photo_jpeg(decode(data, side=side), side)
 
-        return self._give(path, digest, f"photo-{side}", draw)
+        return self._get(path, digest, f"photo-{side}", draw)
 
     def face(self, path: str, digest: bytes, box: Box, side: int) -> bytes:
-        """Return a face with a quarter of it on each side, as a square JPEG of `side` pixels.
+        """Return a face with a quarter of its size on each side, as a square JPEG.
 
         Args:
             path: The photo.
-            digest: Of its content, as the index has it, 16 bytes.
+            digest: The digest of its content in the index, 16 bytes.
             box: The face, in pixels of the upright photo.
-            side: In pixels; a smaller face is enlarged.
+            side: The side of the square, in pixels; a smaller face is enlarged.
 
         Raises:
-            UnreadablePhoto: The photo is gone, cannot be read, or has another content by now.
+            UnreadablePhoto: The photo is gone, cannot be read, or has changed since.
         """
         shrink = VIEW * max(box.width, box.height) / side
         kind = f"face-{side}-{box.x}-{box.y}-{box.width}-{box.height}"
@@ -87,16 +85,16 @@ class Thumbnails:
         def draw(data: bytes) -> bytes:
             return face_jpeg(decode(data, shrink=shrink), box, side)
 
-        return self._give(path, digest, kind, draw)
+        return self._get(path, digest, kind, draw)
 
     def forget(self, digests: Iterable[bytes]) -> int:
         """Remove all pictures of photos with these contents.
 
         Returns:
-            How many pictures were removed.
+            The number of pictures that were removed.
 
         Raises:
-            StorageError: One cannot be removed.
+            StorageError: A picture cannot be removed.
         """
         names = {digest.hex() for digest in digests}
         removed = 0
@@ -108,42 +106,37 @@ class Thumbnails:
             self._held = None
         return removed
 
-    def _give(self, path: str, digest: bytes, kind: str, draw: Callable[[bytes], bytes]) -> bytes:
-        held = _kept(self._place(digest, kind, *_state(path)))
-        if held is not None:
-            return held
+    def _get(self, path: str, digest: bytes, kind: str, draw: Callable[[bytes], bytes]) -> bytes:
+        """Return a picture from the cache; otherwise draw it, and keep it for the next time."""
+        kept = _read_kept(self._file(digest, kind, *_state(path)))
+        if kept is not None:
+            return kept
         content = _content(path)
         if content.digest != digest:
             raise UnreadablePhoto(
-                f"{path!r} has another content than when it was indexed.",
+                f"{path!r} has changed since it was indexed.",
                 "Bring the index up to date with `facesearch index`.",
             )
         drawn = draw(content.data)
-        self._keep(self._place(digest, kind, content.size, content.mtime_ns), drawn)
+        self._keep(self._file(digest, kind, content.size, content.mtime_ns), drawn)
         return drawn
 
-    def _place(self, digest: bytes, kind: str, size: int, mtime_ns: int) -> Path:
-        """Return a picture's file. A photo that was written since has another one, and is looked at again."""
+    def _file(self, digest: bytes, kind: str, size: int, mtime_ns: int) -> Path:
+        """Return the file of a picture; it is another one once the photo was written again."""
         name = digest.hex()
         return self.folder / name[:2] / f"{name}-{kind}-{size}-{mtime_ns}.jpg"
 
     def _keep(self, place: Path, picture: bytes) -> None:
-        """Write a picture beside its place and move it there, as far as the disk lets."""
+        """Write a picture with its digest, by which a torn file is known; do without if the disk refuses."""
         with contextlib.suppress(OSError):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             place.parent.mkdir(mode=0o700, exist_ok=True)
-            number, draft = tempfile.mkstemp(".tmp", ".facesearch-", place.parent)
-            try:
-                with open(number, "wb") as file:
-                    file.write(picture + fingerprint(picture))
-                os.replace(draft, place)
-            except OSError:
-                os.unlink(draft)
-                raise
+            with replaced(place, private=True, durable=False) as file:
+                file.write(picture + fingerprint(picture))
             self._make_room(len(picture) + DIGEST_BYTES)
 
     def _make_room(self, added: int) -> None:
-        """Remove what was not used for longest where there is too much; only then are the folders read."""
+        """Remove the least recently used pictures if there are too many; only then are the folders read."""
         with self._lock:
             if self._held is not None and self._held + added <= self._limit:
                 self._held += added
@@ -160,10 +153,10 @@ class Thumbnails:
                 self._held -= size
 
     def _files(self) -> Iterator[tuple[int, int, str]]:
-        """Yield all files with the time of their last use and their size."""
+        """Yield the time of last use, the size and the path of every file."""
         for shard in _entries(self.folder):
             for entry in _entries(Path(shard.path)):
-                with contextlib.suppress(OSError):  # another process was faster
+                with contextlib.suppress(OSError):  # another process removed it
                     about = entry.stat(follow_symlinks=False)
                     yield about.st_mtime_ns, about.st_size, entry.path
 
@@ -176,20 +169,33 @@ def photo_jpeg(picture: Picture, side: int) -> bytes:
 
 
 def face_jpeg(picture: Picture, box: Box, side: int) -> bytes:
-    """Return a face with a quarter of it on each side, as far as the photo goes, as a square JPEG.
+    """Return a face with a quarter of its size on each side, as far as the photo reaches, as a square JPEG.
 
     Args:
         picture: The photo.
         box: The face, in pixels of the upright photo at full size.
-        side: Of the JPEG, in pixels.
+        side: The side of the JPEG, in pixels.
     """
     height, width = picture.pixels.shape[:2]
     face = box.scaled(1 / picture.scale)
     view = min(max(1, round(VIEW * max(face.width, face.height))), width, height)
-    x, y = face.centre
-    left = min(max(0, round(x - view / 2)), width - view)
-    top = min(max(0, round(y - view / 2)), height - view)
-    return _jpeg(picture.pixels[top : top + view, left : left + view], side, side)
+    window = window_around(face.centre, (view, view), (width, height))
+    rows, columns = slice(window.y, window.y + view), slice(window.x, window.x + view)
+    return _jpeg(picture.pixels[rows, columns], side, side)
+
+
+def window_around(centre: tuple[float, float], size: tuple[int, int], photo: tuple[int, int]) -> Box:
+    """Return a part of a photo around a point, moved as far as needed to lie in the photo.
+
+    Args:
+        centre: The point: x and y.
+        size: Width and height of the part.
+        photo: Width and height of the photo, at least as large.
+    """
+    (x, y), (width, height), (photo_width, photo_height) = centre, size, photo
+    left = min(max(0, round(x - width / 2)), photo_width - width)
+    top = min(max(0, round(y - height / 2)), photo_height - height)
+    return Box(left, top, width, height)
 
 
 def _jpeg(pixels: NDArray[np.uint8], width: int, height: int) -> bytes:
@@ -201,7 +207,7 @@ def _jpeg(pixels: NDArray[np.uint8], width: int, height: int) -> bytes:
 
 
 def _state(path: str) -> tuple[int, int]:
-    """Return a photo's size and time of change."""
+    """Return a photo's size in bytes and its time of modification in nanoseconds."""
     try:
         if is_url(path):
             return state_of(path)
@@ -224,21 +230,21 @@ def _gone(path: str, error: OSError) -> UnreadablePhoto:
     return UnreadablePhoto(f"{path!r} cannot be read: {error.strerror or error}.")
 
 
-def _kept(place: Path) -> bytes | None:
-    """Return a picture that is there and whole, and note that it was used."""
+def _read_kept(file: Path) -> bytes | None:
+    """Return a picture that is in the cache and whole, and mark it as used; None otherwise."""
     try:
-        data = place.read_bytes()
+        data = file.read_bytes()
         picture, seal = data[:-DIGEST_BYTES], data[-DIGEST_BYTES:]
         if fingerprint(picture) != seal:
             return None
-        os.utime(place)
+        os.utime(file)
     except OSError:
         return None
     return picture
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """Return what is in a folder; nothing where there is none."""
+    """Return what is in a folder; nothing if there is no such folder."""
     try:
         with os.scandir(folder) as entries:
             return list(entries)
@@ -247,7 +253,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _remove(path: str) -> int:
-    """Remove a file; give how many were there, 1 or 0."""
+    """Remove a file; return how many files were removed, 1 or 0."""
     try:
         os.unlink(path)
     except FileNotFoundError:

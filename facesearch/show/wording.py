@@ -1,4 +1,4 @@
-"""Names of photos as people read them: without control characters, short where they are shown together."""
+"""How names and figures are written for people: without control characters, short, never too certain."""
 
 from __future__ import annotations
 
@@ -6,27 +6,23 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePath
 
-# Shown by what they do to their neighbours, in Persian and in families of emoji; they hide nothing.
+# They are shown by what they do to their neighbours, in Persian and in emoji of families; they hide nothing.
 _JOINERS = "\u200c\u200d"
 
 
 def escaped(text: str) -> str:
-    """Return text for a person to read: control characters and lone surrogates escaped."""
+    """Return text for a person to read, with control characters and lone surrogates escaped."""
     return text if text.isprintable() else "".join(_shown(character) for character in text)
 
 
-def _shown(character: str) -> str:
-    if character.isprintable() or character in _JOINERS:
-        return character
-    if 0xDC80 <= ord(character) <= 0xDCFF:  # a byte of a name that is not UTF-8
-        return f"\\x{ord(character) - 0xDC00:02x}"
-    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
-
-
 def short_names(paths: Sequence[str]) -> list[str]:
-    """Return each photo's file name, with as many of its folders as tell it from the other photos.
+    """Return each photo's file name, with as many of its folders as distinguish it from the other photos.
 
-    A path that stands there twice has the same name twice.
+    A path that occurs twice has the same name twice.
+
+    Example:
+        >>> short_names(["/p/a.jpg", "/q/a.jpg", "/q/b.jpg"])
+        ['p/a.jpg', 'q/a.jpg', 'b.jpg']
     """
     parts = {path: PurePath(path).parts for path in paths}
     names: dict[str, str] = {}
@@ -35,7 +31,7 @@ def short_names(paths: Sequence[str]) -> list[str]:
         tails = {path: whole[-depth:] for path, whole in parts.items()}
         times = Counter(tails.values())
         for path, tail in tails.items():
-            # A path that is used up is all there is to say, as where two spellings are one path.
+            # Of a path without more folders there is no more to say: two spellings may be one path.
             if path not in names and (times[tail] == 1 or depth >= len(parts[path])):
                 names[path] = str(PurePath(*tail))
         depth += 1
@@ -43,12 +39,20 @@ def short_names(paths: Sequence[str]) -> list[str]:
 
 
 def percent(probability: float) -> str:
-    """Return a probability in per cent with one decimal, but never a certainty that no model has."""
+    """Return a probability in per cent with one decimal, but never a certainty, which no model has."""
     if probability > 0.999:
         return ">99.9 %"
     return "<0.1 %" if probability < 0.001 else f"{100 * probability:.1f} %"
 
 
 def few(count: float) -> str:
-    """Return a count that is an estimate."""
+    """Return an estimated count with two digits, as "0.12" or "3.4"; from 10 on as a whole number."""
     return "<0.01" if count < 0.01 else f"{count:.2g}" if count < 10 else f"{count:,.0f}"
+
+
+def _shown(character: str) -> str:
+    if character.isprintable() or character in _JOINERS:
+        return character
+    if 0xDC80 <= ord(character) <= 0xDCFF:  # a byte of a name that is not UTF-8
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")

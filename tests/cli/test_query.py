@@ -315,7 +315,7 @@ def test_the_page_is_the_answer_as_a_user_gets_it(tool, sample_index, tmp_path):
         assert f"file://{match['path']}" in links
     assert "Model resnet50 Distance cosine Searched " in page.text
     assert "resnet50 measures how alike pictures of faces look, not who they are" in page.text
-    assert "Not looked for rocket.jpg : " in page.text
+    assert "Not searched for rocket.jpg : " in page.text
     assert {"a.html", "data"} >= {*os.listdir(tmp_path)}
 
 

@@ -93,7 +93,7 @@ def test_what_is_done_with_the_photos(tool, bucket, tmp_path):
     assert f'href="{ROOT}/obama_2009.jpg"' in page.read_text()
     done = tool.run("query", OBAMA, "--link-to", folder)
     assert done.status == 2
-    assert "No link can be made to a photo at a URL.\nCopy them." in done.err
+    assert "A photo at a URL cannot be linked to.\nCopy the photos with --copy-to instead." in done.err
     assert tool.run("people", "-q").rows[0][2] == "2"
     assert tool.run("people", "name", f"{ROOT}/biden.jpg#1", "Joe").status == 0
 

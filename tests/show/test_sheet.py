@@ -9,10 +9,9 @@ from PIL import Image
 
 from facesearch.errors import FacesearchError, StorageError, UnreadablePhoto
 from facesearch.faces import Box, Match
-from facesearch.show.drawing import ACCENT
+from facesearch.show.drawing import ACCENT, HAIRLINE
 from facesearch.show.sheet import (
     CAPTION,
-    HAIRLINE,
     HEADER,
     MARGIN,
     MAX_PIXELS,
@@ -174,6 +173,7 @@ def test_a_sheet_never_grows_beyond_its_bounds(counts, least):
     assert sum(layout.shown) >= least
 
 
+@pytest.mark.slow
 def test_what_is_not_drawn_is_said_and_not_read():
     seen = []
 

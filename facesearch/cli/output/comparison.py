@@ -183,8 +183,9 @@ def _finite(value: float | None) -> float | None:
 def write_sheet(comparison: Comparison, model: str, destination: str) -> None:
     """Draw the nearest pairs and save the picture."""
     from facesearch.compare import ALIKE, SAME
+    from facesearch.show.drawing import QUIET
     from facesearch.show.pair_sheet import MOST_PAIRS, RIGHT, Pair, Side, draw_pairs
-    from facesearch.show.sheet import QUIET, save_sheet
+    from facesearch.show.sheet import save_sheet
 
     def drawn(pair: FacePair) -> Pair:
         left, right = (

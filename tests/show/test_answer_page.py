@@ -49,20 +49,20 @@ def test_each_match_stands_with_its_words_and_its_face_in_a_frame(red, tmp_path)
             problems=[("/p/rocket.jpg", "No face was found.")],
         )
     )
-    assert "Answers for 2 references Model sface sface & more red.png" in page.text
+    assert "Results for 2 references Model sface sface & more red.png" in page.text
     assert (
         f"1 97.3 % green.png (face 2) {tmp_path} distance 0.3846 strangers 0.2 2 0.4 % red.png" in page.text
     )
     assert "strangers 12 beyond the threshold" in page.text
     assert page.text.count("beyond the threshold") == page.classes.count("beyond") == 1
     assert "red.png + green.png (face 2) Reference 1 of 2" in page.text
-    assert "No match." in page.text
+    assert "No match was found." in page.text
     assert "rocket.jpg : No face was found." in page.text
     assert page.classes.count("frame") == 5
     assert f"file://{tmp_path}/green.png" in [attrs["href"] for attrs in page.of("a")]
     alts = [attrs["alt"] for attrs in page.of("img")]
-    assert alts[0] == "red.png, the face that was looked for in a frame"
-    assert alts[1] == "green.png, the matching face in a frame"
+    assert alts[0] == "red.png, the reference face framed"
+    assert alts[1] == "green.png, the matching face framed"
     ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
     assert len(set(ids)) == len(ids)
     assert {attrs["aria-labelledby"] for attrs in page.of("section")} == set(ids)
@@ -162,9 +162,9 @@ def test_a_thousand_matches_stay_usable(red):
 
 def test_a_person_is_called_by_name(red):
     page = Page(answers_page([Block([replace(red, title="Ada <L>")], [hit(red)])]))
-    assert page.text.startswith("Faces near to Ada <L> Ada <L> Reference red.png ")
+    assert page.text.startswith("Faces like Ada <L> Ada <L> Reference red.png ")
 
 
 def test_no_answer_at_all():
     page = Page(answers_page([], problems=[("/p/a.jpg", "No face was found.")]))
-    assert "Not looked for" in page.text
+    assert "Not searched for" in page.text

@@ -5,9 +5,9 @@
     distribute   the pipeline on other machines
     siamese      a Siamese network, trained on the user's own people
     evaluate     how well models tell people apart: labelled photos -> figures and plots
-    library      an index, its photos and its model: what the commands do, for Python
-    people       faces grouped into people, and their names
+    library      an index, its photos, its model and its people: what the commands do, for Python
     compare      some faces -> how far each is from each
+    people       faces grouped into people, and their names
     model        a model in use: its card, its pipelines, the settings that it runs with
     update       plan -> pipeline -> index, and the report; rebuilding
     search       a question: references -> nearest faces -> matches
@@ -21,6 +21,7 @@
     photos       find photos, read them upright, fingerprint them
     ranking      exact nearest rows of a large array
     answer_json  answers as JSON, there and back
+    plugins      what other packages add: detectors, embedders, index backends
     files        files that are seen whole or not at all, locks
     faces        the nouns
     errors       everything that can go wrong, as one tree

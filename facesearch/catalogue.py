@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from facesearch.detect import DETECTORS, detector_recipe
-from facesearch.embed import MODELS, card_of, fetch_model
-from facesearch.errors import ModelError
+from facesearch.detect import detector_names, detector_recipe
+from facesearch.embed import card_of, fetch_model, model_names
+from facesearch.errors import FacesearchError
 from facesearch.models.card import Card, StoredCard
 from facesearch.models.store import ModelStore, silent
 
@@ -37,9 +37,18 @@ class Listed:
 
 
 def list_all(store: ModelStore) -> list[Listed]:
-    """List the networks of the store and those that can be fetched by a plain name, by name."""
-    detectors = {name for name in DETECTORS if detector_recipe(name)}
-    return [_listed(name, store) for name in sorted({*MODELS, *detectors, *store.names()})]
+    """List the networks of the store and those that can be fetched by a plain name, sorted by name.
+
+    A plug-in that cannot be loaded is listed as broken.
+    """
+    listed = {name: _listed(name, store) for name in {*model_names(), *store.names()}}
+    for name in detector_names():
+        try:
+            if detector_recipe(name):
+                listed[name] = _listed(name, store)
+        except FacesearchError as error:
+            listed[name] = Listed(name, "broken", error.message, None)
+    return [listed[name] for name in sorted(listed)]
 
 
 def fetch(name: str, store: ModelStore, *, notify: Callable[[str], None] = silent) -> None:
@@ -64,7 +73,7 @@ def _listed(name: str, store: ModelStore) -> Listed:
             card = store.detector_card(name) if state == "here" else recipe.card
             return Listed(name, state, "detector, gives boxes and landmarks", card)
         return Listed(name, state, _facts(model := card_of(name, store)), model)
-    except ModelError as error:
+    except FacesearchError as error:
         return Listed(name, "broken", error.message, None)
 
 

@@ -14,7 +14,7 @@ from platformdirs import user_data_dir
 from facesearch.errors import IndexFileError, IndexMissing, ModelMismatch
 from facesearch.faces import Answers, PhotoFaces
 from facesearch.index import changes
-from facesearch.index.backend import IndexBackend, SearchableIndex, is_url, open_backend
+from facesearch.index.backend import IndexBackend, SearchableIndex, is_server, open_backend
 from facesearch.index.copying import Copied, copy_index
 from facesearch.index.index import Index, empty_index
 from facesearch.index.meta import Meta
@@ -396,7 +396,7 @@ def default_index(model: str) -> Path:
 
 
 def _backend(index: str | Path) -> IndexBackend:
-    return open_backend(index if is_url(index) else Path(os.path.realpath(index)))
+    return open_backend(index if is_server(index) else Path(os.path.realpath(index)))
 
 
 def absolute(paths: Iterable[str | os.PathLike[str]]) -> tuple[str, ...]:

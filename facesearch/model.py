@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -12,7 +12,7 @@ from facesearch.detect import Detector, gives_landmarks, open_detector
 from facesearch.embed import Embedder, card_of, open_embedder
 from facesearch.embed.background import BackgroundEmbedder
 from facesearch.errors import ModelError
-from facesearch.index.meta import Meta
+from facesearch.index.meta import JsonScalar, Meta
 from facesearch.models.store import ModelStore, Notify, silent
 from facesearch.pipeline import DEFAULT_BATCH, Choice, Pipeline, all_faces, largest_face
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from facesearch.models.card import Card
     from facesearch.pipeline import Pipeline
 
+
+# Settings of an index that the pipeline takes itself.
+_OF_PIPELINE = frozenset({"faces", "margin"})
 
 FacesWanted = Literal["all", "largest"]
 
@@ -53,13 +56,15 @@ class DetectionSettings:
         detector: The detector's name; by default the one that the model's card names.
         min_face: The smallest face, in pixels of the photo's longer side at most the detector's.
         faces: Which faces of a photo are taken.
-        rotations: Whether a photo without an upright face is looked at in the other three orientations.
+        rotations: Whether a photo without an upright face is searched in the other three orientations.
+        own: Further settings of the detector, by name.
     """
 
     detector: str | None = None
     min_face: int | None = None
     faces: FacesWanted | None = None
     rotations: bool | None = None
+    own: Mapping[str, JsonScalar] = field(default_factory=dict)
 
 
 def make_meta(card: Card, looking: DetectionSettings, held: Meta | None) -> Meta:
@@ -74,6 +79,7 @@ def make_meta(card: Card, looking: DetectionSettings, held: Meta | None) -> Meta
     settings = {"min_face": 0, "faces": "all", "rotations": False, **(held.settings if held else {})}
     asked = {"min_face": looking.min_face, "faces": looking.faces, "rotations": looking.rotations}
     settings.update({name: value for name, value in asked.items() if value is not None})
+    settings.update(looking.own)
     settings["margin"] = card.margin
     detector = looking.detector or (held.detector if held else card.detector)
     return Meta(card.name, card.digest, card.dim, detector, settings)
@@ -106,9 +112,10 @@ def make_pipeline(
     detector: Detector | None = None
     if not whole:
         _check_landmarks(embedder.card, meta.detector)
-        settings: dict[str, object] = {"rotations": meta.settings.get("rotations", False)}
-        if meta.settings.get("min_face"):
-            settings["min_face"] = meta.settings["min_face"]
+        # All settings but the pipeline's own are the detector's; min_face 0 is left to it.
+        settings = {name: value for name, value in meta.settings.items() if name not in _OF_PIPELINE}
+        if not settings.get("min_face"):
+            settings.pop("min_face", None)
         detector = open_detector(meta.detector, settings, store=store, notify=notify)
     choose: Choice = largest_face if meta.settings.get("faces") == "largest" else all_faces
     # A reference is cropped as the index's faces were, also where a newer card says otherwise.

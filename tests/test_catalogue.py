@@ -82,8 +82,7 @@ def sources(monkeypatch):
 
     monkeypatch.setattr("facesearch.embed.MODELS", dict.fromkeys(models, ""))
     monkeypatch.setattr("facesearch.embed.recipe_of", recipe_of)
-    monkeypatch.setattr(catalogue, "MODELS", dict.fromkeys(models, ""))
-    monkeypatch.setattr(catalogue, "DETECTORS", {"haar": "", "eyes": ""})
+    monkeypatch.setattr(catalogue, "detector_names", lambda: ["eyes", "haar"])
     monkeypatch.setattr(catalogue, "detector_recipe", detector_recipe)
     return given
 

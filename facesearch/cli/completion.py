@@ -37,13 +37,13 @@ def complete_model(
     _context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Offer the models on this machine, and those that can be fetched."""
-    from facesearch.embed import MODELS
+    from facesearch.embed import model_names
     from facesearch.models.store import ModelStore
 
     try:
-        names = {*MODELS, *ModelStore().names()}
+        names = {*model_names(), *ModelStore().names()}
     except (FacesearchError, OSError):
-        names = set(MODELS)
+        names = set(model_names())
     return [CompletionItem(name) for name in sorted(names) if name.startswith(incomplete)]
 
 

@@ -30,10 +30,10 @@ def command(indexes: tuple[str, ...], into: str, as_json: bool, quiet: bool, ver
 
     Exit status: 0 done, 2 any error.
     """  # noqa: D301
-    from facesearch.index.backend import is_url
+    from facesearch.index.backend import is_server
     from facesearch.index.npz.merge import merge_indexes
 
-    if any(map(is_url, (*indexes, into))):
+    if any(map(is_server, (*indexes, into))):
         raise click.UsageError("merge takes files: `facesearch copy` brings an index in Milvus into one.")
 
     done = merge_indexes([Path(name) for name in indexes], Path(into))

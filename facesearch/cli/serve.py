@@ -106,10 +106,10 @@ def command(**given: Any) -> None:  # noqa: ANN401 (click's options by name)
 
 
 def _libraries(options: ServeOptions) -> list[Library]:
-    from facesearch.index.backend import is_url
+    from facesearch.index.backend import is_server
 
     runtime = options.make_runtime()
-    names = (file if is_url(file) else os.path.realpath(file) for file in options.index_files)
+    names = (file if is_server(file) else os.path.realpath(file) for file in options.index_files)
     files: list[str | None] = list(dict.fromkeys(names))
     return [
         open_library(file, options.model, quiet=options.quiet, runtime=runtime) for file in files or [None]

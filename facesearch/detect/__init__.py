@@ -7,6 +7,7 @@ from importlib import import_module
 from inspect import signature
 from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 
+from facesearch import plugins
 from facesearch.errors import FacesearchError
 from facesearch.models.store import ModelStore, silent
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from facesearch.faces import Face
     from facesearch.models.sources import Recipe
 
-# name -> "module:class"; a detector is one class in one file and one line here.
+# name -> "module:class"; a detector is one class in one file and one line here. Those of other packages are
+# found by their entry points.
 DETECTORS: Mapping[str, str] = {
     "haar": "facesearch.detect.haar:HaarDetector",
     "whole": "facesearch.detect.whole:WholeDetector",
@@ -26,17 +28,22 @@ DETECTORS: Mapping[str, str] = {
 
 
 class Detector(Protocol):
-    """Finds faces.
+    """Finds the faces of a photo.
 
-    A detector is built from its settings, which are its constructor's keyword arguments; one with a recipe
-    is given the folder in which its network lies before them. An instance may be called from several threads
-    at once.
+    The keyword arguments of its constructor are its settings; a detector with a recipe gets the folder of its
+    network before them. An index remembers the settings that it was made with. Several threads may call one
+    instance at once.
 
     Attributes:
-        working_side: The longer side, in pixels, at which photos are looked at: a larger photo is
-            scaled down to it, so it need not be decoded at more than that.
-        landmarks: Whether its faces come with landmarks, by which crops can be aligned.
-        recipe: How its network is had; None for a detector that needs none.
+        working_side: The longer side, in pixels, at which photos are searched: a larger photo is scaled
+            down to it, so it need not be decoded at a larger size.
+        landmarks: Whether its faces have landmarks, by which crops can be aligned.
+        recipe: Where its network comes from; None for a detector without one.
+
+    Example:
+        >>> class CornerDetector(Detector):
+        ...     def detect(self, image):
+        ...         return [Face(Box(0, 0, image.shape[1] // 2, image.shape[0] // 2), 1.0)]
     """
 
     working_side: int = 1280
@@ -62,18 +69,18 @@ def open_detector(
     store: ModelStore | None = None,
     notify: Callable[[str], None] = silent,
 ) -> Detector:
-    """Build the detector of this name, fetching its network when that is missing.
+    """Build a detector by its name, and fetch its network if it is missing.
 
     Args:
-        name: One of `DETECTORS`.
-        settings: The detector's own.
-        store: Where the networks lie.
-        notify: Is told of a fetch, in sentences.
+        name: One of `DETECTORS`, or the name of a plug-in.
+        settings: The detector's settings.
+        store: The networks of this machine.
+        notify: Called with a sentence about a fetch.
 
     Raises:
-        FacesearchError: There is no detector of this name, or it has no such settings.
-        FetchFailed: Its network is not here and could not be fetched.
-        ModelBroken: Its network is not what is pinned.
+        FacesearchError: There is no detector of this name, or it does not have these settings.
+        FetchFailed: Its network is missing and could not be fetched.
+        ModelBroken: Its network is not the pinned one.
     """
     kind, settings = _detector_class(name), settings or {}
     known = signature(kind).parameters
@@ -98,14 +105,27 @@ def gives_landmarks(name: str) -> bool:
 
 
 def detector_recipe(name: str) -> Recipe | None:
-    """Return how a detector's network is had; None for a detector that needs none, and for any other name."""
-    return _detector_class(name).recipe if name in DETECTORS else None
+    """Return where a detector's network comes from; None for one without a network, and for other names."""
+    known = name in DETECTORS or name in plugins.plugin_names(plugins.DETECTORS)
+    return _detector_class(name).recipe if known else None
+
+
+def detector_names() -> list[str]:
+    """Return the names of all detectors, those of plug-ins too."""
+    return sorted({*DETECTORS, *plugins.plugin_names(plugins.DETECTORS)})
 
 
 def _detector_class(name: str) -> type[Detector]:
-    if name not in DETECTORS:
+    if name in DETECTORS:
+        module, _, attribute = DETECTORS[name].partition(":")
+        return cast("type[Detector]", getattr(import_module(module), attribute))
+    kind = plugins.load_plugin(plugins.DETECTORS, name)
+    if kind is None:
         raise FacesearchError(
-            f"There is no detector named {name!r}.", f"Known detectors: {', '.join(sorted(DETECTORS))}."
+            f"There is no detector named {name!r}.", f"Known detectors: {', '.join(detector_names())}."
         )
-    module, _, attribute = DETECTORS[name].partition(":")
-    return cast("type[Detector]", getattr(import_module(module), attribute))
+    if not (isinstance(kind, type) and callable(getattr(kind, "detect", None))):
+        raise FacesearchError(
+            f"The plug-in {name!r} is not a class with a method `detect`.", "Update the package that has it."
+        )
+    return cast("type[Detector]", kind)

@@ -8,7 +8,8 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
-from facesearch.errors import ModelError, UnknownModel
+from facesearch import plugins
+from facesearch.errors import FacesearchError, ModelError, UnknownModel
 from facesearch.models.card import with_own_calibration
 from facesearch.models.store import ModelStore, silent
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from facesearch.models.card import Card
     from facesearch.models.sources import Recipe
 
-# name -> module; each holds its model's RECIPE. A model from elsewhere needs no line: `models import`.
+# name -> module; each holds its model's RECIPE. Those of other packages are found by their entry points; a
+# network in a file needs no code at all: `models import`.
 MODELS: Mapping[str, str] = {
     "resnet50": "facesearch.embed.resnet50",
     "sface": "facesearch.embed.sface",
@@ -53,9 +55,32 @@ def recipe_of(name: str) -> Recipe | None:
     """Return the recipe of a model that can be fetched by its name; None for every other name."""
     if module := MODELS.get(name):
         return cast("Recipe", import_module(module).RECIPE)
+    if (plugin := plugins.load_plugin(plugins.EMBEDDERS, name)) is not None:
+        return _plugin_recipe(name, plugin)
     from facesearch.embed.applications import application_recipe
 
     return application_recipe(name)
+
+
+def model_names() -> list[str]:
+    """Return the names of the models that can be fetched by a plain name, those of plug-ins too."""
+    return sorted({*MODELS, *plugins.plugin_names(plugins.EMBEDDERS)})
+
+
+def _has_recipe_card(name: str) -> bool:
+    """Return whether a model's card is known before it is fetched."""
+    return name in MODELS or name in plugins.plugin_names(plugins.EMBEDDERS)
+
+
+def _plugin_recipe(name: str, plugin: object) -> Recipe:
+    from facesearch.models.sources import Recipe
+
+    recipe = getattr(plugin, "RECIPE", plugin)
+    if not isinstance(recipe, Recipe) or recipe.card.name != name:
+        raise FacesearchError(
+            f"The plug-in {name!r} has no recipe for a model of this name.", "Update the package that has it."
+        )
+    return recipe
 
 
 def card_of(name: str, store: ModelStore | None = None) -> Card:
@@ -69,14 +94,14 @@ def card_of(name: str, store: ModelStore | None = None) -> Card:
     if store.installed(name):
         return _current(store.card(name))
     recipe = _recipe(name, store)
-    if name not in MODELS:
+    if not _has_recipe_card(name):
         raise UnknownModel(f"The model {name} is not here yet.", f"Run 'facesearch models fetch {name}'.")
     return cast("Card", recipe.card)
 
 
 def _current(stored: Card) -> Card:
     """Return this version's card of a model of ours (a stored one may be older), with the user's figures."""
-    if stored.name not in MODELS:
+    if not _has_recipe_card(stored.name):
         return stored
     card = cast("Card", cast("Recipe", recipe_of(stored.name)).card)
     if card.digest != stored.digest:
@@ -153,7 +178,7 @@ def _recipe(name: str, store: ModelStore) -> Recipe:
         return recipe
     from facesearch.embed.applications import APPLICATIONS, PREFIX
 
-    known = {*MODELS, *store.names(), *(PREFIX + application for application in APPLICATIONS)}
+    known = {*model_names(), *store.names(), *(PREFIX + application for application in APPLICATIONS)}
     near = get_close_matches(name, sorted(known), n=3, cutoff=0.6)
     raise UnknownModel(
         f"There is no model {name!r}.{' Near to it: ' + ', '.join(near) + '.' if near else ''}",

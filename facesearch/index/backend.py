@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, TypeGuard
+from typing import Any, Literal, Protocol, TypeGuard, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from facesearch import plugins
+from facesearch.errors import FacesearchError
 from facesearch.faces import Box, PhotoFaces
 from facesearch.index.index import Index
 from facesearch.index.meta import Meta
 from facesearch.index.npz.arrays import ArrayWriter
 from facesearch.ranking import Metric
 
-SCHEMES = ("milvus://", "milvus+tls://")
+MILVUS = ("milvus", "milvus+tls")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 
 How = Literal["exact", "approximate"]
 
@@ -208,22 +212,36 @@ class IndexBackend(Protocol):
         """
 
 
-def is_url(name: object) -> TypeGuard[str]:
-    """Return whether a name is a server's and not a file's."""
-    return isinstance(name, str) and name.startswith(SCHEMES)
+def is_server(name: object) -> TypeGuard[str]:
+    """Return whether an index's name is the URL of a server, and not a file's path."""
+    scheme = _scheme(name)
+    return scheme in MILVUS or (scheme != "" and scheme in plugins.plugin_names(plugins.INDEXES))
+
+
+def _scheme(name: object) -> str:
+    found = _SCHEME.match(name) if isinstance(name, str) else None
+    return found[1] if found else ""
 
 
 def open_backend(index: IndexBackend | str | os.PathLike[str]) -> IndexBackend:
-    """Return the place of an index: that of a file by its path, of one in Milvus by its URL.
+    """Return the backend of an index: a file's by its path, a server's by its URL.
 
     Raises:
-        FacesearchError: The URL is none of a collection, or pymilvus is not installed.
+        FacesearchError: The URL does not name a collection, or the package for it is not installed or broken.
     """
     # Backends are imported when they are used: they implement the protocols of this file.
-    if is_url(index):
-        from facesearch.index.milvus.backend import MilvusBackend
+    if is_server(index):
+        scheme = _scheme(index)
+        if scheme in MILVUS:
+            from facesearch.index.milvus.backend import MilvusBackend
 
-        return MilvusBackend.of(index)
+            return MilvusBackend.of(index)
+        opening = plugins.load_plugin(plugins.INDEXES, scheme)
+        if not callable(opening):
+            raise FacesearchError(
+                f"The plug-in {scheme!r} cannot open an index.", "Update the package that has it."
+            )
+        return cast("IndexBackend", opening(index))
     if isinstance(index, str | os.PathLike):
         from facesearch.index.npz.backend import NpzBackend
 

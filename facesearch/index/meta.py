@@ -69,8 +69,8 @@ class Meta:
         if raw["dim"] < 1:
             raise ValueError("it has no dimensions")
         for name, value in raw["settings"].items():
-            if name not in _SETTINGS or not _SETTINGS[name](value):
-                raise ValueError(f"the setting {name!r} is unknown or out of range")
+            if not _SETTINGS.get(name, _is_scalar)(value):
+                raise ValueError(f"the setting {name!r} is out of range")
         known = {name: raw[name] for name in _META_TYPES}
         return cls(**{**known, "roots": tuple(raw["roots"])})
 
@@ -87,7 +87,13 @@ _META_TYPES: Mapping[str, type] = {
     "facesearch": str,
 }
 
-# What a detector and the pipeline can be given; a setting that is absent is left to them.
+
+# What facesearch's own detectors and the pipeline take; an absent setting is left to them. A setting of a
+# plug-in is checked by the detector when it is built.
+def _is_scalar(value: object) -> bool:
+    return value is None or isinstance(value, str | int | float | bool)
+
+
 _SETTINGS: Mapping[str, Callable[[Any], bool]] = {
     "min_face": lambda value: type(value) is int and 0 <= value < 2**31,
     "faces": lambda value: value in ("all", "largest"),

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from platformdirs import user_data_dir
 
-from facesearch.detect import DETECTORS
-from facesearch.embed import MODELS, card_of, fetch_model
+from facesearch.detect import detector_names
+from facesearch.embed import card_of, fetch_model, model_names
 from facesearch.errors import ModelBroken, ModelError
 from facesearch.evaluate.fitting import fit_calibration
 from facesearch.models.card import SLASH, Card, check_name
@@ -165,7 +165,7 @@ def _check_unfreeze(wish: TrainingConfig) -> None:
 
 def _check_name(name: str) -> None:
     check_name(name)
-    if name in (*MODELS, *DETECTORS, CNN) or name.startswith("keras/"):
+    if name in (*model_names(), *detector_names(), CNN) or name.startswith("keras/"):
         raise ModelError(
             f"The name {name} is taken by a model that comes with facesearch.", "Take another --name."
         )

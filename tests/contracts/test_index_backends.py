@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,11 +25,14 @@ _NUMBERS = itertools.count()
 ODD = "/p/odd.jpg"
 
 
-@pytest.fixture(params=["file", pytest.param("milvus", marks=pytest.mark.slow)])
-def name(request, tmp_path):
+@pytest.fixture(params=["file", "plugin", pytest.param("milvus", marks=pytest.mark.slow)])
+def name(request, tmp_path, monkeypatch):
     """The name of a backend where no index is yet."""
     if request.param == "file":
         return tmp_path / "i.npz"
+    if request.param == "plugin":
+        monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "support" / "plugin_package"))
+        return f"example://{tmp_path}/i"
     return request.getfixturevalue("milvus").url(f"contract_{next(_NUMBERS)}")
 
 
@@ -102,7 +106,7 @@ def test_where_nothing_is(backend, name):
         assert str(backend.name) in caught.value.message
         assert caught.value.hint
     assert not backend.people.there()
-    assert backend.name == os.fspath(name)
+    assert backend.name in (os.fspath(name), os.fspath(name).removeprefix("example://") + ".npz")
 
 
 def test_what_is_written_is_read_to_the_bit(backend, name, tmp_path):

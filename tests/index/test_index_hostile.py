@@ -312,7 +312,7 @@ def meta_with(**changes):
         *(meta_with(settings={"min_face": value}) for value in (True, "x", None, -1, 2**31, 30.0, [])),
         *(meta_with(settings={"faces": value}) for value in (True, "some", None, ["all"])),
         *(meta_with(settings={"rotations": value}) for value in (0, "no", None, {})),
-        meta_with(settings={"margin": 0.3, "unknown": 1}),
+        meta_with(settings={"margin": 0.3, "unknown": [1]}),
         meta_with(roots="/p"),
         meta_with(roots=[1]),
         meta_with(roots=["\0"]),

@@ -12,12 +12,13 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Metric = Literal["cosine", "euclidean"]
+FloatT = TypeVar("FloatT", np.float32, np.float64)
 
 # 8,192 rows of 2048 float32: few enough calls that BLAS works at the speed of memory also when the
 # cores are busy otherwise, and 100 queries' products stay at a few MB.
@@ -32,6 +33,8 @@ PRODUCT_BYTES = 16 << 20
 SLACK = 1e-4
 # Below this, float32 products lose digits: added to the bound, it leaves them to the exact look.
 TINY = 1e-30
+# Pairs whose vectors are gathered at once: 2 x 64 MB of 2048 float64.
+PAIRS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,43 @@ def distances(query: NDArray[np.float32], rows: NDArray[np.float32], metric: Met
             cosine = np.einsum("ij,j->i", many, one) / np.where(lengths > 0, lengths, 1.0)
             result = np.clip(1.0 - cosine, 0.0, 2.0)
     return np.where(np.isfinite(result), result, np.inf)
+
+
+def unit_vectors(vectors: NDArray[FloatT]) -> NDArray[FloatT]:
+    """Return vectors scaled to length 1, of the same shape and type; those of length 0 stay as they are.
+
+    Args:
+        vectors: (..., dim) float32 or float64.
+    """
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / np.where(lengths > 0, lengths, 1.0), vectors.dtype)
+
+
+def pair_distances(
+    vectors: NDArray[np.float32], first: NDArray[np.int32], second: NDArray[np.int32], metric: Metric
+) -> NDArray[np.float64]:
+    """Return the distance of each pair of rows, (n,) float64; NaN where one of the rows is NaN.
+
+    Args:
+        vectors: (m, dim) float32.
+        first: (n,) rows.
+        second: (n,) rows.
+        metric: Which distance.
+    """
+    squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
+    if len(first) > len(vectors) ** 2 // 4:
+        rows = vectors.astype(np.float64)
+        products = (rows @ rows.T)[first, second]
+    else:
+        products = np.empty(len(first))
+        for start in range(0, len(first), PAIRS_AT_ONCE):
+            part = slice(start, start + PAIRS_AT_ONCE)
+            one, other = (vectors[side[part]].astype(np.float64) for side in (first, second))
+            products[part] = np.einsum("ij,ij->i", one, other)
+    if metric == "cosine":
+        lengths = np.sqrt(np.where(squares > 0, squares, 1.0))
+        return np.asarray(np.clip(1.0 - products / (lengths[first] * lengths[second]), 0.0, 2.0))
+    return np.asarray(np.sqrt(np.maximum(squares[first] + squares[second] - 2.0 * products, 0.0)))
 
 
 def nearest(

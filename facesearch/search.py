@@ -17,7 +17,7 @@ from facesearch.index.backend import How, SearchableIndex, SearchRequest
 from facesearch.index.index import Index
 from facesearch.models.calibration import Calibration
 from facesearch.pipeline import Choice, Pipeline, all_faces, largest_face
-from facesearch.ranking import Metric, Neighbours, nearest
+from facesearch.ranking import Metric, Neighbours, nearest, unit_vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +163,7 @@ class _Fused:
             return cls(references[0].vector, metric)
         vectors = np.stack([reference.vector for reference in references]).astype(np.float64)
         if metric == "cosine":
-            lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-            vectors /= np.where(lengths > 0, lengths, 1.0)
+            vectors = unit_vectors(vectors)
         mean = vectors.mean(axis=0)
         spread = float(((vectors - mean) ** 2).sum(axis=1).mean())
         return cls(mean.astype(np.float32), metric, float(np.linalg.norm(mean)), spread)

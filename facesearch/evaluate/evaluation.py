@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from facesearch.errors import NoFaceFound
 from facesearch.evaluate.dataset import Dataset
 from facesearch.evaluate.fitting import fit_calibration
-from facesearch.evaluate.labelled_faces import LabelledFaces, find_faces, pair_distances
+from facesearch.evaluate.labelled_faces import LabelledFaces, find_faces
 from facesearch.evaluate.resampling import Intervals, intervals
 from facesearch.evaluate.retrieval import Retrieval, retrieve
 from facesearch.evaluate.verification import Pairs, Verification, verify
@@ -22,7 +22,7 @@ from facesearch.faces import PhotoFaces
 from facesearch.model import Model
 from facesearch.models.calibration import Calibration
 from facesearch.models.card import Card
-from facesearch.ranking import Metric
+from facesearch.ranking import Metric, pair_distances
 from facesearch.update import Plan
 
 METRICS: tuple[Metric, ...] = ("cosine", "euclidean")

@@ -20,11 +20,7 @@ from facesearch.index.index import Index
 from facesearch.library import Library
 from facesearch.model import Model
 from facesearch.photos.read import decode, read_content
-from facesearch.ranking import Metric
 from facesearch.update import IndexRequest, Plan, Report
-
-# Pairs of which the vectors are gathered at once: 2 x 64 MB of 2048 float64.
-GATHERED = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,33 +117,6 @@ def _about_copies(owners: dict[bytes, dict[int, str]], names: tuple[str, ...]) -
         f"{len(shared):,}; the first is {os.path.basename(first)!r} of {names[one]!r} and "
         f"{os.path.basename(second)!r} of {names[other]!r}.",
     )
-
-
-def pair_distances(
-    vectors: NDArray[np.float32], first: NDArray[np.int32], second: NDArray[np.int32], metric: Metric
-) -> NDArray[np.float64]:
-    """Return the distance of each pair of rows, (n,) float64; NaN where a row is.
-
-    Args:
-        vectors: (m, dim) float32.
-        first: (n,) rows.
-        second: (n,) rows.
-        metric: Which distance.
-    """
-    squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
-    if len(first) > len(vectors) ** 2 // 4:
-        rows = vectors.astype(np.float64)
-        products = (rows @ rows.T)[first, second]
-    else:
-        products = np.empty(len(first))
-        for start in range(0, len(first), GATHERED):
-            part = slice(start, start + GATHERED)
-            one, other = (vectors[side[part]].astype(np.float64) for side in (first, second))
-            products[part] = np.einsum("ij,ij->i", one, other)
-    if metric == "cosine":
-        lengths = np.sqrt(np.where(squares > 0, squares, 1.0))
-        return np.asarray(np.clip(1.0 - products / (lengths[first] * lengths[second]), 0.0, 2.0))
-    return np.asarray(np.sqrt(np.maximum(squares[first] + squares[second] - 2.0 * products, 0.0)))
 
 
 def cache_file(kind: str, made_by: Iterable[object]) -> Path:

@@ -19,14 +19,12 @@ from sklearn.metrics import roc_auc_score
 
 from facesearch.evaluate.dataset import all_pairs, fold_people
 from facesearch.evaluate.fitting import best_threshold
-from facesearch.evaluate.labelled_faces import pair_distances
 from facesearch.evaluate.resampling import Intervals, intervals
 from facesearch.evaluate.retrieval import Retrieval, retrieve
 from facesearch.evaluate.verification import Pairs, Verification, verify
 from facesearch.files import storage_error
 from facesearch.models.card import Card
-from facesearch.ranking import Metric
-from facesearch.siamese.projection import unit
+from facesearch.ranking import Metric, pair_distances, unit_vectors
 from facesearch.siamese.run import Epoch
 
 if TYPE_CHECKING:
@@ -133,7 +131,7 @@ def start_figures(learned: Learned) -> Figures | None:
     if learned.start is None or learned.faces.features is None:
         return None
     photo, view, person = learned.items(learned.split.test)
-    started = unit(learned.start.apply(learned.faces.features.head.inputs(photo, view)))
+    started = unit_vectors(learned.start.apply(learned.faces.features.head.inputs(photo, view)))
     return measure("its start (closed form)", started, person, "euclidean")
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.errors import DatasetError
+from facesearch.ranking import unit_vectors
 
 # Components beyond these hold nothing that helps with LFW's faces.
 COMPONENTS = 300
@@ -33,13 +34,7 @@ class Start:
 
     def apply(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """Project vectors, (..., dim), of any length."""
-        return np.asarray((unit(vectors) - self.mean) @ self.projection, np.float32)
-
-
-def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return vectors the length 1; those without length stay so."""
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.asarray(vectors / np.where(lengths > 0, lengths, 1.0), np.float32)
+        return np.asarray((unit_vectors(vectors) - self.mean) @ self.projection, np.float32)
 
 
 def find_start(
@@ -57,7 +52,7 @@ def find_start(
     Raises:
         DatasetError: The vectors are all the same.
     """
-    flat = unit(vectors).astype(np.float64)
+    flat = unit_vectors(vectors).astype(np.float64)
     mean = flat.mean(axis=0)
     centred = flat - mean
     count = min(COMPONENTS, len(centred) - 1, centred.shape[1])

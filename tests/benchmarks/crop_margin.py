@@ -16,10 +16,10 @@ import numpy as np
 
 from facesearch.detect import open_detector
 from facesearch.embed import open_embedder
-from facesearch.evaluate.labelled_faces import pair_distances
 from facesearch.evaluate.pairs_file import read_pairs
 from facesearch.evaluate.verification import Pairs, verify
 from facesearch.pipeline import Pipeline
+from facesearch.ranking import pair_distances
 
 
 class Central:

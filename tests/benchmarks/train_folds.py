@@ -11,9 +11,9 @@ import numpy as np
 
 from facesearch.embed import card_of, fetch_model
 from facesearch.evaluate.fitting import fit_calibration
-from facesearch.evaluate.labelled_faces import pair_distances
 from facesearch.evaluate.pairs_file import read_pairs
 from facesearch.models.store import ModelStore
+from facesearch.ranking import pair_distances
 from facesearch.siamese.config import ADJUSTED, HEAD, TrainingConfig, settled
 from facesearch.siamese.data import Split, people_in
 from facesearch.siamese.features import NOBODY

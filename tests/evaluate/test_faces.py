@@ -10,14 +10,15 @@ from PIL import Image
 from scipy.spatial.distance import cdist
 from support.fakes import BLUE, CARD, GREEN, RED, YELLOW, coloured, encoded, photo, picture
 
+from facesearch import ranking
 from facesearch.errors import IndexBusy
-from facesearch.evaluate import labelled_faces as module
 from facesearch.evaluate.dataset import read_people
-from facesearch.evaluate.labelled_faces import cache_path, find_faces, pair_distances
+from facesearch.evaluate.labelled_faces import cache_path, find_faces
 from facesearch.faces import Box
 from facesearch.index.meta import Meta
 from facesearch.index.npz.writer import NpzIndexWriter
 from facesearch.model import Runtime
+from facesearch.ranking import pair_distances
 
 
 @pytest.fixture
@@ -264,7 +265,7 @@ def test_distances_are_scipys_for_few_pairs_and_for_all(metric, data):
 
 @METRICS
 def test_many_pairs_are_gathered_in_parts(metric, monkeypatch):
-    monkeypatch.setattr(module, "GATHERED", 7)
+    monkeypatch.setattr(ranking, "PAIRS_AT_ONCE", 7)
     vectors = np.random.default_rng(1).normal(size=(50, 4)).astype(np.float32)
     first, second = (side[:100] for side in everything(50))
     wanted = cdist(vectors.astype(np.float64), vectors.astype(np.float64), metric)[first, second]

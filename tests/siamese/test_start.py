@@ -3,8 +3,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from facesearch.ranking import unit_vectors
 from facesearch.siamese import projection as start
-from facesearch.siamese.projection import COMPONENTS, find_start, unit
+from facesearch.siamese.projection import COMPONENTS, find_start
 
 EXAMPLES = settings(max_examples=25, deadline=None)
 
@@ -56,7 +57,7 @@ def test_whitening_1_gives_equal_variances_in_all_directions(n, dim):
 def test_whitening_0_keeps_distances_of_unit_vectors_but_for_their_size():
     vectors, person = people(24, 40)
     projected = find_start(vectors, person, whitening=0.0, within=0.0).apply(vectors)
-    flat = unit(vectors)
+    flat = unit_vectors(vectors)
 
     def apart(rows):
         return np.linalg.norm(rows[:, None] - rows[None], axis=2)[np.triu_indices(24, 1)]
@@ -115,7 +116,7 @@ def test_people_with_one_photo_say_nothing_of_differences_within():
 def test_the_smaller_of_two_matrices_gives_the_same_as_the_larger(n, dim, whitening, within, seed):
     vectors, person = people(n, dim, each=2, seed=seed)
     # What is left of a direction that hardly varies is rounding, which the two ways round otherwise.
-    spread = np.linalg.svd(start.unit(vectors) - start.unit(vectors).mean(axis=0), compute_uv=False)
+    spread = np.linalg.svd(unit_vectors(vectors) - unit_vectors(vectors).mean(axis=0), compute_uv=False)
     assume(spread[min(n - 1, dim) - 1] > 0.01 * spread[0])
     small = find_start(vectors, person, whitening=whitening, within=within).apply(vectors)
     with pytest.MonkeyPatch.context() as patch:
@@ -141,7 +142,7 @@ def test_length_says_nothing():
 
 
 def test_a_vector_without_length_stays_so_and_is_finite():
-    np.testing.assert_array_equal(unit(np.zeros((2, 3), np.float32)), np.zeros((2, 3)))
+    np.testing.assert_array_equal(unit_vectors(np.zeros((2, 3), np.float32)), np.zeros((2, 3)))
     vectors, person = people()
     vectors[0] = 0
     found = find_start(vectors, person, whitening=0.5, within=0.5)

@@ -129,8 +129,9 @@ def test_as_many_blocks_learn_as_are_asked_for(model_store, blocks, convolutions
 
 @pytest.mark.slow
 def test_unfrozen_resnet50_begins_as_its_start_and_only_its_last_blocks_learn(model_store, crops):
+    from facesearch.ranking import unit_vectors
     from facesearch.siamese.keras_networks import build_unfrozen
-    from facesearch.siamese.projection import find_start, unit
+    from facesearch.siamese.projection import find_start
 
     card, folder = model_store.card("resnet50"), model_store.path("resnet50")
     wide = replace(card, dim=width(folder, card))
@@ -141,7 +142,7 @@ def test_unfrozen_resnet50_begins_as_its_start_and_only_its_last_blocks_learn(mo
     network = build_unfrozen(folder, 2, start)
 
     found = np.asarray(network(crops.astype(np.float32), training=True))
-    np.testing.assert_allclose(found, 2 * unit(start.apply(head)), atol=2e-3)
+    np.testing.assert_allclose(found, 2 * unit_vectors(start.apply(head)), atol=2e-3)
     learning = [variable.path for variable in network.trainable_variables]
     assert len(learning) == 2 * 3 * 2 + 1  # kernels and biases of two blocks of three, and the matrix
     assert all(path.startswith(("conv4_block5", "conv4_block6", "matrix")) for path in learning)

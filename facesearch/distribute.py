@@ -142,7 +142,8 @@ def _load_ray() -> Any:  # noqa: ANN401
         import ray
     except ImportError as error:
         raise FacesearchError(
-            "`--on ray` needs Ray, which is not installed.", "Install it: pip install 'facesearch[ray]'."
+            "`--on ray` needs Ray, which is not installed.",
+            "In a checkout of facesearch, run: pip install '.[ray]'",
         ) from error
     # Ray would say on stdout, where scripts read, what becomes of workers.
     ray._private.worker._worker_logs_enabled = False

@@ -1,6 +1,7 @@
 """facesearch as people install it: a wheel, or a checkout that stays where it is; run from another folder."""
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -56,3 +57,16 @@ def test_it_works_from_another_folder(editable, environment, tmp_path, model_sto
     done = run(tool, *ask, cwd=tmp_path, FACESEARCH_MODELS=models)
     assert done.stdout.split("\t")[1:3] == ["1", "0.000000"]
     assert "<style>" in (tmp_path / "a.html").read_text(encoding="utf-8")  # the templates came along
+
+
+def test_extras_are_named_as_a_checkout_installs_them():
+    """No package index serves facesearch, so that `pip install 'facesearch[web]'` would fail."""
+    extras = (ROOT / "pyproject.toml").read_text().partition("[project.optional-dependencies]\n")[2]
+    known = set(re.findall(r"^(\w+) = \[", extras.partition("\n[")[0], re.MULTILINE))
+    named = set()
+    for file in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "facesearch").rglob("*")]:
+        if file.suffix in {".py", ".md", ".html", ".js"}:
+            text = file.read_text(encoding="utf-8")
+            assert "facesearch[" not in text, file
+            named |= set(re.findall(r"pip install [^\n]*'\.\[(\w+)\]'", text))
+    assert {"cluster", "ray", "url", "web"} <= named <= known

@@ -161,7 +161,8 @@ def _open_system(scheme: str) -> Any:  # noqa: ANN401 (fsspec has no types)
         import fsspec
     except ImportError as error:
         raise FacesearchError(
-            f"{scheme}:// needs fsspec, which is not installed.", "Install it: pip install 'facesearch[url]'."
+            f"{scheme}:// needs fsspec, which is not installed.",
+            "In a checkout of facesearch, run: pip install '.[url]'",
         ) from error
     try:
         return fsspec.filesystem(scheme, use_listings_cache=False)

@@ -382,7 +382,7 @@ def test_without_pymilvus_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pymilvus", None)
     with pytest.raises(FacesearchError) as caught:
         open_backend("milvus://localhost/a").meta()
-    assert "facesearch[cluster]" in caught.value.hint
+    assert "'.[cluster]'" in caught.value.hint
     assert server.MOST == 16_384
 
 

@@ -214,5 +214,5 @@ def test_ordinary_paths_need_no_package(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.splitlines() == [
         str(photo.stat().st_size),
-        "s3:// needs fsspec, which is not installed. Install it: pip install 'facesearch[url]'.",
+        "s3:// needs fsspec, which is not installed. In a checkout of facesearch, run: pip install '.[url]'",
     ]

@@ -223,7 +223,7 @@ def _pymilvus() -> Any:  # noqa: ANN401 (it has no types)
     except ModuleNotFoundError as error:
         raise FacesearchError(
             "An index in Milvus needs pymilvus, which is not installed.",
-            "Install it: pip install 'facesearch[cluster]' (in a checkout: pip install '.[cluster]').",
+            "In a checkout of facesearch, run: pip install '.[cluster]'",
         ) from error
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL + 1)
     return pymilvus

@@ -22,7 +22,7 @@ from facesearch.index.index import Index, empty_index
 from facesearch.index.meta import Meta, is_within
 from facesearch.index.npz.writer import check_same_making
 from facesearch.photos.find import FoundPhoto, Scan, Shard, find_photos
-from facesearch.photos.urls import is_folder, is_there, is_url
+from facesearch.photos.urls import is_folder, is_photo_url, is_there
 from facesearch.pipeline import PhotoProcessor
 
 
@@ -322,7 +322,7 @@ def _is_gone(name: str, folders: Iterable[bytes], unknown: Iterable[bytes]) -> b
     if any(is_within(path, folder) for folder in unknown):
         return False
     # One that --exclude leaves out now, or that --hidden took in once, stays: `forget` removes it.
-    return not (is_there(name) if is_url(name) else os.path.exists(name))
+    return not (is_there(name) if is_photo_url(name) else os.path.exists(name))
 
 
 def rebuild_index(

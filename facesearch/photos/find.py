@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from facesearch.errors import FacesearchError
-from facesearch.photos.urls import files_below, is_url
+from facesearch.photos.urls import files_below, is_photo_url
 
 SUFFIXES = frozenset(
     {
@@ -79,7 +79,7 @@ def find_photos(
     Raises:
         OSError: `root` itself is not there or cannot be read.
     """
-    if is_url(root):
+    if is_photo_url(root):
         _find_by_url(root, scan, exclude, hidden=hidden)
         return
     root_stat = os.stat(root)

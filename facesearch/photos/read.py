@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from facesearch.errors import UnreadablePhoto
 from facesearch.photos.find import modified, open_without_waiting
-from facesearch.photos.urls import is_url, read_url
+from facesearch.photos.urls import is_photo_url, read_url
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -92,7 +92,7 @@ def read_content(path: str) -> Content:
         OSError: It cannot be read.
         UnreadablePhoto: It is no ordinary file, empty, too large, or changes while it is read.
     """
-    if is_url(path):
+    if is_photo_url(path):
         data, written = read_url(path)
         return Content(data, len(data), written, fingerprint(data))
     for _ in range(3):

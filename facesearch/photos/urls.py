@@ -27,7 +27,7 @@ _FIRST_WAIT = 0.2  # seconds; each further one is twice as long
 _Value = TypeVar("_Value")
 
 
-def is_url(path: str) -> bool:
+def is_photo_url(path: str) -> bool:
     """Return whether a path is a URL of another file system than the machine's own."""
     return _URL.match(path) is not None and not path.lower().startswith(_FILE)
 
@@ -38,7 +38,7 @@ def absolute_path(path: str) -> str:
     Raises:
         FacesearchError: The URL's file system is not known here.
     """
-    if is_url(path):
+    if is_photo_url(path):
         system, inside = _system(path)
         return str(system.unstrip_protocol(inside))
     return os.path.abspath(path[len(_FILE) :] if path.lower().startswith(_FILE) else path)
@@ -46,7 +46,7 @@ def absolute_path(path: str) -> str:
 
 def is_folder(path: str) -> bool:
     """Return whether a path or URL is a folder that is there, as far as can be found out."""
-    if not is_url(path):
+    if not is_photo_url(path):
         return os.path.isdir(path)
     try:
         return bool(_info(path)["type"] == "directory")
@@ -56,7 +56,7 @@ def is_folder(path: str) -> bool:
 
 def is_there(path: str) -> bool:
     """Return whether a file, or a link to one, is there; where that cannot be found out, it is."""
-    if not is_url(path):
+    if not is_photo_url(path):
         return os.path.lexists(path)
     try:
         _info(path)

@@ -14,7 +14,7 @@ from facesearch.errors import StorageError, UnreadablePhoto
 from facesearch.files import replaced, storage_error
 from facesearch.photos.find import is_photo_name, open_without_waiting
 from facesearch.photos.read import decode, read_content
-from facesearch.photos.urls import is_url
+from facesearch.photos.urls import is_photo_url
 
 
 def collect(paths: Iterable[str], folder: str, *, link: bool) -> int:
@@ -66,7 +66,7 @@ def collect(paths: Iterable[str], folder: str, *, link: bool) -> int:
 
 
 def _refuse_urls(paths: Iterable[str]) -> None:
-    if any(map(is_url, paths)):
+    if any(map(is_photo_url, paths)):
         raise StorageError("A photo at a URL cannot be linked to.", "Copy the photos with --copy-to instead.")
 
 
@@ -88,7 +88,7 @@ def _check(path: str) -> None:
         OSError: It cannot be read.
         UnreadablePhoto: It is not an ordinary file, or neither its name nor its content is a photo's.
     """
-    if is_url(path) or not is_photo_name(path):
+    if is_photo_url(path) or not is_photo_name(path):
         decode(read_content(path).data, side=64)
         return
     with open(path, "rb", opener=open_without_waiting) as file:
@@ -110,7 +110,7 @@ def _add(path: str, folder: str, *, link: bool) -> None:
         os.symlink(path, target)
         return
     with replaced(Path(target)) as file:  # a copy that is cut short must not pass for the photo
-        if is_url(path):
+        if is_photo_url(path):
             file.write(read_content(path).data)
         else:
             with open(path, "rb") as photo:
@@ -121,7 +121,7 @@ def _add(path: str, folder: str, *, link: bool) -> None:
 
 def _is_same(path: str, target: str) -> bool:
     """Return whether a file is a photo already, or has its content."""
-    if is_url(path):
+    if is_photo_url(path):
         with open(target, "rb") as file:
             return file.read() == read_content(path).data
     return os.path.samefile(path, target) or filecmp.cmp(path, target, False)

@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from facesearch.files import write_output
-from facesearch.photos.urls import is_url
+from facesearch.photos.urls import is_photo_url
 from facesearch.show.wording import escaped
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -138,7 +138,7 @@ def data_uri(data: bytes, kind: str = "image/jpeg") -> Markup:
 def file_uri(path: str) -> Markup:
     """Return the address of a file, percent-encoded; bytes that are not UTF-8 are kept."""
     # An index may come from a stranger, and hold a path that is not absolute.
-    if is_url(path):
+    if is_photo_url(path):
         return Markup.escape(quote(path, safe="/:"))
     return Markup.escape(PurePath(os.path.abspath(path)).as_uri())
 

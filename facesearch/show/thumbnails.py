@@ -19,7 +19,7 @@ from facesearch.faces import Box
 from facesearch.files import replaced, storage_error
 from facesearch.photos.find import modified
 from facesearch.photos.read import DIGEST_BYTES, Content, Picture, decode, fingerprint, read_content
-from facesearch.photos.urls import is_url, state_of
+from facesearch.photos.urls import is_photo_url, state_of
 
 LIMIT = 512 * 2**20  # bytes of all pictures in the cache
 # When the limit is reached, room is made for more than one picture: this part of it is left.
@@ -209,7 +209,7 @@ def _jpeg(pixels: NDArray[np.uint8], width: int, height: int) -> bytes:
 def _state(path: str) -> tuple[int, int]:
     """Return a photo's size in bytes and its time of modification in nanoseconds."""
     try:
-        if is_url(path):
+        if is_photo_url(path):
             return state_of(path)
         about = os.stat(path)
     except OSError as error:

@@ -17,7 +17,7 @@ from facesearch.answer_json import answer_from_json
 from facesearch.errors import FacesearchError, NoFace, PhotoError, UnreadablePhoto
 from facesearch.faces import Answer, Answers
 from facesearch.photos.find import open_without_waiting
-from facesearch.photos.urls import absolute_path, is_url, read_url
+from facesearch.photos.urls import absolute_path, is_photo_url, read_url
 
 # A server that is grouping people, or reads a large index for the first time, may take as long.
 _SECONDS = 60.0
@@ -207,7 +207,7 @@ def _parameters(path: str, query: ServerQuery) -> dict[str, str]:
 def _photo(path: str) -> bytes:
     """Read a photo that is sent."""
     try:
-        if is_url(path):
+        if is_photo_url(path):
             return read_url(path)[0]
         with open(path, "rb", opener=open_without_waiting) as file:
             return file.read()

@@ -9,7 +9,7 @@ from facesearch.errors import FacesearchError
 from facesearch.photos import urls
 from facesearch.photos.find import Scan, find_photos
 from facesearch.photos.read import read_content
-from facesearch.photos.urls import absolute_path, is_folder, is_there, is_url
+from facesearch.photos.urls import absolute_path, is_folder, is_photo_url, is_there
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def found(*roots, **options):
     ],
 )
 def test_what_is_a_url(path, is_one):
-    assert is_url(path) is is_one
+    assert is_photo_url(path) is is_one
 
 
 def test_paths_become_absolute_and_urls_one_way_of_writing(tmp_path, monkeypatch):

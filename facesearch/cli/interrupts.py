@@ -1,15 +1,23 @@
-"""Ctrl-C, but never in the midst of Python's own import machinery.
+"""Ctrl-C, but never while Python's own machinery for imports and threads holds a lock.
 
-An interrupt that is raised just after the machinery took its global lock is swallowed there, and the lock is
-never let go: every import of every thread then waits for ever, and the command with it.
+An interrupt that is raised just after that machinery took a lock leaves it locked: every import, or every
+thread of a pool, then waits for ever, and the command with it.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 from types import FrameType
 
-_MACHINERY = "<frozen importlib._bootstrap>"
+_MACHINERY = (
+    "<frozen importlib._bootstrap>",
+    f"{os.sep}threading.py",
+    os.path.join("concurrent", "futures", "thread.py"),
+    os.path.join("concurrent", "futures", "_base.py"),
+)
+# Where the main thread waits for others, for as long as they take.
+_WAITING = frozenset({"wait", "join", "_wait_for_tstate_lock"})
 _SOON = 0.005  # seconds
 
 
@@ -20,8 +28,14 @@ def take_interrupts() -> None:
 
 
 def _interrupt(_number: int, frame: FrameType | None) -> None:
-    if frame is not None and frame.f_code.co_filename == _MACHINERY and hasattr(signal, "setitimer"):
+    if frame is not None and _holds_a_lock(frame) and hasattr(signal, "setitimer"):
         signal.signal(signal.SIGALRM, _interrupt)
         signal.setitimer(signal.ITIMER_REAL, _SOON)
         return
     raise KeyboardInterrupt
+
+
+def _holds_a_lock(frame: FrameType) -> bool:
+    """Return whether a frame may have taken a lock that an interrupt here would leave locked."""
+    code = frame.f_code
+    return code.co_filename.endswith(_MACHINERY) and code.co_name not in _WAITING

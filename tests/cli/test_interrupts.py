@@ -1,5 +1,7 @@
 import signal
+import threading
 import time
+from concurrent.futures import _base, thread
 
 import pytest
 
@@ -14,19 +16,27 @@ def handlers():
         signal.signal(number, handler)
 
 
-def frame_of(filename):
-    """Return a frame of code that claims to come from a file."""
+def frame_of(filename, name="act"):
+    """Return a frame of a function that claims to come from a file."""
     place = {}
-    exec(compile("import sys\nframe = sys._getframe()", filename, "exec"), place)
+    exec(
+        compile(f"import sys\ndef {name}():\n    return sys._getframe()\nframe = {name}()", filename, "exec"),
+        place,
+    )
     return place["frame"]
 
 
-def test_the_import_machinery_is_let_finish_first(handlers):
-    """Raised there, an interrupt was swallowed and left the import lock held: 1 in 10 runs hung for ever."""
+@pytest.mark.parametrize(
+    "filename",
+    ["<frozen importlib._bootstrap>", threading.__file__, thread.__file__, _base.__file__],
+    ids=["import", "threading", "pool", "future"],
+)
+def test_pythons_own_machinery_is_let_finish_first(handlers, filename):
+    """Raised there, an interrupt left a lock held: imports, or the threads of a pool, hung for ever."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     take_interrupts()
     handler = signal.getsignal(signal.SIGINT)
-    machinery, returned = frame_of("<frozen importlib._bootstrap>"), []
+    machinery, returned = frame_of(filename), []
 
     def interrupted():
         returned.append(handler(signal.SIGINT, machinery))
@@ -37,6 +47,13 @@ def test_the_import_machinery_is_let_finish_first(handlers):
     assert returned == [None]  # nothing was raised in the machinery itself
     with pytest.raises(KeyboardInterrupt):
         handler(signal.SIGINT, frame_of("facesearch/pipeline.py"))
+
+
+def test_waiting_for_other_threads_is_interrupted_at_once(handlers):
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    take_interrupts()
+    with pytest.raises(KeyboardInterrupt):
+        signal.getsignal(signal.SIGINT)(signal.SIGINT, frame_of(threading.__file__, "wait"))
 
 
 def test_an_interrupt_that_is_ignored_stays_so(handlers):

@@ -8,15 +8,20 @@ Installed packages are searched only for a name that facesearch itself does not 
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
 
 from facesearch.errors import FacesearchError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 DETECTORS, EMBEDDERS, INDEXES = "facesearch.detectors", "facesearch.embedders", "facesearch.indexes"
 
 
 def plugin_names(group: str) -> list[str]:
     """Return the names of all plug-ins of a group, sorted; none of them is imported."""
+    from importlib.metadata import entry_points  # takes a while to import
+
     return sorted({point.name for point in entry_points(group=group)})
 
 
@@ -26,6 +31,8 @@ def load_plugin(group: str, name: str) -> object | None:
     Raises:
         FacesearchError: It cannot be imported, or two packages have this name.
     """
+    from importlib.metadata import entry_points
+
     points = list(entry_points(group=group, name=name))
     if not points:
         return None
@@ -42,6 +49,13 @@ def load_plugin(group: str, name: str) -> object | None:
             f"The plug-in {name!r} of {_package(points[0])} cannot be loaded ({reason}).",
             "Update that package, or uninstall it.",
         ) from error
+
+
+def broken_plugin(name: str, reason: str) -> FacesearchError:
+    """Return the error that says why a plug-in cannot be used; the reason is a clause without a full stop."""
+    return FacesearchError(
+        f"The plug-in {name!r} cannot be used: {reason}.", "Update the package that has it, or uninstall it."
+    )
 
 
 def _package(point: EntryPoint) -> str:

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from support.command import LIBRARY, OBAMA, Tool
 
 from facesearch.catalogue import list_all
-from facesearch.detect import detector_names, open_detector
+from facesearch.cli import main
+from facesearch.detect import detector_names, gives_landmarks, open_detector
 from facesearch.embed import card_of, open_embedder
 from facesearch.errors import FacesearchError
 from facesearch.index.backend import is_server, open_backend
@@ -33,6 +35,18 @@ def test_a_detector_is_found_by_its_name_and_takes_settings_of_its_own():
     assert (left.box.x, right.box.x) == (0, 50)
     with pytest.raises(FacesearchError, match="example-half has no setting 'colour'"):
         open_detector("example-half", {"colour": 1})
+
+
+def test_a_detector_may_be_nothing_but_a_method(tmp_path):
+    assert not gives_landmarks("example-plain")
+    url = f"example://{tmp_path}/plain"
+    library = Library(url, "example-colour", store=ModelStore(tmp_path / "models"))
+
+    with pytest.raises(FacesearchError, match="example-plain has no setting 'rotations'"):
+        library.index([LIBRARY], DetectionSettings("example-plain", rotations=True))
+    report = library.index([LIBRARY], DetectionSettings("example-plain"))
+
+    assert report.faces == report.photos == 12
 
 
 def test_an_embedder_is_listed_fetched_and_run(tmp_path):
@@ -76,7 +90,11 @@ def test_the_commands_take_them(tmp_path, model_store):
     ("name", "sentence"),
     [
         ("broken", "The plug-in 'broken' of facesearch-example cannot be loaded"),
-        ("not-a-class", "The plug-in 'not-a-class' is not a class with a method `detect`."),
+        (
+            "not-a-class",
+            "The plug-in 'not-a-class' cannot be used: it is not a class",
+        ),
+        ("raises", "The plug-in 'raises' cannot be used: it raises KeyError: 'weights'."),
         ("nowhere", "There is no detector named 'nowhere'."),
     ],
 )
@@ -91,3 +109,17 @@ def test_a_recipe_of_another_name_and_an_unknown_plugin(tmp_path):
     with pytest.raises(FacesearchError, match="no recipe for a model of this name"):
         open_embedder("wrong-name", store=ModelStore(tmp_path))
     assert load_plugin("facesearch.detectors", "nothing") is None
+
+
+def test_a_model_is_imported_for_the_detector_of_a_plug_in(tmp_path, mean_network):
+    network = mean_network(tmp_path / "mine.xml", [-1, 3, 8, 8])
+    store = tmp_path / "models"
+    import_it = ["models", "import", str(network), "--detector"]
+
+    done = CliRunner().invoke(main, [*import_it, "example-plain"], env={"FACESEARCH_MODELS": str(store)})
+    assert done.exit_code == 0, done.output
+    assert ModelStore(store).card("mine").detector == "example-plain"
+
+    done = CliRunner().invoke(main, [*import_it, "nobody"], env={"FACESEARCH_MODELS": str(store)})
+    assert done.exit_code == 2
+    assert "'nobody' is not one of 'broken', 'example-half', 'example-plain', 'haar'" in done.output

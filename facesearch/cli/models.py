@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facesearch.cli.output.text import write_json
-from facesearch.detect import DETECTORS, detector_recipe, gives_landmarks
+from facesearch.detect import detector_names, detector_recipe, gives_landmarks
 from facesearch.errors import ModelBroken
 
 if TYPE_CHECKING:
@@ -42,6 +42,13 @@ def _channels(_context: click.Context, _option: click.Parameter, text: str) -> t
     if len(values) not in (1, 3):
         raise click.BadParameter(f"{text!r} is not one number, nor three with commas between.")
     return values if len(values) == 3 else values * 3
+
+
+def _detector(_context: click.Context, _option: click.Parameter, name: str | None) -> str | None:
+    """Check that there is a detector of this name; plug-ins are searched only for a name that is given."""
+    if name is not None and name not in (names := detector_names()):
+        raise click.BadParameter(f"{name!r} is not one of {', '.join(map(repr, names))}.")
+    return name
 
 
 def _open_store() -> ModelStore:
@@ -155,7 +162,8 @@ def verify_models(names: tuple[str, ...]) -> None:
 )
 @click.option(
     "--detector",
-    type=click.Choice(sorted(DETECTORS)),
+    metavar="NAME",
+    callback=_detector,
     help="What finds the faces for it.  [default: haar; with --align, yunet]",
 )
 @click.option("--align", "landmarks", is_flag=True, help="Crops are aligned by the detector's landmarks.")

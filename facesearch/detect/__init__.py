@@ -12,6 +12,8 @@ from facesearch.errors import FacesearchError
 from facesearch.models.store import ModelStore, silent
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -82,17 +84,15 @@ def open_detector(
         FetchFailed: Its network is missing and could not be fetched.
         ModelBroken: Its network is not the pinned one.
     """
-    kind, settings = _detector_class(name), settings or {}
-    known = signature(kind).parameters
-    if unknown := [setting for setting in settings if setting not in known]:
-        raise FacesearchError(f"The detector {name} has no setting {unknown[0]!r}.")
+    kind = _detector_class(name)
+    settings = _taken(name, kind, settings or {})
     if kind.recipe is None:
-        return kind(**settings)
+        return _build(name, kind, settings)
     store = store or ModelStore()
     if not store.installed(name):
         store.fetch(kind.recipe, notify=notify)
     store.detector_card(name)
-    return cast("Callable[..., Detector]", kind)(store.path(name), **settings)
+    return _build(name, kind, settings, store.path(name))
 
 
 def gives_landmarks(name: str) -> bool:
@@ -105,9 +105,13 @@ def gives_landmarks(name: str) -> bool:
 
 
 def detector_recipe(name: str) -> Recipe | None:
-    """Return where a detector's network comes from; None for one without a network, and for other names."""
-    known = name in DETECTORS or name in plugins.plugin_names(plugins.DETECTORS)
-    return _detector_class(name).recipe if known else None
+    """Return where a detector's network comes from; None for one without a network, and for other names.
+
+    Raises:
+        FacesearchError: The detector is a plug-in and cannot be loaded.
+    """
+    kind = _find_class(name)
+    return kind.recipe if kind else None
 
 
 def detector_names() -> list[str]:
@@ -115,17 +119,57 @@ def detector_names() -> list[str]:
     return sorted({*DETECTORS, *plugins.plugin_names(plugins.DETECTORS)})
 
 
+def _taken(name: str, kind: type[Detector], settings: Mapping[str, object]) -> dict[str, object]:
+    """Return the settings that a detector is built with.
+
+    An index always holds whether photos are turned. A detector that cannot turn them need not be told not to.
+
+    Raises:
+        FacesearchError: The detector does not have one of them.
+    """
+    known = signature(kind).parameters
+    settings = {key: value for key, value in settings.items() if key != "rotations" or key in known or value}
+    if unknown := [setting for setting in settings if setting not in known]:
+        has = [setting for setting, parameter in known.items() if parameter.kind is parameter.KEYWORD_ONLY]
+        raise FacesearchError(
+            f"The detector {name} has no setting {unknown[0]!r}.",
+            f"Its settings are {', '.join(has)}." if has else "It has no settings.",
+        )
+    return settings
+
+
+def _build(name: str, kind: type[Detector], settings: Mapping[str, object], *folder: Path) -> Detector:
+    try:
+        return cast("Callable[..., Detector]", kind)(*folder, **settings)
+    except FacesearchError:
+        raise
+    except Exception as error:  # whatever a foreign class raises
+        if name in DETECTORS:
+            raise
+        raise plugins.broken_plugin(name, f"it raises {type(error).__name__}: {error}") from error
+
+
 def _detector_class(name: str) -> type[Detector]:
+    if kind := _find_class(name):
+        return kind
+    raise FacesearchError(
+        f"There is no detector named {name!r}.", f"Known detectors: {', '.join(detector_names())}."
+    )
+
+
+def _find_class(name: str) -> type[Detector] | None:
     if name in DETECTORS:
         module, _, attribute = DETECTORS[name].partition(":")
         return cast("type[Detector]", getattr(import_module(module), attribute))
     kind = plugins.load_plugin(plugins.DETECTORS, name)
     if kind is None:
-        raise FacesearchError(
-            f"There is no detector named {name!r}.", f"Known detectors: {', '.join(detector_names())}."
-        )
+        return None
     if not (isinstance(kind, type) and callable(getattr(kind, "detect", None))):
-        raise FacesearchError(
-            f"The plug-in {name!r} is not a class with a method `detect`.", "Update the package that has it."
-        )
-    return cast("type[Detector]", kind)
+        raise plugins.broken_plugin(name, "it is not a class with a method `detect`")
+    if Detector not in kind.__mro__:
+        # The attributes that it leaves out are the protocol's.
+        kind = type(kind.__name__, (kind, Detector), {})
+    detector = cast("type[Detector]", kind)
+    if detector.recipe is not None and detector.recipe.card.name != name:
+        raise plugins.broken_plugin(name, f"its recipe is that of {detector.recipe.card.name}")
+    return detector

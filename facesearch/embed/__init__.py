@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
 from facesearch import plugins
-from facesearch.errors import FacesearchError, ModelError, UnknownModel
+from facesearch.errors import ModelError, UnknownModel
 from facesearch.models.card import with_own_calibration
 from facesearch.models.store import ModelStore, silent
 
@@ -29,12 +29,16 @@ MODELS: Mapping[str, str] = {
 
 
 class Embedder(Protocol):
-    """Turns face crops into vectors.
-
-    `embed` may be called from several threads at once.
+    """Turns face crops into vectors. Several threads may call `embed` at once.
 
     Attributes:
-        card: What is to be known of the network: size and margin of the crops, dim of the vectors.
+        card: The network's properties: size and margin of the crops, dimension of the vectors.
+
+    Example:
+        >>> class MeanColor(Embedder):
+        ...     card = Card(name="mean-color", dim=3, size=(16, 16), margin=0.0, detector="haar")
+        ...     def embed(self, crops):
+        ...         return crops.mean(axis=(1, 2), dtype="float32")
     """
 
     card: Card
@@ -67,22 +71,6 @@ def model_names() -> list[str]:
     return sorted({*MODELS, *plugins.plugin_names(plugins.EMBEDDERS)})
 
 
-def _has_recipe_card(name: str) -> bool:
-    """Return whether a model's card is known before it is fetched."""
-    return name in MODELS or name in plugins.plugin_names(plugins.EMBEDDERS)
-
-
-def _plugin_recipe(name: str, plugin: object) -> Recipe:
-    from facesearch.models.sources import Recipe
-
-    recipe = getattr(plugin, "RECIPE", plugin)
-    if not isinstance(recipe, Recipe) or recipe.card.name != name:
-        raise FacesearchError(
-            f"The plug-in {name!r} has no recipe for a model of this name.", "Update the package that has it."
-        )
-    return recipe
-
-
 def card_of(name: str, store: ModelStore | None = None) -> Card:
     """Return a model's card without loading the network; one of `MODELS` need not be here.
 
@@ -99,9 +87,24 @@ def card_of(name: str, store: ModelStore | None = None) -> Card:
     return cast("Card", recipe.card)
 
 
+def _has_recipe_card(name: str) -> bool:
+    """Return whether a model's card is known before it is fetched."""
+    return name in MODELS or name in plugins.plugin_names(plugins.EMBEDDERS)
+
+
+def _plugin_recipe(name: str, plugin: object) -> Recipe:
+    from facesearch.models.sources import Recipe
+
+    recipe = getattr(plugin, "RECIPE", plugin)
+    if not isinstance(recipe, Recipe) or recipe.card.name != name:
+        raise plugins.broken_plugin(name, "it has no recipe for a model of this name")
+    return recipe
+
+
 def _current(stored: Card) -> Card:
     """Return this version's card of a model of ours (a stored one may be older), with the user's figures."""
-    if not _has_recipe_card(stored.name):
+    # A plug-in's model is used by the card that was stored: to look for the plug-in takes a while.
+    if stored.name not in MODELS:
         return stored
     card = cast("Card", cast("Recipe", recipe_of(stored.name)).card)
     if card.digest != stored.digest:

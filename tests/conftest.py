@@ -1,5 +1,8 @@
+import os
+
 import numpy as np
 import pytest
+from support.command import Done
 
 
 @pytest.fixture(scope="session")
@@ -13,6 +16,32 @@ def model_store():
     for name in ("resnet50", "sface"):
         fetch(name, store)
     return store
+
+
+@pytest.fixture
+def ask(monkeypatch, capfdbinary, tmp_path, model_store):
+    """Runs the command line in this process, where a test is not about the process: 10 times as fast."""
+    for name in ("FACESEARCH_INDEX", "FACESEARCH_MODEL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("FACESEARCH_MODELS", str(model_store.root))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("OPENCV_LOG_LEVEL", "SILENT")
+    monkeypatch.chdir(tmp_path)
+
+    from facesearch.cli import run
+
+    def ask(*args):
+        monkeypatch.setattr("sys.argv", ["facesearch", *(os.fsdecode(arg) for arg in map(_plain, args))])
+        capfdbinary.readouterr()
+        with pytest.raises(SystemExit) as end:
+            run()
+        out, err = capfdbinary.readouterr()
+        done = Done(end.value.code, out, os.fsdecode(err))
+        assert "Traceback" not in done.err, done.err
+        assert "fault in facesearch" not in done.err, done.err
+        return done
+
+    return ask
 
 
 @pytest.fixture(scope="session")
@@ -77,3 +106,7 @@ def milvus(tmp_path_factory):
     server = MilvusServer(tmp_path_factory.mktemp("milvus"))
     yield server
     server.stop()
+
+
+def _plain(arg):
+    return arg if isinstance(arg, (bytes, str)) else str(arg)

@@ -20,7 +20,7 @@ ARGUMENTS = [
 PHONE = {"width": 390, "height": 780}
 DESKTOP = {"width": 1280, "height": 900}
 
-# Gives a DataTransfer that holds a file.
+# JavaScript: returns a DataTransfer with a file in it.
 _TRANSFER = """([name, kind, data]) => {
   const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
   const held = new DataTransfer();
@@ -30,7 +30,7 @@ _TRANSFER = """([name, kind, data]) => {
 
 
 def not_here(reason):
-    """Skip a test that needs what is not here; where everything has to be here it fails."""
+    """Skip a test for which something is missing; fail it where CI is set."""
     if os.environ.get("CI"):
         pytest.fail(f"{reason}, and CI is set")
     pytest.skip(reason)
@@ -53,16 +53,16 @@ def a_browser():
 
 
 class Watched:
-    """A page of a server, and all that must not happen on any.
+    """A page of a server; it records everything that must not happen on a page.
 
     Args:
-        browser: Playwright's.
-        server: Whose page it is.
-        options: Of the browser's context.
+        browser: Playwright's browser.
+        server: The server of the page.
+        options: Options of the browser's context.
 
     Attributes:
-        page: Playwright's.
-        allowed: Parts of console lines that a test brings about itself.
+        page: Playwright's page.
+        allowed: Parts of console lines that a test causes itself.
     """
 
     def __init__(self, browser, server, **options):
@@ -99,7 +99,7 @@ class Watched:
             self.page.dispatch_event("body", event, {"dataTransfer": held})
 
     def shoot(self, name):
-        """Keep a picture of the page where FACESEARCH_SCREENSHOTS names a folder."""
+        """Save a picture of the page if FACESEARCH_SCREENSHOTS names a folder."""
         folder = os.environ.get("FACESEARCH_SCREENSHOTS")
         if folder:
             self.page.wait_for_load_state("networkidle")
@@ -107,7 +107,7 @@ class Watched:
             self.page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
 
     def close(self):
-        """End it, and see that nothing happened that must not."""
+        """Close it, and check that nothing happened that must not."""
         self._context.close()
         wrong = [line for line in self._wrong if not any(part in line for part in self.allowed)]
         assert wrong == []

@@ -1,4 +1,4 @@
-"""`facesearch serve` as a process of its own, and the ways in which tests ask it."""
+"""`facesearch serve` as a process of its own, and the ways in which tests send it requests."""
 
 import contextlib
 import http.client
@@ -13,6 +13,8 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
+
+import pytest
 
 from support.command import CURIE, LIBRARY, OBAMA, Tool
 
@@ -53,7 +55,7 @@ class Reply:
 
 
 def fill_album(folder):
-    """Copy the sample photos into a folder, some under names that pages and addresses stumble over."""
+    """Copy the sample photos into a folder, some under names that are hard for pages and addresses."""
     folder.mkdir(parents=True)
     for photo in [*sorted(LIBRARY.iterdir()), OBAMA, CURIE]:
         name = _NAMES.get(photo.name, photo.name)
@@ -71,11 +73,11 @@ def make_album(tool, index="album.npz"):
 
 
 class Served:
-    """A server that runs: tests ask it as any program does.
+    """A running server, which tests ask as any program does.
 
     Args:
-        tool: What runs it.
-        args: Of `facesearch serve`.
+        tool: The command line that runs it.
+        args: Arguments of `facesearch serve`.
 
     Attributes:
         address: As the process printed it, the token at its end.
@@ -95,12 +97,12 @@ class Served:
 
     @property
     def root(self):
-        """What every path begins with."""
+        """The beginning of every path."""
         return f"/{self.token}"
 
     @property
     def errors(self):
-        """What it has written to stderr."""
+        """What it has written to stderr so far."""
         return self._errors.read_text(errors="replace")
 
     def ask(self, path, method="GET", body=None, **headers):
@@ -120,7 +122,7 @@ class Served:
         return socket.create_connection((self.host, self.port), timeout)
 
     def send(self, data, quiet=30):
-        """Send bytes as they are; give all that comes back until the server hangs up, or is quiet so long."""
+        """Send bytes as they are; return what comes back until the server hangs up or is quiet for long."""
         with self.connect(quiet) as connection:
             connection.sendall(data)
             return received(connection)
@@ -132,7 +134,7 @@ class Served:
         ).encode("latin-1")
 
     def end(self):
-        """End it as Ctrl-C does; give its exit status."""
+        """End it as Ctrl-C does; return its exit status."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
         status = self.process.wait(timeout=20)
@@ -140,8 +142,14 @@ class Served:
         return status
 
 
+def slow_after(count, cases):
+    """Return cases for `parametrize` of which the fast suite runs the first few: one of each kind."""
+    cases = list(cases)
+    return [*cases[:count], *(pytest.param(case, marks=pytest.mark.slow) for case in cases[count:])]
+
+
 def check_end(server):
-    """End a server, and see that it ended well and never had a fault."""
+    """End a server, and check that it ended well and never had a fault."""
     status = server.end()
     assert status == 0, server.errors
     assert server.errors == "Ctrl-C ends it.\n"
@@ -160,7 +168,7 @@ def serving(folder: Path, models: Path, index: Path, *args, env=None):
 
 
 def check_refusal(reply, *statuses):
-    """See that a request was refused: with one of these statuses, in a sentence, and under all headers."""
+    """Check that a request was refused: with one of these statuses, in a sentence, with all headers."""
     assert reply.status in statuses, reply
     for name, value in HEADERS.items():
         assert reply.headers[name] == value
@@ -182,7 +190,7 @@ def status_of(answer):
 
 
 def received(connection):
-    """Return all that comes on a connection until the other side ends it, or is quiet too long."""
+    """Return what comes on a connection until the other side ends it, or is quiet for too long."""
     parts = []
     with contextlib.suppress(ConnectionResetError, TimeoutError):
         while part := connection.recv(65536):
@@ -195,7 +203,7 @@ def _reply(answer):
 
 
 def _first_line(process, seconds):
-    """Return the first line of a process' stdout, or fail with what it said instead."""
+    """Return the first line of a process' stdout, or fail."""
     lines = queue.SimpleQueue()
     threading.Thread(target=lambda: lines.put(process.stdout.readline()), daemon=True).start()
     try:

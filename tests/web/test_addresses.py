@@ -1,10 +1,10 @@
-"""Every address gives what the index holds and nothing else, and gives nothing back as it came."""
+"""Every address shows what is in the index and nothing else, and nothing is sent back unescaped."""
 
 from urllib.parse import quote
 
 import pytest
 from support.command import OBAMA
-from support.serving import HEADERS, check_refusal
+from support.serving import HEADERS, check_refusal, slow_after
 
 TRAVELS = [
     "../../../../etc/passwd", "..%2f..%2f..%2f..%2fetc%2fpasswd", "%2e%2e/%2e%2e/%2e%2e/etc/passwd",
@@ -19,11 +19,13 @@ TRAVELS = [
 
 @pytest.mark.parametrize(
     "place",
-    ["/{}", "/{}/", "/{}/api", "/1/photo/{}", "/1/photo/{}.jpg", "/1/face/{}/1", "/1/face/{}/1.jpg",
-     "/1/face/DIGEST/{}", "/1/face/DIGEST/{}.jpg", "/1/person/{}", "/1/uploads/{}.jpg", "/1/uploads/{}/1",
-     "/1/uploads/KEY/{}", "/1/api/people/{}", "/1/api/faces/{}/1/matches", "/1/api/faces/DIGEST/{}/matches"],
+    slow_after(4, [
+     "/{}", "/1/photo/{}.jpg", "/1/uploads/{}/1", "/1/api/faces/{}/1/matches",
+     "/{}/", "/{}/api", "/1/photo/{}", "/1/face/{}/1", "/1/face/{}/1.jpg",
+     "/1/face/DIGEST/{}", "/1/face/DIGEST/{}.jpg", "/1/person/{}", "/1/uploads/{}.jpg",
+     "/1/uploads/KEY/{}", "/1/api/people/{}", "/1/api/faces/DIGEST/{}/matches"]),
 )  # fmt: skip
-def test_no_path_leads_out(server, digest, place):
+def test_no_path_leads_out_of_the_index(server, digest, place):
     key = server.ask("/1/uploads", "POST", OBAMA.read_bytes()).json["upload"]
     for travel in TRAVELS:
         path = place.format(travel).replace("DIGEST", digest).replace("KEY", key)
@@ -37,13 +39,13 @@ def test_no_path_leads_out(server, digest, place):
         assert b"49" not in reply.body.replace(server.token.encode(), b"")
 
 
-def test_only_photos_of_the_index_by_their_digest(server, digest, album):
+def test_only_photos_of_the_index_are_shown_by_their_digest(server, digest, album):
     from facesearch.photos.read import fingerprint
 
     assert server.ask(f"/1/photo/{digest}.jpg").status == 200
     for wrong in (digest.upper(), digest[:-1], digest + "0", digest[::-1]):
         check_refusal(server.ask(f"/1/photo/{wrong}.jpg"), 404)
-    # It lies in the folder and shows no face: it is not among those who are looked for.
+    # A photo in the folder without a face cannot be shown: nobody can look for it.
     for name in ("coffee.png", "rocket.jpg"):
         other = fingerprint((album / "album" / name).read_bytes()).hex()
         check_refusal(server.ask(f"/1/photo/{other}.jpg"), 404)
@@ -55,7 +57,7 @@ def test_only_photos_of_the_index_by_their_digest(server, digest, album):
         new.unlink()
 
 
-def test_numbers_that_are_none(server, digest):
+def test_numbers_that_do_not_exist(server, digest):
     for number in ("0", "999", "-1", "999999999", "1.0", "0x1", "+1", "%201", "1" * 4400):
         check_refusal(server.ask(f"/1/face/{digest}/{number}"), 404)
         check_refusal(server.ask(f"/{number}/" if number != "1" else "/2/"), 404)
@@ -65,7 +67,7 @@ def test_numbers_that_are_none(server, digest):
         assert server.ask(f"/1/?page={page}").status == 200
 
 
-def test_no_answer_leads_to_where_the_token_is_missing(server, digest):
+def test_no_redirect_leads_to_an_address_without_the_token(server, digest):
     for path in ("/1", "/1/person/1/", "/1/api/", f"/1/photo/{digest}/", "/api/"):
         reply = server.ask(path)
         check_refusal(reply, 404)
@@ -101,8 +103,8 @@ def test_nothing_is_echoed_unescaped(server, digest):
     assert b"&lt;script&gt;" in replies[7].body
 
 
-@pytest.mark.parametrize("break_", ["%0d%0a", "%0a", "%0d", "%E5%98%8A%E5%98%8D"])
-def test_no_header_can_be_slipped_in(server, break_):
+@pytest.mark.parametrize("break_", slow_after(1, ["%0d%0a", "%0a", "%0d", "%E5%98%8A%E5%98%8D"]))
+def test_no_header_can_be_injected(server, break_):
     for path in (
         f"/1/person/1{break_}Set-Cookie:a=b",
         f"/1/uploads?name=a{break_}Set-Cookie:a=b",
@@ -112,7 +114,7 @@ def test_no_header_can_be_slipped_in(server, break_):
         assert "set-cookie" not in reply.headers
 
 
-def test_every_kind_of_answer_has_all_headers(server, digest):
+def test_every_kind_of_answer_has_all_security_headers(server, digest):
     upload = server.ask("/1/uploads", "POST", OBAMA.read_bytes())
     kinds = {}
     for reply in [

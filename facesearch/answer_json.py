@@ -1,4 +1,4 @@
-"""Answers as JSON, there and back: what `query --json` writes and a server sends."""
+"""Answers to JSON and back: what `query --json` writes and a server sends."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def query_name(answer: Answer) -> str:
 
 
 def question_as_json(answer: Answer) -> dict[str, Any]:
-    """Return what an answer answers."""
+    """Return the question of an answer."""
     faces = [
         with_path_bytes(
             {
@@ -50,7 +50,7 @@ def match_as_json(match: Match) -> dict[str, Any]:
 
 
 def answer_as_json(answer: Answer) -> dict[str, Any]:
-    """Return an answer whole."""
+    """Return an answer with its question and matches."""
     return {**question_as_json(answer), "matches": [match_as_json(match) for match in answer.matches]}
 
 
@@ -60,13 +60,13 @@ def box_as_json(box: Box) -> dict[str, int]:
 
 
 def answer_from_json(value: Mapping[str, Any]) -> Answer:
-    """Read what `answer_as_json` gave; the references' vectors, which are not in it, are empty.
+    """Read what `answer_as_json` returned; the references' vectors, which it does not hold, are empty.
 
     Args:
         value: An answer.
 
     Raises:
-        KeyError, TypeError, ValueError: It is no answer.
+        KeyError, TypeError, ValueError: The value is not an answer.
     """
     import numpy as np
 

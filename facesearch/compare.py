@@ -1,4 +1,4 @@
-"""Faces of some photos, each compared with each: distances, probabilities, verdicts."""
+"""Compare the faces of some photos, each with each: distances, probabilities, verdicts."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class FacePair:
     """Two of the faces that were compared.
 
     Attributes:
-        a: The place of the one among the references, from 0.
-        b: That of the other, above a.
+        a: The position of the first among the references, from 0.
+        b: The position of the second, above a.
         distance: By the comparison's metric; smaller is nearer.
         similarity: 1 - cosine distance, whatever the metric.
-        probability: That both are one person; None where the model is not calibrated for the metric.
-        verdict: What the threshold says of them; None where there is none.
+        probability: The probability that both show one person; None if the model is not calibrated.
+        verdict: The verdict of the threshold; None without one.
     """
 
     a: int
@@ -46,7 +46,7 @@ class FacePair:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What came of comparing n faces.
+    """The comparison of n faces.
 
     Attributes:
         references: The faces, in the order of their photos.
@@ -54,8 +54,8 @@ class Comparison:
         metric: Which distance.
         distances: (n, n) float64, exact; symmetric, 0 from each face to itself.
         similarities: (n, n) float64, 1 - cosine distance, whatever the metric.
-        calibration: What the model's distances say about persons; None where that was not measured.
-        identity: Whether the model was taught who people are; else its verdicts are about looks.
+        calibration: What the model's distances say about persons; None if that was not measured.
+        identity: Whether the model was trained on people; otherwise its verdicts are about looks.
     """
 
     references: tuple[Reference, ...]
@@ -68,7 +68,7 @@ class Comparison:
 
     @cached_property
     def probabilities(self) -> NDArray[np.float64] | None:
-        """The probability that two faces are one person's, (n, n) float64; None where not calibrated."""
+        """The probabilities that two faces show one person, (n, n) float64; None if not calibrated."""
         if self.calibration is None:
             return None
         told = [self.calibration.probability(distance) for distance in self.distances.ravel().tolist()]
@@ -76,11 +76,11 @@ class Comparison:
 
     @property
     def threshold(self) -> float | None:
-        """The distance up to which two faces are called one person's; None where not calibrated."""
+        """The distance up to which two faces are called one person; None if not calibrated."""
         return None if self.calibration is None else self.calibration.threshold
 
     def pair(self, a: int, b: int) -> FacePair:
-        """Return what there is to say of two faces, by their places."""
+        """Return the figures of two faces, by their positions."""
         distance = float(self.distances[a, b])
         similarity = float(self.similarities[a, b])
         if self.calibration is None:
@@ -120,19 +120,23 @@ def compare(
     rotations: bool | None = None,
     on_photo: Callable[[PhotoFaces], None] = lambda photo: None,
 ) -> Comparison:
-    """Compare the faces of some photos, each with each; a photo that is named twice counts twice.
+    """Compare the faces of some photos, each with each; a photo named twice counts twice.
 
     Args:
-        photos: Photos that show a face each; those that do not are among the problems.
-        model: What turns the faces into vectors.
+        photos: Photos of one face each; those without a face become problems of the result.
+        model: Turns the faces into vectors.
         metric: Which distance; None for the model's own.
         face: Which face of each photo: a number (1 for the largest), "largest" or "all".
-        whole: Whether each photo as a whole is the face, cut out already.
-        rotations: Whether photos without an upright face are looked at in the other three orientations.
-        on_photo: Told of each photo that was looked at.
+        whole: Whether each photo is nothing but the face.
+        rotations: Whether photos without an upright face are searched in the other three orientations.
+        on_photo: Called with each processed photo.
 
     Raises:
-        FacesearchError: The model is not as it has to be.
+        FacesearchError: The model cannot be used.
+
+    Example:
+        >>> result = compare(["a.jpg", "b.jpg"], Model("sface"))
+        >>> result.pair(0, 1).verdict
     """
     card = model.card
     metric = metric or card.metric

@@ -3,7 +3,7 @@
     FacesearchError
     |- PhotoError            one photo
     |  |- UnreadablePhoto    not there, not a picture, truncated, too large
-    |  `- NoFace             a reference in which no face was found
+    |  `- NoFace             a reference without a detected face
     |- ModelError            a model or its files
     |  |- UnknownModel       no such name
     |  |- FetchFailed        no source gave the weights
@@ -15,11 +15,11 @@
     |  |- IndexFormat        written by a newer facesearch
     |  |- IndexConflict      made with another model or other settings
     |  |- IndexBusy          another process is writing it
-    |  `- IndexAway          its server does not answer, or does not let us in
+    |  `- IndexAway          its server does not answer, or refuses access
     |- PeopleError           people who cannot be told apart, found or named
-    |  `- PeopleBroken       the file they are kept in
+    |  `- PeopleBroken       the file that stores them
     |- DatasetError          labelled photos that cannot be measured on
-    |  `- NoFaceFound        not one of them shows a face
+    |  `- NoFaceFound        none of them shows a face
     |- TrainingError         a network that cannot be trained, or a run that cannot go on
     `- StorageError          a disk that is full, a folder that cannot be written
 
@@ -35,7 +35,7 @@ class FacesearchError(Exception):
 
     Args:
         message: One sentence that says what is wrong and with what.
-        hint: The next step, as a sentence; empty where there is none to name.
+        hint: The next step, as a sentence; empty if there is none.
     """
 
     def __init__(self, message: str, hint: str = "") -> None:
@@ -44,7 +44,7 @@ class FacesearchError(Exception):
         self.hint = hint
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Let it pass between processes whole, whatever a subclass' constructor takes."""
+        """Return what another process rebuilds the error from, whatever a subclass' constructor takes."""
         return _again, (type(self), self.message, self.hint)
 
     def __str__(self) -> str:
@@ -67,7 +67,7 @@ class UnreadablePhoto(PhotoError):
 
 
 class NoFace(PhotoError):
-    """A reference in which no face was found."""
+    """A reference without a detected face."""
 
 
 class ModelError(FacesearchError):
@@ -79,7 +79,7 @@ class UnknownModel(ModelError):
 
 
 class FetchFailed(ModelError):
-    """None of a model's sources gave the file that is wanted."""
+    """None of a model's sources gave the file."""
 
 
 class ModelBroken(ModelError):
@@ -87,7 +87,7 @@ class ModelBroken(ModelError):
 
 
 class ModelMismatch(ModelError):
-    """Two different models where there has to be one."""
+    """Two different models where one is needed."""
 
 
 class IndexFileError(FacesearchError):
@@ -115,15 +115,15 @@ class IndexBusy(IndexFileError):
 
 
 class IndexAway(IndexFileError):
-    """The server that keeps an index does not answer, or does not let us in."""
+    """The server of an index does not answer, or refuses access."""
 
 
 class PeopleError(FacesearchError):
-    """People who cannot be told apart, found, or named as is asked."""
+    """People who cannot be told apart, found, or named."""
 
 
 class PeopleBroken(PeopleError):
-    """The file that people are kept in is truncated, inconsistent, or none."""
+    """The file that stores people is truncated, inconsistent, or something else."""
 
 
 class DatasetError(FacesearchError):
@@ -131,7 +131,7 @@ class DatasetError(FacesearchError):
 
 
 class NoFaceFound(DatasetError):
-    """Labelled photos of which not one shows a face that was found."""
+    """Labelled photos, none of which has a detected face."""
 
 
 class TrainingError(FacesearchError):

@@ -1,4 +1,4 @@
-"""The nouns: a box, a face in a photo, a face that is looked for, a face near to another."""
+"""The nouns: a box, a face in a photo, a reference, a match, an answer."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Box:
         return self.x + self.width / 2, self.y + self.height / 2
 
     def off_centre(self, width: int, height: int) -> float:
-        """Return how far its middle is from that of a photo of this size, in pixels."""
+        """Return the distance of its centre from the centre of a photo of this size, in pixels."""
         x, y = self.centre
         return math.hypot(x - width / 2, y - height / 2)
 
@@ -63,12 +63,12 @@ class Face:
     """A face that a detector found.
 
     Attributes:
-        box: Where it is, in pixels of the upright photo.
-        score: The detector's own confidence; larger is surer, comparable within one detector.
-        landmarks: Five (x, y) points (right eye, left eye, nose, right and left corner of the
-            mouth, as the person has them) in the same pixels; None from a detector without them.
-        turns: Quarter turns counter-clockwise (as `numpy.rot90` counts) that bring the face upright;
-            0 but for faces that were found in a turned photo.
+        box: The face in pixels of the upright photo.
+        score: The detector's confidence; larger is more certain, comparable within one detector.
+        landmarks: Five (x, y) points (right eye, left eye, nose, right and left corner of the mouth, as seen
+            by the person) in the same pixels; None if the detector gives none.
+        turns: Quarter turns counter-clockwise (as for `numpy.rot90`) that bring the face upright; 0 except
+            for faces found in a turned photo.
     """
 
     box: Box
@@ -87,17 +87,17 @@ class Status(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class PhotoFaces:
-    """A photo and the faces that were found in it.
+    """A photo and the faces found in it.
 
     Attributes:
         path: The file, absolute; bytes that are not UTF-8 are surrogate-escaped.
-        size: Of the file, in bytes.
-        mtime_ns: When the file was last changed; -1 where it could not be read, so that it is tried again.
-        digest: 16 bytes of BLAKE2b over the content; empty where it could not be read.
+        size: The file's size in bytes.
+        mtime_ns: The file's modification time; -1 if it could not be read, so that it is tried again.
+        digest: 16 bytes of BLAKE2b of the content; empty if it could not be read.
         status: What became of it.
-        faces: Largest first.
-        vectors: (faces, dim) float32, one for each face; None where there is none.
-        reason: Why it is unreadable; empty otherwise.
+        faces: The faces, largest first.
+        vectors: (faces, dim) float32; None without faces.
+        reason: Why the photo is unreadable; otherwise empty.
     """
 
     path: str
@@ -118,13 +118,13 @@ class Match:
         rank: 1 for the nearest.
         path: The photo, absolute; bytes that are not UTF-8 are surrogate-escaped.
         face: The face's number in its photo, 1 for the largest.
-        box: Where it is in the upright photo.
+        box: The face in the upright photo.
         distance: Cosine or euclidean distance to the reference; smaller is nearer.
-        probability: That both are one person, where that is as likely beforehand as not; None where the model
-            is not calibrated for it.
-        same: Whether the model calls both one person's; None where it is not calibrated.
-        strangers: How many faces of strangers as near as this are to be expected in an index of this size;
-            None where the model is not calibrated.
+        probability: The probability that both show one person, at even prior odds; None if the model is not
+            calibrated.
+        same: Whether the model calls both one person; None if it is not calibrated.
+        strangers: The number of strangers' faces to expect this near in an index of this size; None if the
+            model is not calibrated.
     """
 
     rank: int
@@ -139,14 +139,14 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A face that is looked for.
+    """A face to search for.
 
     Attributes:
-        path: The photo it is in, absolute.
-        face: Its number there, 1 for the largest.
-        box: Where it is in the upright photo.
+        path: Its photo, absolute.
+        face: Its number in the photo, 1 for the largest.
+        box: The face in the upright photo.
         vector: (dim,) float32.
-        person: Whom it stands for, where that is known by name.
+        person: The person it stands for, if a person was asked for by name.
     """
 
     path: str
@@ -158,7 +158,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The matches of one reference, or of several that are fused; nearest first."""
+    """The matches of one reference, or of several that are combined; nearest first."""
 
     references: tuple[Reference, ...]
     matches: tuple[Match, ...]
@@ -166,11 +166,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What came of a query.
+    """The result of a query.
 
     Attributes:
-        answers: One for each face that was looked for, in the order of the references.
-        problems: References that gave no face to look for, with the reason.
+        answers: One for each face that was searched for, in the order of the references.
+        problems: References without a usable face, with the reason.
     """
 
     answers: tuple[Answer, ...]

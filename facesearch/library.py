@@ -183,38 +183,39 @@ class Library:
     def index(
         self,
         paths: Iterable[str | os.PathLike[str]] | IndexRequest,
-        looking: DetectionSettings | None = None,
+        detection: DetectionSettings | None = None,
         *,
         rebuild: bool = False,
         on: Callable[[Model, Meta], PhotoProcessor] | None = None,
         on_plan: Callable[[Plan], None] = lambda plan: None,
         on_photo: Callable[[PhotoFaces], None] = lambda photo: None,
     ) -> Report:
-        """Bring the index up to date with folders and files; it is made when there is none.
+        """Bring the index up to date with folders and files; a missing index is created.
 
         Args:
-            paths: What to take in.
-            looking: How faces are looked for.
-            rebuild: Embed everything anew, all roots of the present index included; it serves queries
-                until the new one is whole, and an interrupted rebuild goes on where it was.
-            on: What looks at the photos, made of the model and what makes the index; None for this process.
-            on_plan: Told what there is to do.
-            on_photo: Told of each photo that was looked at.
+            paths: Folders and photos.
+            detection: How faces are detected.
+            rebuild: Whether to embed all photos again, those of all roots of the present index too. The old
+                index serves queries until the new one is complete; an interrupted rebuild continues.
+            on: Makes what processes the photos, from the model and the index's settings; None for this
+                process.
+            on_plan: Called with the plan before the work.
+            on_photo: Called with each processed photo.
 
         Raises:
             IndexConflict: The index was made with other settings.
-            FacesearchError: The index, the model or the disk is not as it has to be.
+            FacesearchError: The index, the model or the disk cannot be used.
         """
-        wanted = paths if isinstance(paths, IndexRequest) else IndexRequest(absolute(paths))
-        looking = looking or DetectionSettings()
-        held = self._held_if_whole() if rebuild else self.backend.meta()
-        meta = make_meta(self.card, looking, held)
+        request = paths if isinstance(paths, IndexRequest) else IndexRequest(absolute(paths))
+        detection = detection or DetectionSettings()
+        held = self._meta_if_usable() if rebuild else self.backend.meta()
+        meta = make_meta(self.card, detection, held)
         self.backend.metric = self.card.metric
         bring = rebuild_index if rebuild else update_index
         report = bring(
             self.backend,
             meta,
-            wanted,
+            request,
             lambda: on(self.model, meta) if on is not None else self.model.pipeline(meta),
             on_plan=on_plan,
             on_photo=on_photo,
@@ -222,7 +223,7 @@ class Library:
         self.refresh()
         return report
 
-    def _held_if_whole(self) -> Meta | None:
+    def _meta_if_usable(self) -> Meta | None:
         """Return what made the index; None for a broken one, which a rebuild is to replace."""
         try:
             meta = self.backend.meta()
@@ -234,26 +235,26 @@ class Library:
     def plan(
         self,
         paths: Iterable[str | os.PathLike[str]] | IndexRequest,
-        looking: DetectionSettings | None = None,
+        detection: DetectionSettings | None = None,
         *,
         rebuild: bool = False,
     ) -> Plan:
-        """Say what `index` would do; opens no photo and writes nothing.
+        """Return what `index` would do; opens no photo and writes nothing.
 
         Raises:
-            FacesearchError: What `index` itself would raise of the index and the settings.
+            FacesearchError: As `index` would raise for the index and the settings.
         """
-        wanted = paths if isinstance(paths, IndexRequest) else IndexRequest(absolute(paths))
-        held = self._held_if_whole() if rebuild else self.backend.meta()
-        meta = make_meta(self.card, looking or DetectionSettings(), held)
+        request = paths if isinstance(paths, IndexRequest) else IndexRequest(absolute(paths))
+        held = self._meta_if_usable() if rebuild else self.backend.meta()
+        meta = make_meta(self.card, detection or DetectionSettings(), held)
         try:
             index = self.backend.listing() if held is not None else empty_index(meta)
         except IndexMissing:
             index = empty_index(meta)
         if rebuild:
-            return make_plan(empty_index(meta), with_known(index, wanted))[1]
+            return make_plan(empty_index(meta), with_known(index, request))[1]
         check_same_making(index.meta, meta, what="What is asked for")
-        return make_plan(index, wanted)[1]
+        return make_plan(index, request)[1]
 
     def query(
         self,
@@ -265,19 +266,19 @@ class Library:
         rotations: bool | None = None,
         on_photo: Callable[[PhotoFaces], None] = lambda photo: None,
     ) -> Answers:
-        """Find the faces of the index that are nearest to those of some photos.
+        """Find the faces of the index that are nearest to the faces of some photos.
 
         Args:
-            references: Photos that show whom to look for.
-            question: What is asked; by default the four nearest photos by the model's own metric.
+            references: Photos of the face to search for.
+            question: What to find; by default the four nearest photos by the model's own metric.
             face: Which face of each reference: a number (1 for the largest), "largest" or "all".
-            whole: Whether each reference as a whole is the face, cut out already. A model that wants aligned
-                faces then gives no probabilities.
-            rotations: Whether references are looked at in all four orientations; None as the index holds.
-            on_photo: Told of each reference that was looked at.
+            whole: Whether each reference is nothing but the face. A model that needs aligned faces then gives
+                no probabilities.
+            rotations: Whether references are searched in all four orientations; None for the index's setting.
+            on_photo: Called with each processed reference.
 
         Raises:
-            FacesearchError: The index or the model is not as it has to be.
+            FacesearchError: The index or the model cannot be used.
         """
         index = self.searched
         question = question or Question()
@@ -322,10 +323,10 @@ class Library:
         return removed
 
     def move_root(self, old: str | os.PathLike[str], new: str | os.PathLike[str]) -> int:
-        """Let what lay below one folder lie below another; no face is embedded again.
+        """Record that the photos below one folder are below another one now; no face is embedded again.
 
         Returns:
-            How many photos the index now has there.
+            The number of photos that the index has there now.
 
         Raises:
             IndexFileError: There is no index, it cannot be used, or holds nothing below `old`.
@@ -391,7 +392,7 @@ class Library:
 
 
 def default_index(model: str) -> Path:
-    """Return where a model's index lies when no other file is named."""
+    """Return the default index file of a model."""
     return Path(user_data_dir("facesearch", appauthor=False)) / f"{model.replace('/', '_')}.npz"
 
 
@@ -400,7 +401,7 @@ def _backend(index: str | Path) -> IndexBackend:
 
 
 def absolute(paths: Iterable[str | os.PathLike[str]]) -> tuple[str, ...]:
-    """Return paths absolute, links kept, and URLs as they are; each once and in order."""
+    """Return absolute paths, links kept, and URLs unchanged; each once, in order."""
     return tuple(dict.fromkeys(absolute_path(os.fspath(path)) for path in paths))
 
 

@@ -37,7 +37,7 @@ class Runtime:
         runtime: "openvino", or "tensorflow" for the Keras model itself.
         precision: "auto" (bf16 where the processor has it), "f32" or "bf16".
         device: The OpenVINO device.
-        jobs: Threads that decode and detect; 0 takes one for each core.
+        jobs: Threads that decode and detect; 0 for one per core.
         batch: Faces in one call of the network.
     """
 
@@ -50,12 +50,13 @@ class Runtime:
 
 @dataclass(frozen=True, slots=True)
 class DetectionSettings:
-    """How faces are looked for; None takes what the index holds to, or the default for a new one.
+    """How faces are detected; None keeps the index's own setting, or takes the default for a new index.
 
     Attributes:
-        detector: The detector's name; by default the one that the model's card names.
-        min_face: The smallest face, in pixels of the photo's longer side at most the detector's.
-        faces: Which faces of a photo are taken.
+        detector: The detector's name; by default the one in the model's card.
+        min_face: The smallest face to detect, in pixels of the photo, which is scaled down to the detector's
+            working size.
+        faces: Which faces of a photo are indexed.
         rotations: Whether a photo without an upright face is searched in the other three orientations.
         own: Further settings of the detector, by name.
     """
@@ -67,21 +68,21 @@ class DetectionSettings:
     own: Mapping[str, JsonScalar] = field(default_factory=dict)
 
 
-def make_meta(card: Card, looking: DetectionSettings, held: Meta | None) -> Meta:
-    """Return what makes an index: what is asked for, else what it holds to, else the default.
+def make_meta(card: Card, detection: DetectionSettings, held: Meta | None) -> Meta:
+    """Return the settings that make an index: those asked for, else its own, else the defaults.
 
     Args:
-        card: The model's.
-        looking: What is asked for.
-        held: What the index holds to; None for a new one.
+        card: The model's card.
+        detection: What is asked for.
+        held: The index's own settings; None for a new index.
     """
     # min_face 0 leaves it to the detector.
     settings = {"min_face": 0, "faces": "all", "rotations": False, **(held.settings if held else {})}
-    asked = {"min_face": looking.min_face, "faces": looking.faces, "rotations": looking.rotations}
+    asked = {"min_face": detection.min_face, "faces": detection.faces, "rotations": detection.rotations}
     settings.update({name: value for name, value in asked.items() if value is not None})
-    settings.update(looking.own)
+    settings.update(detection.own)
     settings["margin"] = card.margin
-    detector = looking.detector or (held.detector if held else card.detector)
+    detector = detection.detector or (held.detector if held else card.detector)
     return Meta(card.name, card.digest, card.dim, detector, settings)
 
 
@@ -94,20 +95,20 @@ def make_pipeline(
     notify: Notify = silent,
     whole: bool = False,
 ) -> Pipeline:
-    """Build the pipeline that makes an index, or that looks at references for it.
+    """Build the pipeline that makes an index, or that processes references for it.
 
     Args:
-        meta: What makes the index.
+        meta: The settings that made the index.
         embedder: The model.
-        runtime: How it is run.
-        store: Where the detectors' networks lie.
-        notify: Is told of a network that is fetched, in sentences.
+        runtime: How the model is run.
+        store: The networks of this machine.
+        notify: Called with a sentence about a network that is fetched.
         whole: Whether each photo as a whole is a face.
 
     Raises:
         FacesearchError: There is no such detector.
-        ModelError: The detector gives no landmarks, and the model wants aligned faces.
-        FetchFailed: The detector's network is not here and could not be fetched.
+        ModelError: The model needs aligned faces, and the detector gives no landmarks.
+        FetchFailed: The detector's network is missing and could not be fetched.
     """
     detector: Detector | None = None
     if not whole:
@@ -140,13 +141,13 @@ def _check_landmarks(card: Card, detector: str) -> None:
 
 @dataclass(frozen=True)
 class Model:
-    """A model by its name, opened when it is first needed and fetched when it is missing.
+    """A model by its name, opened when it is first needed, and fetched if it is missing.
 
     Attributes:
         name: One of `embed.MODELS`, or any model of the store.
-        store: Where the networks lie.
+        store: The networks of this machine.
         runtime: How the network is run.
-        notify: Is told, in sentences, of what takes a while (a network that is fetched).
+        notify: Called with a sentence about anything that takes a while, such as a fetch.
     """
 
     name: str
@@ -166,15 +167,15 @@ class Model:
         return card_of(self.name, self.store)
 
     def pipeline(self, meta: Meta | None = None, *, few: bool = False, whole: bool = False) -> Pipeline:
-        """Build a pipeline; for a few photos a single inference answers soonest, else several do most.
+        """Build a pipeline.
 
         Args:
-            meta: What makes the index that it is for; None for what the card says.
-            few: Whether it is for a few photos.
+            meta: The settings of the index that it is for; None for the model's defaults.
+            few: Whether it is for a few photos: one inference at a time then answers soonest.
             whole: Whether each photo as a whole is a face.
 
         Raises:
-            ModelError: The detector gives no landmarks, and the model wants aligned faces.
+            ModelError: The model needs aligned faces, and the detector gives no landmarks.
         """
         meta = meta or make_meta(self.card, DetectionSettings(), None)
         streams = 1 if few else self.runtime.jobs or os.cpu_count() or 1

@@ -1,8 +1,8 @@
 """Photo -> faces -> crops -> vectors, the stages overlapped and memory bounded; holds no state of an index.
 
-Threads read, decode, detect and crop, some photos ahead; batches are filled with the crops of many photos
-and embedded by other threads meanwhile, so that no core waits for a stage. Only crops wait, never decoded
-photos, so that memory does not grow with the photos' number or size.
+Threads read, decode, detect and crop, some photos ahead; other threads embed batches that are filled with the
+crops of many photos, so that no core waits for a stage. Only crops wait, never decoded photos, so that memory
+does not grow with the number or size of the photos.
 """
 
 from __future__ import annotations
@@ -44,23 +44,24 @@ def largest_face(faces: Sequence[Face]) -> Sequence[Face]:
 
 
 class PhotoProcessor(Protocol):
-    """What looks at photos: a `Pipeline`, on this machine or on others."""
+    """Anything that processes photos: a `Pipeline` on this machine, or workers on others."""
 
     def run(self, paths: Iterable[str], *, known: Collection[bytes] = frozenset()) -> Iterator[PhotoFaces]:
-        """Look at photos; see `Pipeline.run`."""
+        """Process photos; see `Pipeline.run`."""
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """How photos become faces and vectors.
+    """Turns photos into faces and vectors.
 
     Attributes:
-        detector: Finds the faces; None where each photo as a whole is a face.
-        embedder: Gives the vectors.
-        choose: Which of a photo's faces, largest first, are wanted.
-        jobs: Threads that decode and detect, and as many that embed; 0 takes one of each for each core.
+        detector: Finds the faces; None if each photo as a whole is a face.
+        embedder: Turns crops into vectors.
+        choose: Chooses among a photo's faces, which are in order of size, largest first.
+        jobs: Threads that decode and detect, and as many that embed; 0 for one of each per core.
         batch: Faces in one call of the network.
-        margin: What is added to a face's box on each side, in its widths; None as the model's card says.
+        margin: What is added to a face's box on each side, as a share of its size; None for the card's
+            margin.
     """
 
     detector: Detector | None
@@ -71,15 +72,15 @@ class Pipeline:
     margin: float | None = None
 
     def run(self, paths: Iterable[str], *, known: Collection[bytes] = frozenset()) -> Iterator[PhotoFaces]:
-        """Look at photos.
+        """Process photos.
 
         Args:
             paths: Absolute paths.
-            known: Digests of contents that need not be looked at: such a photo comes back without faces,
-                as `Status.OK`, and the caller knows them.
+            known: Digests of contents that need no processing: such a photo is returned without faces, with
+                `Status.OK`; the caller knows its faces.
 
         Yields:
-            One for each path, in their order, unreadable photos included.
+            One result for each path, in order, unreadable photos included.
         """
         threads = self.jobs or os.cpu_count() or 1
         ahead = max(2 * self.batch, 4 * threads)
@@ -109,7 +110,7 @@ class Pipeline:
             yield from self._embed(batch)
 
     def run_in_turn(self, paths: Iterable[str], *, known: Collection[bytes]) -> Iterator[PhotoFaces]:
-        """Do what `run` does in this thread alone, for who has one core and shares the others.
+        """Do what `run` does in this thread alone, for a process that has one core of a shared machine.
 
         Args:
             paths: As for `run`.
@@ -125,16 +126,16 @@ class Pipeline:
             yield from self._embed(batch)
 
     def look_at(self, content: Content, path: str = "") -> PhotoFaces:
-        """Look at one photo that is in memory; may be called by several threads at once.
+        """Process one photo that is in memory; several threads may call this at once.
 
         Args:
             content: The photo.
-            path: What it is called.
+            path: The photo's name.
         """
         return self._embed([self._look_into(content, path)])[0]
 
     def _look(self, path: str, known: Collection[bytes]) -> _PhotoTask:
-        """Read, decode, detect and crop; what is wrong with a photo becomes its status."""
+        """Read, decode, detect and crop; a fault of the photo becomes its status."""
         try:
             content = read_content(path)
         except UnreadablePhoto as error:
@@ -185,7 +186,7 @@ class Pipeline:
         return self.embedder.card.margin if self.margin is None else self.margin
 
     def _with_detail(self, content: Content, picture: Picture, faces: Sequence[Face]) -> Picture:
-        """Decode once more where the smallest crop would otherwise have to be enlarged."""
+        """Decode again if the smallest crop would otherwise have to be enlarged."""
         card = self.embedder.card
         smallest = min(max(face.box.width, face.box.height) for face in faces) * (1 + 2 * self._margin)
         longer = max(picture.width, picture.height)
@@ -206,7 +207,7 @@ class Pipeline:
 
 @dataclass(frozen=True, slots=True)
 class _PhotoTask:
-    """A photo that was looked at, and the crops of its faces, not yet embedded."""
+    """A photo with its faces and their crops, not yet embedded."""
 
     photo: PhotoFaces
     crops: list[NDArray[np.uint8]]
@@ -222,7 +223,7 @@ def _unreadable(path: str, reason: str) -> _PhotoTask:
 
 
 def _scaled(face: Face, factor: float, width: int | None = None, height: int | None = None) -> Face:
-    """Return a face in a photo `factor` times as large, kept inside width and height where they are given."""
+    """Return a face in a photo `factor` times as large, clipped to width and height if these are given."""
     if factor == 1.0:
         return face
     box = face.box.scaled(factor)
@@ -236,7 +237,7 @@ def _scaled(face: Face, factor: float, width: int | None = None, height: int | N
 
 
 class _Pool(ThreadPoolExecutor):
-    """Threads that, on an error or Ctrl-C, drop what has not been begun instead of finishing it."""
+    """Threads that drop pending work on an error or Ctrl-C, instead of finishing it."""
 
     def __exit__(self, *about: object) -> None:
         self.shutdown(wait=True, cancel_futures=True)
@@ -244,7 +245,7 @@ class _Pool(ThreadPoolExecutor):
 
 @contextmanager
 def _single_threaded_cv2() -> Iterator[None]:
-    """Let cv2 use one core a call: the photos are what is worked on in parallel."""
+    """Let cv2 use one core per call: photos are processed in parallel already."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:

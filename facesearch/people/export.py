@@ -1,4 +1,4 @@
-"""A folder a person: copies of, or links to, the photos that show them; originals stay where they are."""
+"""One folder per person, with copies of their photos or links to them; the originals stay as they are."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from facesearch.show.collect import collect
 
 @dataclass(frozen=True, slots=True)
 class Album:
-    """What goes into one folder.
+    """The photos of one folder.
 
     Attributes:
-        person: Whose it is.
-        folder: Where, below the folder that is exported to.
-        photos: Paths in the index's order.
+        person: The person.
+        folder: The folder's path.
+        photos: Paths in the order of the index.
     """
 
     person: Person
@@ -29,7 +29,7 @@ class Album:
 
 
 def albums(people: People, persons: Sequence[Person], to: str) -> list[Album]:
-    """Say what would go where; people whose folders would have one name get their number behind it."""
+    """Return the folders to fill; people of one folder name get their number added."""
     wanted = list({person.number: person for person in persons if person.faces}.values())
     found: list[Album] = []
     for person, name in zip(wanted, _folders(wanted), strict=True):
@@ -56,7 +56,7 @@ def export(wanted: Sequence[Album], *, link: bool) -> int:
     """Fill the folders.
 
     Returns:
-        How many photos are in them now.
+        The number of photos in them.
 
     Raises:
         UnreadablePhoto: Photos cannot be read any more; all others are there.

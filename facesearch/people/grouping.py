@@ -1,14 +1,15 @@
-"""Groups faces into people without a matrix of all distances.
+"""Group faces into people, without a matrix of all distances.
 
-A group is the sum of its faces' vectors of unit length. Divided by the number of faces, the products of two
-such means are 1 minus the mean of all cosine distances between the two: average linkage. Divided by their
-lengths, they are the cosine of the two middles: centroid linkage. The first keeps apart what is far apart on
-the average, but what is blurred, small or grainy is far from everything, and its people fall into pieces; the
-second averages that away, but lets wide groups grow on. Between the two lies what is done here.
+A group is represented by the sum of its faces' unit vectors. If the sums are divided by the number of faces,
+the product of two of them is 1 minus the mean of all cosine distances between the groups: average linkage. If
+they are divided by their lengths, the product is the cosine between the two centroids: centroid linkage.
+Average linkage keeps distant groups apart, but blurred, small or grainy faces are far from everything, so
+their people fall into pieces. Centroid linkage averages that away, but lets wide groups grow. `CENTRING`
+interpolates between the two.
 
-Groups that are each other's nearest are joined all at once. By average linkage nothing comes nearer to a
-third group than its parts were, so that this gives what joining one pair at a time gives; else it is done
-again until nothing is left to join.
+All pairs of groups that are each other's nearest are joined at once. With average linkage a joined group is
+never nearer to a third one than its parts were, so the result is that of joining one pair at a time;
+otherwise the step is repeated until there is nothing left to join.
 """
 
 from __future__ import annotations
@@ -46,13 +47,13 @@ Numbers = NDArray[np.int64]
 def group_faces(
     vectors: Vectors, *, within: float, known: Numbers | None = None, centring: float = CENTRING
 ) -> Numbers:
-    """Group faces so that those of one person are in one group.
+    """Group faces so that the faces of one person are in one group.
 
     Args:
         vectors: (n, dim) float32 of any length above 0.
-        within: The distance up to which two groups are one person's.
-        known: (n,) the number of the group of each face that is in one already, -1 for the others. Faces that
-            are together stay so, and two known groups are never joined; the others join them, or each other.
+        within: The distance up to which two groups are one person.
+        known: (n,) the number of the group of each face that is in one already, -1 for the others. Known
+            groups stay together and are never joined; other faces join them, or each other.
         centring: From 0, average linkage, to 1, centroid linkage.
 
     Returns:
@@ -78,13 +79,13 @@ def group_faces(
 
 @dataclass
 class _Groups:
-    """Groups that may still be joined.
+    """The groups that may still be joined.
 
     Attributes:
-        number: (g,) which groups they are.
-        total: (g, dim) the sum of their faces' vectors of unit length.
-        size: (g,) how many faces they have.
-        fixed: (g,) bool, known ones, of which two are never joined.
+        number: (g,) the number of each group.
+        total: (g, dim) the sum of its faces' unit vectors.
+        size: (g,) the number of its faces.
+        fixed: (g,) bool, whether it is a known group; two of these are never joined.
         centring: See `group_faces`.
     """
 
@@ -107,7 +108,7 @@ class _Groups:
         return _Groups(self.number[kept], self.total[kept], self.size[kept], self.fixed[kept], self.centring)
 
     def nearest(self, rows: Numbers) -> tuple[Numbers, Vectors]:
-        """Return the nearest other group of some, as a place, and the similarity: (r,) each."""
+        """Return the nearest other group of some groups, as a position, and the similarity: (r,) each."""
         scale = self.size ** (1 - self.centring) * _lengths(self.total) ** self.centring
         middles = self.total / scale[:, None]
 
@@ -136,7 +137,7 @@ class _Groups:
 
 
 def _join(groups: _Groups, within: float) -> Numbers:
-    """Return the group that each becomes part of, (g,), itself where it stays."""
+    """Return the group that each group becomes part of, (g,); itself if it stays."""
     became = np.arange(len(groups.number))
     changed = np.arange(len(groups.number))
     near, similarity = np.zeros(len(changed), np.int64), np.zeros(len(changed), np.float32)
@@ -163,7 +164,7 @@ def _join(groups: _Groups, within: float) -> Numbers:
 
 
 def _mutual(near: Numbers, similarity: Vectors, least: float) -> tuple[Numbers, Numbers]:
-    """Return the pairs of groups that are each other's nearest and near enough, the lower place first."""
+    """Return the pairs of groups that are each other's nearest and near enough, lower position first."""
     own = np.arange(len(near))
     first = np.flatnonzero((near[near] == own) & (own < near) & (similarity >= least))
     if len(first) or similarity.max() < least:
@@ -180,14 +181,14 @@ def _lengths(vectors: Vectors) -> Vectors:
 
 
 def _roots(became: Numbers) -> Numbers:
-    """Follow who became part of whom to the end."""
+    """Follow the joins to the group in which each one ended."""
     while not np.array_equal(further := became[became], became):
         became = further
     return became
 
 
 def _numbered(group: Numbers, names: Numbers) -> Numbers:
-    """Number groups: the known by their names, the others after them in the order of their first faces."""
+    """Number the groups: known ones keep their numbers, the others follow by their first faces."""
     known = group < len(names)
     numbers = np.empty(len(group), np.int64)
     numbers[known] = names[group[known]]

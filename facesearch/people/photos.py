@@ -1,4 +1,4 @@
-"""The photos that show a person, or several persons together, as an answer like any other."""
+"""The photos that show a person, or several people together, as an answer to a query."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from facesearch.search import judged
 
 @dataclass(frozen=True, slots=True)
 class PeopleQuery:
-    """Which photos of people are wanted.
+    """Which photos of people to find.
 
     Attributes:
-        top: How many at most; None for all.
-        only: Whether nobody else may be in them. Faces that are ignored are nobody.
+        top: The largest number of matches; None for all.
+        only: Whether no other person may be in them; ignored faces do not count.
         by: "photo": each photo once, with the first person's best face; "face": every face of the persons.
         unique: Whether copies of one photo count once.
-        threshold: Faces farther than this from the person's others, on the mean, are left out.
-        min_probability: Faces that are less likely the person's are left out.
+        threshold: The largest mean distance of a face from the person's other faces.
+        min_probability: The smallest probability that a face is the person's.
     """
 
     top: int | None = None
@@ -38,17 +38,17 @@ class PeopleQuery:
 
 
 def photos_with(
-    people: People, persons: Sequence[Person], wish: PeopleQuery, calibration: Calibration | None = None
+    people: People, persons: Sequence[Person], query: PeopleQuery, calibration: Calibration | None = None
 ) -> Answer:
-    """Return the photos that show all of some persons, each by a face of their own.
+    """Return the photos that show all of several people, each with a face of their own.
 
-    What is surest comes first. A face's distance is the mean one from the person's other faces; photos are in
-    the order of the person in them who is farthest.
+    The most certain come first. A face's distance is its mean distance from the person's other faces; photos
+    are ordered by the farthest of the people in them.
 
     Args:
-        people: Of an index.
-        persons: One or more.
-        wish: Which photos.
+        people: The people of an index.
+        persons: One or more of them.
+        query: Which photos to find.
         calibration: What cosine distances say about persons.
 
     Raises:
@@ -56,35 +56,35 @@ def photos_with(
     """
     if len({person.number for person in persons}) < len(persons):
         raise PeopleError("A photo that shows a person twice is not looked for.", "Name each person once.")
-    shown = [_faces_by_photo(people, person, wish, calibration) for person in persons]
+    shown = [_faces_by_photo(people, person, query, calibration) for person in persons]
     together = set(shown[0]).intersection(*shown[1:])
-    if wish.only:
+    if query.only:
         together = {photo for photo in together if _nobody_else(people, photo, persons)}
     order = sorted(together, key=lambda photo: (max(faces[photo][0] for faces in shown), photo))
-    if wish.unique:
+    if query.unique:
         contents: dict[bytes, int] = {}
         order = [
             photo
             for photo in order
             if contents.setdefault(people.index.digest[photo].tobytes(), photo) == photo
         ]
-    if wish.by == "photo":
+    if query.by == "photo":
         faces = [shown[0][photo][0] for photo in order]
     else:
         faces = [face for photo in order for faces in shown for face in faces[photo]]
-    matches = [_match(people, rank, *face) for rank, face in enumerate(faces[: wish.top], 1)]
+    matches = [_match(people, rank, *face) for rank, face in enumerate(faces[: query.top], 1)]
     count = people.index.face_count
     references = tuple(_portrait(people, person) for person in persons)
     return Answer(references, tuple(judged(match, count, calibration) for match in matches))
 
 
 def _faces_by_photo(
-    people: People, person: Person, wish: PeopleQuery, calibration: Calibration | None
+    people: People, person: Person, query: PeopleQuery, calibration: Calibration | None
 ) -> dict[int, list[tuple[float, int]]]:
     """Return a person's faces in each photo with their distances, the nearest first."""
-    limit = wish.threshold
-    if calibration is not None and wish.min_probability > 0:
-        limit = min(limit, calibration.distance(wish.min_probability))
+    limit = query.threshold
+    if calibration is not None and query.min_probability > 0:
+        limit = min(limit, calibration.distance(query.min_probability))
     found: dict[int, list[tuple[float, int]]] = {}
     distances = people.mean_distances(person.faces).tolist() if person.faces else []
     for distance, row in sorted(zip(distances, person.faces, strict=True)):

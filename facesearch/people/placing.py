@@ -1,4 +1,4 @@
-"""Finds the faces of a register in an index, also those that a detector of other settings found anew."""
+"""Find the faces of a register in an index, also where a detector with other settings found them again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Numbers = NDArray[np.int64]
 
 
 def face_keys(digest: NDArray[np.uint8], boxes: NDArray[np.int32]) -> NDArray[np.void]:
-    """Return what a face is known by, (n,): its photo's content and its box."""
+    """Return the keys of faces, (n,): their photo's content digest and their box."""
     both = np.concatenate([digest, np.ascontiguousarray(boxes, "<i4").view(np.uint8).reshape(-1, 16)], axis=1)
     return _rows(both)
 
@@ -23,7 +23,7 @@ def placed(index: Index, register: Register) -> tuple[Numbers, Register]:
     """Find the register's faces in an index.
 
     Returns:
-        (F,) the number of each face's person, -1 where it is not known; and what is kept of faces elsewhere.
+        (F,) the number of each face's person, -1 if it is unknown; and the register's entries of other faces.
     """
     whose = np.full(index.face_count, ALONE, np.int64)
     left = np.ones(len(register.person), np.bool_)
@@ -41,9 +41,9 @@ def placed(index: Index, register: Register) -> tuple[Numbers, Register]:
 
 
 def _place_overlapping(index: Index, register: Register, whose: Numbers, left: NDArray[np.bool_]) -> None:
-    """Find those that were found anew in other boxes; `whose` and `left` are brought up to date.
+    """Find faces that were detected again in other boxes; updates `whose` and `left`.
 
-    Where several overlap, the two that overlap most are one.
+    Where several overlap, the two that overlap most are the same face.
     """
     entries = np.flatnonzero(left)
     contents, wanted = _rows(index.digest), _rows(register.digest[entries])
@@ -64,12 +64,12 @@ def _place_overlapping(index: Index, register: Register, whose: Numbers, left: N
 
 
 def _rows(array: NDArray[np.uint8]) -> NDArray[np.void]:
-    """Return each row as one value that compares with others."""
+    """Return each row as one value, which can be compared."""
     return np.ascontiguousarray(array).view(f"V{array.shape[1]}").reshape(-1)
 
 
 def _spread(start: Numbers, stop: Numbers) -> tuple[Numbers, Numbers]:
-    """Write out ranges: which one, and each number in it."""
+    """Expand ranges: the range of each number, and the number."""
     counts = stop - start
     which = np.repeat(np.arange(len(counts)), counts)
     return which, np.arange(len(which)) + np.repeat(start - (np.cumsum(counts) - counts), counts)

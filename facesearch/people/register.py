@@ -1,4 +1,4 @@
-"""What people can be called, here and as a folder."""
+"""The stored people of an index: which faces belong to whom, and the names; what a name can be."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _LONGEST_FOLDER = 80  # bytes: with a number behind it, it fits wherever 143 or 
 
 
 def good_name(text: str) -> str:
-    """Return a name as it is kept: composed characters, single spaces.
+    """Return a name as it is stored: composed characters, single spaces.
 
     Raises:
-        PeopleError: It is empty, too long, no text, or looks like a person's number.
+        PeopleError: It is empty, too long, not text, or looks like a person's number.
     """
     name = _spaced(text)
     if not name:
@@ -45,7 +45,7 @@ def good_name(text: str) -> str:
 
 
 def folded(name: str) -> str:
-    """Return what two ways of writing one name have in common: capitals, spaces, composed characters."""
+    """Return a name without differences of case, spaces and composition, to compare it with others."""
     return _spaced(name).casefold()
 
 
@@ -54,7 +54,7 @@ def _spaced(text: str) -> str:
 
 
 def folder_name(name: str, number: int) -> str:
-    """Return a person's folder: the name as far as the file systems take it, else the number."""
+    """Return the name of a person's folder: the name as far as file systems allow, else the number."""
     safe = _UNSAFE.sub("_", name).strip(". ")
     while len(safe.encode()) > _LONGEST_FOLDER:
         safe = safe[:-1]
@@ -79,20 +79,20 @@ _ARRAYS: Mapping[str, tuple[str, tuple[int, ...]]] = {
 
 
 class _OtherFormat(ValueError):
-    """Another facesearch wrote it."""
+    """The file has the format of another facesearch."""
 
 
 @dataclass(frozen=True)
 class Register:
-    """Faces whose person is known.
+    """The faces whose person is known.
 
     Attributes:
-        digest: (n, 16) uint8, of the photo that a face is in.
+        digest: (n, 16) uint8, the content digest of each face's photo.
         boxes: (n, 4) int32, x, y, width, height in the upright photo.
-        person: (n,) int32, from 1; 0 for a face that is ignored.
-        names: Of the persons that have one.
-        last: The highest number that a person ever had: none is given twice.
-        grouped: When the index that was grouped last had been written, as its meta data say.
+        person: (n,) int32, from 1; 0 for an ignored face.
+        names: The names by number.
+        last: The highest number that a person ever had; no number is given twice.
+        grouped: The time at which the index that was grouped last had been written.
     """
 
     digest: NDArray[np.uint8]
@@ -109,12 +109,12 @@ class Register:
 
 
 def empty_register() -> Register:
-    """Return the register of nobody."""
+    """Return a register without people."""
     return Register(np.empty((0, 16), np.uint8), np.empty((0, 4), np.int32), np.empty(0, np.int32))
 
 
 def read_register(kept: Companion) -> Register:
-    """Read a register; where there is none, that of nobody.
+    """Read a register; an empty one if there is none.
 
     Raises:
         PeopleBroken: It is truncated, inconsistent, or not a register.
@@ -134,7 +134,7 @@ def read_register(kept: Companion) -> Register:
 
 
 def only_editor(kept: Companion) -> AbstractContextManager[None]:
-    """Be the only one who changes a register, from reading it to writing it.
+    """Be the only process that changes a register, from reading it to writing it.
 
     Raises:
         IndexBusy: Another process does.
@@ -144,7 +144,7 @@ def only_editor(kept: Companion) -> AbstractContextManager[None]:
 
 
 def write_register(kept: Companion, register: Register) -> None:
-    """Keep a register in place of the one before.
+    """Write a register in place of the one before.
 
     Raises:
         StorageError: It cannot be written; the one before is as it was.
@@ -165,7 +165,7 @@ def write_register(kept: Companion, register: Register) -> None:
 
 
 def _checked(arrays: Mapping[str, NDArray[Any]]) -> Register:
-    """Make sure that nothing in a file that may be a stranger's can lead astray.
+    """Check all of a file, which may come from a stranger.
 
     Raises:
         ValueError: Something is missing, of another type or shape, or out of range; a clause says what.

@@ -31,7 +31,7 @@ def replaced(
 
     Args:
         path: The file to replace, or to make.
-        beside: Where it is written first, in the same folder; by default under a random name.
+        beside: Where it is written first, on the same disk; by default in its folder, under a random name.
         private: Whether a new file is readable by its owner alone. One that is replaced keeps its mode.
         durable: Whether to wait until it is on the disk; not needed for what can be made anew.
 

@@ -9,8 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from facesearch.detect import Detector, gives_landmarks, open_detector
-from facesearch.embed import Embedder, card_of, open_embedder
-from facesearch.embed.background import BackgroundEmbedder
+from facesearch.embed import BackgroundEmbedder, Embedder, card_of, open_embedder
 from facesearch.errors import ModelError
 from facesearch.index.meta import JsonScalar, Meta
 from facesearch.models.store import ModelStore, Notify, silent

@@ -14,8 +14,7 @@ import numpy as np
 from facesearch.detect import Detector
 from facesearch.errors import FacesearchError, ModelBroken
 from facesearch.faces import Box, Face
-from facesearch.models.card import ONNX, DetectorCard
-from facesearch.models.digest import check_digest
+from facesearch.models.card import ONNX, DetectorCard, check_digest
 from facesearch.models.sources import PipPackage, Recipe, Url
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from difflib import get_close_matches
 from importlib import import_module
@@ -87,31 +88,6 @@ def card_of(name: str, store: ModelStore | None = None) -> Card:
     return cast("Card", recipe.card)
 
 
-def _has_recipe_card(name: str) -> bool:
-    """Return whether a model's card is known before it is fetched."""
-    return name in MODELS or name in plugins.plugin_names(plugins.EMBEDDERS)
-
-
-def _plugin_recipe(name: str, plugin: object) -> Recipe:
-    from facesearch.models.sources import Recipe
-
-    recipe = getattr(plugin, "RECIPE", plugin)
-    if not isinstance(recipe, Recipe) or recipe.card.name != name:
-        raise plugins.broken_plugin(name, "it has no recipe for a model of this name")
-    return recipe
-
-
-def _current(stored: Card) -> Card:
-    """Return this version's card of a model of ours (a stored one may be older), with the user's figures."""
-    # A plug-in's model is used by the card that was stored: to look for the plug-in takes a while.
-    if stored.name not in MODELS:
-        return stored
-    card = cast("Card", cast("Recipe", recipe_of(stored.name)).card)
-    if card.digest != stored.digest:
-        return stored
-    return replace(with_own_calibration(card, stored), files=stored.files)
-
-
 def fetch_model(name: str, store: ModelStore, *, notify: Callable[[str], None] = silent) -> Card:
     """Bring a model by its name, unless it is here and in order; see `ModelStore.fetch`.
 
@@ -165,6 +141,64 @@ def open_embedder(
     return OpenVinoEmbedder(
         card, store.path(name), precision=precision, device=device, streams=streams, threads=threads
     )
+
+
+class BackgroundEmbedder(Embedder):
+    """Opens a model in a thread, while the first photos are read, and waits for it in the first call.
+
+    Args:
+        card: The model's card.
+        opening: Opens the model; `embed` raises what it raises.
+    """
+
+    def __init__(self, card: Card, opening: Callable[[], Embedder]) -> None:
+        self.card = card
+        thread = ThreadPoolExecutor(1, thread_name_prefix="open-model")
+        self._opened: Future[Embedder] = thread.submit(opening)
+        thread.shutdown(wait=False)
+
+    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the vector of each crop; see `Embedder.embed`."""
+        return self._opened.result().embed(crops)
+
+
+def check_crops(crops: NDArray[np.uint8], card: Card) -> None:
+    """Check that crops are (n, height, width, 3) uint8 of the card's size; for embedders.
+
+    Raises:
+        ModelError: They are not.
+    """
+    if crops.dtype != "uint8" or crops.shape[1:] != (*card.size, 3):
+        height, width = card.size
+        raise ModelError(
+            f"The model {card.name} takes crops of shape (n, {height}, {width}, 3) in uint8, "
+            f"not {crops.shape} in {crops.dtype}."
+        )
+
+
+def _has_recipe_card(name: str) -> bool:
+    """Return whether a model's card is known before it is fetched."""
+    return name in MODELS or name in plugins.plugin_names(plugins.EMBEDDERS)
+
+
+def _plugin_recipe(name: str, plugin: object) -> Recipe:
+    from facesearch.models.sources import Recipe
+
+    recipe = getattr(plugin, "RECIPE", plugin)
+    if not isinstance(recipe, Recipe) or recipe.card.name != name:
+        raise plugins.broken_plugin(name, "it has no recipe for a model of this name")
+    return recipe
+
+
+def _current(stored: Card) -> Card:
+    """Return this version's card of a model of ours (a stored one may be older), with the user's figures."""
+    # A plug-in's model is used by the card that was stored: to look for the plug-in takes a while.
+    if stored.name not in MODELS:
+        return stored
+    card = cast("Card", cast("Recipe", recipe_of(stored.name)).card)
+    if card.digest != stored.digest:
+        return stored
+    return replace(with_own_calibration(card, stored), files=stored.files)
 
 
 def _open_keras(card: Card, store: ModelStore, precision: str) -> Embedder:

@@ -16,8 +16,7 @@ from facesearch.embed import MODELS, recipe_of
 from facesearch.embed.conversion import own_size, run_keras, store_network
 from facesearch.errors import ModelBroken, ModelError
 from facesearch.models.archive import is_exported, unpack_model
-from facesearch.models.card import Card, StoredCard, check_name, with_own_calibration
-from facesearch.models.digest import file_digest
+from facesearch.models.card import Card, StoredCard, check_name, file_digest, with_own_calibration
 from facesearch.models.sources import Recipe
 from facesearch.models.store import ModelStore, Notify, silent
 
@@ -128,7 +127,7 @@ def _convert(file: Path, card: Card, folder: Path) -> Card:
         network = file
         if file.suffix.lower() == _KERAS:
             network = Path(work) / f"{file.stem}.xml"
-            run_keras("keras_file", file.resolve(), network)
+            run_keras("keras_conversion", file.resolve(), network)
         if card.size == OWN_SIZE:
             card = replace(card, size=own_size(network))
         return replace(card, dim=store_network(network, card, folder), digest=_digest(file, card))

@@ -1,4 +1,7 @@
-"""Turns a Keras model into an OpenVINO file; for the modules that `conversion.run_keras` runs."""
+"""Turns Keras models into OpenVINO files, in a process of its own (`conversion.run_keras`).
+
+python -m facesearch.embed.keras_conversion IN.keras OUT.xml
+"""
 
 from __future__ import annotations
 
@@ -28,9 +31,14 @@ def export_network(model: Any, path: Path) -> None:  # noqa: ANN401 - Keras has 
 
 
 def _environment(_framework: str) -> dict[str, str]:
-    """Say what the conversion runs in, in OpenVINO's words."""
+    """Return what the conversion runs in, under OpenVINO's names."""
     return {
         "python_version": platform.python_version(),
         "tensorflow": version("tensorflow"),
         "sys_platform": sys.platform,
     }
+
+
+if __name__ == "__main__":
+    # Safe mode refuses what would run code of the file's own, such as a Lambda layer.
+    export_network(keras.saving.load_model(sys.argv[1], compile=False, safe_mode=True), Path(sys.argv[2]))

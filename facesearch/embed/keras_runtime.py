@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facesearch.embed.crops import check_crops
+from facesearch.embed import check_crops
 from facesearch.errors import ModelError
 from facesearch.models.card import TENSORS, Card
 from facesearch.models.tensors import load_tensors

@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from platformdirs import user_cache_dir
 
-from facesearch.embed.crops import check_crops
+from facesearch.embed import check_crops
 from facesearch.errors import ModelBroken, ModelError
-from facesearch.models.card import NETWORK, Card
-from facesearch.models.digest import check_digest
+from facesearch.models.card import NETWORK, Card, check_digest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

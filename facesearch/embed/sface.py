@@ -8,8 +8,7 @@ from pathlib import Path
 
 from facesearch.embed.conversion import store_network
 from facesearch.models.calibration import Calibration
-from facesearch.models.card import ONNX, Card
-from facesearch.models.digest import check_digest
+from facesearch.models.card import ONNX, Card, check_digest
 from facesearch.models.sources import NpmPackage, Recipe, Url
 
 _FILE = "face_recognition_sface_2021dec.onnx"

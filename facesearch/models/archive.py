@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import lzma
-import os
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -14,8 +12,8 @@ from pathlib import Path
 from typing import IO
 
 from facesearch.errors import ModelBroken, ModelError
-from facesearch.models.card import SLASH, StoredCard
-from facesearch.models.digest import check_digest
+from facesearch.files import replaced
+from facesearch.models.card import SLASH, StoredCard, check_digest
 from facesearch.models.install import storage_errors
 from facesearch.models.store import CARD, CARD_LIMIT, ModelStore
 
@@ -123,16 +121,14 @@ def export_model(store: ModelStore, name: str, destination: Path) -> Path:
     target = destination / f"{name.replace('/', SLASH)}.zip" if destination.is_dir() else destination
     if target.exists():
         raise ModelError(f"{target} is there already.", "Name another file, or remove this one first.")
-    with storage_errors(target.parent, "Free some space, or name another folder."):
-        handle, beside = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        try:
-            # Stored, not deflated: weights do not shrink.
-            with os.fdopen(handle, "wb") as stream, zipfile.ZipFile(stream, "w") as archive:
-                for file in (CARD, *sorted(card.files)):
-                    archive.write(store.path(name) / file, file)
-            Path(beside).replace(target)
-        finally:
-            Path(beside).unlink(missing_ok=True)
+    with (
+        storage_errors(target.parent, "Free some space, or name another folder."),
+        replaced(target) as stream,
+        # Stored, not deflated: weights do not shrink.
+        zipfile.ZipFile(stream, "w") as archive,
+    ):
+        for file in (CARD, *sorted(card.files)):
+            archive.write(store.path(name) / file, file)
     return target
 
 

@@ -1,12 +1,14 @@
-"""A model's card: all that has to be known of a network in order to use it."""
+"""A model's card: everything that has to be known of a network in order to use it; digests of its files."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 from facesearch.errors import ModelBroken
@@ -159,6 +161,26 @@ def check_name(name: str) -> str:
             "Use letters, digits and _ . + -, and at most one /.",
         )
     return name
+
+
+def file_digest(path: Path, algorithm: str) -> str:
+    """Return a file's digest in hex."""
+    state = hashlib.new(algorithm, usedforsecurity=False)
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            state.update(block)
+    return state.hexdigest()
+
+
+def check_digest(path: Path, wanted: str) -> None:
+    """Check a file against a digest, "algorithm:hex".
+
+    Raises:
+        ModelBroken: The file has another digest.
+    """
+    algorithm, _, value = wanted.partition(":")
+    if (found := file_digest(path, algorithm)) != value:
+        raise ModelBroken(f"{path.name} has the {algorithm} {found[:12]}... where {value[:12]}... is pinned.")
 
 
 def _check_keys(kind: type[StoredCard], data: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""A folder that appears whole or not at all: built beside its place, flushed, moved there by a rename."""
+"""Folders that appear whole or not at all: built beside their place, flushed, moved there by a rename."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from facesearch.errors import StorageError
+from facesearch.files import is_full, sync_folder
 from facesearch.models.card import SLASH
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _CLOSED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ENOENT})
 _HINT = "Free some space, or set FACESEARCH_MODELS to another folder."
 
@@ -25,7 +25,7 @@ _LOCKS = ".locks"
 
 @contextmanager
 def locked(root: Path, name: str, notify: Callable[[str], None]) -> Iterator[None]:
-    """Hold the lock of one name under a root; another process that wants it says so and waits."""
+    """Hold the lock of one name under a root. A process that has to wait for it says so through `notify`."""
     with storage_errors(root):
         folder = root / _LOCKS
         folder.mkdir(parents=True, exist_ok=True)
@@ -43,9 +43,9 @@ def locked(root: Path, name: str, notify: Callable[[str], None]) -> Iterator[Non
 
 @contextmanager
 def work_folder(root: Path, name: str) -> Iterator[Path]:
-    """Yield an empty folder on the root's disk; it goes at the end, and so does what killed ones left.
+    """Yield an empty folder on the root's disk; it is removed at the end, with those of killed processes.
 
-    Only for the holder of `locked(root, name)`, who knows by it that any other such folder is a dead one's.
+    Only for the holder of `locked(root, name)`: any other such folder was left by a process that died.
     """
     work = root / _WORK
     work.mkdir(exist_ok=True)
@@ -59,21 +59,22 @@ def work_folder(root: Path, name: str) -> Iterator[Path]:
 
 
 def land(built: Path, place: Path, work: Path) -> None:
-    """Move a finished folder to its place; what was there goes.
+    """Move a finished folder to its place, where it replaces an older one.
 
     Args:
         built: The finished folder, on the disk of `place`.
-        place: Where it is to be.
-        work: The work folder, where what was there waits for its end.
+        place: Where it goes.
+        work: The work folder, which takes the older one and is removed later.
     """
     for path in built.iterdir():
-        _flush(path)
-    _flush(built)
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+    sync_folder(built)
     place.parent.mkdir(parents=True, exist_ok=True)
     if place.exists():
         place.rename(work / "replaced")
     built.rename(place)
-    _flush(place.parent)
+    sync_folder(place.parent)
 
 
 @contextmanager
@@ -82,30 +83,13 @@ def storage_errors(root: Path, hint: str = _HINT) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL | _CLOSED:
+        if not is_full(error) and error.errno not in _CLOSED:
             raise
-        if error.errno in _FULL:
+        if is_full(error):
             message = f"There is no room left to store the model in {root}."
         else:
             message = f"The folder {root} cannot be written: {error.strerror}."
         raise StorageError(message, hint) from error
-
-
-def write_flushed(path: Path, text: str) -> None:
-    """Write a file that is on the disk when this returns."""
-    path.write_text(text, encoding="utf-8")
-    _flush(path)
-
-
-def _flush(path: Path) -> None:
-    # A folder can be opened for this on POSIX only; on Windows a rename is journalled by the file system.
-    if path.is_dir() and os.name == "nt":
-        return
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _flat(name: str) -> str:

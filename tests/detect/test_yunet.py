@@ -14,8 +14,7 @@ from facesearch.embed.foreign import import_model
 from facesearch.errors import FacesearchError, FetchFailed, ModelBroken, UnknownModel
 from facesearch.faces import Box
 from facesearch.models.archive import export_model
-from facesearch.models.card import ONNX, Card
-from facesearch.models.digest import check_digest
+from facesearch.models.card import ONNX, Card, check_digest
 from facesearch.models.sources import PipPackage
 from facesearch.models.store import ModelStore
 

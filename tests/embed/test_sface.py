@@ -20,8 +20,7 @@ from facesearch.embed.sface import CARD, RECIPE
 from facesearch.errors import ModelBroken, ModelError
 from facesearch.models.archive import export_model
 from facesearch.models.calibration import Calibration
-from facesearch.models.card import NETWORK, ONNX, WEIGHTS, Card
-from facesearch.models.digest import check_digest
+from facesearch.models.card import NETWORK, ONNX, WEIGHTS, Card, check_digest
 from facesearch.models.sources import NpmPackage
 from facesearch.models.store import ModelStore
 from facesearch.pipeline import Pipeline

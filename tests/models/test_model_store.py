@@ -239,7 +239,7 @@ def test_a_card_that_cannot_be_written_stays_as_it_was(store, tiny_recipe, monke
     def full(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("pathlib.Path.write_text", full)
+    monkeypatch.setattr("facesearch.files.os.fsync", full)
 
     with pytest.raises(StorageError, match="no room left"):
         store.calibrate("tiny", {"cosine": MEASURED})

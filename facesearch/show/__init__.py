@@ -1,1 +1,1 @@
-"""Pictures of results."""
+"""Pictures and pages of results; nothing here knows of an index."""

@@ -1,4 +1,4 @@
-"""The page of an answer: every photo, its face in a frame, words that are only words."""
+"""The page of answers: every photo, its face in a frame, and names that are only text."""
 
 import base64
 import os
@@ -31,7 +31,7 @@ def red(tmp_path):
     return Shown(str(path), Box(500, 200, 200, 200))
 
 
-def test_each_match_stands_with_its_words_and_its_face_in_a_frame(red, tmp_path):
+def test_each_match_has_its_words_and_its_face_in_a_frame(red, tmp_path):
     other = Shown(
         str(photo(tmp_path / "green.png", (100, 100, 90, GREEN), width=400, height=200)),
         Box(100, 100, 90, 90),
@@ -68,7 +68,7 @@ def test_each_match_stands_with_its_words_and_its_face_in_a_frame(red, tmp_path)
     assert {attrs["aria-labelledby"] for attrs in page.of("section")} == set(ids)
 
 
-def test_the_frame_lies_on_the_face(red):
+def test_the_frame_is_on_the_face(red):
     seen = view(red)
     assert seen.frame == pytest.approx((62.5, 100 / 3, 25.0, 100 / 3))
     assert seen.inset is None
@@ -104,7 +104,7 @@ def test_a_face_outside_the_photo_has_no_frame(red, box):
     assert len(page.of("img")) == 1
 
 
-def test_a_photo_that_is_gone_or_no_picture_is_a_tile_that_says_so(red, tmp_path):
+def test_a_tile_says_that_a_photo_is_gone_or_unreadable(red, tmp_path):
     (tmp_path / "text.jpg").write_text("no picture")
     (tmp_path / "folder.jpg").mkdir()
     gone = [Shown(str(tmp_path / name), red.box) for name in ("text.jpg", "folder.jpg", "nowhere.jpg")]
@@ -142,7 +142,7 @@ def test_names_are_data(tmp_path, name):
     assert "49" not in page.text
 
 
-def test_a_photo_that_stands_there_twice_is_read_once(red, monkeypatch):
+def test_a_photo_that_is_shown_twice_is_read_once(red, monkeypatch):
     from facesearch.show import answer_page as answers
 
     read = []

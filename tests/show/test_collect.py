@@ -15,7 +15,7 @@ def photo(tmp_path):
 
 @pytest.mark.parametrize("link", [False, True])
 @pytest.mark.parametrize("name", ["id_rsa", "notes.txt", "pipe.jpg", "pipe", "folder.jpg"])
-def test_what_is_no_photo_is_not_collected(tmp_path, photo, name, link):
+def test_a_file_that_is_not_a_photo_is_not_collected(tmp_path, photo, name, link):
     """An index may come from someone else, and name any file."""
     other = tmp_path / name
     if name.startswith("pipe"):
@@ -40,6 +40,6 @@ def test_a_picture_without_a_suffix_is_a_photo(tmp_path, photo, link):
 
 
 def test_a_photo_is_known_by_its_name_alone(tmp_path):
-    """What the index holds was looked at before; decoding thousands anew would take minutes."""
+    """Photos in the index were decoded before; decoding thousands again would take minutes."""
     (tmp_path / "a.heic").write_bytes(b"not looked into")
     assert collect([str(tmp_path / "a.heic")], str(tmp_path / "found"), link=False) == 1

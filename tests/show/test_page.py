@@ -44,7 +44,7 @@ def test_what_is_written_into_a_page_is_text(value, written):
     assert filled("{{ value }}", value=value) == written
 
 
-def test_what_a_template_speaks_of_has_to_be_given():
+def test_every_variable_of_a_template_has_to_be_given():
     with pytest.raises(Exception, match="undefined"):
         filled("{{ nothing }}")
     with pytest.raises(Exception, match="undefined"):
@@ -72,7 +72,7 @@ def test_the_address_of_a_path_that_is_not_absolute(tmp_path, monkeypatch):
     assert file_uri("p/a.jpg") == f"file://{tmp_path}/p/a.jpg"
 
 
-def test_an_address_that_holds_the_bytes():
+def test_a_data_uri_contains_the_bytes():
     assert filled("{{ value }}", value=data_uri(b"\xff\xd8>", "image/png")) == "data:image/png;base64,/9g+"
 
 
@@ -106,7 +106,7 @@ def page_of(plots, word="word"):
     return Page(report_page(f"Title {word}", table, plots, facts=pairs, remarks=[word], settings=pairs))
 
 
-def test_all_of_it_stands_there(plot):
+def test_everything_is_on_the_page(plot):
     page = page_of([plot])
     assert page.text.startswith("Title word name word value word word Figures caption word word group ")
     assert "group label word 1.0 word Pictures How red it is. Settings name word value word" in page.text

@@ -67,7 +67,7 @@ def test_every_match_is_drawn_and_boxed(count):
         assert_boxed(sheet, *layout.corner(place, top), layout.tile)
 
 
-def test_below_each_match_stand_words():
+def test_there_are_words_below_each_match():
     layout = lay_out([4])
     sheet = draw_sheet([row(4)], read, metric="cosine")
     for place in range(4):
@@ -174,7 +174,7 @@ def test_a_sheet_never_grows_beyond_its_bounds(counts, least):
 
 
 @pytest.mark.slow
-def test_what_is_not_drawn_is_said_and_not_read():
+def test_what_is_not_drawn_is_counted_and_not_read():
     seen = []
 
     def count_reads(path):

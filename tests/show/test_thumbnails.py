@@ -1,4 +1,4 @@
-"""Small pictures of photos and faces: what they show, when they are made anew, and what room they take."""
+"""Small pictures of photos and faces: what they show, when they are made again, how much space they take."""
 
 import os
 import stat
@@ -103,7 +103,7 @@ def test_a_photo_comes_upright(cache, tmp_path):
     assert near(shown[20, 25], RED)
 
 
-def test_what_is_kept_is_given_again_without_opening_the_photo(cache, red, monkeypatch):
+def test_a_cached_picture_is_returned_without_opening_the_photo(cache, red, monkeypatch):
     before = cache.photo(str(red), digest(red), 100)
     known = digest(red)
     monkeypatch.setattr("facesearch.show.thumbnails.read_content", None)
@@ -111,7 +111,7 @@ def test_what_is_kept_is_given_again_without_opening_the_photo(cache, red, monke
     assert Thumbnails(cache.folder).photo(str(red), known, 100) == before
 
 
-def test_files_are_the_users_alone_and_lie_in_shards(cache, red):
+def test_files_are_readable_by_the_user_alone_and_in_shards(cache, red):
     cache.photo(str(red), digest(red), 100)
     cache.face(str(red), digest(red), Box(500, 200, 100, 100), 64)
     kept = files(cache.folder)
@@ -142,7 +142,7 @@ def test_a_photo_that_is_gone_or_changed_is_not_shown_any_more(cache, red):
         cache.photo(str(red), known, 100)
 
 
-def test_what_is_no_picture_is_unreadable(cache, tmp_path):
+def test_a_file_that_is_not_a_picture_is_unreadable(cache, tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"no picture")
     with pytest.raises(UnreadablePhoto):
         cache.photo(str(tmp_path / "a.jpg"), digest(tmp_path / "a.jpg"), 100)
@@ -152,7 +152,7 @@ def test_what_is_no_picture_is_unreadable(cache, tmp_path):
 
 
 @pytest.mark.parametrize("damage", [b"", b"\xff\xd8 half", b"x" * 5000])
-def test_a_damaged_file_is_made_anew(cache, red, damage):
+def test_a_damaged_file_is_made_again(cache, red, damage):
     before = cache.photo(str(red), digest(red), 100)
     (kept,) = files(cache.folder)
     whole = kept.read_bytes()
@@ -187,7 +187,7 @@ def drawn(tmp_path, count):
     return paths
 
 
-def test_what_was_not_used_for_longest_makes_room(tmp_path):
+def test_the_least_recently_used_are_removed(tmp_path):
     paths = drawn(tmp_path, 20)
     folder = tmp_path / "cache"
     one = len(Thumbnails(tmp_path / "other").photo(str(paths[0]), digest(paths[0]), 64))
@@ -206,7 +206,7 @@ def test_what_was_not_used_for_longest_makes_room(tmp_path):
     assert len(files(folder)) >= 7
 
 
-def test_the_folders_are_read_only_where_there_is_too_much(tmp_path, monkeypatch):
+def test_the_folders_are_read_only_if_there_is_too_much(tmp_path, monkeypatch):
     cache = Thumbnails(tmp_path / "cache")
     listed = []
     real = os.scandir
@@ -227,7 +227,7 @@ def test_forget_removes_all_pictures_of_a_content_and_no_others(cache, tmp_path)
     assert Thumbnails(tmp_path / "nowhere").forget([digest(first)]) == 0
 
 
-def test_a_picture_that_cannot_be_removed_is_said(cache, red, monkeypatch):
+def test_a_picture_that_cannot_be_removed_is_an_error(cache, red, monkeypatch):
     cache.photo(str(red), digest(red), 64)
 
     def fail(path):

@@ -18,5 +18,5 @@ from facesearch.show.wording import short_names
         (["/p/\udcff\n.jpg", "/q/\udcff\n.jpg"], ["p/\udcff\n.jpg", "q/\udcff\n.jpg"]),
     ],
 )
-def test_as_many_folders_as_it_takes(paths, names):
+def test_as_many_folders_as_needed(paths, names):
     assert short_names(paths) == names

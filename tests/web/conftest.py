@@ -40,14 +40,34 @@ def digest(server):
 @pytest.fixture
 def home(tmp_path, album, model_store):
     """A tool over a copy of the album's index and people, which a test may change."""
-    for name in os.listdir(album):
-        if name.startswith("album.npz") and not name.endswith((".lock", ".journal")):
-            shutil.copy2(album / name, tmp_path)
+    copy_index(album, tmp_path)
     return Tool(tmp_path, model_store.root)
 
 
-@pytest.fixture
-def changed(home, model_store):
-    """A server over it."""
-    with serving(home.folder, model_store.root, home.folder / "album.npz") as server:
+@pytest.fixture(scope="module")
+def changing(album, tmp_path_factory, model_store):
+    """A server over another copy, which the tests of a module change one after the other."""
+    folder = tmp_path_factory.mktemp("changing")
+    copy_index(album, folder)
+    with serving(folder, model_store.root, folder / "album.npz") as server:
         yield server
+
+
+@pytest.fixture
+def changed(changing, album):
+    """That server, with the index and the people as they are in the album: it sees what changes on disk."""
+    copy_index(album, changing.tool.folder)
+    assert changing.ask("/1/").status == 200  # it has read them
+    return changing
+
+
+def copy_index(album, folder):
+    """Make a folder's index and people those of the album."""
+    for name in os.listdir(folder):
+        if name.startswith("album.npz.") and not name.endswith(".lock"):
+            os.unlink(folder / name)
+    for name in os.listdir(album):
+        if name.startswith("album.npz") and not name.endswith((".lock", ".journal")):
+            # Not written over in place: a server has the old one mapped.
+            shutil.copy(album / name, folder / f"{name}.new")
+            os.replace(folder / f"{name}.new", folder / name)

@@ -1,4 +1,4 @@
-"""The JSON API says what the commands say; what changes on disk meanwhile is seen."""
+"""The JSON API returns what the commands return, and sees what changes on disk."""
 
 import base64
 import json
@@ -17,7 +17,7 @@ def by_command(ask, index, *args):
 
 
 def named(path):
-    """Return a photo's path as a client tells it to the API."""
+    """Return a photo's path as a client sends it to the API."""
     return base64.urlsafe_b64encode(os.fsencode(path)).decode()
 
 
@@ -42,7 +42,7 @@ def people_of(server):
         ),
     ],
 )
-def test_a_query_has_the_commands_answer(server, ask, album, photo, args, values):
+def test_a_query_has_the_same_answer_as_the_command(server, ask, album, photo, args, values):
     told = server.ask(
         f"/1/api/query?{urlencode({**values, 'path': named(photo)})}", "POST", photo.read_bytes()
     )
@@ -159,7 +159,10 @@ def test_an_error_says_whether_the_photo_or_the_face_is_missing(server):
 def test_people_are_named_and_merged(changed, ask):
     reply = changed.ask("/1/api/people/1/name", "POST", '{"name": "  Barack   Obama "}')
     assert reply.json == {"schema": 1, "number": 1, "name": "Barack Obama", "photos": 3, "faces": 3}
-    assert by_command(ask, "album.npz", "people", "list")["people"][0]["name"] == "Barack Obama"
+    assert (
+        by_command(ask, changed.tool.folder / "album.npz", "people", "list")["people"][0]["name"]
+        == "Barack Obama"
+    )
     check_refusal(changed.ask("/1/api/people/2/name", "POST", '{"name": "barack obama"}'), 409)
     merged = changed.ask("/1/api/people/2/merge", "POST", '{"others": ["Barack Obama", 2]}')
     assert merged.json == {"schema": 1, "number": 2, "name": "Barack Obama", "photos": 5, "faces": 5}
@@ -169,12 +172,12 @@ def test_people_are_named_and_merged(changed, ask):
 
 def test_changes_by_the_command_line_are_seen(changed, ask, album):
     assert people_of(changed) == {1: "", 2: ""}
-    assert ask("people", "name", 2, "Marie Curie", "--index", "album.npz").status == 0
+    assert ask("people", "name", 2, "Marie Curie", "--index", changed.tool.folder / "album.npz").status == 0
     assert people_of(changed)[2] == "Marie Curie"
     photo = album / "more" / "again.jpg"
     photo.parent.mkdir(exist_ok=True)
     photo.write_bytes(OBAMA.read_bytes() + b"another content")
-    assert ask("index", photo.parent, "--index", "album.npz").status == 0
+    assert ask("index", photo.parent, "--index", changed.tool.folder / "album.npz").status == 0
     assert changed.ask("/1/api").json["photos"] == 15
     matches = changed.ask("/1/api/query", "POST", OBAMA.read_bytes()).json["results"][0]["matches"]
     assert str(photo) in {match["path"] for match in matches}
@@ -193,7 +196,7 @@ def test_a_forgotten_photo_is_no_longer_served(changed, ask, monkeypatch):
     kept = {name for _, _, names in os.walk(changed.cache) for name in names}
     assert any(name.startswith(photo["photo"]) for name in kept)
     monkeypatch.setenv("XDG_CACHE_HOME", str(changed.cache))
-    assert ask("forget", photo["path"], "--index", "album.npz").status == 0
+    assert ask("forget", photo["path"], "--index", changed.tool.folder / "album.npz").status == 0
     for page in pages:
         check_refusal(changed.ask(page), 404)
     assert len(changed.ask("/1/api/people/1").json["faces"]) == 2
@@ -202,8 +205,9 @@ def test_a_forgotten_photo_is_no_longer_served(changed, ask, monkeypatch):
     assert not any(name.startswith(photo["photo"]) for name in kept)
 
 
-def test_an_index_that_goes_or_is_replaced_by_something_bad_stays_as_it_was(changed, home):
-    index, kept = home.folder / "album.npz", home.folder / "kept.npz"
+def test_an_index_that_goes_or_is_replaced_by_something_bad_stays_as_it_was(changed):
+    folder = changed.tool.folder
+    index, kept = folder / "album.npz", folder / "kept.npz"
     before = changed.ask("/1/api/query", "POST", OBAMA.read_bytes()).json
 
     def removed():
@@ -229,7 +233,8 @@ def test_an_index_that_goes_or_is_replaced_by_something_bad_stays_as_it_was(chan
 
 
 @pytest.mark.slow
-def test_an_index_that_is_replaced_by_another_models_stays_as_it_was(changed, home):
+def test_an_index_that_is_replaced_by_another_models_stays_as_it_was(changed):
+    home = changed.tool
     before = changed.ask("/1/api/query", "POST", OBAMA.read_bytes()).json
     assert home.run("index", LIBRARY, "--index", "other.npz", "--model", "resnet50").status == 0
     os.replace(home.folder / "other.npz", home.folder / "album.npz")
@@ -238,9 +243,9 @@ def test_an_index_that_is_replaced_by_another_models_stays_as_it_was(changed, ho
     check_refusal(changed.ask("/1/api/people/1/name", "POST", '{"name": "Ada"}'), 409)
 
 
-def test_an_index_that_is_written_over_in_place_is_not_touched(changed, home):
-    """What is mapped of it is gone: to read on would end the process."""
-    index = home.folder / "album.npz"
+def test_an_index_that_is_written_over_in_place_is_not_touched(changed):
+    """The mapped file is gone: reading on would end the process."""
+    index = changed.tool.folder / "album.npz"
     whole = index.read_bytes()
     for bad in (b"", whole[: len(whole) // 2], b"\0" * len(whole)):
         index.write_bytes(bad)
@@ -251,10 +256,11 @@ def test_an_index_that_is_written_over_in_place_is_not_touched(changed, home):
         assert changed.ask("/1/api").json["photos"] == 14
 
 
-def test_people_that_cannot_be_read_are_said_to_be(changed, home):
-    for name in os.listdir(home.folder):
+def test_people_that_cannot_be_read_are_reported(changed):
+    folder = changed.tool.folder
+    for name in os.listdir(folder):
         if "people" in name and not name.endswith(".lock"):
-            (home.folder / name).write_bytes(b"broken")
+            (folder / name).write_bytes(b"broken")
     check_refusal(changed.ask("/1/api/people/1"), 409)
     assert changed.ask("/1/api/people").json["people"] == []
     assert 'class="remark"' in changed.ask("/1/").text

@@ -22,20 +22,20 @@ def opened(browser, server, request):
 
 @pytest.fixture
 def own(browser, changed):
-    """A page of a server of the test's own."""
+    """A page of the server whose index a test may change."""
     watched = Watched(browser, changed)
     yield watched
     watched.close()
 
 
 def hits(page):
-    """Wait for the matches; give the file names, nearest first."""
+    """Wait for the matches, and return their file names, nearest first."""
     page.wait_for_url(re.compile(r"/uploads/[\w-]+/\d+$"))
     return [one.get_attribute("aria-label").rpartition(", number ")[0] for one in page.locator(".shot").all()]
 
 
 @pytest.mark.parametrize("way", ["drop", "paste", "choose"])
-def test_a_photo_is_brought_and_the_right_person_comes_first(opened, way):
+def test_the_right_person_comes_first_for_a_photo(opened, way):
     page = opened.go()
     if way == "choose":
         page.set_input_files("#photo", OBAMA)
@@ -49,7 +49,7 @@ def test_a_photo_is_brought_and_the_right_person_comes_first(opened, way):
     opened.shoot("hits-light")
 
 
-def test_the_page_says_where_a_photo_that_hangs_over_it_goes(opened):
+def test_a_photo_dragged_over_the_page_shows_where_to_drop_it(opened):
     page = opened.go()
     assert page.locator("#dropping").is_hidden()
     opened.drop(OBAMA, event="dragover")
@@ -59,7 +59,7 @@ def test_the_page_says_where_a_photo_that_hangs_over_it_goes(opened):
     assert page.locator("#dropping").is_hidden()
 
 
-def test_text_that_is_dropped_or_pasted_is_left_alone(opened):
+def test_dropped_or_pasted_text_is_ignored(opened):
     page = opened.go()
     page.evaluate("""() => {
       const held = new DataTransfer();
@@ -70,7 +70,7 @@ def test_text_that_is_dropped_or_pasted_is_left_alone(opened):
     assert page.locator("#said").inner_text() == ""
 
 
-def test_another_face_of_a_group_is_chosen_by_its_box(opened):
+def test_another_face_of_a_group_is_chosen_by_its_frame(opened):
     page = opened.go()
     opened.drop(SOLVAY)
     hits(page)
@@ -86,7 +86,7 @@ def test_another_face_of_a_group_is_chosen_by_its_box(opened):
     opened.shoot("hits-group-light")
 
 
-def test_a_face_of_the_index_is_looked_for(opened):
+def test_a_face_of_the_index_is_searched_for(opened):
     page = opened.go()
     page.get_by_role("link", name="Person 1").click()
     opened.shoot("person-light")
@@ -97,7 +97,7 @@ def test_a_face_of_the_index_is_looked_for(opened):
     opened.shoot("hits-index-light")
 
 
-def test_a_person_is_renamed_for_good(own):
+def test_a_new_name_is_kept(own):
     page = own.go("/1/person/1")
     page.get_by_label("Name").fill("Barack <b>Obama</b>")
     with page.expect_navigation():
@@ -116,7 +116,7 @@ def test_a_person_is_renamed_for_good(own):
     own.shoot("message-light")
 
 
-def test_two_people_are_made_one(own):
+def test_two_people_are_merged(own):
     page = own.go("/1/person/1")
     page.get_by_label("Is the same person as").fill("2")
     page.get_by_role("button", name="Merge").click()
@@ -126,7 +126,7 @@ def test_two_people_are_made_one(own):
     assert page.locator("a.card").count() == 1
 
 
-def test_a_single_face_is_named_ignored_and_heeded_again(own):
+def test_a_single_face_is_named_ignored_and_no_longer_ignored(own):
     path = own.go("/1/person/2") and own.page.locator(".grid a").all()
     hrefs = [one.get_attribute("href") for one in path]
     solvay = next(
@@ -155,8 +155,8 @@ def _absolute(watched, href):
     return f"http://{watched.server.host}:{watched.server.port}{href}"
 
 
-def test_faces_are_grouped_from_the_page(own, home):
-    for name in [one for one in home.folder.iterdir() if "people" in one.name]:
+def test_faces_are_grouped_from_the_page(own):
+    for name in [one for one in own.server.tool.folder.iterdir() if "people" in one.name]:
         name.unlink()
     page = own.go()
     assert page.get_by_text("No people yet.").is_visible()
@@ -195,7 +195,7 @@ def test_a_name_that_is_not_utf8_can_be_read(opened):
         (b"words", "words.txt", "This is not a photo that can be read."),
     ],
 )
-def test_what_shows_no_face_is_said_on_the_page(opened, data, name, said):
+def test_the_page_says_that_a_photo_shows_no_face(opened, data, name, said):
     page = opened.go()
     opened.allowed.append("422")
     before = page.url
@@ -207,7 +207,7 @@ def test_what_shows_no_face_is_said_on_the_page(opened, data, name, said):
     opened.shoot("no-face-light")
 
 
-def test_a_server_that_has_ended_is_said_on_the_page(browser, album, tmp_path, model_store, home):
+def test_the_page_says_that_the_server_has_ended(browser, album, tmp_path, model_store, home):
     server = Served(home, "--index", home.folder / "album.npz")
     watched = Watched(browser, server)
     watched.allowed += ["ERR_CONNECTION", "ERR_EMPTY"]

@@ -1,4 +1,4 @@
-"""What holds of every page: for a keyboard, a screen reader, a phone, and in the dark."""
+"""What is true of every page: with a keyboard, a screen reader, on a phone, and in the dark."""
 
 import itertools
 import re
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 SOLVAY = LIBRARY / "solvay_1927.jpg"
 KINDS = ("home", "person", "photo", "hits", "upload", "group", "message")
 
-# What a person taps or clicks, with its size and what it is called by.
+# The elements to tap or click, with their sizes.
 _TARGETS = """() => [...document.querySelectorAll("main input, main button, label.drop")]
   .filter((one) => one.type != "hidden" && one.id != "photo")
   .map((one) => [one.tagName, one.getBoundingClientRect().width, one.getBoundingClientRect().height])"""
@@ -66,7 +66,7 @@ def opened(browser, server, request):
 
 
 def show(watched, kind):
-    """Open a page of some kind."""
+    """Open a page of one of the kinds."""
     page = watched.go("/1/nothing" if kind == "message" else "/1/person/2" if kind != "home" else "/1/")
     if kind in ("photo", "hits"):
         page.locator(".grid a").last.click()
@@ -131,14 +131,14 @@ def test_light_and_dark(opened, kind):
 
 @pytest.mark.parametrize("opened", [{"viewport": {"width": 640, "height": 450}}], indirect=True)
 @pytest.mark.parametrize("kind", KINDS)
-def test_twice_the_size_of_letters(opened, kind):
+def test_letters_of_twice_the_size(opened, kind):
     page = show(opened, kind)
     over, who = page.evaluate(_WIDER)
     assert (over, who) == (0, [])
 
 
 def focused(page):
-    """Say what has the focus."""
+    """Return what has the focus."""
     return page.evaluate("""() => {
       const one = document.activeElement;
       return [one.tagName.toLowerCase(), one.id, one.getAttribute("href") ?? "",

@@ -1,4 +1,4 @@
-"""`facesearch serve` over an index in Milvus shows and does what it does over the same index in a file."""
+"""`facesearch serve` does the same for an index in Milvus as for that index in a file."""
 
 import json
 from urllib.parse import urlencode
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def both(home, model_store, milvus):
-    """Two servers: over the file, and over a copy of it in Milvus."""
+    """Two servers: one over the file, one over a copy of it in Milvus."""
     url = milvus.url("album")
     done = home.run("copy", "--from", "album.npz", "--to", url)
     assert done.status == 0, done
@@ -28,7 +28,7 @@ def test_pages_answers_and_forms(both, home, milvus):
     on_file, there = both
 
     def ask(path, *args, **headers):
-        """Ask both, and see that they say the same."""
+        """Ask both servers, and check that they answer the same."""
         one, other = (server.ask(path, *args, **headers) for server in both)
         assert other.status == one.status, (one, other)
         assert plain(other, there, milvus.url("album")) == plain(one, on_file, home.folder / "album.npz")
@@ -60,7 +60,7 @@ def test_pages_answers_and_forms(both, home, milvus):
 
 
 def plain(reply, server, index):
-    """Return what a reply says, without the names by which the two servers differ."""
+    """Return the content of a reply without the names in which the two servers differ."""
     text = reply.body.decode("utf-8", "backslashreplace").replace(server.token, "TOKEN")
     text = text.replace(str(index), "INDEX")
     if reply.headers.get("content-type") != "application/json":
@@ -69,7 +69,7 @@ def plain(reply, server, index):
 
 
 def rounded(value):
-    """Round numbers, which come of sums in another order."""
+    """Round the numbers: they are sums in another order."""
     if isinstance(value, float):
         return round(value, 5)
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Who sends or reads slowly neither keeps others from being answered nor a connection for ever."""
+"""Clients that send or read slowly neither delay others nor keep a connection for ever."""
 
 import contextlib
 import socket
@@ -17,11 +17,11 @@ LATE = 4  # seconds that a busy machine may add
 
 
 class Trickle(threading.Thread):
-    """Sends a first piece and then a byte now and then, until the server hangs up.
+    """A client that sends a first piece and then single bytes, until the server hangs up.
 
     Attributes:
-        heard: What came back.
-        lasted: Seconds until the server hung up; None while it has not.
+        heard: The bytes that came back.
+        lasted: Seconds until the server hung up; None before that.
     """
 
     def __init__(self, server, first, *, pause=0.5, reads=True, byte=b"a"):
@@ -57,7 +57,7 @@ class Trickle(threading.Thread):
 
 
 @pytest.mark.slow
-def test_the_slow_are_hung_up_on_and_others_answered_meanwhile(server):
+def test_slow_clients_are_disconnected_and_others_answered_meanwhile(server):
     photo = server.ask("/1/api/people/1").json["faces"][0]["photo"]
     length = f"Content-Length: {60 << 20}"
     head = server.head("/1/")[:-2]
@@ -105,7 +105,7 @@ def _open(process):
 
 
 @pytest.mark.slow
-def test_many_more_connections_than_are_taken(server):
+def test_many_more_connections_than_are_accepted(server):
     process = psutil.Process(server.process.pid)
     held = []
     try:

@@ -13,12 +13,11 @@ from platformdirs import user_data_dir
 
 from facesearch.errors import IndexFileError, IndexMissing, ModelMismatch
 from facesearch.faces import Answers, PhotoFaces
-from facesearch.index import changes
+from facesearch.index import operations
 from facesearch.index.backend import IndexBackend, SearchableIndex, is_server, open_backend
-from facesearch.index.copying import Copied, copy_index
 from facesearch.index.index import Index, empty_index
-from facesearch.index.meta import Meta
-from facesearch.index.npz.writer import check_same_making
+from facesearch.index.meta import Meta, check_same_making
+from facesearch.index.operations import Copied, copy_index
 from facesearch.model import DetectionSettings, Model, Runtime, make_meta
 from facesearch.models.store import ModelStore, silent
 from facesearch.people.forgetting import forget_person, look_for_traces
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "resnet50"
 
-Searched = TypeVar("Searched", Index, Index | SearchableIndex)
+Searched = TypeVar("Searched", bound=SearchableIndex)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +93,7 @@ class Library:
         self.backend = _backend(named or default_index(self._default_model))
         self._model: Model | None = None
         self._contents: Index | None = None
-        self._searched: Index | SearchableIndex | None = None
+        self._searched: SearchableIndex | None = None
 
     @property
     def model(self) -> Model:
@@ -139,11 +138,11 @@ class Library:
         """
         if self._contents is None:
             model = self.model
-            self._contents = self._checked(self.backend.whole(), model)
+            self._contents = self._checked(self.backend.read(), model)
         return self._contents
 
     @property
-    def searched(self) -> Index | SearchableIndex:
+    def searched(self) -> SearchableIndex:
         """What queries search: the whole index, or a server that searches for it.
 
         Raises:
@@ -152,8 +151,9 @@ class Library:
         """
         if self._searched is None:
             model = self.model
-            remote = self.backend.searched()
-            self._searched = self.contents if remote is None else self._checked(remote, model)
+            self._searched = self._contents or self._checked(self.backend.searchable(), model)
+            if isinstance(self._searched, Index):
+                self._contents = self._searched
         return self._searched
 
     def _checked(self, index: Searched, model: Model) -> Searched:
@@ -178,7 +178,7 @@ class Library:
             IndexFileError: There is no index, or it cannot be used.
         """
         self._open_model(self.backend.meta())
-        return self.backend.listing()
+        return self.backend.read(faces=False)
 
     def index(
         self,
@@ -248,7 +248,7 @@ class Library:
         held = self._meta_if_usable() if rebuild else self.backend.meta()
         meta = make_meta(self.card, detection or DetectionSettings(), held)
         try:
-            index = self.backend.listing() if held is not None else empty_index(meta)
+            index = self.backend.read(faces=False) if held is not None else empty_index(meta)
         except IndexMissing:
             index = empty_index(meta)
         if rebuild:
@@ -313,10 +313,10 @@ class Library:
         companion = self.backend.people
         with companion.editing() if companion.there() else nullcontext():
             register = read_register(companion) if companion.there() else None
-            removed = changes.forget(self.backend, absolute(paths))
+            removed = operations.forget(self.backend, absolute(paths))
             self.refresh()
             # All that was ever forgotten: this completes an earlier call that was interrupted.
-            forgotten = {digest.tobytes() for digest in self.backend.listing().forgotten}
+            forgotten = {digest.tobytes() for digest in self.backend.read(faces=False).forgotten}
             if register is not None:
                 write_register(companion, register.without(forgotten))
         Thumbnails().forget(forgotten)
@@ -332,7 +332,7 @@ class Library:
             IndexFileError: There is no index, it cannot be used, or holds nothing below `old`.
             StorageError: The file cannot be rewritten.
         """
-        count = changes.move_root(self.backend, absolute([old])[0], absolute([new])[0])
+        count = operations.move_root(self.backend, absolute([old])[0], absolute([new])[0])
         self.refresh()
         return count
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from facesearch.errors import ModelError, NoFace, PhotoError, UnreadablePhoto
 from facesearch.faces import Answer, Face, Match, PhotoFaces, Reference, Status
-from facesearch.index.backend import How, SearchableIndex, SearchRequest
-from facesearch.index.index import Index
+from facesearch.index.backend import SearchableIndex
+from facesearch.index.index import Hit, How, SearchRequest
 from facesearch.models.calibration import Calibration
 from facesearch.pipeline import Choice, Pipeline, all_faces, largest_face
-from facesearch.ranking import Metric, Neighbours, nearest, unit_vectors
+from facesearch.ranking import Metric, unit_vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Question:
 
 
 def search(
-    index: Index | SearchableIndex,
+    index: SearchableIndex,
     references: Sequence[Reference],
     question: Question,
     calibration: Calibration | None = None,
@@ -60,9 +60,9 @@ def search(
     mean square.
 
     Args:
-        index: The index, or where it is searched.
-        references: The faces that are looked for.
-        question: What is asked of them.
+        index: The index, or the server that searches it.
+        references: The faces to look for.
+        question: Which matches are wanted.
         calibration: What the metric's distances say about persons; None where that is not known.
 
     Returns:
@@ -78,36 +78,20 @@ def search(
     metric = question.metric or "cosine"
     fused = [_Fused.of(group, metric) for group in asked]
     threshold = max((one.to_vector(limit) for one in fused), default=limit)
-    searched = (
-        index if isinstance(index, Index) else index.near(_request(references, fused, question, threshold))
-    )
-    own = [_own_photos(searched, group, question) for group in asked]
-    found = nearest(
-        searched.vectors,
-        searched.norms,
-        np.stack([one.vector for one in fused]),
-        # Matches in the reference's own photo are taken out afterwards.
-        question.top + max(_places(searched, photos, question) for photos in own),
-        metric,
-        groups=_groups(searched, question),
-        threshold=threshold,
-    )
+    found = index.near(_request(asked, fused, question, threshold))
     return [
         Answer(
             group,
-            tuple(
-                judged(match, index.face_count, calibration)
-                for match in _matches(searched, one.near(neighbours, limit), photos, question.top)
-            ),
+            tuple(judged(match, index.face_count, calibration) for match in _matches(hits, one, limit)),
         )
-        for group, one, neighbours, photos in zip(asked, fused, found, own, strict=True)
+        for group, one, hits in zip(asked, fused, found, strict=True)
     ]
 
 
 def _request(
-    references: Sequence[Reference], fused: Sequence[_Fused], question: Question, threshold: float
+    asked: Sequence[Sequence[Reference]], fused: Sequence[_Fused], question: Question, threshold: float
 ) -> SearchRequest:
-    """Say what is wanted of an index that is searched where it is."""
+    """Return what to search for: a vector for each group of references, apart from their own photos."""
     return SearchRequest(
         np.stack([one.vector for one in fused]),
         question.top,
@@ -115,7 +99,7 @@ def _request(
         question.by,
         question.unique,
         threshold,
-        frozenset() if question.include_self else frozenset(_names(references)),
+        [frozenset() if question.include_self else frozenset(_names(group)) for group in asked],
         question.how,
     )
 
@@ -173,65 +157,25 @@ class _Fused:
         if self.length == 1.0 and self.spread == 0.0:
             return distance
         if self.metric == "cosine":
-            # Rounded up by a little: `near` looks again.
+            # Rounded up by a little: `_matches` compares the exact mean distance.
             return 1.0 - (1.0 - distance) / max(self.length, 1e-12) + 1e-9
         return math.sqrt(square) if (square := distance**2 - self.spread) >= 0 else -1.0
 
-    def near(self, found: Neighbours, limit: float) -> Neighbours:
-        """Return mean distances in place of those from `vector`, and leave out what lies beyond the limit."""
+    def from_vector(self, distance: float) -> float:
+        """Return the mean distance of what has this distance from `vector`."""
         if self.length == 1.0 and self.spread == 0.0:
-            distances = found.distances
-        elif self.metric == "cosine":
-            distances = 1.0 - self.length * (1.0 - found.distances)
-        else:
-            distances = np.sqrt(found.distances**2 + self.spread)
-        keep = distances <= limit
-        return Neighbours(found.rows[keep], distances[keep])
+            return distance
+        if self.metric == "cosine":
+            return 1.0 - self.length * (1.0 - distance)
+        return math.sqrt(distance * distance + self.spread)
 
 
-def _own_photos(index: Index, references: Sequence[Reference], question: Question) -> frozenset[int]:
-    """Return the photos of the index that are the references' own files, or copies that count as them."""
-    if question.include_self:
-        return frozenset()
-    found = (index.find(name) for name in _names(references))
-    rows = {row for row in found if row is not None}
-    if question.unique:
-        rows.update(*(_copies(index, row) for row in tuple(rows)))
-    return frozenset(rows)
-
-
-def _copies(index: Index, photo: int) -> list[int]:
-    same: list[int] = np.flatnonzero((index.digest == index.digest[photo]).all(axis=1)).tolist()
-    return same
-
-
-def _places(index: Index, photos: frozenset[int], question: Question) -> int:
-    """Return how many places these photos can take among the nearest."""
-    if question.by == "photo":
-        return len(photos)
-    return sum(len(index.faces_of(photo)) for photo in photos)
-
-
-def _groups(index: Index, question: Question) -> NDArray[np.int64] | NDArray[np.int32] | None:
-    """Return what counts once: photos, contents, or (None) each face."""
-    if not question.unique:
-        return index.photo if question.by == "photo" else None
-    _, content = np.unique(index.digest, axis=0, return_inverse=True)
-    groups: NDArray[np.int64] = content.reshape(-1)[index.photo]
-    if question.by == "face":
-        number = np.arange(index.face_count) - index.first_face[index.photo]
-        groups = groups * (int(number.max(initial=0)) + 1) + number
-    return groups
-
-
-def _matches(index: Index, neighbours: Neighbours, own: frozenset[int], top: int) -> list[Match]:
-    matches: list[Match] = []
-    for row, distance in zip(neighbours.rows.tolist(), neighbours.distances.tolist(), strict=True):
-        photo = int(index.photo[row])
-        if photo not in own and len(matches) < top:
-            number = index.number(row)
-            matches.append(Match(len(matches) + 1, index.path(photo), number, index.box(row), distance))
-    return matches
+def _matches(hits: Sequence[Hit], fused: _Fused, limit: float) -> Iterator[Match]:
+    """Yield the hits whose mean distance is within the limit."""
+    distances = [fused.from_vector(hit.distance) for hit in hits]
+    near = [(hit, distance) for hit, distance in zip(hits, distances, strict=True) if distance <= limit]
+    for rank, (hit, distance) in enumerate(near, 1):
+        yield Match(rank, hit.path, hit.face, hit.box, distance)
 
 
 def judged(match: Match, faces: int, calibration: Calibration | None) -> Match:

@@ -17,10 +17,9 @@ from facesearch.errors import (
     IndexMissing,
 )
 from facesearch.faces import PhotoFaces, Status
-from facesearch.index.backend import IndexBackend, IndexWriter, open_backend
+from facesearch.index.backend import IndexBackend, IndexWriter, Rebuild, open_backend
 from facesearch.index.index import Index, empty_index
-from facesearch.index.meta import Meta, is_within
-from facesearch.index.npz.writer import check_same_making
+from facesearch.index.meta import Meta, check_same_making, is_within
 from facesearch.photos.find import FoundPhoto, Scan, Shard, find_photos
 from facesearch.photos.urls import is_folder, is_photo_url, is_there
 from facesearch.pipeline import PhotoProcessor
@@ -99,7 +98,7 @@ def update_index(
         scan, plan = make_plan(writer.index, request)
         plan.recovered = writer.recovered
         on_plan(plan)
-        writer.cover([*request.roots, *_covered(request.paths, plan.problems)])
+        writer.changes.cover([*request.roots, *_covered(request.paths, plan.problems)])
         run = _Run(writer, scan, plan, request)
         run.look_at_new(pipeline, on_photo)
         run.drop_gone()
@@ -119,12 +118,12 @@ class _Run:
 
     def __init__(self, writer: IndexWriter, scan: Scan, plan: Plan, request: IndexRequest) -> None:
         index = writer.index
-        self._writer, self._layout, self._wanted = writer, index, request
+        self._writer, self._index, self._request = writer, index, request
         self._scan = scan
         self._new = [photo.path for photo in plan.new]
         self._gone = set(plan.gone)
         self._moved: set[str] = set()
-        self._forgotten = frozenset() if request.again else writer.forgotten
+        self._forgotten = frozenset() if request.again else frozenset(writer.changes.forgotten)
         self.report = Report(
             unchanged=plan.unchanged,
             problems=dict(plan.problems),
@@ -162,7 +161,7 @@ class _Run:
         report, rows = self.report, self.known.get(photo.digest)
         if rows is not None and not rows:
             report.forgotten += 1
-            self._writer.drop(photo.path)
+            self._writer.changes.drop(photo.path)
         elif rows is not None:
             self._take_known(photo, rows)
         elif photo.status is Status.UNREADABLE and not is_there(photo.path):
@@ -170,7 +169,7 @@ class _Run:
         elif photo.status is Status.UNREADABLE:
             report.unreadable[photo.path] = photo.reason
             # What cannot be read just now does not cost the faces that were read before.
-            if photo.digest or photo.path not in self._layout.rows:
+            if photo.digest or photo.path not in self._index.rows:
                 self._writer.add(photo)
         else:
             self._add(photo)  # before it is counted: Ctrl-C may come in between
@@ -180,17 +179,17 @@ class _Run:
                 report.no_face += 1
 
     def _add(self, photo: PhotoFaces) -> None:
-        if self._wanted.again:
-            self._writer.remember(photo.digest)
+        if self._request.again:
+            self._writer.changes.remember(photo.digest)
         self._writer.add(photo)
 
     def _take_known(self, photo: PhotoFaces, rows: Sequence[int]) -> None:
-        own = self._layout.rows.get(photo.path)
+        own = self._index.rows.get(photo.path)
         row = own if own is not None and own in rows else rows[0]
-        self._writer.take(photo.path, row, photo.size, photo.mtime_ns)
+        self._writer.changes.take(photo.path, row, photo.size, photo.mtime_ns)
         if row == own:
             self.report.unchanged += 1
-        elif left := next((path for path in map(self._layout.path, rows) if self._left(path)), None):
+        elif left := next((path for path in map(self._index.path, rows) if self._left(path)), None):
             self._moved.add(left)
             self.report.moved += 1
         else:
@@ -202,24 +201,24 @@ class _Run:
     def drop_gone(self) -> None:
         """Remove what is gone, but for roots that lost so much that they are rather out of reach."""
         for name in self._moved:
-            self._writer.drop(name)
+            self._writer.changes.drop(name)
         if self.report.interrupted:
             return  # a photo that seems gone may be one that was moved and not yet looked at
-        roots = self._layout.meta.roots
+        roots = self._index.meta.roots
         gone: dict[int, list[str]] = {}
         for name in sorted(self._gone - self._moved):
-            gone.setdefault(int(self._layout.root[self._layout.rows[name]]), []).append(name)
+            gone.setdefault(int(self._index.root[self._index.rows[name]]), []).append(name)
         for root, names in gone.items():
-            if self._wanted.prune or not self._lost_most(root, names):
+            if self._request.prune or not self._lost_most(root, names):
                 self.report.removed += len(names)
                 for name in names:
-                    self._writer.drop(name)
+                    self._writer.changes.drop(name)
             else:
                 self.report.kept[roots[root]] = len(names)
 
     def _lost_most(self, root: int, names: Sequence[str]) -> bool:
-        known = int((self._layout.root == root).sum())
-        folder = os.fsencode(self._layout.meta.roots[root])
+        known = int((self._index.root == root).sum())
+        folder = os.fsencode(self._index.meta.roots[root])
         found = any(is_within(os.fsencode(path), folder) for path in self._scan.photos)
         return not found or 2 * len(names) > known
 
@@ -354,17 +353,16 @@ def rebuild_index(
     backend = open_backend(backend)
     with suppress(IndexMissing, IndexBroken, IndexFormat, IndexConflict), backend.writer():
         pass  # folds in what an interrupted run left
-    built = backend.beside()
-    with backend.alone():
+    with backend.rebuild() as rebuild:
         try:
-            old = backend.listing()
+            old = backend.read(faces=False)
         except IndexFileError:
             old = empty_index(meta)  # there is none, or it is what the rebuild is to replace
         request = with_known(old, request)
-        _begin(built, meta, old)
-        report = update_index(built, meta, request, pipeline, on_plan=on_plan, on_photo=on_photo)
+        _begin(rebuild, meta, old)
+        report = update_index(rebuild.backend, meta, request, pipeline, on_plan=on_plan, on_photo=on_photo)
         if not report.interrupted:
-            backend.take_over(built)
+            rebuild.finish()
     return report
 
 
@@ -395,16 +393,16 @@ def with_known(old: Index, request: IndexRequest) -> IndexRequest:
     return replace(request, files=tuple(there), roots=roots)
 
 
-def _begin(built: IndexBackend, meta: Meta, old: Index) -> None:
+def _begin(rebuild: Rebuild, meta: Meta, old: Index) -> None:
     """Make the index that is built, unless a rebuild of the same making was interrupted."""
     try:
-        begun = built.meta()
+        begun = rebuild.backend.meta()
     except IndexFileError:
-        built.discard()
+        rebuild.discard()
         begun = None
     if begun is not None and replace(begun, roots=(), created="", updated="", facesearch="") != meta:
-        built.discard()
-    with built.writer(meta) as writer:
-        writer.forget(digest.tobytes() for digest in old.forgotten)
-        writer.erase((digest, box) for digest, boxes in old.erased_faces.items() for box in boxes)
+        rebuild.discard()
+    with rebuild.backend.writer(meta) as writer:
+        writer.changes.forget(digest.tobytes() for digest in old.forgotten)
+        writer.changes.erase((digest, box) for digest, boxes in old.erased_faces.items() for box in boxes)
         writer.commit()

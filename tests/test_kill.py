@@ -32,8 +32,7 @@ def photos_kept(index):
     """Count what is safe: photos of the file, and whole records of the journal."""
     from facesearch.errors import IndexMissing
     from facesearch.index.npz.journal import read_journal
-    from facesearch.index.npz.store import journal_path
-    from facesearch.index.npz.writer import open_index
+    from facesearch.index.npz.store import journal_path, open_index
 
     try:
         layout = open_index(index)

@@ -70,7 +70,7 @@ def test_a_library_of_all_three_remembers_the_settings(tmp_path):
     assert again.contents.meta.settings["side"] == "right"
     (answer,) = again.query([LIBRARY / "coffee.png"]).answers
     assert answer.matches
-    assert open_backend(url).whole().photo_count == 12
+    assert open_backend(url).read().photo_count == 12
 
 
 def test_the_commands_take_them(tmp_path, model_store):

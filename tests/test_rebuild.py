@@ -6,9 +6,9 @@ import pytest
 from support.fakes import META, ColourEmbedder, coloured, looked_at, pipeline, write_index
 
 from facesearch.errors import FacesearchError, IndexBusy
-from facesearch.index.changes import forget
-from facesearch.index.npz.store import journal_path, rebuild_path
-from facesearch.index.npz.writer import NpzIndexWriter, open_index
+from facesearch.index.npz.store import journal_path, open_index, rebuild_path
+from facesearch.index.npz.writer import NpzIndexWriter
+from facesearch.index.operations import forget
 from facesearch.update import IndexRequest, rebuild_index, update_index
 
 OTHER = dataclasses.replace(META, settings={"margin": 0.0, "min_face": 3})
@@ -146,7 +146,7 @@ def test_what_was_forgotten_stays_so(index, root):
 
 def test_what_an_interrupted_run_had_left_goes_with_the_old_index(index, root, tmp_path):
     with NpzIndexWriter(index) as writer:
-        writer.cover([str(tmp_path / "later")])
+        writer.changes.cover([str(tmp_path / "later")])
         writer.add(looked_at(str(tmp_path / "later" / "200.png")))
     assert journal_path(index).exists()
     coloured(tmp_path / "later" / "200.png", 200)

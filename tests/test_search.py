@@ -8,7 +8,7 @@ from support.fakes import CARD, looked_at, write_index
 
 from facesearch.errors import ModelError
 from facesearch.faces import Box, Reference
-from facesearch.index.npz.writer import open_index
+from facesearch.index.npz.store import open_index
 from facesearch.library import Library
 from facesearch.model import Model
 from facesearch.models.calibration import Calibration

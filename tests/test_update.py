@@ -10,10 +10,9 @@ import pytest
 from support.fakes import GREEN, META, RED, ColourEmbedder, SquareDetector, coloured, photo, pipeline
 
 from facesearch.errors import IndexConflict
-from facesearch.index.changes import forget
 from facesearch.index.index import ARRAYS, empty_index
-from facesearch.index.npz.store import journal_path
-from facesearch.index.npz.writer import open_index
+from facesearch.index.npz.store import journal_path, open_index
+from facesearch.index.operations import forget
 from facesearch.pipeline import Pipeline
 from facesearch.update import IndexRequest, Report, make_plan, update_index
 

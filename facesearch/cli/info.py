@@ -78,7 +78,7 @@ def _facts(index: Index, backend: IndexBackend) -> dict[str, Any]:
         "forgotten": len(index.forgotten),
         "bytes": index.vectors.nbytes,
     }
-    if searched := backend.facts():
+    if searched := backend.search_details():
         facts["search"] = searched
     return with_path_bytes(facts, "index")
 

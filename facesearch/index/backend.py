@@ -1,23 +1,27 @@
-"""Where an index is kept: one small interface, with the .npz file and Milvus behind it."""
+"""Where an index is kept: the interface of every backend, and how a backend is found by a name.
+
+The .npz file and Milvus are two backends. A package can add others: an entry point of the group
+`facesearch.indexes`, named like the scheme of its URLs, that loads a function from URL to `IndexBackend`.
+"""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, TypeGuard, cast
+from typing import Any, Protocol, TypeGuard, cast
 
-import numpy as np
 from numpy.typing import NDArray
 
 from facesearch import plugins
 from facesearch.errors import FacesearchError
-from facesearch.faces import Box, PhotoFaces
-from facesearch.index.index import Index
+from facesearch.faces import PhotoFaces
+from facesearch.index.changes import Changes
+from facesearch.index.index import Hit, Index, SearchRequest
 from facesearch.index.meta import Meta
 from facesearch.index.npz.arrays import ArrayWriter
 from facesearch.ranking import Metric
@@ -25,13 +29,19 @@ from facesearch.ranking import Metric
 MILVUS = ("milvus", "milvus+tls")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 
-How = Literal["exact", "approximate"]
-
 
 class IndexWriter(Protocol):
-    """The one writer of an index; used as a context. See `facesearch.index.npz.writer.NpzIndexWriter`."""
+    """Writes an index, as the only one that does; used as a context.
+
+    Attributes:
+        index: The index as it was opened or committed; its faces may only be counted.
+        changes: What `commit` will change besides what was added.
+        recovered: The number of photos that an interrupted run had left.
+        torn: The number of bytes that were being written when that run died.
+    """
 
     index: Index
+    changes: Changes
     recovered: int
     torn: int
 
@@ -41,75 +51,22 @@ class IndexWriter(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    @property
-    def forgotten(self) -> frozenset[bytes]:
-        """The digests of photos that are not to be taken in."""
-
-    def cover(self, roots: Iterable[str]) -> None:
-        """Add folders to what the index covers."""
-
-    def uncover(self, folders: Iterable[str]) -> None:
-        """Take from what the index covers all that is or lies below some folders; they hold no photo."""
-
     def add(self, photo: PhotoFaces) -> None:
-        """Take in a photo that was looked at."""
-
-    def take(self, path: str, photo: int, size: int, mtime_ns: int) -> None:
-        """Let a path (new, or known with another time) have the faces of a photo of the index."""
-
-    def drop(self, path: str) -> None:
-        """Remove a photo."""
-
-    def forget(self, digests: Iterable[bytes]) -> None:
-        """Remove all photos of these contents and do not take them in again."""
-
-    def remember(self, digest: bytes) -> None:
-        """Let a forgotten content, and the faces that were erased from it, be taken in again."""
-
-    def erase(self, faces: Iterable[tuple[bytes, Box]], *, here: bool = True) -> None:
-        """Remove single faces, each by its photo's digest and its box, and do not take them in again.
-
-        With `here` false those that are here, and those that this writer adds, stay.
-        """
-
-    def move_root(self, old: str, new: str) -> None:
-        """Let all that lies at or below `old` lie at `new`."""
+        """Add a photo that was processed; it is kept without a commit too."""
 
     def commit(self) -> None:
-        """Make all changes those of the index; does nothing where there are none."""
+        """Write all changes; do nothing where there are none.
 
-
-@dataclass(frozen=True, slots=True)
-class SearchRequest:
-    """Which faces are wanted for a search.
-
-    Attributes:
-        queries: (q, dim) float32.
-        k: How many are wanted of what counts once.
-        metric: Which distance.
-        by: "photo": of each photo the nearest face counts; "face": each face does.
-        unique: Whether copies of one photo count once.
-        threshold: Faces farther than this from every query are not wanted.
-        own: Paths of photos that take no place among the k.
-        how: "exact", "approximate", or None as the index' size has it.
-    """
-
-    queries: NDArray[np.float32]
-    k: int
-    metric: Metric
-    by: Literal["photo", "face"]
-    unique: bool
-    threshold: float
-    own: Collection[str]
-    how: How | None
+        Where `changes.permanent`, what an interrupted rebuild left is removed too.
+        """
 
 
 class SearchableIndex(Protocol):
-    """An index that is searched where it is."""
+    """An index that can be searched: an `Index` itself, or one on a server that searches."""
 
     @property
     def meta(self) -> Meta:
-        """What made it."""
+        """The index' meta data."""
 
     @property
     def photo_count(self) -> int:
@@ -119,12 +76,46 @@ class SearchableIndex(Protocol):
     def face_count(self) -> int:
         """The number of faces."""
 
-    def near(self, wish: SearchRequest) -> Index:
-        """Return the photos that can be among the nearest, as a small index.
+    def near(self, request: SearchRequest) -> list[list[Hit]]:
+        """Return the nearest faces for each query, by distance, then by path, then by face."""
 
-        The nearest faces in it are the nearest of all. Faces of these photos that are far have no vector
-        (NaN) and no place.
-        """
+
+@dataclass(frozen=True, slots=True)
+class IndexState:
+    """What differs when an index or its people have been written.
+
+    Attributes:
+        index: Differs when the index has been written.
+        people: Differs when its people have been written.
+        place: The place that readers have mapped into memory: where it is the same and `index` differs, what
+            they have mapped was overwritten. None where nothing is mapped.
+    """
+
+    index: Hashable = None
+    people: Hashable = None
+    place: Hashable = None
+
+    def overwrites(self, before: IndexState) -> bool:
+        """Return whether what was mapped in an earlier state must not be touched any more."""
+        return self.place is not None and self.place == before.place and self.index != before.index
+
+
+class Rebuild(Protocol):
+    """An index that is being rebuilt while the present one serves.
+
+    Attributes:
+        backend: Where the new index is written.
+    """
+
+    @property
+    def backend(self) -> IndexBackend:
+        """Where the new index is written."""
+
+    def discard(self) -> None:
+        """Remove what has been built, to begin again."""
+
+    def finish(self) -> None:
+        """Let what has been built take the place of the present index."""
 
 
 class IndexBackend(Protocol):
@@ -132,8 +123,8 @@ class IndexBackend(Protocol):
 
     Attributes:
         name: A path or a URL.
-        title: What a reader calls it.
-        people: Who is in it.
+        title: The name that a reader sees.
+        people: The people in the index.
         metric: The model's distance; a new index is made to be searched by it.
     """
 
@@ -143,30 +134,26 @@ class IndexBackend(Protocol):
     metric: Metric
 
     def meta(self) -> Meta | None:
-        """Return what makes the index, also of one whose first run was interrupted; None where there is none.
+        """Return the meta data of the index, also of one whose first run was interrupted; None without one.
 
         Raises:
             IndexFileError: It cannot be used.
         """
 
-    def listing(self) -> Index:
-        """Return its photos; their faces may be counted alone, without being there.
+    def read(self, *, faces: bool = True) -> Index:
+        """Return the index.
 
-        Raises:
-            IndexMissing: There is none.
-            IndexFileError: It cannot be used.
-        """
-
-    def whole(self) -> Index:
-        """Return all of it.
+        Args:
+            faces: Whether all faces are needed. Otherwise they may only be counted: each has its photo, and
+                neither a vector nor a box.
 
         Raises:
             IndexMissing: There is none.
             IndexFileError: It cannot be used.
         """
 
-    def searched(self) -> SearchableIndex | None:
-        """Return the place that searches the index itself; None where all of it is searched here.
+    def searchable(self) -> SearchableIndex:
+        """Return the index to search it; faces are read only as far as the search needs them.
 
         Raises:
             IndexMissing: There is none.
@@ -174,41 +161,60 @@ class IndexBackend(Protocol):
         """
 
     def photos(self, listing: Index, rows: Sequence[int]) -> Iterator[PhotoFaces]:
-        """Return some photos of a listing with their faces, in order; few are in memory at once."""
+        """Yield some photos of an index, read with or without faces, in order; few are in memory at once."""
 
-    def facts(self) -> dict[str, Any]:
-        """Say what there is to know of how it is searched; empty where it is searched exactly."""
+    def search_details(self) -> dict[str, Any]:
+        """Return how the index is searched, as names and JSON values; empty for an exact search here."""
 
-    def state(self) -> tuple[Hashable, Hashable]:
-        """Return what changes when the index is written, and what does when its people are."""
-
-    def written_over(self, before: Hashable) -> bool:
-        """Return whether what was read in an earlier state must not be touched any more."""
+    def state(self) -> IndexState:
+        """Return what tells whether the index or its people have been written since."""
 
     def writer(self, meta: Meta | None = None) -> IndexWriter:
-        """Return its writer; `meta` makes an index that does not exist yet."""
+        """Return the index' writer; `meta` makes an index that does not exist yet."""
 
-    def alone(self) -> AbstractContextManager[None]:
-        """Be the only one who writes it.
+    def rebuild(self) -> AbstractContextManager[Rebuild]:
+        """Return a context that rebuilds the index; nobody else writes it meanwhile.
 
         Raises:
             IndexBusy: Another process writes it.
         """
 
-    def beside(self) -> IndexBackend:
-        """Return where the index is rebuilt while this one serves."""
-
-    def take_over(self, built: IndexBackend) -> None:
-        """Let what was built beside it take its place."""
-
-    def discard(self) -> None:
-        """Remove it, with what a killed process left of it; not its people."""
-
     def look_for(self, traces: Collection[bytes]) -> int:
-        """Look for bytes of what was forgotten; give how many bytes were looked through.
+        """Search all that is stored for bytes of what was forgotten; return the number of bytes searched.
 
         Raises:
             StorageError: Something is left.
+        """
+
+
+class Companion(Protocol):
+    """Named arrays that are kept beside an index: the people in it.
+
+    Attributes:
+        name: A path, or what to call the place in a message.
+    """
+
+    name: str
+
+    def there(self) -> bool:
+        """Return whether there are any arrays."""
+
+    def read(self) -> Mapping[str, NDArray[Any]]:
+        """Return the arrays.
+
+        Raises:
+            FileNotFoundError: There are none.
+            NpzError, OSError: They cannot be read.
+        """
+
+    def write(self, write: Callable[[ArrayWriter], None]) -> None:
+        """Replace the arrays by those that a function writes."""
+
+    def editing(self) -> AbstractContextManager[None]:
+        """Return a context that lets nobody else change the arrays, from reading to writing.
+
+        Raises:
+            IndexBusy: Another process changes them.
         """
 
 
@@ -225,6 +231,10 @@ def _scheme(name: object) -> str:
 
 def open_backend(index: IndexBackend | str | os.PathLike[str]) -> IndexBackend:
     """Return the backend of an index: a file's by its path, a server's by its URL.
+
+    Example:
+        >>> open_backend("faces.npz").title
+        'faces'
 
     Raises:
         FacesearchError: The URL does not name a collection, or the package for it is not installed or broken.
@@ -247,34 +257,3 @@ def open_backend(index: IndexBackend | str | os.PathLike[str]) -> IndexBackend:
 
         return NpzBackend(Path(index))
     return index
-
-
-class Companion(Protocol):
-    """Some arrays by name.
-
-    Attributes:
-        name: Where they are.
-    """
-
-    name: str
-
-    def there(self) -> bool:
-        """Return whether there are any."""
-
-    def read(self) -> Mapping[str, NDArray[Any]]:
-        """Return them.
-
-        Raises:
-            FileNotFoundError: There are none.
-            NpzError, OSError: They cannot be used.
-        """
-
-    def write(self, write: Callable[[ArrayWriter], None]) -> None:
-        """Keep the arrays that a function writes in place of those before."""
-
-    def editing(self) -> AbstractContextManager[None]:
-        """Be the only one who changes them, from reading to writing.
-
-        Raises:
-            IndexBusy: Another process does.
-        """

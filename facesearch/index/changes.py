@@ -1,74 +1,170 @@
-"""Changes to an index that look at no photo: forget some, move a root."""
+"""What is to change in an index, as every writer holds it until it writes."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from facesearch.errors import IndexFileError
-from facesearch.index.backend import IndexBackend, open_backend
+import numpy as np
+from numpy.typing import NDArray
+
+from facesearch.faces import Box
 from facesearch.index.index import Index
-from facesearch.index.meta import is_within
+from facesearch.index.meta import is_within, joined_roots, moved_path
 
-_NO_DIGEST = bytes(16)
+# A face that was found again, by a detector with other settings, overlaps the one that was known this far.
+SAME_FACE = 0.5
 
 
-def forget(backend: IndexBackend | os.PathLike[str], folders: Sequence[str]) -> list[str]:
-    """Remove photos for good, their copies too, and remember their digests alone.
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A path that is to have the faces of a photo that the index knows.
+
+    Attributes:
+        photo: The photo's row in the index.
+        size: Of the file, in bytes.
+        mtime_ns: Of the file.
+    """
+
+    photo: int
+    size: int
+    mtime_ns: int
+
+
+class Changes:
+    """The changes to an index since it was opened or committed, except for photos that were added.
+
+    A path is the file system's bytes in what this class holds, and text in its methods.
+
+    Attributes:
+        roots: The folders that the index is to cover.
+        forgotten: Digests of photos that are not to be indexed again.
+        erased: Faces that are not to be indexed again, by their photos' digests.
+        taken: Paths that are to have the faces of a known photo.
+        dropped: Paths that are to be removed.
+        permanent: Whether photos or faces are removed for good: then an unfinished rebuild of the index,
+            which may hold them too, has to go as well.
 
     Args:
-        backend: Where the index is; a path stands for a file.
-        folders: Photos, or folders for all below them, absolute; they need not exist any more.
+        index: The index as it is stored.
+    """
+
+    def __init__(self, index: Index) -> None:
+        self._stored_roots = index.meta.roots
+        self._stored_forgotten = frozenset(digest.tobytes() for digest in index.forgotten)
+        self._stored_erased: Mapping[bytes, tuple[Box, ...]] = index.erased_faces
+        self.roots = index.meta.roots
+        self.forgotten = set(self._stored_forgotten)
+        self.erased: dict[bytes, tuple[Box, ...]] = dict(index.erased_faces)
+        self.taken: dict[bytes, Taken] = {}
+        self.dropped: set[bytes] = set()
+        self.permanent = False
+        self._spared: set[tuple[bytes, Box]] = set()
+        self._moved: tuple[bytes, bytes] | None = None
+
+    def __bool__(self) -> bool:
+        """Return whether anything changes."""
+        same = self.roots == self._stored_roots and self.forgotten == self._stored_forgotten
+        same = same and self.erased == self._stored_erased
+        return bool(self.taken or self.dropped or self.moves) or not same
+
+    @property
+    def moves(self) -> bool:
+        """Whether a folder was moved."""
+        return self._moved is not None
+
+    def cover(self, roots: Iterable[str]) -> None:
+        """Add folders to what the index covers."""
+        self.roots = joined_roots(self.roots, roots)
+
+    def uncover(self, folders: Iterable[str]) -> None:
+        """Remove roots that are or lie below some folders, where the index holds no photo any more."""
+        names = [os.fsencode(folder) for folder in folders]
+        self.roots = tuple(
+            root for root in self.roots if not any(is_within(os.fsencode(root), name) for name in names)
+        )
+
+    def take(self, path: str, photo: int, size: int, mtime_ns: int) -> None:
+        """Let a path (new, or known with another time) have the faces of a photo of the index."""
+        self.taken[os.fsencode(path)] = Taken(photo, size, mtime_ns)
+
+    def drop(self, path: str) -> None:
+        """Remove a photo."""
+        self.dropped.add(os.fsencode(path))
+
+    def forget(self, digests: Iterable[bytes]) -> None:
+        """Remove all photos of these contents for good: they are not indexed again."""
+        self.permanent = True
+        self.forgotten.update(digests)
+
+    def remember(self, digest: bytes) -> None:
+        """Let a forgotten content, and the faces that were erased from it, be indexed again."""
+        self.forgotten.discard(digest)
+        self.erased.pop(digest, None)
+
+    def erase(self, faces: Iterable[tuple[bytes, Box]], *, here: bool = True) -> None:
+        """Remove single faces for good, each named by its photo's digest and its box.
+
+        Args:
+            faces: Digests and boxes.
+            here: Whether to remove faces that are in the index or that this writer adds; otherwise those
+                stay, and such faces are only not indexed again later.
+        """
+        self.permanent = self.permanent or here
+        for digest, box in faces:
+            known = self.erased.get(digest, ())
+            if box not in known:
+                self.erased[digest] = (*known, box)
+            if not here:
+                self._spared.add((digest, box))
+
+    def move_root(self, old: str, new: str) -> None:
+        """Move all that lies at or below the folder `old` to `new`."""
+        self._moved = os.fsencode(old), os.fsencode(new)
+        moved = [os.fsdecode(self.path_after(os.fsencode(root))) for root in self.roots]
+        self.roots = joined_roots((), moved)
+        if any(is_within(self._moved[0], os.fsencode(root)) for root in self._stored_roots):
+            self.cover([new])  # what lay inside a root may lie outside of it now
+
+    def path_after(self, path: bytes) -> bytes:
+        """Return the path that a photo of the index will have."""
+        return path if self._moved is None else moved_path(path, *self._moved)
+
+    def paths_after(self, paths: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+        """Yield the rows of the photos that are not dropped, each with the path that it will have.
+
+        Args:
+            paths: The paths of all photos of the index, in order.
+        """
+        for row, path in enumerate(paths):
+            if path not in self.dropped:
+                yield row, self.path_after(path)
+
+    def erased_from(self, digest: bytes, *, stored: bool) -> list[Box]:
+        """Return the faces to remove from a photo.
+
+        Args:
+            digest: The photo's.
+            stored: Whether the photo comes from the stored index, which no longer holds what it lists as
+                erased.
+        """
+        boxes = self.erased.get(digest, ())
+        done = self._stored_erased.get(digest, ()) if stored else ()
+        return [box for box in boxes if box not in done and (digest, box) not in self._spared]
+
+
+def faces_left(faces: Sequence[Box], erased: Iterable[Box]) -> NDArray[np.bool_]:
+    """Return which faces of a photo stay when some are erased.
+
+    Each erased face removes the one face that overlaps it most, if by `SAME_FACE` or more.
 
     Returns:
-        The paths that were removed.
-
-    Raises:
-        IndexFileError: There is no index, or it cannot be used.
-        StorageError: The file cannot be rewritten.
+        (n,) bool, one for each of `faces`.
     """
-    backend = open_backend(backend)
-    with backend.writer() as writer:
-        index = writer.index
-        digests = [digest.tobytes() for digest in index.digest]
-        named = set(_below(index, folders))
-        forgotten = {digests[row] for row in named} - {_NO_DIGEST}
-        gone = [row for row, digest in enumerate(digests) if row in named or digest in forgotten]
-        removed = [index.path(row) for row in gone]
-        for name in removed:
-            writer.drop(name)
-        writer.forget(forgotten)
-        writer.uncover(folders)
-        writer.commit()
-        backend.beside().discard()  # what an interrupted rebuild left may hold them too
-    return removed
-
-
-def move_root(backend: IndexBackend | os.PathLike[str], old: str, new: str) -> int:
-    """Let what lay below one folder lie below another.
-
-    Returns:
-        How many photos were moved.
-
-    Raises:
-        IndexFileError: There is no index, it cannot be used, or holds nothing below `old`.
-        StorageError: The file cannot be rewritten.
-    """
-    with open_backend(backend).writer() as writer:
-        count = len(_below(writer.index, [old]))
-        if not count:
-            raise IndexFileError(
-                f"The index holds no photo below {old!r}.", "`facesearch info` lists its roots."
-            )
-        writer.move_root(old, new)
-        writer.commit()
-    return count
-
-
-def _below(index: Index, folders: Sequence[str]) -> list[int]:
-    names = [os.fsencode(folder) for folder in folders]
-    return [
-        row
-        for row in range(index.photo_count)
-        if any(is_within(index.path_bytes(row), name) for name in names)
-    ]
+    stays = np.ones(len(faces), np.bool_)
+    for box in erased:
+        overlap = [box.overlap(face) if stay else 0.0 for face, stay in zip(faces, stays, strict=True)]
+        if overlap and max(overlap) >= SAME_FACE:
+            stays[int(np.argmax(overlap))] = False
+    return stays

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from facesearch.errors import IndexBroken, IndexFormat
 from facesearch.faces import Box, Status
 from facesearch.index.meta import Meta
+from facesearch.ranking import Metric, nearest
 
 FORMAT = 1
 LANDMARKS = 5
@@ -37,6 +38,50 @@ ARRAYS: Mapping[str, tuple[str, tuple[int, ...], str]] = {
     "erased": ("|u1", (16,), "erased"),
     "erased_boxes": ("<i4", (4,), "erased"),
 }
+
+How = Literal["exact", "approximate"]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRequest:
+    """Which faces of an index to find for some queries.
+
+    Attributes:
+        queries: (q, dim) float32, vectors.
+        k: How many photos, or faces, are wanted for each query.
+        metric: Which distance.
+        by: "photo": of each photo only the nearest face counts; "face": each face counts.
+        unique: Whether copies of one photo count once.
+        threshold: Faces farther than this from a query are not wanted.
+        own: For each query the paths of photos that are not to be found; with `unique`, nor their copies.
+        how: "exact" or "approximate" where the backend knows both; None for what suits the index' size.
+    """
+
+    queries: NDArray[np.float32]
+    k: int
+    metric: Metric
+    by: Literal["photo", "face"]
+    unique: bool
+    threshold: float
+    own: Sequence[Collection[str]]
+    how: How | None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A face that was found.
+
+    Attributes:
+        path: The photo's path.
+        face: The face's number in its photo, 1 for the largest.
+        box: In the upright photo.
+        distance: From the query.
+    """
+
+    path: str
+    face: int
+    box: Box
+    distance: float
 
 
 @dataclass(frozen=True)
@@ -104,7 +149,7 @@ class Index:
         return os.fsdecode(self.path_bytes(photo))
 
     def find(self, path: str) -> int | None:
-        """Return the photo with this path; None where there is none. PhotoProcessor at few of the paths."""
+        """Return the photo with this path; None where there is none. Reads only a few of the paths."""
         name, low, high = os.fsencode(path), 0, self.photo_count
         while low < high:
             middle = (low + high) // 2
@@ -146,6 +191,55 @@ class Index:
     def rows(self) -> dict[str, int]:
         """Each path's photo."""
         return {self.path(photo): photo for photo in range(self.photo_count)}
+
+    def near(self, request: SearchRequest) -> list[list[Hit]]:
+        """Return the nearest faces for each query, by distance, then by path, then by face."""
+        own = [self._photos_at(paths, copies=request.unique) for paths in request.own]
+        found = nearest(
+            self.vectors,
+            self.norms,
+            request.queries,
+            # Faces in a query's own photos are taken out afterwards.
+            request.k + max(self._places(photos, request) for photos in own),
+            request.metric,
+            groups=self._groups(request),
+            threshold=request.threshold,
+        )
+        answers = []
+        for neighbours, photos in zip(found, own, strict=True):
+            pairs = zip(neighbours.rows.tolist(), neighbours.distances.tolist(), strict=True)
+            others = [(row, distance) for row, distance in pairs if int(self.photo[row]) not in photos]
+            answers.append([self._hit(row, distance) for row, distance in others[: request.k]])
+        return answers
+
+    def _photos_at(self, paths: Collection[str], *, copies: bool) -> frozenset[int]:
+        """Return the photos with some paths, and if wanted all others with the same content."""
+        found = (self.find(path) for path in paths)
+        photos = {photo for photo in found if photo is not None}
+        if copies:
+            for photo in tuple(photos):
+                photos.update(np.flatnonzero((self.digest == self.digest[photo]).all(axis=1)).tolist())
+        return frozenset(photos)
+
+    def _places(self, photos: Collection[int], request: SearchRequest) -> int:
+        """Return how many places these photos can take among the nearest."""
+        if request.by == "photo":
+            return len(photos)
+        return sum(len(self.faces_of(photo)) for photo in photos)
+
+    def _groups(self, request: SearchRequest) -> NDArray[np.int64] | NDArray[np.int32] | None:
+        """Return what counts once: photos, contents, or (None) each face."""
+        if not request.unique:
+            return self.photo if request.by == "photo" else None
+        _, content = np.unique(self.digest, axis=0, return_inverse=True)
+        groups: NDArray[np.int64] = content.reshape(-1)[self.photo]
+        if request.by == "face":
+            number = np.arange(self.face_count) - self.first_face[self.photo]
+            groups = groups * (int(number.max(initial=0)) + 1) + number
+        return groups
+
+    def _hit(self, face: int, distance: float) -> Hit:
+        return Hit(self.path(int(self.photo[face])), self.number(face), self.box(face), distance)
 
 
 def empty_index(meta: Meta) -> Index:

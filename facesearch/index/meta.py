@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
+from facesearch.errors import IndexConflict
 from facesearch.version import __version__
 
 JsonScalar = str | int | float | bool | None
@@ -129,3 +130,38 @@ def moved_path(path: bytes, old: bytes, new: bytes) -> bytes:
         return path
     rest = path[len(old.rstrip(b"/")) :]
     return new.rstrip(b"/") + rest if rest.strip(b"/") else new
+
+
+def check_same_making(meta: Meta, other: Meta, *, what: str) -> None:
+    """Raise unless the vectors of two indexes can be mixed.
+
+    Args:
+        meta: The index that there is.
+        other: What is to fit it.
+        what: The name of the other in the message.
+
+    Raises:
+        IndexConflict: The models or the detectors' settings differ.
+    """
+    pairs = (
+        ("model", meta.model, other.model),
+        ("weights of the model", meta.model_digest, other.model_digest),
+        ("numbers in a vector", meta.dim, other.dim),
+        ("detector", meta.detector, other.detector),
+        ("settings", _differing(meta, other), _differing(other, meta)),
+    )
+    for name, mine, theirs in pairs:
+        if mine != theirs:
+            raise IndexConflict(
+                f"{what} does not fit the index: {name} {theirs!r}, and the index has {mine!r}.",
+                "Use the index's own, another --index, or embed everything anew with --rebuild.",
+            )
+
+
+def _differing(meta: Meta, other: Meta) -> str:
+    """Return the settings of one that the other lacks or has with another value."""
+    return ", ".join(
+        f"{name}={value}"
+        for name, value in sorted(meta.settings.items())
+        if name not in other.settings or other.settings[name] != value
+    )

@@ -52,10 +52,9 @@ def forget_person(backend: IndexBackend, people: People, who: str) -> ForgottenP
     faces = [(index.digest[index.photo[row]].tobytes(), index.box(row)) for row in person.faces]
     faces += people.elsewhere(person)  # in photos that are away now, or erased by a call that was interrupted
     with backend.writer() as writer:
-        writer.erase(faces)
+        writer.changes.erase(faces)
         writer.commit()
         people.stay_up_to_date(writer.index)
-        backend.beside().discard()  # an interrupted rebuild may hold the faces too
     Thumbnails().forget(digest for digest, _ in faces)
     people.remove(person)
     return ForgottenPerson(person, index)
@@ -70,7 +69,7 @@ def look_for_traces(backend: IndexBackend, forgotten: ForgottenPerson) -> int:
     Raises:
         StorageError: Something is left in a file.
     """
-    before, rows, now = forgotten.index, forgotten.rows, backend.whole()
+    before, rows, now = forgotten.index, forgotten.rows, backend.read()
     traces = set(_traces(before, rows))
     # An equal vector may belong to another face: that of a copy of the photo with other metadata.
     others = ~np.isin(_keys(now), _keys(before)[rows])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from facesearch.index.changes import SAME_FACE
 from facesearch.index.index import Index
-from facesearch.index.npz.writer import SAME_FACE
 from facesearch.people.grouping import ALONE
 from facesearch.people.register import Register
 

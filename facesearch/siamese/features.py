@@ -18,7 +18,7 @@ from facesearch.evaluate.labelled_faces import bring_up_to_date, cache_file
 from facesearch.faces import Box, Face, PhotoFaces
 from facesearch.index.index import Index
 from facesearch.index.meta import Meta
-from facesearch.index.npz.writer import open_index
+from facesearch.index.npz.store import open_index
 from facesearch.models.card import Card
 from facesearch.models.store import ModelStore, Notify, silent
 from facesearch.pipeline import Pipeline

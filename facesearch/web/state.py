@@ -9,7 +9,7 @@ import os
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -20,6 +20,7 @@ import numpy as np
 
 from facesearch.errors import FacesearchError, NoFace, PeopleError, UnreadablePhoto
 from facesearch.faces import Answer, Box, PhotoFaces, Reference, Status
+from facesearch.index.backend import IndexState
 from facesearch.index.index import Index
 from facesearch.library import Library
 from facesearch.models.card import Card
@@ -120,7 +121,7 @@ class ServedLibrary:
         # As many workers as there are cores: each thread that processes photos has its own networks.
         self._cores = os.cpu_count() or 1
         self._workers = ThreadPoolExecutor(self._cores, thread_name_prefix="library")
-        self._states: tuple[Hashable, Hashable] = (None, None)
+        self._state = IndexState()
         self._snapshot: Snapshot | None = None
         self.now()
 
@@ -163,14 +164,14 @@ class ServedLibrary:
         """
         with self._lock:
             try:
-                states = self.library.backend.state()
+                state = self.library.backend.state()
             except FacesearchError:  # a server that is away for a while
                 if self._snapshot is None:
                     raise
                 return self._snapshot
-            if self._snapshot is None or states != self._states:
-                self._snapshot = self._read(states[0])
-                self._states = states
+            if self._snapshot is None or state != self._state:
+                self._snapshot = self._read(state)
+                self._state = state
             return self._snapshot
 
     @contextmanager
@@ -217,13 +218,13 @@ class ServedLibrary:
         """Find the faces nearest to those of a photo: `find_faces`, then `ask`."""
         return self.ask(references_in(self.find_faces(data, path, face), face), question)
 
-    def _read(self, index_state: Hashable) -> Snapshot:
-        if self._snapshot is None or index_state != self._states[0]:
+    def _read(self, state: IndexState) -> Snapshot:
+        if self._snapshot is None or state.index != self._state.index:
             try:
                 self.library.refresh()
                 index = self.library.contents
             except FacesearchError:
-                if self._snapshot is None or self.library.backend.written_over(self._states[0]):
+                if self._snapshot is None or state.overwrites(self._state):
                     raise
                 return self._snapshot
         else:

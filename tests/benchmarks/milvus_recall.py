@@ -76,7 +76,7 @@ def measure(url, name, count, real):
     began = time.monotonic()
     face = (Face(Box(10, 10, 100, 100), 1.0),)
     with place.writer(meta) as writer:
-        writer.cover(["/photos"])
+        writer.changes.cover(["/photos"])
         for number in range(count):
             digest = number.to_bytes(16, "big")
             row = vectors[number : number + 1]
@@ -85,9 +85,9 @@ def measure(url, name, count, real):
     print(
         f"{name}: {count:,} faces of {vectors.shape[1]} numbers written in {time.monotonic() - began:.0f} s"
     )
-    print("  ", place.facts())
+    print("  ", place.search_details())
     norms = norms_of(vectors)
-    searched = place.searched()
+    searched = place.searchable()
     references = [Reference("", 1, Box(0, 0, 1, 1), question) for question in questions]
     for metric in ("cosine", "euclidean"):
         truth = nearest(vectors, norms, questions, 10, metric)

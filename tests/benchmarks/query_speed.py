@@ -18,7 +18,7 @@ from index_speed import choose_photos
 from measuring import BASELINE, FACESEARCH, median, run, show, tensors_file
 from synthetic import write_index
 
-from facesearch.index.npz.writer import open_index
+from facesearch.index.npz.store import open_index
 
 
 def main() -> None:

@@ -114,7 +114,7 @@ def victim_of(process, what, chance):
 
 def rows(index):
     """Return each photo, and each face of it as bytes."""
-    layout = open_backend(index).whole()
+    layout = open_backend(index).read()
     found = []
     for photo in range(layout.photo_count):
         name = (layout.path(photo), layout.digest[photo].tobytes(), int(layout.status[photo]))

@@ -64,7 +64,7 @@ def make_library(folder, count, people):
     digests = []
     index = folder / "many.npz"
     with NpzIndexWriter(index, Meta("sface", card.digest, card.dim, card.detector, settings)) as writer:
-        writer.cover([str(folder / "photos")])
+        writer.changes.cover([str(folder / "photos")])
         for number in range(count):
             place = folder / "photos" / f"{number:08}.jpg"
             data = photo + number.to_bytes(8, "little")

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from synthetic import write_index
 
-from facesearch.index.npz.writer import open_index
+from facesearch.index.npz.store import open_index
 from facesearch.model import Model, Runtime
 from facesearch.ranking import nearest
 

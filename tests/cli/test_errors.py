@@ -301,7 +301,7 @@ def test_two_writers(tool, ask, photos, tmp_path):
 def test_a_reader_always_gets_a_whole_answer(tool, ask, own_index, tmp_path):
     """Another process replaces the file again and again; all photos lie in the one place or the other."""
     script = (
-        "import sys; from pathlib import Path; from facesearch.index.changes import move_root\n"
+        "import sys; from pathlib import Path; from facesearch.index.operations import move_root\n"
         "for turn in range(200):\n"
         "    move_root(Path(sys.argv[1]), *(sys.argv[2:] if turn % 2 == 0 else sys.argv[:1:-1]))\n"
     )

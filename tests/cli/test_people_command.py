@@ -15,8 +15,7 @@ from support.known_people import shows
 from support.known_people import write_people as write_known
 
 from facesearch.index.npz.backend import CompanionFile
-from facesearch.index.npz.store import people_path
-from facesearch.index.npz.writer import open_index
+from facesearch.index.npz.store import open_index, people_path
 from facesearch.people.register import read_register
 
 SOLVAY = LIBRARY / "solvay_1927.jpg"

@@ -14,7 +14,7 @@ from support.fakes import GREEN, META, RED, YELLOW, coloured, looked_at, photo, 
 
 from facesearch.errors import IndexBusy, IndexConflict, IndexMissing, StorageError
 from facesearch.faces import Box, Face, PhotoFaces, Reference, Status
-from facesearch.index import changes as edit
+from facesearch.index import operations
 from facesearch.index.backend import open_backend
 from facesearch.index.meta import Meta
 from facesearch.people.register import Register, empty_register, only_editor, read_register, write_register
@@ -64,16 +64,11 @@ def same(path):
 
 def written(backend, photos, roots=("/p",)):
     with backend.writer(META) as writer:
-        writer.cover(roots)
+        writer.changes.cover(roots)
         for one in photos:
             writer.add(one)
         writer.commit()
     return backend
-
-
-def searched(backend):
-    """Return what a query searches: the server, or else the whole index."""
-    return backend.searched() or backend.whole()
 
 
 def assert_same(index, other):
@@ -96,9 +91,9 @@ def reference_of(vector, path="/x/ref.jpg"):
 def test_where_nothing_is(backend, name):
     assert backend.meta() is None
     for use in (
-        backend.listing,
-        backend.whole,
-        lambda: searched(backend),
+        lambda: backend.read(faces=False),
+        backend.read,
+        backend.searchable,
         lambda: backend.writer().__enter__(),
     ):
         with pytest.raises(IndexMissing) as caught:
@@ -113,11 +108,11 @@ def test_what_is_written_is_read_to_the_bit(backend, name, tmp_path):
     written(backend, odd_photos())
     held = open_backend(write_index(tmp_path / "held.npz", odd_photos(), roots=("/p",)))
     again = open_backend(name)
-    assert_same(again.whole(), held.whole())
-    listing = again.listing()
-    assert [listing.path(row) for row in range(listing.photo_count)] == list(held.whole().rows)
-    assert listing.face_count == held.whole().face_count
-    assert again.meta() == again.whole().meta
+    assert_same(again.read(), held.read())
+    listing = again.read(faces=False)
+    assert [listing.path(row) for row in range(listing.photo_count)] == list(held.read().rows)
+    assert listing.face_count == held.read().face_count
+    assert again.meta() == again.read().meta
     assert again.meta().created
     rows = [listing.find(path) for path in ("/p/7.jpg", ODD, "/p/torn.jpg")]
     seven, odd, torn = again.photos(listing, rows)
@@ -149,7 +144,7 @@ def test_a_search_finds_what_the_ranking_of_the_whole_finds(backend):
     many = [looked_at(f"/p/many/{number:03d}.jpg", 3, seed=1) for number in range(200)]
     copies = [replace(many[5], path=f"/p/copies/{number}.jpg") for number in range(40)]
     written(backend, [*odd_photos(), *many, *copies])
-    whole, remote = backend.whole(), searched(backend)
+    whole, remote = backend.read(), backend.searchable()
     assert (remote.photo_count, remote.face_count) == (whole.photo_count, whole.face_count)
     assert remote.meta == whole.meta
     references = [reference_of(vector) for vector in rng.normal(size=(5, 3))]
@@ -170,63 +165,63 @@ def test_every_change_is_that_of_the_file(backend, name, tmp_path):  # noqa: C90
             with one.writer(META) as writer:
                 act(writer)
                 writer.commit()
-        assert_same(backend.whole(), held.whole())
+        assert_same(backend.read(), held.read())
 
     def fill(writer):
-        writer.cover(["/p", "/q"])
+        writer.changes.cover(["/p", "/q"])
         for one in odd_photos():
             writer.add(one)
 
     def take(writer):
         rows = writer.index.rows
-        writer.take("/p/7 moved.jpg", rows["/p/7.jpg"], 10, 20)
-        writer.drop("/p/7.jpg")
-        writer.take("/p/6.jpg", rows["/p/6.jpg"], 10, 21)  # another time
-        writer.take("/q/3.jpg", rows["/p/3.jpg"], 10, 20)
+        writer.changes.take("/p/7 moved.jpg", rows["/p/7.jpg"], 10, 20)
+        writer.changes.drop("/p/7.jpg")
+        writer.changes.take("/p/6.jpg", rows["/p/6.jpg"], 10, 21)  # another time
+        writer.changes.take("/q/3.jpg", rows["/p/3.jpg"], 10, 20)
 
     def anew(writer):
         writer.add(looked_at("/p/5.jpg", 3, seed=9))
         writer.add(replace(looked_at("/p/6.jpg", 1, seed=9), digest=looked_at("/p/2.jpg").digest))
-        writer.drop("/p/9.jpg")
+        writer.changes.drop("/p/9.jpg")
 
     def forget(writer):
-        writer.forget([looked_at("/p/11.jpg").digest, b"never seen here!"])
+        writer.changes.forget([looked_at("/p/11.jpg").digest, b"never seen here!"])
 
     def erase(writer):
         digest = looked_at("/p/7.jpg").digest
-        writer.erase([(digest, Box(1, 2, 29, 40)), (looked_at("/p/1.jpg").digest, Box(0, 2, 30, 40))])
+        writer.changes.erase([(digest, Box(1, 2, 29, 40)), (looked_at("/p/1.jpg").digest, Box(0, 2, 30, 40))])
 
     def remember(writer):
-        writer.remember(b"never seen here!")
-        writer.remember(looked_at("/p/7.jpg").digest)
+        writer.changes.remember(b"never seen here!")
+        writer.changes.remember(looked_at("/p/7.jpg").digest)
         writer.add(looked_at("/p/7.jpg", 3))
         writer.add(looked_at("/p/1.jpg", 1))  # its face is still erased
 
     def move(writer):
-        writer.move_root("/p", "/else/where")
+        writer.changes.move_root("/p", "/else/where")
 
     def nothing(writer):
         pass
 
     for act in (fill, take, anew, forget, erase, remember, move, nothing):
         change(act)
-    assert edit.forget(backend, ["/q"]) == edit.forget(held, ["/q"])
-    assert edit.move_root(backend, "/else", "/p") == edit.move_root(held, "/else", "/p") > 10
-    assert_same(open_backend(name).whole(), held.whole())
-    assert backend.listing().face_count == backend.whole().face_count
+    assert operations.forget(backend, ["/q"]) == operations.forget(held, ["/q"])
+    assert operations.move_root(backend, "/else", "/p") == operations.move_root(held, "/else", "/p") > 10
+    assert_same(open_backend(name).read(), held.read())
+    assert backend.read(faces=False).face_count == backend.read().face_count
 
 
 def test_what_was_added_is_kept_without_a_commit(backend, name):
     with pytest.raises(ZeroDivisionError), backend.writer(META) as writer:  # noqa: PT012
-        writer.cover(["/p"])
+        writer.changes.cover(["/p"])
         writer.add(looked_at("/p/a.jpg", 2))
         raise ZeroDivisionError
     assert open_backend(name).meta().model == META.model
     with open_backend(name).writer(META) as writer:
         writer.add(looked_at("/p/b.jpg"))
         writer.commit()
-    assert list(backend.whole().rows) == ["/p/a.jpg", "/p/b.jpg"]
-    assert backend.whole().face_count == 3
+    assert list(backend.read().rows) == ["/p/a.jpg", "/p/b.jpg"]
+    assert backend.read().face_count == 3
 
 
 def test_one_writer_at_a_time_and_readers_do_not_wait(backend, name):
@@ -235,7 +230,7 @@ def test_one_writer_at_a_time_and_readers_do_not_wait(backend, name):
         with pytest.raises(IndexBusy) as caught, open_backend(name).writer():
             pass
         assert backend.name in caught.value.message
-        assert open_backend(name).whole().photo_count == 1
+        assert open_backend(name).read().photo_count == 1
     with backend.writer(), only_editor(backend.people), pytest.raises(IndexBusy):
         only_editor(open_backend(name).people).__enter__()
     with backend.writer():
@@ -247,7 +242,7 @@ def test_an_index_of_another_making_is_refused(backend, tmp_path):
     for other in (replace(META, model="other"), replace(META, settings={"margin": 0.5})):
         with pytest.raises(IndexConflict):
             update_index(backend, other, IndexRequest((str(tmp_path),)), pipeline)
-    assert backend.whole().photo_count == 1
+    assert backend.read().photo_count == 1
 
 
 def test_an_update_is_that_of_the_file(backend, name, tmp_path):
@@ -259,7 +254,7 @@ def test_an_update_is_that_of_the_file(backend, name, tmp_path):
             wish = IndexRequest((str(folder),), **wanted)
             reports.append(update_index(one, META, wish, pipeline))
         assert replace(reports[0], seconds=0) == replace(reports[1], seconds=0)
-        assert_same(backend.whole(), held.whole())
+        assert_same(backend.read(), held.read())
         return reports[1]
 
     for number in range(6):
@@ -275,7 +270,9 @@ def test_an_update_is_that_of_the_file(backend, name, tmp_path):
     photo(folder / "2.png", (20, 20, 30, YELLOW))
     report = update()
     assert (report.moved, report.removed, report.indexed) == (1, 1, 1)
-    assert edit.forget(held, [str(folder / "3.png")]) == edit.forget(backend, [str(folder / "3.png")])
+    assert operations.forget(held, [str(folder / "3.png")]) == operations.forget(
+        backend, [str(folder / "3.png")]
+    )
     assert update().forgotten == 1
     assert update(again=True).indexed == 1
     for number in (3, 4, 5):
@@ -291,18 +288,19 @@ def test_a_rebuild_serves_the_old_one_until_it_is_done(backend, name, tmp_path):
         coloured(tmp_path / "photos" / f"{number}.png", number)
     wanted = IndexRequest((str(tmp_path / "photos"),))
     update_index(backend, META, wanted, pipeline)
-    before, other = backend.whole(), replace(META, model="other", settings={"margin": 0.5})
+    before, other = backend.read(), replace(META, model="other", settings={"margin": 0.5})
 
     def look(one):
         assert open_backend(name).meta().model == META.model
-        assert_same(open_backend(name).whole(), before)
+        assert_same(open_backend(name).read(), before)
         with pytest.raises(IndexBusy), open_backend(name).writer():
             pass
 
     rebuild_index(backend, other, wanted, pipeline, on_photo=look)
     assert open_backend(name).meta().model == "other"
-    assert_same(open_backend(name).whole(), replace(before, meta=replace(other, roots=before.meta.roots)))
-    assert backend.beside().meta() is None
+    assert_same(open_backend(name).read(), replace(before, meta=replace(other, roots=before.meta.roots)))
+    with backend.rebuild() as again:
+        assert again.backend.meta() is None
     with backend.writer():
         pass
 
@@ -323,8 +321,9 @@ def test_people_are_kept(backend, name):
         assert (found.names, found.last, found.grouped) == (one.names, one.last, one.grouped)
         assert np.array_equal(found.digest, one.digest)
         assert np.array_equal(found.boxes, one.boxes)
-    assert backend.state()[0] == before[0]
-    assert backend.state()[1] != before[1]
+    assert backend.state().index == before.index
+    assert backend.state().people != before.people
+    assert not backend.state().overwrites(before)
 
 
 def test_its_state_tells_that_it_was_written(backend):
@@ -332,8 +331,9 @@ def test_its_state_tells_that_it_was_written(backend):
     before = backend.state()
     assert backend.state() == before
     written(backend, [looked_at("/p/b.jpg")])
-    assert backend.state()[0] != before[0]
-    assert backend.state()[1] == before[1]
+    assert backend.state().index != before.index
+    assert backend.state().people == before.people
+    assert not backend.state().overwrites(before)  # what readers have mapped is still whole
 
 
 def test_what_is_forgotten_is_looked_for(backend):
@@ -342,21 +342,21 @@ def test_what_is_forgotten_is_looked_for(backend):
     trace = one.vectors[0].tobytes()
     with pytest.raises(StorageError, match="forgotten"):
         backend.look_for([trace])
-    edit.forget(backend, ["/p/a.jpg"])
+    operations.forget(backend, ["/p/a.jpg"])
     assert backend.look_for([trace]) > 0
 
 
 def test_an_index_of_nothing(backend):
     written(backend, [])
-    assert backend.whole().photo_count == 0
-    (answer,) = search(searched(backend), [reference_of([1, 0, 0])], Question())
+    assert backend.read().photo_count == 0
+    (answer,) = search(backend.searchable(), [reference_of([1, 0, 0])], Question())
     assert answer.matches == ()
 
 
 def test_a_file_needs_nothing_of_the_others(tmp_path):
     code = (
         "import sys, json\nfrom facesearch.library import Library\n"
-        "from facesearch.index.backend import open_backend\nopen_backend(sys.argv[1]).listing()\n"
+        "from facesearch.index.backend import open_backend\nopen_backend(sys.argv[1]).read(faces=False)\n"
         "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))\n"
         "print([name for name in sys.modules if 'milvus' in name])"
     )
@@ -371,7 +371,7 @@ def test_meta_of_any_dimension(backend):
     meta = Meta("wide", "fake:1", 2048, "squares")
     one = looked_at("/p/a.jpg", 3, dim=2048)
     with backend.writer(meta) as writer:
-        writer.cover(["/p"])
+        writer.changes.cover(["/p"])
         writer.add(one)
         writer.commit()
-    assert np.array_equal(backend.whole().vectors, one.vectors)
+    assert np.array_equal(backend.read().vectors, one.vectors)

@@ -1,5 +1,6 @@
 """An index is copied between the places that it can be kept in."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -9,8 +10,8 @@ from test_index_backends import assert_same, odd_photos, written
 
 from facesearch.errors import IndexConflict, IndexFileError, IndexMissing
 from facesearch.index.backend import open_backend
-from facesearch.index.copying import copy_index
 from facesearch.index.npz.backend import NpzBackend
+from facesearch.index.operations import copy_index
 from facesearch.library import copy_library
 from facesearch.people.register import Register, only_editor, read_register, write_register
 
@@ -24,8 +25,8 @@ def source(tmp_path):
     place = open_backend(tmp_path / "source.npz")
     written(place, odd_photos(), roots=("/p", "/empty"))
     with place.writer() as writer:
-        writer.forget([looked_at("/p/3.jpg").digest])
-        writer.erase([(looked_at("/p/7.jpg").digest, looked_at("/p/7.jpg", 3).faces[0].box)])
+        writer.changes.forget([looked_at("/p/3.jpg").digest])
+        writer.changes.erase([(looked_at("/p/7.jpg").digest, looked_at("/p/7.jpg", 3).faces[0].box)])
         writer.commit()
     register = replace(REGISTER, grouped=place.meta().updated)
     with only_editor(place.people):
@@ -44,12 +45,12 @@ def target(request, tmp_path):
 
 def test_there_and_back_nothing_is_lost(source, target, tmp_path):
     done = copy_library(source, target)
-    assert (done.photos, done.faces, done.already) == (17, source.whole().face_count, 0)
-    assert_same(target.whole(), source.whole())
+    assert (done.photos, done.faces, done.already) == (17, source.read().face_count, 0)
+    assert_same(target.read(), source.read())
     assert copy_library(source, target).already == 17
     back = open_backend(tmp_path / "back.npz")
     copy_library(target, back)
-    assert_same(back.whole(), source.whole())
+    assert_same(back.read(), source.read())
     kept = read_register(back.people)
     assert kept.names == {1: "Ada"}
     assert kept.grouped == back.meta().updated  # they need not be grouped again
@@ -73,36 +74,35 @@ def test_what_was_interrupted_goes_on(source, target):
     done = copy_index(source, target, on_start=started.append)
     assert done.already >= 5
     assert started == [17 - done.already]
-    assert_same(target.whole(), source.whole())
+    assert_same(target.read(), source.read())
 
 
 def test_into_another_index_nothing_is_copied(source, target):
     written(target, [looked_at("/q/other.jpg")], roots=("/q",))
-    before = target.whole()
+    before = target.read()
     with pytest.raises(IndexConflict) as caught:
         copy_index(source, target)
     assert target.name in caught.value.message
-    assert_same(target.whole(), before)
+    assert_same(target.read(), before)
 
 
 def test_into_an_index_of_another_making_nothing_is_copied(source, target):
     with target.writer(replace(META, model="other")) as writer:
-        writer.cover(["/p"])
+        writer.changes.cover(["/p"])
         writer.commit()
     with pytest.raises(IndexConflict):
         copy_index(source, target)
-    assert target.whole().photo_count == 0
+    assert target.read().photo_count == 0
 
 
 def test_a_copy_that_is_not_the_same_is_not_called_one(source, target, monkeypatch):
+    sizes = itertools.count()
+
     def with_another_size(self, listing, rows, given=NpzBackend.photos):
-        return (replace(photo, size=photo.size + 1) for photo in given(self, listing, rows))
+        return (replace(photo, size=next(sizes)) for photo in given(self, listing, rows))
 
     with monkeypatch.context() as patch:
         patch.setattr(NpzBackend, "photos", with_another_size)
-        patch.setattr(
-            "facesearch.index.copying._whole", lambda photo, calls=[]: calls.append(1) or len(calls)
-        )
         with pytest.raises(IndexFileError, match="not what"):
             copy_index(source, target)
 

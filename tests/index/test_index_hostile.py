@@ -11,7 +11,8 @@ import pytest
 from support.fakes import META, looked_at, write_index
 
 from facesearch.errors import IndexBroken, IndexFormat
-from facesearch.index.npz.writer import NpzIndexWriter, open_index
+from facesearch.index.npz.store import open_index
+from facesearch.index.npz.writer import NpzIndexWriter
 from facesearch.ranking import nearest
 
 PHOTOS = [looked_at("/p/a.jpg", 2), looked_at("/p/b.jpg", 0), looked_at("/p/\udcff.jpg", 3)]

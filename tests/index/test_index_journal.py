@@ -9,8 +9,8 @@ from support.fakes import META, looked_at, write_index
 from facesearch.errors import IndexBroken, IndexConflict
 from facesearch.index.meta import Meta
 from facesearch.index.npz.journal import MAGIC, Journal, read_journal
-from facesearch.index.npz.store import journal_path
-from facesearch.index.npz.writer import NpzIndexWriter, index_meta, open_index
+from facesearch.index.npz.store import index_meta, journal_path, open_index
+from facesearch.index.npz.writer import NpzIndexWriter
 
 META_ROOTED = dataclasses.replace(META, roots=("/p",))
 PHOTOS = [looked_at("/p/a.jpg", 2), looked_at("/p/b\udcff.jpg", 0), looked_at("/p/c.jpg", 1)]

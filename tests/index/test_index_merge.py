@@ -9,10 +9,11 @@ from support.fakes import META, looked_at, write_index
 
 from facesearch.errors import IndexBusy, IndexConflict, IndexFileError, IndexMissing
 from facesearch.files import write_lock
-from facesearch.index.changes import forget
 from facesearch.index.index import ARRAYS
 from facesearch.index.npz.merge import Merged, merge_indexes
-from facesearch.index.npz.writer import NpzIndexWriter, open_index
+from facesearch.index.npz.store import open_index
+from facesearch.index.npz.writer import NpzIndexWriter
+from facesearch.index.operations import forget
 
 
 def arrays_of(path):
@@ -57,7 +58,7 @@ def test_what_one_has_forgotten_or_erased_is_not_taken_from_another(tmp_path):
     b = write_index(tmp_path / "b.npz", [secret, group], roots=["/p"])
     forget(a, ["/p/secret.jpg"])
     with NpzIndexWriter(a) as writer:
-        writer.erase([(group.digest, group.faces[0].box)])
+        writer.changes.erase([(group.digest, group.faces[0].box)])
         writer.commit()
     for number, sources in enumerate(([a, b], [b, a])):
         into = tmp_path / f"{number}.npz"

@@ -5,9 +5,10 @@ import stat
 import pytest
 from support.fakes import META, looked_at, write_index
 
-from facesearch.index.changes import move_root
 from facesearch.index.npz import store as whole
-from facesearch.index.npz.writer import NpzIndexWriter, journal_path
+from facesearch.index.npz.store import journal_path
+from facesearch.index.npz.writer import NpzIndexWriter
+from facesearch.index.operations import move_root
 
 META_ROOTED = dataclasses.replace(META, roots=("/p",))
 

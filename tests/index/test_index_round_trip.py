@@ -13,10 +13,10 @@ from support.fakes import META, looked_at, write_index
 from facesearch.errors import IndexConflict, IndexMissing
 from facesearch.faces import Box, Face, PhotoFaces, Status
 from facesearch.index.index import ARRAYS
-from facesearch.index.meta import Meta
+from facesearch.index.meta import Meta, check_same_making
 from facesearch.index.npz.arrays import BOUNDARY
-from facesearch.index.npz.store import journal_path
-from facesearch.index.npz.writer import NpzIndexWriter, check_same_making, index_meta, open_index
+from facesearch.index.npz.store import index_meta, journal_path, open_index
+from facesearch.index.npz.writer import NpzIndexWriter
 
 names = st.binary(min_size=1, max_size=12).filter(
     lambda name: not set(name) & {0, ord("/")} and name not in (b".", b"..")

@@ -13,13 +13,13 @@ from support.fakes import META, looked_at, write_index
 from facesearch.errors import IndexBusy, IndexFileError, StorageError
 from facesearch.faces import Status
 from facesearch.files import storage_error
-from facesearch.index.changes import forget, move_root
 from facesearch.index.meta import is_within, joined_roots, moved_path, root_of
 from facesearch.index.npz import journal
 from facesearch.index.npz import store as whole
 from facesearch.index.npz import writer as fold
-from facesearch.index.npz.store import discard, journal_path
-from facesearch.index.npz.writer import NpzIndexWriter, open_index
+from facesearch.index.npz.store import discard, journal_path, open_index
+from facesearch.index.npz.writer import NpzIndexWriter
+from facesearch.index.operations import forget, move_root
 
 TESTS = Path(__file__).parents[1]
 
@@ -131,7 +131,7 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 path, room = pathlib.Path(sys.argv[1]), int(sys.argv[2])
 try:
     with NpzIndexWriter(path, META) as writer:
-        writer.cover(["/"])
+        writer.changes.cover(["/"])
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
         for number in range(100):
             writer.add(looked_at(f"/p/{number:03}.jpg", 4))
@@ -211,8 +211,8 @@ def test_a_read_only_folder_leaves_the_index(tmp_path):
     path.chmod(0o644)
     before = state(folder)
     code = (
-        "import os, pathlib, sys\nfrom facesearch.index.changes import forget\n"
-        "from facesearch.index.npz.writer import open_index\nfrom facesearch.errors import StorageError\n"
+        "import os, pathlib, sys\nfrom facesearch.index.operations import forget\n"
+        "from facesearch.index.npz.store import open_index\nfrom facesearch.errors import StorageError\n"
         "path = pathlib.Path(sys.argv[1])\n"
         "open_index(path)\n"  # imports what may lie where only root reads
         "if os.geteuid() == 0:\n    os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
@@ -242,7 +242,7 @@ def test_the_journal_reaches_the_disk_from_time_to_time(tmp_path, monkeypatch):
     monkeypatch.setattr(journal, "SYNC_SECONDS", 0.0)
     monkeypatch.setattr(journal.os, "fsync", synced.append)
     with NpzIndexWriter(tmp_path / "i.npz", META) as writer:
-        writer.cover(["/"])
+        writer.changes.cover(["/"])
         writer.add(looked_at("/p/a.jpg"))
     assert synced
 
@@ -318,8 +318,8 @@ def test_a_forgotten_content_is_not_taken_in_until_it_is_remembered(tmp_path):
     write_index(path, [photo])
     assert open_index(path).photo_count == 0
     with NpzIndexWriter(path) as writer:
-        assert writer.forgotten == {photo.digest}
-        writer.remember(photo.digest)
+        assert writer.changes.forgotten == {photo.digest}
+        writer.changes.remember(photo.digest)
         writer.add(photo)
         writer.commit()
     assert open_index(path).photo_count == 1
@@ -333,7 +333,7 @@ def test_an_erased_face_leaves_no_trace_and_stays_out(tmp_path):
     other = looked_at("/p/other.jpg", 2)
     path = write_index(tmp_path / "i.npz", [group, copy, other], roots=["/p"])
     with NpzIndexWriter(path) as writer:
-        writer.erase([(group.digest, group.faces[1].box)])
+        writer.changes.erase([(group.digest, group.faces[1].box)])
         writer.commit()
     left = [0, 2]
     for _ in range(2):
@@ -357,7 +357,7 @@ def test_a_photo_whose_only_face_is_erased_has_none(tmp_path):
     photo = looked_at("/p/a.jpg")
     path = write_index(tmp_path / "i.npz", [photo])
     with NpzIndexWriter(path) as writer:
-        writer.erase([(photo.digest, photo.faces[0].box)])
+        writer.changes.erase([(photo.digest, photo.faces[0].box)])
         writer.commit()
     index = open_index(path)
     assert (index.face_count, index.status.tolist()) == (0, [Status.NO_FACE])

@@ -60,15 +60,15 @@ def test_who_has_the_password_is_let_in(guarded, login):
     url = server.url("secret").replace("milvus://", "milvus+tls://")
     login(USER="root", PASSWORD="Milvus", CA=pem)
     with open_backend(url).writer(META) as writer:
-        writer.cover(["/p"])
+        writer.changes.cover(["/p"])
         writer.add(looked_at("/p/a.jpg"))
         writer.commit()
     login(TOKEN="root:Milvus", CA=pem)
-    assert open_backend(url).whole().photo_count == 1
+    assert open_backend(url).read().photo_count == 1
     for wrong in ({"USER": "root", "PASSWORD": "wrong"}, {"TOKEN": "nobody"}, {}):
         login(**wrong, CA=pem)
         with pytest.raises(IndexAway) as caught:
-            open_backend(url).whole()
+            open_backend(url).read()
         assert "does not let us in" in caught.value.message
         assert "FACESEARCH_MILVUS_PASSWORD" in caught.value.hint
         assert "wrong" not in caught.value.message
@@ -96,7 +96,7 @@ def test_a_server_that_is_full_keeps_what_it_has(guarded, login):
     def write():
         for start in range(0, 4000, 400):
             with place.writer(replace(META, dim=2048)) as writer:
-                writer.cover(["/p"])
+                writer.changes.cover(["/p"])
                 for number in range(start, start + 400):
                     writer.add(looked_at(f"/p/{number}.jpg", dim=2048))
                     written.append(number)
@@ -108,6 +108,6 @@ def test_a_server_that_is_full_keeps_what_it_has(guarded, login):
     assert "Give it more room" in caught.value.hint
     photo = looked_at("/p/7.jpg", dim=2048)
     asked = Reference("/r.jpg", 1, Box(0, 0, 1, 1), photo.vectors[0])
-    (answer,) = search(place.searched(), [asked], Question(top=1))
+    (answer,) = search(place.searchable(), [asked], Question(top=1))
     assert answer.matches[0].path == "/p/7.jpg"
-    assert 256 <= place.listing().photo_count <= len(written)
+    assert 256 <= place.read(faces=False).photo_count <= len(written)

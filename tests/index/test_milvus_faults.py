@@ -52,7 +52,7 @@ def photos(tmp_path):
 
 def check_each_is_there_once(url, count):
     """Every photo has its face, once, and there is no other."""
-    whole = open_backend(url).whole()
+    whole = open_backend(url).read()
     assert (whole.photo_count, whole.face_count) == (count, count)
     check_sound(url)
 
@@ -69,7 +69,7 @@ def check_sound(url):
 
 def add_all(url, photos):
     with open_backend(url).writer(META) as writer:
-        writer.cover(["/p"])
+        writer.changes.cover(["/p"])
         for one in photos:
             writer.add(one)
         writer.commit()
@@ -82,7 +82,7 @@ def test_a_server_that_is_away_is_said_and_nothing_hangs(milvus, url, hasty, pho
         milvus.tell(word)
         try:
             began = time.monotonic()
-            for use in ("meta", "whole", "searched", "state"):
+            for use in ("meta", "read", "searchable", "state"):
                 with pytest.raises(IndexAway) as caught:
                     getattr(open_backend(url), use)()
                 assert "127.0.0.1" in caught.value.message
@@ -164,11 +164,11 @@ def change(url, photos):
         rows = writer.index.rows
         for one in photos:
             writer.add(one)
-        writer.drop("/p/0.jpg")
+        writer.changes.drop("/p/0.jpg")
         if "/p/5.jpg" in rows:
-            writer.take("/p/moved.jpg", rows["/p/5.jpg"], 1, 2)
-            writer.drop("/p/5.jpg")
-        writer.erase([(looked_at("/p/4.jpg").digest, looked_at("/p/4.jpg", 2).faces[0].box)])
+            writer.changes.take("/p/moved.jpg", rows["/p/5.jpg"], 1, 2)
+            writer.changes.drop("/p/5.jpg")
+        writer.changes.erase([(looked_at("/p/4.jpg").digest, looked_at("/p/4.jpg", 2).faces[0].box)])
         writer.commit()
 
 
@@ -193,14 +193,14 @@ def test_a_run_that_is_killed_at_any_call_is_completed_by_the_next(url, monkeypa
             continue  # the next kill comes upon what this one left
         change(url, photos)
         add_all(url, [])
-        whole = open_backend(url).whole()
+        whole = open_backend(url).read()
         assert {"/p/new.jpg", "/p/2.jpg", "/p/3.jpg"} <= set(whole.rows)
         row = whole.faces_of(whole.find("/p/2.jpg"))
         assert np.array_equal(whole.vectors[row.start : row.stop], photos[1].vectors)
         check_sound(url)
     assert died >= 8
     change(url, [])
-    assert len(open_backend(url).whole().faces_of(open_backend(url).whole().find("/p/4.jpg"))) == 1
+    assert len(open_backend(url).read().faces_of(open_backend(url).read().find("/p/4.jpg"))) == 1
     check_sound(url)
 
 
@@ -271,10 +271,10 @@ def test_a_collection_that_is_not_ours_is_left_alone(url):
     theirs.create(theirs.address.collection, "theirs", fields, index)
     for use in (
         open_backend(url).meta,
-        open_backend(url).whole,
+        open_backend(url).read,
         open_backend(url).discard,
         lambda: add_all(url, []),
-        lambda: open_backend(url).alone().__enter__(),
+        lambda: open_backend(url).rebuild().__enter__(),
     ):
         with pytest.raises(IndexBroken) as caught:
             use()
@@ -298,13 +298,13 @@ def test_what_a_stranger_wrote_is_checked(url):
         book.write(name, data)
         book.settle()
         with pytest.raises(IndexBroken):
-            open_backend(url).whole()
+            open_backend(url).read()
         if good is None:
             book.erase(name)
         else:
             book.write(name, good)
         book.settle()
-    assert open_backend(url).whole().photo_count == 1
+    assert open_backend(url).read().photo_count == 1
 
 
 @pytest.mark.parametrize(("kind", "limit"), [("HNSW", 10_000), ("IVF_SQ8", 1000)])
@@ -313,14 +313,14 @@ def test_beyond_a_limit_it_is_searched_approximately(kind, limit, url, monkeypat
     monkeypatch.setattr(faces_module, "WHOLE_UP_TO", limit)
     many = [looked_at(f"/p/{number}.jpg", 3, dim=16) for number in range(700)]
     with open_backend(url).writer(replace(META, dim=16)) as writer:
-        writer.cover(["/p"])
+        writer.changes.cover(["/p"])
         for one in many:
             writer.add(one)
         writer.commit()
     place = open_backend(url)
-    assert place.facts()["search"] == "approximate"
-    assert place.facts()["index"] == kind
-    whole, searched = place.whole(), place.searched()
+    assert place.search_details()["search"] == "approximate"
+    assert place.search_details()["index"] == kind
+    whole, searched = place.read(), place.searchable()
     asked = [
         Reference("/x", 1, Box(0, 0, 1, 1), vector.astype(np.float32))
         for vector in np.random.default_rng(0).normal(size=(20, 16))
@@ -340,18 +340,18 @@ def test_an_index_by_euclidean_distance(url):
     place = open_backend(url)
     place.metric = "euclidean"
     with place.writer(META) as writer:
-        writer.cover(["/p"])
+        writer.changes.cover(["/p"])
         for number in range(300):
             writer.add(looked_at(f"/p/{number}.jpg", 2))
         writer.commit()
-    assert place.facts()["metric"] == "L2"
+    assert place.search_details()["metric"] == "L2"
     asked = [Reference("/x", 1, Box(0, 0, 1, 1), np.array(v, np.float32)) for v in ([1, 2, 3], [0, 0, 1])]
     for question in (
         Question(metric="euclidean"),
         Question(metric="cosine"),
         Question(metric="euclidean", top=99),
     ):
-        assert search(place.searched(), asked, question) == search(place.whole(), asked, question)
+        assert search(place.searchable(), asked, question) == search(place.read(), asked, question)
 
 
 @pytest.mark.parametrize(

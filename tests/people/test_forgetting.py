@@ -13,9 +13,10 @@ from support.known_people import WITHIN, grouped, kept, opened, shows, whose
 from facesearch import library as library_module
 from facesearch.errors import IndexBusy, PeopleBroken, PeopleError, StorageError
 from facesearch.faces import Box
+from facesearch.index.changes import Changes
 from facesearch.index.npz.backend import CompanionFile, NpzBackend
-from facesearch.index.npz.store import journal_path, people_path, rebuild_path, unfinished_path
-from facesearch.index.npz.writer import NpzIndexWriter, open_index
+from facesearch.index.npz.store import journal_path, open_index, people_path, rebuild_path, unfinished_path
+from facesearch.index.npz.writer import NpzIndexWriter
 from facesearch.library import Library
 from facesearch.model import DetectionSettings
 from facesearch.people.register import read_register
@@ -136,10 +137,10 @@ def test_what_interrupted_runs_left_is_looked_through_too(library, path, photos,
 
 
 def test_a_trace_that_is_left_is_told(library, path, photos, monkeypatch):
-    def erase_nothing(_writer, _faces):
+    def erase_nothing(_changes, _faces):
         pass
 
-    monkeypatch.setattr(NpzIndexWriter, "erase", erase_nothing)
+    monkeypatch.setattr(Changes, "erase", erase_nothing)
     with pytest.raises(StorageError, match=r"i\.npz' still holds something") as caught:
         library.forget_person(NAME)
     assert "again" in caught.value.hint
@@ -187,7 +188,7 @@ def test_interrupted_half_way_it_is_done_by_doing_it_again(library, path, photos
 
 def test_faces_in_photos_that_are_away_stay_out_when_those_come_back(library, path, photos):
     with NpzIndexWriter(path) as writer:
-        writer.drop(photos[0].path)
+        writer.changes.drop(photos[0].path)
         writer.commit()
     assert library.forget_person(NAME).faces == 1
     with NpzIndexWriter(path) as writer:

@@ -100,7 +100,7 @@ def looked_at(path, faces=1, *, seed=0, digest=None, size=10, mtime_ns=20, dim=M
 def write_index(path, photos, meta=META, roots=("/",)):
     """Write an index of photos that were looked at."""
     with NpzIndexWriter(path, meta) as writer:
-        writer.cover(roots)
+        writer.changes.cover(roots)
         for one in photos:
             writer.add(one)
         writer.commit()

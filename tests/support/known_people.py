@@ -6,8 +6,7 @@ from facesearch.embed.sface import CARD
 from facesearch.faces import Box, Face, PhotoFaces, Status
 from facesearch.index.meta import Meta
 from facesearch.index.npz.backend import CompanionFile
-from facesearch.index.npz.store import people_path
-from facesearch.index.npz.writer import open_index
+from facesearch.index.npz.store import open_index, people_path
 from facesearch.people.people import People
 from facesearch.people.register import read_register, write_register
 from support.fakes import write_index

@@ -1,9 +1,9 @@
-"""An index in Milvus as a place like any other."""
+"""The index in Milvus as a backend."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from facesearch.errors import IndexFileError, StorageError
 from facesearch.faces import PhotoFaces
-from facesearch.index.backend import Companion, IndexBackend
+from facesearch.index.backend import Companion, IndexState
 from facesearch.index.index import Index
 from facesearch.index.meta import Meta
 from facesearch.index.milvus.address import Address
@@ -55,10 +55,10 @@ class MilvusBackend:
 
     @classmethod
     def of(cls, url: str) -> MilvusBackend:
-        """Return the place that a URL names.
+        """Return the backend of a URL.
 
         Raises:
-            FacesearchError: It names none, or pymilvus is not installed.
+            FacesearchError: The URL is not one of a collection, or pymilvus is not installed.
         """
         return cls(PhotoCollection(Server(Address.parse(url))))
 
@@ -66,20 +66,17 @@ class MilvusBackend:
         """Return what makes the index; None where there is none."""
         return read_meta(self._book, self._generation()) if self._book.there() else None
 
-    def listing(self) -> Index:
-        """Return the photos; their faces are counted alone."""
-        state = self._state()
-        photos = self._book.photos(state.generation)
-        return Assembly(state, photos, empty=True).index(self.name)
-
-    def whole(self) -> Index:
-        """Return all of it.
+    def read(self, *, faces: bool = True) -> Index:
+        """Return the index.
 
         Raises:
             IndexFileError: It was changed meanwhile.
         """
         state = self._state()
-        assembly = Assembly(state, self._book.photos(state.generation))
+        photos = self._book.photos(state.generation)
+        assembly = Assembly(state, photos, empty=not faces)
+        if not faces:
+            return assembly.index(self.name)
         if assembly.missing:
             for rows in self._faces(state).all():
                 assembly.put(rows)
@@ -91,7 +88,7 @@ class MilvusBackend:
             )
         return assembly.index(self.name)
 
-    def searched(self) -> MilvusSearch:
+    def searchable(self) -> MilvusSearch:
         """Return what a search needs: no face is read yet."""
         state = self._state()
         data = self._book.read(f"counts/{state.generation}")
@@ -116,8 +113,8 @@ class MilvusBackend:
                 raise IndexFileError(f"{self.name!r} was changed while it was read.", "Run this again.")
             yield from (photo_of(index, found[path]) for path in paths)
 
-    def facts(self) -> dict[str, Any]:
-        """Say how it is searched, and by which server."""
+    def search_details(self) -> dict[str, Any]:
+        """Return how the index is searched, and by which server."""
         found = self._faces(self._state()).facts()
         names = {"index_type": "index", "metric_type": "metric"}
         hidden = {"field_name", "index_name", "total_rows", "indexed_rows", "pending_index_rows", "state"}
@@ -131,46 +128,29 @@ class MilvusBackend:
             "milvus": self._book.server.version,
         }
 
-    def state(self) -> tuple[Hashable, Hashable]:
-        """Return what changes when the index is written, and what does when its people are."""
+    def state(self) -> IndexState:
+        """Return what tells whether the index or its people have been written since."""
         generation = self._generation()
-        return (generation, self._book.head(f"meta/{generation}")), self._book.head("people")
-
-    def written_over(self, before: Hashable) -> bool:
-        """Say no: what was read is in memory."""
-        return False
+        return IndexState((generation, self._book.head(f"meta/{generation}")), self._book.head("people"))
 
     def writer(self, meta: Meta | None = None) -> MilvusIndexWriter:
         """Return its writer."""
         return MilvusIndexWriter(self._book, self._ahead, meta, self.metric)
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Be the only one who writes it."""
+    def rebuild(self) -> Iterator[MilvusRebuild]:
+        """Yield what is built as the next generation; nobody else writes the index meanwhile."""
         self._book.make()
         with Lease(self._book, "index").held():
-            yield
-
-    def beside(self) -> MilvusBackend:
-        """Return where it is rebuilt."""
-        other = MilvusBackend(self._book, 1)
-        other.metric = self.metric
-        return other
-
-    def take_over(self, built: IndexBackend) -> None:
-        """Let what was built beside it take its place, at one stroke."""
-        before = self._generation()
-        self._book.write("current", str(before + 1).encode())
-        self._book.settle()
-        remove_generation(self._book, before)
+            yield MilvusRebuild(self._book, self.metric)
 
     def discard(self) -> None:
-        """Remove it."""
+        """Remove the index; its people stay."""
         if self._book.there():
             remove_generation(self._book, self._generation())
 
     def look_for(self, traces: Collection[bytes]) -> int:
-        """Look through all faces and through what is kept of people.
+        """Search all faces and the people for bytes of what was forgotten; return how many were searched.
 
         Raises:
             StorageError: Something is left.
@@ -199,6 +179,34 @@ class MilvusBackend:
 
     def _faces(self, state: State) -> FaceCollection:
         return FaceCollection(self._book.server, state.generation, state.meta.dim)
+
+
+class MilvusRebuild:
+    """An index that is being built beside the present one, as its next generation.
+
+    Attributes:
+        backend: The new index.
+
+    Args:
+        book: The photos and documents of both.
+        metric: By which the new one is searched.
+    """
+
+    def __init__(self, book: PhotoCollection, metric: Metric) -> None:
+        self._book = book
+        self.backend = MilvusBackend(book, ahead=1)
+        self.backend.metric = metric
+
+    def discard(self) -> None:
+        """Remove what has been built."""
+        self.backend.discard()
+
+    def finish(self) -> None:
+        """Let the new index take the place of the present one, in a single step."""
+        before = current_generation(self._book)
+        self._book.write("current", str(before + 1).encode())
+        self._book.settle()
+        remove_generation(self._book, before)
 
 
 class _MilvusCompanion:

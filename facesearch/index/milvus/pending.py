@@ -13,10 +13,10 @@ from dataclasses import replace
 import numpy as np
 
 from facesearch.faces import Box, PhotoFaces, Status
+from facesearch.index.changes import faces_left
 from facesearch.index.index import LANDMARKS
 from facesearch.index.milvus.face_collection import FaceCollection, FaceRows
 from facesearch.index.milvus.photo_collection import PhotoRow
-from facesearch.index.npz.writer import staying
 
 # What a kill may lose.
 _BYTES = 8 << 20
@@ -59,7 +59,7 @@ class Pending:
     def add(self, photo: PhotoFaces, erased: Sequence[Box]) -> None:
         """Take in a photo without the faces that are erased from it."""
         rows = _rows_of(photo, self._dim)
-        stays = staying([face.box for face in photo.faces], erased)
+        stays = faces_left([face.box for face in photo.faces], erased)
         status = Status.NO_FACE if photo.status is Status.OK and not stays.any() else photo.status
         digest = photo.digest or bytes(16)
         rows = some_of(rows, stays, "")
@@ -170,7 +170,7 @@ def without_erased(
     for hold, sharing in by_hold.items():
         first = sharing[0]
         rows = joined(list(faces.of({hold: first.faces})), faces.dim)
-        stays = staying([Box(*corners) for corners in rows.boxes.tolist()], erased[hold])
+        stays = faces_left([Box(*corners) for corners in rows.boxes.tolist()], erased[hold])
         if stays.all():
             continue
         count = int(stays.sum())

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facesearch.index.backend import SearchRequest
-from facesearch.index.index import Index
+from facesearch.index.index import Hit, SearchRequest
 from facesearch.index.meta import Meta
 from facesearch.index.milvus.face_collection import METRICS, FaceCollection, FaceRows
 from facesearch.index.milvus.pending import joined
@@ -59,20 +58,20 @@ class MilvusSearch:
         self.meta: Meta = state.meta
         self.photo_count, self.face_count = counts
 
-    def near(self, wish: SearchRequest) -> Index:
-        """Return the photos that can be among the nearest, as a small index."""
-        own = self._own(wish)
-        places = len(own) if wish.by == "photo" else sum(photo.faces for photo in own)
-        found = self._find(wish, wish.k + places)
+    def near(self, request: SearchRequest) -> list[list[Hit]]:
+        """Return the nearest faces for each query, by distance, then by path, then by face."""
+        own = self._own(request)
+        places = len(own) if request.by == "photo" else sum(photo.faces for photo in own)
+        found = self._find(request, request.k + places)
         photos, strays = self._photos_of(found)
         if strays:  # faces whose photo is not written yet, or never was: they take no place
-            found = self._find(wish, wish.k + places + strays)
+            found = self._find(request, request.k + places + strays)
             photos, _ = self._photos_of(found)
         photos |= {photo.path: photo for photo in own}
         assembly = Assembly(self._state, [photos[path] for path in sorted(photos)])
         for one in found:
             assembly.put(one.rows)
-        return assembly.index(self._book.address.name)
+        return assembly.index(self._book.address.name).near(request)
 
     def _photos_of(self, found: Sequence[_Found]) -> tuple[dict[bytes, PhotoRow], int]:
         """Return the photos of faces by path, and how many holds have none."""
@@ -80,65 +79,66 @@ class MilvusSearch:
         photos = {photo.path: photo for photo in self._book.with_holds(self._state.generation, holds)}
         return photos, len(set(holds) - {photo.hold for photo in photos.values()})
 
-    def _own(self, wish: SearchRequest) -> list[PhotoRow]:
+    def _own(self, request: SearchRequest) -> list[PhotoRow]:
         generation = self._state.generation
-        own = self._book.with_paths(generation, map(path_bytes, wish.own)) if wish.own else []
-        if wish.unique and own:
+        paths = {path for paths in request.own for path in paths}
+        own = self._book.with_paths(generation, map(path_bytes, paths)) if paths else []
+        if request.unique and own:
             own = self._book.with_digests(generation, {photo.digest for photo in own})
         return own
 
-    def _find(self, wish: SearchRequest, want: int) -> list[_Found]:
+    def _find(self, request: SearchRequest, want: int) -> list[_Found]:
         if not (self._facts and self.face_count):
             return []
         ranked_exactly = self._facts["index_type"] == "FLAT"
         # By euclidean distance Milvus says nothing of cosines.
-        if self._held == "euclidean" and wish.metric == "cosine":
-            return self._in_all(wish, want, wish.queries)
-        if wish.how == "exact" and not ranked_exactly:
-            return self._in_all(wish, want, wish.queries)
-        return self._by_search(wish, want, exact=ranked_exactly)
+        if self._held == "euclidean" and request.metric == "cosine":
+            return self._in_all(request, want, request.queries)
+        if request.how == "exact" and not ranked_exactly:
+            return self._in_all(request, want, request.queries)
+        return self._by_search(request, want, exact=ranked_exactly)
 
-    def _by_search(self, wish: SearchRequest, want: int, *, exact: bool) -> list[_Found]:
+    def _by_search(self, request: SearchRequest, want: int, *, exact: bool) -> list[_Found]:
         """Search, with more hits for those queries that may have nearer faces still."""
         found: dict[int, _Found] = {}
-        limit, left = want + _SPARE, list(range(len(wish.queries)))
+        limit, left = want + _SPARE, list(range(len(request.queries)))
         most = min(MOST, max(limit, _BYTES // (4 * self.meta.dim)))
         while left and limit <= most:
-            left = self._search(wish, want, limit, left, found)
+            left = self._search(request, want, limit, left, found)
             limit = limit * 4 if limit == most else min(limit * 4, most)
         if left and exact:
-            rest = self._in_all(wish, want, wish.queries[left])
+            rest = self._in_all(request, want, request.queries[left])
             found.update(zip(left, rest, strict=True))
-        return [found[number] for number in range(len(wish.queries))]
+        return [found[number] for number in range(len(request.queries))]
 
     def _search(
-        self, wish: SearchRequest, want: int, limit: int, asked: Sequence[int], found: dict[int, _Found]
+        self, request: SearchRequest, want: int, limit: int, asked: Sequence[int], found: dict[int, _Found]
     ) -> list[int]:
         """Search for some queries; give those that may have nearer faces still."""
         left = []
         at_once = max(1, _BYTES // (4 * self.meta.dim * limit))
         for start in range(0, len(asked), at_once):
             some = asked[start : start + at_once]
-            answers = self._faces.near(wish.queries[list(some)], limit, self._facts)
+            answers = self._faces.near(request.queries[list(some)], limit, self._facts)
             for number, (rows, given) in zip(some, answers, strict=True):
-                query = wish.queries[number]
+                query = request.queries[number]
                 ended = len(given) < limit
                 if ended:  # what Milvus does not rank may still be wanted
                     rows = joined([rows, self._faces.odd()], self.meta.dim)
-                exact = distances(query, rows.vectors, wish.metric)
-                found[number], farthest = self._nearest(wish, want, rows, exact)
-                if not ended and self._beyond(float(given[-1]), query, wish.metric) <= farthest:
+                exact = distances(query, rows.vectors, request.metric)
+                found[number], farthest = self._nearest(request, want, rows, exact)
+                if not ended and self._beyond(float(given[-1]), query, request.metric) <= farthest:
                     left.append(number)
         return left
 
     def _nearest(
-        self, wish: SearchRequest, want: int, rows: FaceRows, exact: NDArray[np.float64]
+        self, request: SearchRequest, want: int, rows: FaceRows, exact: NDArray[np.float64]
     ) -> tuple[_Found, float]:
         """Return the faces that can count, and how far one may be that still can."""
         order = np.argsort(exact, kind="stable")
-        farthest, seen = wish.threshold, set()
+        farthest, seen = request.threshold, set()
         for place in order.tolist():
-            seen.add(_group(wish, rows, place))
+            seen.add(_group(request, rows, place))
             if len(seen) == want:
                 farthest = min(farthest, float(exact[place]))
                 break
@@ -156,35 +156,35 @@ class MilvusSearch:
         square = length**2 + other**2 - 2.0 * length * other * cosine
         return (1.0 - SLACK) * float(np.sqrt(max(square, 0.0)))
 
-    def _in_all(self, wish: SearchRequest, want: int, queries: Vector) -> list[_Found]:
+    def _in_all(self, request: SearchRequest, want: int, queries: Vector) -> list[_Found]:
         """Look at every face, in blocks."""
         nothing = joined([], self.meta.dim)
         best = [_Found(nothing, np.empty(0)) for _ in queries]
         for block in self._faces.all():
-            names = [_group(wish, block, place) for place in range(len(block.hold))]
+            names = [_group(request, block, place) for place in range(len(block.hold))]
             _, groups = np.unique(names, return_inverse=True)
             near = nearest(
                 block.vectors,
                 _finite(norms_of(block.vectors)),
                 queries,
                 want,
-                wish.metric,
+                request.metric,
                 groups=groups.reshape(-1),
-                threshold=wish.threshold,
+                threshold=request.threshold,
             )
             here = [_Found(_picked(block, one.rows), one.distances) for one in near]
-            best = [self._both(wish, want, *pair) for pair in zip(best, here, strict=True)]
+            best = [self._both(request, want, *pair) for pair in zip(best, here, strict=True)]
         return best
 
-    def _both(self, wish: SearchRequest, want: int, one: _Found, other: _Found) -> _Found:
+    def _both(self, request: SearchRequest, want: int, one: _Found, other: _Found) -> _Found:
         rows = joined([one.rows, other.rows], self.meta.dim)
-        return self._nearest(wish, want, rows, np.concatenate([one.distances, other.distances]))[0]
+        return self._nearest(request, want, rows, np.concatenate([one.distances, other.distances]))[0]
 
 
-def _group(wish: SearchRequest, rows: FaceRows, place: int) -> str:
+def _group(request: SearchRequest, rows: FaceRows, place: int) -> str:
     """Return what counts once, of what is known without the photos: of one content there may be several."""
-    hold = rows.hold[place][:32] if wish.unique else rows.hold[place]
-    return hold if wish.by == "photo" else f"{hold}-{rows.number[place]}"
+    hold = rows.hold[place][:32] if request.unique else rows.hold[place]
+    return hold if request.by == "photo" else f"{hold}-{rows.number[place]}"
 
 
 def _picked(rows: FaceRows, which: NDArray[np.int64]) -> FaceRows:

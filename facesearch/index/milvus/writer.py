@@ -7,8 +7,6 @@ no photo, and photos whose faces are not all there, which are looked at again.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from types import TracebackType
@@ -16,9 +14,10 @@ from types import TracebackType
 import numpy as np
 
 from facesearch.errors import FacesearchError
-from facesearch.faces import Box, PhotoFaces
+from facesearch.faces import PhotoFaces
+from facesearch.index.changes import Changes
 from facesearch.index.index import Index, empty_index
-from facesearch.index.meta import Meta, is_within, joined_roots, moved_path
+from facesearch.index.meta import Meta, joined_roots
 from facesearch.index.milvus.face_collection import FaceCollection
 from facesearch.index.milvus.lease import Lease
 from facesearch.index.milvus.pending import Pending, with_newly_erased, without_erased
@@ -30,6 +29,7 @@ from facesearch.index.milvus.state import (
     missing,
     read_lengths,
     read_state,
+    remove_generation,
     remove_older,
     repair,
     widened,
@@ -122,123 +122,54 @@ class MilvusIndexWriter:
         assembly = Assembly(state, photos, empty=True)
         self.index: Index = empty_index(state.meta) if new else assembly.index(self._book.address.name)
         self._pending = Pending(state.meta.dim, photos)
-        self._roots = state.meta.roots
-        self._forgotten = set(state.forgotten)
-        self._erased = dict(state.erased)
-        self._spared: set[tuple[bytes, Box]] = set()
+        self.changes = Changes(self.index)
         self._added: dict[bytes, PhotoRow] = {}
-        self._taken: dict[bytes, PhotoRow] = {}
-        self._dropped: set[bytes] = set()
-        self._moved: tuple[bytes, bytes] | None = None
-
-    @property
-    def forgotten(self) -> frozenset[bytes]:
-        """The digests of photos that are not to be taken in."""
-        return frozenset(self._forgotten)
-
-    def cover(self, roots: Iterable[str]) -> None:
-        """Add folders to what the index covers."""
-        self._roots = joined_roots(self._roots, roots)
 
     def add(self, photo: PhotoFaces) -> None:
         """Take in a photo that was looked at; a kill may lose those of the last seconds."""
-        self._pending.add(photo, self._erased_of(photo.digest))
+        self._pending.add(photo, self.changes.erased_from(photo.digest, stored=False))
         if self._pending.full:
             self._flush()
-
-    def take(self, path: str, photo: int, size: int, mtime_ns: int) -> None:
-        """Let a path (new, or known with another time) have the faces of a photo of the index."""
-        name = os.fsencode(path)
-        self._taken[name] = replace(self._photos[photo], path=name, size=size, mtime_ns=mtime_ns)
-
-    def drop(self, path: str) -> None:
-        """Remove a photo."""
-        self._dropped.add(os.fsencode(path))
-
-    def forget(self, digests: Iterable[bytes]) -> None:
-        """Remove all photos of these contents and do not take them in again."""
-        self._forgotten.update(digests)
-
-    def remember(self, digest: bytes) -> None:
-        """Let a forgotten content, and the faces that were erased from it, be taken in again."""
-        self._forgotten.discard(digest)
-        self._erased.pop(digest, None)
-
-    def erase(self, faces: Iterable[tuple[bytes, Box]], *, here: bool = True) -> None:
-        """Remove single faces, each by its photo's digest and its box, and do not take them in again.
-
-        With `here` false those that are here, and those that this writer adds, stay.
-        """
-        for digest, box in faces:
-            known = self._erased.get(digest, ())
-            if box not in known:
-                self._erased[digest] = (*known, box)
-            if not here:
-                self._spared.add((digest, box))
-
-    def _erased_of(self, digest: bytes) -> list[Box]:
-        """Return the faces that are to be taken out of a content."""
-        return [box for box in self._erased.get(digest, ()) if (digest, box) not in self._spared]
-
-    def _newly_erased(self, digest: bytes) -> tuple[Box, ...]:
-        """Return those of them that the index' photos still have."""
-        done = self._state.erased.get(digest, ())
-        return tuple(box for box in self._erased_of(digest) if box not in done)
-
-    def move_root(self, old: str, new: str) -> None:
-        """Let all that lies at or below `old` lie at `new`."""
-        self._moved = os.fsencode(old), os.fsencode(new)
-        moved = [os.fsdecode(moved_path(os.fsencode(root), *self._moved)) for root in self._roots]
-        self._roots = joined_roots((), moved)
-        if any(is_within(self._moved[0], os.fsencode(root)) for root in self._state.meta.roots):
-            self.cover([new])  # what lay inside a root may lie outside of it now
-
-    def uncover(self, folders: Iterable[str]) -> None:
-        """Take from what the index covers all that is or lies below some folders; they hold no photo."""
-        names = [os.fsencode(folder) for folder in folders]
-        self._roots = tuple(
-            root for root in self._roots if not any(is_within(os.fsencode(root), name) for name in names)
-        )
 
     def commit(self) -> None:
         """Make all changes those of the index; does nothing where there are none."""
         self._flush()
-        if not (self._new or self._begun or self._changed()):
+        changes = self.changes
+        if changes.permanent and not self._ahead:  # what an interrupted rebuild left may hold them too
+            remove_generation(self._book, self._generation + 1)
+        if not (self._new or self._begun or changes):
             return
         self._begin()
         before = {photo.path: photo for photo in self._photos} | self._added
         after = self._after()
-        todo = with_newly_erased(self._state.todo, after.values(), self._newly_erased)
-        write_closed(self._book, self._generation, self._forgotten, self._erased, todo)
+        todo = with_newly_erased(
+            self._state.todo, after.values(), lambda digest: tuple(changes.erased_from(digest, stored=True))
+        )
+        write_closed(self._book, self._generation, changes.forgotten, changes.erased, todo)
         after = without_erased(after, self._faces, todo)
-        if self._moved is not None:  # both, until all photos have moved
-            self._write_meta(joined_roots(self._state.meta.roots, self._roots))
+        if changes.moves:  # both, until all photos have moved
+            self._write_meta(joined_roots(self._state.meta.roots, changes.roots))
         self._book.put(
             self._generation, [photo for path, photo in after.items() if before.get(path) != photo]
         )
         self._book.drop(self._generation, before.keys() - after.keys())
         if todo:
-            write_closed(self._book, self._generation, self._forgotten, self._erased, {})
-        written = {photo.hold for photo in (*self._photos, *self._taken.values(), *self._added.values())}
+            write_closed(self._book, self._generation, changes.forgotten, changes.erased, {})
+        written = {photo.hold for photo in (*self._photos, *self._added.values())}
         loose = written - {photo.hold for photo in after.values()} - {""}
         self._faces.delete(self._faces.keys_of(sorted(loose)))
         self._finish(after, compact=bool(loose))
 
-    def _changed(self) -> bool:
-        state = self._state
-        same = self._roots == state.meta.roots and self._forgotten == state.forgotten
-        return bool(self._taken or self._dropped or self._moved) or not same or self._erased != state.erased
-
     def _after(self) -> dict[bytes, PhotoRow]:
-        """Return the photos that there are to be, by path."""
+        """Return the photos of the index after the changes, by path."""
         photos: dict[bytes, PhotoRow] = {}
-        for photo in self._photos:
-            if photo.path not in self._dropped:
-                path = photo.path if self._moved is None else moved_path(photo.path, *self._moved)
-                photos[path] = replace(photo, path=path)
-        photos.update(self._taken)
+        for row, path in self.changes.paths_after(photo.path for photo in self._photos):
+            photos[path] = replace(self._photos[row], path=path)
+        for path, taken in self.changes.taken.items():
+            known = self._photos[taken.photo]
+            photos[path] = replace(known, path=path, size=taken.size, mtime_ns=taken.mtime_ns)
         photos.update(self._added)
-        return {path: photo for path, photo in photos.items() if photo.digest not in self._forgotten}
+        return {path: photo for path, photo in photos.items() if photo.digest not in self.changes.forgotten}
 
     def _begin(self) -> None:
         """Say that something is under way, and see that there is where to write."""
@@ -247,7 +178,7 @@ class MilvusIndexWriter:
             self._book.write(self._mark, b"1")
             self._faces.make(self._metric)
             self._begun = True
-        roots = joined_roots(self._state.meta.roots, self._roots)
+        roots = joined_roots(self._state.meta.roots, self.changes.roots)
         if self._new or roots != self._state.meta.roots:
             self._write_meta(roots)
 
@@ -284,7 +215,7 @@ class MilvusIndexWriter:
                 self._book.server.compact(name)
         self._faces.suit(faces)
         self._book.write(f"counts/{self._generation}", f"{len(after)} {faces}".encode())
-        self._write_meta(self._roots)
+        self._write_meta(self.changes.roots)
         self._book.erase(self._mark)
         self._settle()
         state = read_state(self._book, self._generation)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from facesearch.errors import StorageError
 from facesearch.faces import Face, PhotoFaces, Status
 from facesearch.files import storage_error, write_lock
-from facesearch.index.backend import Companion, IndexBackend
+from facesearch.index.backend import Companion, IndexState
 from facesearch.index.index import Index
 from facesearch.index.meta import Meta
-from facesearch.index.npz import store as beside
+from facesearch.index.npz import store
 from facesearch.index.npz.arrays import ArrayWriter, map_arrays
-from facesearch.index.npz.store import unfinished_path, written_whole
-from facesearch.index.npz.writer import NpzIndexWriter, index_meta, open_index
+from facesearch.index.npz.store import index_meta, open_index, unfinished_path, written_whole
+from facesearch.index.npz.writer import NpzIndexWriter
 from facesearch.ranking import Metric
 
 
@@ -33,67 +33,45 @@ class NpzBackend:
         self.name = os.fspath(path)
         self.title = path.stem
         self.metric: Metric = "cosine"
-        self.people: Companion = CompanionFile(beside.people_path(path))
+        self.people: Companion = CompanionFile(store.people_path(path))
 
     def meta(self) -> Meta | None:
-        """Return what makes the index, also of one whose first run was interrupted."""
+        """Return the meta data of the index, also of one whose first run was interrupted."""
         return index_meta(self.path)
 
-    def whole(self) -> Index:
-        """Map the index."""
+    def read(self, *, faces: bool = True) -> Index:
+        """Map the index into memory."""
         return open_index(self.path)
 
-    listing = whole
-
-    def searched(self) -> None:
-        """Return None: the whole file is searched."""
+    def searchable(self) -> Index:
+        """Map the index into memory; it is searched here."""
+        return open_index(self.path)
 
     def photos(self, listing: Index, rows: Sequence[int]) -> Iterator[PhotoFaces]:
         """Return some photos with their faces."""
         return (photo_of(listing, row) for row in rows)
 
-    def facts(self) -> dict[str, Any]:
-        """Say nothing: a file is searched exactly."""
+    def search_details(self) -> dict[str, Any]:
+        """Return nothing: a file is searched exactly."""
         return {}
 
-    def state(self) -> tuple[Hashable, Hashable]:
+    def state(self) -> IndexState:
         """Return what the files are now: another inode, time or size is another content."""
-        return _state(self.path), _state(Path(self.people.name))
-
-    def written_over(self, before: Hashable) -> bool:
-        """Return whether the very file has new content: mapped pages of it must not be touched again."""
-        now = _state(self.path)
-        return isinstance(before, tuple) and now is not None and before[0] == now[0] and before != now
+        index = _state(self.path)
+        return IndexState(index, _state(Path(self.people.name)), index and index[0])
 
     def writer(self, meta: Meta | None = None) -> NpzIndexWriter:
         """Return the file's writer."""
         return NpzIndexWriter(self.path, meta)
 
-    def alone(self) -> AbstractContextManager[None]:
-        """Be the only one who writes the file."""
-        return write_lock(self.path)
-
-    def beside(self) -> NpzBackend:
-        """Return where the file is rebuilt."""
-        return NpzBackend(beside.rebuild_path(self.path))
-
-    def take_over(self, built: IndexBackend) -> None:
-        """Let another file take this one's place."""
-        other = Path(built.name)
-        try:
-            # The old one's journal goes first: beside the new index it would be of another making.
-            beside.journal_path(self.path).unlink(missing_ok=True)
-            other.replace(self.path)
-            other.with_name(other.name + ".lock").unlink(missing_ok=True)
-        except OSError as error:
-            raise storage_error(self.path, error) from error
-
-    def discard(self) -> None:
-        """Remove the file, its journal, and what a killed process left of it."""
-        beside.discard(self.path)
+    @contextmanager
+    def rebuild(self) -> Iterator[NpzRebuild]:
+        """Yield what is built in a file beside this one, which nobody else writes meanwhile."""
+        with write_lock(self.path):
+            yield NpzRebuild(self.path)
 
     def look_for(self, traces: Collection[bytes]) -> int:
-        """Look through all files of the index.
+        """Search all files of the index for bytes of what was forgotten; return how many were searched.
 
         Raises:
             StorageError: Something is left in one.
@@ -101,12 +79,42 @@ class NpzBackend:
         return _scan(self._files(), traces)
 
     def _files(self) -> list[Path]:
-        file, built = self.path, beside.rebuild_path(self.path)
-        people = beside.people_path(file)
-        own = [file, beside.journal_path(file), beside.unfinished_path(file)]
-        own += [people, beside.unfinished_path(people)]
-        own += [built, beside.journal_path(built), beside.unfinished_path(built)]
+        file, built = self.path, store.rebuild_path(self.path)
+        people = store.people_path(file)
+        own = [file, store.journal_path(file), store.unfinished_path(file)]
+        own += [people, store.unfinished_path(people)]
+        own += [built, store.journal_path(built), store.unfinished_path(built)]
         return [path for path in own if path.exists()]
+
+
+class NpzRebuild:
+    """An index file that is being built beside the present one.
+
+    Attributes:
+        backend: The new file.
+
+    Args:
+        path: The present file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.backend = NpzBackend(store.rebuild_path(path))
+
+    def discard(self) -> None:
+        """Remove the new file, its journal, and what a killed process left of it."""
+        store.discard(self.backend.path)
+
+    def finish(self) -> None:
+        """Let the new file take the place of the present one."""
+        built = self.backend.path
+        try:
+            # The old one's journal goes first: beside the new index it would be of another making.
+            store.journal_path(self._path).unlink(missing_ok=True)
+            built.replace(self._path)
+            built.with_name(built.name + ".lock").unlink(missing_ok=True)
+        except OSError as error:
+            raise storage_error(self._path, error) from error
 
 
 def photo_of(index: Index, row: int) -> PhotoFaces:

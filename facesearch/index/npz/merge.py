@@ -1,4 +1,4 @@
-"""Several indexes made one: of what shards of a library were indexed into, or of several libraries."""
+"""Merges several indexes into one: those of the shards of a library, or of several libraries."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from facesearch.errors import IndexFileError
-from facesearch.faces import Box, Status
+from facesearch.faces import Status
 from facesearch.files import storage_error, write_lock
+from facesearch.index.changes import Changes
 from facesearch.index.index import Index
-from facesearch.index.meta import joined_roots
+from facesearch.index.meta import check_same_making
 from facesearch.index.npz.journal import JournalEntry
-from facesearch.index.npz.store import journal_path
-from facesearch.index.npz.writer import KeptPhoto, NpzIndexWriter, check_same_making, open_index, write_index
+from facesearch.index.npz.store import journal_path, open_index
+from facesearch.index.npz.writer import NpzIndexWriter, PhotoToWrite, write_index
 
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What a merge gave.
+    """The result of a merge.
 
     Attributes:
-        photos: In the new index.
-        faces: In the new index.
-        twice: Photos that more than one index held; the one of the newest file was taken.
+        photos: The number of photos in the new index.
+        faces: The number of faces in the new index.
+        twice: The number of photos that more than one index held; the one of the newest file was taken.
     """
 
     photos: int
@@ -34,17 +35,17 @@ class Merged:
 
 
 def merge_indexes(sources: Sequence[Path], into: Path) -> Merged:
-    """Write one index of several, which stay as they are; no photo is opened.
+    """Merge several indexes into a new one; no photo is opened, and the sources do not change.
 
-    What one of them has forgotten, or erased, is in the new one neither.
+    What one of them has forgotten or erased is left out of the new one.
 
     Args:
-        sources: Indexes of one making.
-        into: Where the new one goes; it may be one of them, and may not be there otherwise.
+        sources: Indexes that were made with the same model and settings.
+        into: The new file, which must not exist unless it is one of the sources.
 
     Raises:
         IndexConflict: They were made by different models or with different settings.
-        IndexFileError: One cannot be used, or is being written.
+        IndexFileError: One of them cannot be used, or is being written.
         StorageError: The disk is full or the folder cannot be written.
     """
     if into.exists() and not any(into.samefile(source) for source in sources if source.exists()):
@@ -56,7 +57,7 @@ def merge_indexes(sources: Sequence[Path], into: Path) -> Merged:
         for source in dict.fromkeys(path.resolve() for path in sources):
             if journal_path(source).exists():
                 with NpzIndexWriter(source):
-                    pass  # folds in what an interrupted run left
+                    pass  # writes what an interrupted run left into the file
             if source != into.resolve():
                 stack.enter_context(write_lock(source))
         stack.enter_context(write_lock(into))
@@ -76,28 +77,29 @@ def _write(indexes: Sequence[Index], into: Path) -> Merged:
             twice += known is not None
             if known is None or photo.mtime_ns > known.mtime_ns:
                 photos[photo.path] = photo
-    roots = first.meta.roots
-    for index in others:
-        roots = joined_roots(roots, index.meta.roots)
-    forgotten = frozenset(digest.tobytes() for index in indexes for digest in index.forgotten)
-    kept = [photo for photo in photos.values() if photo.digest(first) not in forgotten]
-    kept.sort(key=lambda photo: photo.path)
     created = min(index.meta.created for index in indexes)
     base = replace(first, meta=replace(first.meta, created=created))
+    changes = Changes(base)
+    for index in others:
+        changes.cover(index.meta.roots)
+        changes.forget(digest.tobytes() for digest in index.forgotten)
+        changes.erase((digest, box) for digest, boxes in index.erased_faces.items() for box in boxes)
+    kept = [photo for photo in photos.values() if photo.digest(first) not in changes.forgotten]
+    kept.sort(key=lambda photo: photo.path)
     try:
-        write_index(into, base, kept, roots, forgotten, _erased(indexes))
+        write_index(into, base, kept, changes)
     except OSError as error:
         raise storage_error(into, error) from error
     merged = open_index(into)
     return Merged(merged.photo_count, merged.face_count, twice)
 
 
-def _photos_of(index: Index) -> Iterator[KeptPhoto]:
+def _photos_of(index: Index) -> Iterator[PhotoToWrite]:
     for row in range(index.photo_count):
-        yield KeptPhoto(index.path_bytes(row), row, int(index.size[row]), int(index.mtime_ns[row]))
+        yield PhotoToWrite(index.path_bytes(row), row, int(index.size[row]), int(index.mtime_ns[row]))
 
 
-def _entries_of(index: Index) -> Iterator[KeptPhoto]:
+def _entries_of(index: Index) -> Iterator[PhotoToWrite]:
     """Yield an index's photos as a journal would have them; their arrays are views into the mapped file."""
     for photo in _photos_of(index):
         assert isinstance(photo.source, int)
@@ -114,11 +116,3 @@ def _entries_of(index: Index) -> Iterator[KeptPhoto]:
             index.landmarks[faces],
         )
         yield replace(photo, source=entry)
-
-
-def _erased(indexes: Sequence[Index]) -> dict[bytes, tuple[Box, ...]]:
-    erased: dict[bytes, tuple[Box, ...]] = {}
-    for index in indexes:
-        for digest, boxes in index.erased_faces.items():
-            erased[digest] = tuple(dict.fromkeys((*erased.get(digest, ()), *boxes)))
-    return erased

@@ -1,0 +1,177 @@
+"""Operations on a whole index that open no photo: forget photos, move a root, copy it to another backend."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from facesearch.errors import IndexConflict, IndexFileError
+from facesearch.faces import PhotoFaces
+from facesearch.index.backend import IndexBackend, open_backend
+from facesearch.index.index import Index
+from facesearch.index.meta import check_same_making, is_within
+
+_NO_DIGEST = bytes(16)
+
+
+def forget(backend: IndexBackend | os.PathLike[str], folders: Sequence[str]) -> list[str]:
+    """Remove photos for good, their copies too, and remember their digests alone.
+
+    What an interrupted rebuild left is removed as well, since it may hold them too.
+
+    Args:
+        backend: Where the index is; a path stands for a file.
+        folders: Photos, or folders for all photos below them, absolute; they need not exist any more.
+
+    Returns:
+        The paths that were removed.
+
+    Raises:
+        IndexFileError: There is no index, or it cannot be used.
+        StorageError: The file cannot be rewritten.
+    """
+    with open_backend(backend).writer() as writer:
+        index, changes = writer.index, writer.changes
+        digests = [digest.tobytes() for digest in index.digest]
+        named = set(_below(index, folders))
+        forgotten = {digests[row] for row in named} - {_NO_DIGEST}
+        gone = [row for row, digest in enumerate(digests) if row in named or digest in forgotten]
+        removed = [index.path(row) for row in gone]
+        for name in removed:
+            changes.drop(name)
+        changes.forget(forgotten)
+        changes.uncover(folders)
+        writer.commit()
+    return removed
+
+
+def move_root(backend: IndexBackend | os.PathLike[str], old: str, new: str) -> int:
+    """Change an index so that what lay below one folder lies below another.
+
+    Returns:
+        The number of photos that were moved.
+
+    Raises:
+        IndexFileError: There is no index, it cannot be used, or it holds nothing below `old`.
+        StorageError: The file cannot be rewritten.
+    """
+    with open_backend(backend).writer() as writer:
+        count = len(_below(writer.index, [old]))
+        if not count:
+            raise IndexFileError(
+                f"The index holds no photo below {old!r}.", "`facesearch info` lists its roots."
+            )
+        writer.changes.move_root(old, new)
+        writer.commit()
+    return count
+
+
+def _below(index: Index, folders: Sequence[str]) -> list[int]:
+    names = [os.fsencode(folder) for folder in folders]
+    return [
+        row
+        for row in range(index.photo_count)
+        if any(is_within(index.path_bytes(row), name) for name in names)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """The result of a copy.
+
+    Attributes:
+        photos: The number of photos in the copy.
+        faces: The number of faces in the copy.
+        already: The number of photos that were there before.
+    """
+
+    photos: int
+    faces: int
+    already: int
+
+
+def copy_index(
+    source: IndexBackend,
+    target: IndexBackend,
+    *,
+    on_start: Callable[[int], None] = lambda count: None,
+    on_photo: Callable[[PhotoFaces], None] = lambda photo: None,
+) -> Copied:
+    """Copy an index to another backend, a photo at a time, and compare the two.
+
+    Photos that an interrupted copy has brought there already are not copied again.
+
+    Args:
+        source: Where the index is; it is not changed.
+        target: Where to copy it; there may be a part of it, but nothing else.
+        on_start: Called with the number of photos to copy.
+        on_photo: Called with each photo that was copied.
+
+    Raises:
+        IndexConflict: There is another index at the target.
+        IndexFileError: One of the two cannot be used, is written by another process, or changed meanwhile.
+        StorageError: The target has no room for it.
+    """
+    listing = source.read(faces=False)
+    meta = replace(listing.meta, roots=(), created="", updated="", facesearch="")
+    with target.writer(meta) as writer:
+        there = writer.index
+        check_same_making(there.meta, listing.meta, what=f"The index {source.name!r}")
+        others = sum(listing.find(path) is None for path in there.rows)
+        if others:
+            raise IndexConflict(
+                f"{target.name!r} is another index: {source.name!r} lacks {others:,} photos of it.",
+                "Copy it to a place of its own.",
+            )
+        rows = [row for path, row in listing.rows.items() if not _is_there(listing, row, there, path)]
+        on_start(len(rows))
+        writer.changes.cover(listing.meta.roots)
+        writer.changes.forget(digest.tobytes() for digest in listing.forgotten)
+        erased = [(digest, box) for digest, boxes in listing.erased_faces.items() for box in boxes]
+        writer.changes.erase(erased, here=False)  # they are not among the photos' faces any more
+        for photo in source.photos(listing, rows):
+            writer.add(photo)
+            on_photo(photo)
+        writer.commit()
+    copy = target.read(faces=False)
+    _compare(source, listing, target, copy)
+    return Copied(copy.photo_count, copy.face_count, listing.photo_count - len(rows))
+
+
+def _is_there(listing: Index, row: int, there: Index, path: str) -> bool:
+    other = there.rows.get(path)
+    return other is not None and _about(listing, row) == _about(there, other)
+
+
+def _about(index: Index, row: int) -> tuple[object, ...]:
+    numbers = (index.size, index.mtime_ns, index.status)
+    about = tuple(int(values[row]) for values in numbers)
+    return (*about, index.digest[row].tobytes(), len(index.faces_of(row)))
+
+
+def _compare(source: IndexBackend, listing: Index, target: IndexBackend, copy: Index) -> None:
+    """Check that every row of a copy is the same to the bit.
+
+    Raises:
+        IndexFileError: One is not.
+    """
+    rows: Sequence[int] = range(listing.photo_count)
+    same = np.array_equal(listing.paths, copy.paths) and np.array_equal(listing.path_ends, copy.path_ends)
+    same = same and np.array_equal(listing.forgotten, copy.forgotten)
+    pairs = zip(source.photos(listing, rows), target.photos(copy, rows), strict=True) if same else ()
+    wrong = next((mine.path for mine, theirs in pairs if _content(mine) != _content(theirs)), None)
+    if not same or wrong is not None:
+        what = "its photos are others" if wrong is None else f"its faces of {wrong!r} are others"
+        raise IndexFileError(
+            f"The copy at {target.name!r} is not what {source.name!r} is: {what}.",
+            "Was one of them written meanwhile? Copy it to a new place.",
+        )
+
+
+def _content(photo: PhotoFaces) -> tuple[object, ...]:
+    vectors = b"" if photo.vectors is None else np.asarray(photo.vectors, np.float32).tobytes()
+    about = (photo.path, photo.size, photo.mtime_ns, photo.digest, photo.status)
+    return (*about, repr(photo.faces), vectors)  # as text, since NaN is not equal to itself

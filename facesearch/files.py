@@ -139,7 +139,7 @@ def storage_error(path: str | os.PathLike[str], error: OSError) -> StorageError:
     elif error.errno in _CLOSED:
         hint = "Choose a place that you may write to."
     else:
-        hint = "Mend that and run the same command again."
+        hint = "Fix that, then run the same command again."
     return StorageError(f"{os.fspath(path)!r} cannot be written: {error.strerror or error}.", hint)
 
 

@@ -30,7 +30,7 @@ COMMANDS = {
     "people": ("facesearch.cli.people:people", "Group the faces of an index into people."),
     "compare": (
         "facesearch.cli.compare:command",
-        "Say how similar faces are, and whether they show one person.",
+        "Show how similar faces are, and whether they show one person.",
     ),
     "evaluate": (
         "facesearch.cli.evaluate:command",
@@ -38,11 +38,11 @@ COMMANDS = {
     ),
     "serve": ("facesearch.cli.serve:command", "Look at an index in a browser."),
     "train": ("facesearch.cli.train:command", "Train a Siamese network on your own people."),
-    "info": ("facesearch.cli.info:command", "Say what an index holds."),
+    "info": ("facesearch.cli.info:command", "Show what an index holds."),
     "forget": ("facesearch.cli.forget:command", "Remove photos from an index for good."),
     "copy": ("facesearch.cli.copy:command", "Copy an index to another place: a file, or Milvus."),
-    "merge": ("facesearch.cli.merge:command", "Make one index of several."),
-    "move-root": ("facesearch.cli.move_root:command", "Tell an index that its photos lie elsewhere now."),
+    "merge": ("facesearch.cli.merge:command", "Merge several indexes into one."),
+    "move-root": ("facesearch.cli.move_root:command", "Update an index after its photos were moved."),
     "models": ("facesearch.cli.models:models", "Fetch, check, import and export the networks."),
 }
 
@@ -62,7 +62,7 @@ class LazyGroup(click.Group):
     """Imports a command when it is asked for."""
 
     def make_context(self, *args: Any, **more: Any) -> click.Context:  # noqa: ANN401 (click's own)
-        """Parse the command line; `--help` is written here."""
+        """Parse the command line, and write `--help`."""
         with _ended_by_a_closed_pipe():
             return super().make_context(*args, **more)
 
@@ -72,7 +72,7 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the commands' names in the order in which they are met."""
+        """Return the commands' names in the order of the help."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -85,7 +85,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find a command by its name; for one that is mistyped, name the one that was meant."""
+        """Find a command by its name; suggest the nearest name for a mistyped one."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
@@ -129,7 +129,7 @@ def run() -> NoReturn:
 
 
 def _status() -> object:
-    """Run the command line, say what went wrong, and give the exit status."""
+    """Run the command line, print what went wrong, and return the exit status."""
     try:
         # In standalone mode click itself would end both an interrupt and a closed pipe with 1.
         status = main.main(prog_name="facesearch", standalone_mode=False)
@@ -148,7 +148,7 @@ def _status() -> object:
     except BrokenPipeError:
         return 0
     except OSError as error:
-        return _complain(_about(error), "Mend that and run the same command again.")
+        return _complain(_about(error), "Fix that, then run the same command again.")
     except Exception as error:  # by itself Python would end with 1, which here means "nothing found"
         return _confess(error)
 
@@ -200,7 +200,7 @@ def _prepare_streams() -> None:
 def _muted_c_libraries() -> Iterator[None]:
     """Keep what libjpeg and libtiff print of damaged photos off the terminal.
 
-    They write to file 2 itself. Our own words, which name the photo, go there through a copy of it.
+    They write to file descriptor 2 itself. Our own messages, which name the photo, go through a duplicate.
     """
     before = sys.stderr
     before.flush()
@@ -217,7 +217,7 @@ def _muted_c_libraries() -> Iterator[None]:
 
 
 def _fill_closed_streams() -> None:
-    """Put a sink where stdin, stdout or stderr was closed: the next file opened would get its number."""
+    """Open /dev/null for a closed stdin, stdout or stderr: the next file opened would get its number."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             sink = os.open(os.devnull, os.O_RDWR)
@@ -228,7 +228,7 @@ def _fill_closed_streams() -> None:
 
 
 def _end(status: int) -> NoReturn:
-    """Leave without a second complaint about a stream that nobody reads or that cannot be written."""
+    """Exit without a second message about a stream that is closed or cannot be written."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

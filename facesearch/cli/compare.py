@@ -50,7 +50,7 @@ class CompareOptions(Verbosity, ListOptions, RuntimeOptions):
     sheet: str | None
 
 
-@cloup.command("compare", short_help="Say how similar faces are, and whether they show one person.")
+@cloup.command("compare", short_help="Show how similar faces are, and whether they show one person.")
 @cloup.argument("photos", nargs=-1, type=AnyPath(), metavar="A B...")
 @option_group(
     "What to compare",
@@ -84,7 +84,7 @@ class CompareOptions(Verbosity, ListOptions, RuntimeOptions):
 )
 @machine_options
 def command(photos: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 (click's options by name)
-    """Say how similar the faces of two photos are; with more photos, compare each with each.
+    """Show how similar the faces of two photos are; with more photos, compare each with each.
 
     The largest face of each photo is compared. The smaller a distance (dissimilarity), the nearer; similarity
     is 1 - cosine distance. Where the model was measured on labelled pairs of faces, the output has the

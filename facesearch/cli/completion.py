@@ -6,7 +6,7 @@ A shell's completion must never print an error: where the names cannot be read, 
 from __future__ import annotations
 
 import os
-from typing import Any
+from contextlib import suppress
 
 import click
 from click.shell_completion import CompletionItem
@@ -36,14 +36,16 @@ def complete_index(
 def complete_model(
     _context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Offer the models on this machine, and those that can be fetched."""
+    """Offer the models on this machine, and those that can be fetched; Keras' own after `keras`."""
     from facesearch.embed import model_names
+    from facesearch.embed.applications import APPLICATIONS, PREFIX
     from facesearch.models.store import ModelStore
 
-    try:
-        names = {*model_names(), *ModelStore().names()}
-    except (FacesearchError, OSError):
-        names = set(model_names())
+    names = set(model_names())
+    if incomplete.startswith(PREFIX.rstrip("/")):
+        names |= {PREFIX + name for name in APPLICATIONS}
+    with suppress(FacesearchError, OSError):
+        names |= set(ModelStore().names())
     return [CompletionItem(name) for name in sorted(names) if name.startswith(incomplete)]
 
 
@@ -54,9 +56,10 @@ def complete_person(
     from facesearch.library import Library
     from facesearch.people.register import read_register
 
-    given: dict[str, Any] = {**(context.parent.params if context.parent else {}), **context.params}
+    above = context.parent.params if context.parent else {}
+    given = {name: context.params.get(name) or above.get(name) for name in ("index_file", "model")}
     try:
-        library = Library(given.get("index_file"), given.get("model"))
+        library = Library(given["index_file"], given["model"])
         names = sorted(read_register(library.backend.people).names.values())
     except (FacesearchError, OSError):
         return []

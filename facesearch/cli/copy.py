@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def command(source: str, target: str, as_json: bool, quiet: bool, verbose: bool) -> None:
     """Copy an index with its people to another place: from a file into Milvus, or back.
 
-    No photo is opened. Every row of the copy is then compared with what it was copied from. A copy that was
-    interrupted goes on where it was when the same command is run again.
+    No photo is opened. Every row of the copy is then compared with its original. After an interruption, the
+    same command continues where it stopped.
 
     \b
     Examples:

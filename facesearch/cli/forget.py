@@ -6,13 +6,19 @@ import sys
 
 import click
 
+from facesearch.cli.completion import complete_person
 from facesearch.cli.options import AnyPath, index_option, model_option, open_library, quiet_option
 from facesearch.cli.output.text import counted, escaped
 
 
 @click.command("forget", short_help="Remove photos from an index for good.")
 @click.argument("paths", nargs=-1, type=AnyPath(), metavar="[PATH...]")
-@click.option("--person", metavar="P", help="In place of PATH: all faces of a person, by name or number.")
+@click.option(
+    "--person",
+    metavar="P",
+    shell_complete=complete_person,
+    help="Instead of PATH: all faces of a person, by name or number.",
+)
 @index_option
 @model_option
 @quiet_option
@@ -26,13 +32,13 @@ def command(
 ) -> None:
     """Remove photos, or all photos below folders, from an index for good; the files stay.
 
-    The index is rewritten without their faces and paths, who is in them, and their thumbnails. Only digests
-    of their contents are kept, so that neither they nor their copies are taken in again, until
+    The index is rewritten without their faces, paths, people and thumbnails. Only digests of their contents
+    are kept, so that neither the photos nor copies of them are indexed again, unless you run
     `facesearch index --again`.
 
-    With --person the faces of one person are removed, with the name and the thumbnails of their photos; the
-    photos stay, and the others in them. The files are then looked through for what was removed. Of these
-    photos the faces are not taken in again; in photos that are new they are faces like any other.
+    --person removes the faces and the name of one person, and the thumbnails of the photos. The photos and
+    the other people in them stay in the index. The files are then searched for traces of what was removed.
+    The faces are not indexed again from these photos; in new photos they are indexed as usual.
 
     \b
     Examples:
@@ -49,7 +55,7 @@ def command(
         done = library.forget_person(person)
         if not quiet:
             said = f"{counted(done.faces, 'face')} in {counted(done.photos, 'photo')} forgotten"
-            click.echo(f"{said}; {done.scanned:,} bytes looked through, no trace left", err=True)
+            click.echo(f"{said}; {done.scanned:,} bytes searched, no trace left", err=True)
         return
     removed = library.forget(paths)
     if verbose:

@@ -17,14 +17,16 @@ if TYPE_CHECKING:
 STATUSES = ("ok", "no-face", "unreadable")
 
 
-@click.command("info", short_help="Say what an index holds.")
+@click.command("info", short_help="Show what an index holds.")
 @index_option
 @model_option
-@click.option("--list", "status", type=click.Choice(STATUSES), help="List the photos of this status instead.")
+@click.option(
+    "--list", "status", type=click.Choice(STATUSES), help="List the photos with this status instead."
+)
 @click.option("-0", "--null", is_flag=True, help="End each listed path with a zero byte.")
 @json_option
 def command(index_file: str | None, model: str | None, status: str | None, null: bool, as_json: bool) -> None:
-    """Say what an index holds: photos, faces, model, settings, roots; or list its photos.
+    """Show what an index holds: photos, faces, model, settings, roots; or list its photos.
 
     \b
     Examples:
@@ -54,7 +56,7 @@ def _write_list(index: Index, status: str, *, end: str, as_json: bool) -> None:
     if as_json:
         write_json({"status": status, "photos": [with_path_bytes({"path": path}) for path in paths]})
     else:
-        # A zero byte at the end says that a program reads it.
+        # A zero byte ends paths that a program reads.
         write("".join((path if end == "\0" else shown(path)) + end for path in paths))
 
 

@@ -10,16 +10,17 @@ from facesearch.cli.options import AnyPath, json_option, quiet_option
 from facesearch.cli.output.text import counted, escaped, write_json
 
 
-@click.command("merge", short_help="Make one index of several.")
+@click.command("merge", short_help="Merge several indexes into one.")
 @click.argument("indexes", nargs=-1, required=True, type=AnyPath(), metavar="FILE...")
-@click.option("--into", required=True, metavar="FILE", type=AnyPath(), help="Where the new index goes.")
+@click.option("--into", required=True, metavar="FILE", type=AnyPath(), help="The new index.")
 @json_option
 @quiet_option
 def command(indexes: tuple[str, ...], into: str, as_json: bool, quiet: bool, verbose: bool) -> None:
-    """Make one index of several that one model made with the same settings; no photo is opened.
+    """Merge several indexes into one. They must share a model and its settings; no photo is opened.
 
-    Of a photo that several hold, the one whose file is newest is taken. What one of them has forgotten is not
-    taken from another. The others stay as they are; who is who is not merged: run `facesearch people`.
+    Where several indexes hold the same photo, the newest version is taken. What one of them has forgotten is
+    not copied from another. The indexes themselves do not change. People are not merged: run
+    `facesearch people` on the new index.
 
     \b
     Examples:

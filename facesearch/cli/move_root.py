@@ -10,7 +10,7 @@ from facesearch.cli.options import AnyPath, index_option, model_option, open_lib
 from facesearch.cli.output.text import counted, escaped
 
 
-@click.command("move-root", short_help="Tell an index that its photos lie elsewhere now.")
+@click.command("move-root", short_help="Update an index after its photos were moved.")
 @click.argument("old", type=AnyPath())
 @click.argument("new", type=AnyPath())
 @index_option
@@ -19,7 +19,7 @@ from facesearch.cli.output.text import counted, escaped
 def command(
     old: str, new: str, index_file: str | None, model: str | None, quiet: bool, verbose: bool
 ) -> None:
-    """Tell an index that what lay below OLD lies below NEW now; no face is embedded again.
+    """Update an index after its photos were moved from OLD to NEW; no face is embedded again.
 
     \b
     Examples:

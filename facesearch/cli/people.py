@@ -311,7 +311,12 @@ def merge(context: click.Context, /, who: str, others: Sequence[str], **given: A
 @click.command(short_help="Take faces out of a person.")
 @click.argument("who", metavar="P", shell_complete=complete_person)
 @click.argument("faces", metavar="FACE...", nargs=-1, required=True, type=AnyPath())
-@click.option("--into", metavar="P", help="The person who gets the faces.  [default: a new one]")
+@click.option(
+    "--into",
+    metavar="P",
+    shell_complete=complete_person,
+    help="The person who gets the faces.  [default: a new one]",
+)
 @index_option
 @model_option
 @quiet_option

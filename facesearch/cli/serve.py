@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import cloup
+from cloup import option_group
 
+from facesearch.cli.completion import complete_index
 from facesearch.cli.options import (
     AnyPath,
     RuntimeOptions,
@@ -26,8 +28,6 @@ from facesearch.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from facesearch.library import Library
 
 
@@ -42,24 +42,31 @@ class ServeOptions(Verbosity, RuntimeOptions):
 
 
 @cloup.command("serve", short_help="Look at an index in a browser.")
-@click.option(
-    "--index",
-    "index_files",
-    metavar="FILE",
-    multiple=True,
-    type=AnyPath(),
-    help="An index file or URL; may be repeated.  [env: FACESEARCH_INDEX; default: the model's own]",
+@option_group(
+    "What to serve",
+    click.option(
+        "--index",
+        "index_files",
+        metavar="FILE",
+        multiple=True,
+        type=AnyPath(),
+        shell_complete=complete_index,
+        help="An index file or URL; may be repeated.  [env: FACESEARCH_INDEX; default: the model's own]",
+    ),
+    model_option,
 )
-@model_option
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8765,
-    show_default=True,
-    help="The port; 0 chooses a free one.",
+@option_group(
+    "The page",
+    click.option(
+        "--port",
+        type=click.IntRange(0, 65535),
+        default=8765,
+        show_default=True,
+        help="The port; 0 chooses a free one.",
+    ),
+    click.option("--open", "opens", is_flag=True, help="Open the page in your browser."),
 )
-@click.option("--open", "opens", is_flag=True, help="Open the page in your browser.")
-@quiet_option
+@option_group("Output", quiet_option)
 @machine_options
 def command(**given: Any) -> None:  # noqa: ANN401 (click's options by name)
     """Serve a page on this machine: drop a photo on it, click a face, see the matches; name people.

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
+import cloup
+from cloup import option_group
 
 from facesearch.cli.options import AnyPath, Verbosity, json_option, quiet_option
 from facesearch.cli.output.progress import Progress
@@ -23,28 +25,19 @@ if TYPE_CHECKING:
 LOSSES = ("contrastive", "logistic", "supcon", "triplet")
 
 
-class Number(click.FloatRange):
-    """A number in a range; "nan" and "inf" are refused."""
-
-    def convert(
-        self,
-        value: Any,  # noqa: ANN401 (click's own)
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> float:
-        """Read it."""
-        number = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"'{value}' is no number.", param, ctx)
-        return float(number)
+SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 
 
-SHARE = Number(0, 1, min_open=True, max_open=True)
+def _finite(_context: click.Context, _option: click.Parameter, number: float | None) -> float | None:
+    """Refuse "nan" and "inf"."""
+    if number is not None and not math.isfinite(number):
+        raise click.BadParameter(f"'{number}' is not a finite number.")
+    return number
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions(Verbosity):
-    """The options of `facesearch train`, by click's names; None is left to the kind of network."""
+    """The options of `facesearch train`, by click's names; None leaves the choice to the kind of network."""
 
     name: str
     base: str
@@ -75,77 +68,108 @@ class TrainOptions(Verbosity):
         return TrainingConfig(os.path.abspath(folder), **{name: getattr(self, name) for name in names})
 
 
-@click.command("train", short_help="Train a Siamese network on your own people.")
-@click.argument("folder", type=AnyPath(), metavar="DIR")
-@click.option("--name", required=True, help="The model's name, for --model.")
-@click.option(
-    "--base",
-    default="resnet50",
-    show_default=True,
-    metavar="NAME",
-    help="A model whose vectors a head is trained on; or cnn, a small network from scratch.",
+@cloup.command("train", short_help="Train a Siamese network on your own people.")
+@cloup.argument("folder", type=AnyPath(), metavar="DIR")
+@option_group(
+    "What to train",
+    click.option("--name", required=True, help="The model's name, for --model."),
+    click.option(
+        "--base",
+        default="resnet50",
+        show_default=True,
+        metavar="NAME",
+        help="A model whose vectors a head is trained on; or cnn, a small network from scratch.",
+    ),
+    click.option(
+        "--unfreeze",
+        type=click.IntRange(0, 13),
+        default=0,
+        metavar="N",
+        help="With resnet50: also train the last N blocks before the head; takes minutes per epoch.",
+    ),
 )
-@click.option(
-    "--unfreeze",
-    type=click.IntRange(0, 13),
-    default=0,
-    metavar="N",
-    help="With resnet50: so many of the blocks before the head learn too; minutes an epoch.",
+@option_group(
+    "The photos",
+    click.option("--one-image-per-person", "single", is_flag=True, help="Each photo is a person of its own."),
+    click.option("--whole", is_flag=True, help="Each photo is nothing but the face."),
+    click.option(
+        "--warps",
+        type=click.IntRange(0, 64),
+        help="Warped views of each photo with --one-image-per-person; otherwise, for cnn and --unfreeze, "
+        "0 trains on the photos unchanged.  [default: 8]",
+    ),
+    click.option(
+        "--validation",
+        type=SHARE,
+        callback=_finite,
+        default=0.2,
+        show_default=True,
+        help="Share of the people outside the test who decide when training stops.",
+    ),
+    click.option(
+        "--test",
+        type=SHARE,
+        callback=_finite,
+        default=0.25,
+        show_default=True,
+        help="Share of the people who are held out for the test.",
+    ),
+    click.option(
+        "--seed",
+        type=click.IntRange(0, (1 << 31) - 1),
+        default=0,
+        show_default=True,
+        help="The seed of the split and of all random draws.",
+    ),
 )
-@click.option("--one-image-per-person", "single", is_flag=True, help="Each photo is a person of its own.")
-@click.option("--whole", is_flag=True, help="Each photo is nothing but the face.")
-@click.option(
-    "--warps",
-    type=click.IntRange(0, 64),
-    help="Warped views of each photo with --one-image-per-person; else, for cnn and --unfreeze, 0 learns "
-    "from photos as they are.  [default: 8]",
+@option_group(
+    "How to train",
+    click.option(
+        "--loss",
+        type=click.Choice(LOSSES),
+        help="The loss that draws photos of one person together.  [default: supcon for cnn, "
+        "else contrastive]",
+    ),
+    click.option(
+        "--margin", type=float, callback=_finite, help="The loss's margin; for supcon, the temperature."
+    ),
+    click.option(
+        "--rate",
+        type=click.FloatRange(0, 1, min_open=True),
+        callback=_finite,
+        help="The initial learning rate.",
+    ),
+    click.option("--epochs", type=click.IntRange(1), help="The largest number of epochs."),
+    click.option("--batch", type=click.IntRange(8), help="Faces in a batch."),
+    click.option(
+        "--patience",
+        type=click.IntRange(1),
+        help="Stop after this many epochs without a better validation loss.",
+    ),
+    click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "gpu"]),
+        default="auto",
+        show_default=True,
+        help="Where TensorFlow trains.",
+    ),
 )
-@click.option(
-    "--loss",
-    type=click.Choice(LOSSES),
-    help="What draws photos of one person together.  [default: supcon for cnn, else contrastive]",
+@option_group(
+    "The run",
+    click.option(
+        "--run", "run_folder", metavar="DIR", type=AnyPath(), help="The run's folder.  [default: by the name]"
+    ),
+    click.option("--resume", is_flag=True, help="Continue an interrupted run."),
+    click.option("--force", is_flag=True, help="Replace a model of this name."),
 )
-@click.option("--margin", type=Number(), help="The loss's margin; of supcon the temperature.")
-@click.option("--rate", type=Number(0, 1, min_open=True), help="Learning rate to start with.")
-@click.option("--epochs", type=click.IntRange(1), help="At most.")
-@click.option("--batch", type=click.IntRange(8), help="Faces in a batch.")
-@click.option(
-    "--patience", type=click.IntRange(1), help="Stop after so many epochs without a better validation."
-)
-@click.option(
-    "--validation",
-    type=SHARE,
-    default=0.2,
-    show_default=True,
-    help="Share of the people, of those who are not tested, who stop the training in time.",
-)
-@click.option(
-    "--test", type=SHARE, default=0.25, show_default=True, help="Share of the people who are held out."
-)
-@click.option(
-    "--seed", type=click.IntRange(0, (1 << 31) - 1), default=0, show_default=True, help="Of split and draws."
-)
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "gpu"]),
-    default="auto",
-    show_default=True,
-    help="Where TensorFlow trains.",
-)
-@click.option(
-    "--run", "run_folder", metavar="DIR", type=AnyPath(), help="The run's folder.  [default: by the name]"
-)
-@click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
-@click.option("--force", is_flag=True, help="Replace a model of this name.")
-@json_option
-@quiet_option
+@option_group("Output", json_option, quiet_option)
 def command(folder: str, **given: Any) -> None:  # noqa: ANN401 (click's options by name)
-    """Train a Siamese network that tells your own people apart; it becomes a model like any other.
+    """Train a Siamese network that tells your own people apart, as a model for --model.
 
-    DIR holds a folder for each person. The people are dealt into three parts: the network learns from the
-    first, the second stops it in time and gives threshold and probabilities, the third is looked at once, at
-    the end. Both faces of a pair go through the same network; what comes out is a dissimilarity from 0 to 4.
-    Ctrl-C ends the training and keeps the best network so far.
+    DIR holds a folder for each person. The people are divided into three parts: the network is trained on
+    the first; the second decides when training stops, and sets the threshold and the probabilities; the third
+    is used once, for the test at the end. Both faces of a pair go through the same network, and the result is
+    a dissimilarity from 0 to 4. Ctrl-C ends the training and keeps the best network so far.
 
     \b
     Examples:

@@ -1,13 +1,15 @@
-"""What the command line says about itself: help, README, completion."""
+"""What the command line says about itself: help, the manual, completion."""
 
 import os
 import re
 import shutil
 import subprocess
+import sys
 
 import click
 import pytest
 from support.command import COMMAND, ROOT
+from support.known_people import grouped, kept, shows
 
 import facesearch
 from facesearch.cli import COMMANDS, main
@@ -30,8 +32,8 @@ EVERY = dict(commands())
 
 
 @pytest.fixture(scope="module")
-def readme():
-    return (ROOT / "README.md").read_text()
+def manual():
+    return (ROOT / "docs" / "commands.md").read_text()
 
 
 def test_the_table_of_commands_is_whole():
@@ -70,10 +72,8 @@ def test_examples_name_options_that_are_there(words):
 
 
 @pytest.mark.parametrize("words", EVERY)
-def test_every_command_stands_in_the_readme(readme, words):
-    # A subcommand stands there by its words, or in the list that its group's help gives.
-    here = rf"\b{words}\b|^  {words.split()[-1]} +\S"
-    assert re.search(here if " " in words else rf"\bfacesearch {words}\b", readme, re.MULTILINE)
+def test_every_command_stands_in_the_manual(manual, words):
+    assert re.search(rf"^#+ facesearch {words}$", manual, re.MULTILINE)
 
 
 def test_without_a_command_it_shows_its_help(ask):
@@ -108,7 +108,7 @@ def complete(tool, line):
     env = {"_FACESEARCH_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": len(words) - 1}
     done = tool.run(env=env)
     assert (done.status, done.err) == (0, "")
-    return [entry.partition(",")[::2] for entry in done.text.splitlines()]
+    return [entry.partition(",")[::2] for entry in done.text.splitlines() if entry]
 
 
 @pytest.mark.parametrize(
@@ -131,6 +131,76 @@ def test_completion_knows_commands_options_and_values(tool):
     assert complete(tool, "facesearch query --thr") == [("plain", "--threshold")]
     assert complete(tool, "facesearch query --metric ") == [("plain", "cosine"), ("plain", "euclidean")]
     assert complete(tool, "facesearch index ") == [("file", "")]
+
+
+def test_completion_knows_models_without_loading_anything_heavy(tool):
+    names = [name for _, name in complete(tool, "facesearch query --model s")]
+    assert names == ["sface"]
+    assert ("plain", "resnet50") in complete(tool, "facesearch models verify ")
+    assert complete(tool, "facesearch index --model keras/MobileNetV3S") == [
+        ("plain", "keras/MobileNetV3Small")
+    ]
+    for line in ("facesearch query --model r", "facesearch query --index "):
+        words = line.split(" ")
+        env = tool.environment(
+            COMP_WORDS=line, COMP_CWORD=len(words) - 1, _FACESEARCH_COMPLETE="bash_complete"
+        )
+        done = subprocess.run(
+            [sys.executable, "-X", "importtime", "-m", "facesearch"],
+            env=env, cwd=tool.folder, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        loaded = {row.rpartition("|")[2].strip() for row in done.stderr.splitlines()}
+        assert loaded & {"numpy", "cv2", "PIL", "openvino", "tensorflow", "keras"} == set()
+
+
+def test_completion_knows_index_files_and_folders(tool, tmp_path):
+    (tmp_path / "family.npz").touch()
+    (tmp_path / "family.npz.people").touch()
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "old one.npz").touch()
+    expected = [("plain", "family.npz"), ("plain", "far/")]
+    assert complete(tool, "facesearch query --index fa") == expected
+    assert complete(tool, "facesearch serve --index fa") == expected
+    assert complete(tool, "facesearch people --index fam") == expected[:1]
+    assert complete(tool, "facesearch info --index far/") == [("plain", "far/old one.npz")]
+    assert complete(tool, "facesearch info --index nowhere/") == []
+
+
+@pytest.fixture
+def people_index(tmp_path):
+    """An index s.npz of two people, Ada and Grace."""
+    people = grouped(tmp_path / "s.npz", [shows(f"/{number}.jpg", number % 2) for number in range(4)])
+    for person, name in zip(people.everyone(), ("Ada", "Grace"), strict=True):
+        people.name(person, name)
+    kept(tmp_path / "s.npz", people)
+
+
+@pytest.mark.usefixtures("people_index")
+def test_completion_knows_people(tool, tmp_path):
+    for line in (
+        "facesearch query --index s.npz --person a",
+        "facesearch query --index s.npz --with A",
+        "facesearch people --index s.npz show a",
+        "facesearch people merge --index s.npz Grace ad",
+        "facesearch people name --index s.npz a",
+        "facesearch forget --index s.npz --person a",
+    ):
+        assert complete(tool, line) == [("plain", "Ada")], line
+    assert complete(tool, "facesearch query --index none.npz --person a") == []
+    (tmp_path / "s.npz.people").write_bytes(b"broken")
+    assert complete(tool, "facesearch query --index s.npz --person a") == []
+
+
+@pytest.mark.parametrize(
+    "words", ["index", "query", "compare", "evaluate", "train", "serve", "models import"]
+)
+def test_options_stand_in_named_groups(ask, words):
+    """Every option of a command with many is in a group with a name; only --help is left over."""
+    text = ask(*words.split(), "--help").text
+    assert len(re.findall(r"^[A-Z][^\n]*:$", text, re.MULTILINE)) >= 4
+    assert re.search(r"^Other options:\n  -h, --help +[^\n]+\n(\n|$)", text, re.MULTILINE) or not re.search(
+        r"^(Other o|O)ptions:$", text, re.MULTILINE
+    )
 
 
 def test_bash_completes_with_the_script(tool, tmp_path):

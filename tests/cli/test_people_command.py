@@ -77,7 +77,7 @@ def test_the_promise_of_the_readme(tool):
     done = tool.run("forget", "--person", "Barack Obama")
     assert done.status == 0
     assert done.err.startswith("3 faces in 3 photos forgotten; ")
-    assert done.err.endswith(" bytes looked through, no trace left\n")
+    assert done.err.endswith(" bytes searched, no trace left\n")
     assert table(tool.run("people", "list")) == [(2, "", 2, 2)]
     assert tool.run("query", "--person", "Barack Obama").status == 2
 

@@ -9,12 +9,12 @@
 #     search_all.sh ~/faces                    the photos of another folder
 #     search_all.sh ~/faces --metric euclidean
 #
-# The index is the one that $FACESEARCH_INDEX names, or else facesearch's own default.
-# Tab, newline and backslash in a name are written \t, \n and \\, as facesearch itself does.
-# A photo that shows no face gets no line; facesearch says so on stderr.
+# The index is the one that $FACESEARCH_INDEX names, or else the default index in your data folder.
+# Tab, newline and backslash in a name are written as \t, \n and \\, as facesearch itself does.
+# A photo without a face gets no line; facesearch reports it on stderr.
 #
 # Exit status, as of `facesearch query`: 0 something was found, 1 nothing was found,
-# 2 something failed (the other photos are searched all the same).
+# 2 something failed (the other photos are searched nevertheless).
 
 set -u
 
@@ -23,14 +23,14 @@ case ${1-} in
     *) folder=$1 && shift ;;
 esac
 
-# Print the path of every photo of the folder, each closed by a NUL: the one byte that no name can hold.
+# Print the path of every photo of the folder, each ended by a NUL, the only byte that no name can contain.
 photos() {
     for photo in "$folder"/*; do
         case $photo in
             *.[Jj][Pp][Gg] | *.[Jj][Pp][Ee][Gg] | *.[Pp][Nn][Gg] | *.[Ww][Ee][Bb][Pp] | \
                 *.[Tt][Ii][Ff] | *.[Tt][Ii][Ff][Ff] | *.[Bb][Mm][Pp] | *.[Gg][Ii][Ff] | \
                 *.[Pp][GgPp][Mm] | *.[Hh][Ee][Ii][CcFf] | *.[Aa][Vv][Ii][Ff])
-                # A pattern that matches nothing stays as it is, and names no file.
+                # A pattern that matches nothing stays unexpanded, and names no file.
                 [ -f "$photo" ] && printf '%s\0' "$photo"
                 ;;
         esac

@@ -19,7 +19,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = {
     path.name: path.read_text(encoding="utf-8") for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
 }
-TOUR = re.search(r"<!-- tour -->\n```sh\n(.*?)```", README, re.DOTALL)[1].splitlines()
+ARCHITECTURE = PAGES["ARCHITECTURE.md"]
 
 
 def sessions():
@@ -98,8 +98,15 @@ def test_the_first_screen_holds_two_lines_that_set_everything_up():
     assert len(README.splitlines()) <= 250
 
 
-@pytest.mark.slow
-def test_the_first_command_and_the_tour_work_as_printed(model_store, tmp_path):
+def marked_block(page):
+    """Return the shell block of a page that is marked to be run by a test."""
+    (block,) = re.findall(r"<!-- run -->\n```sh\n(.*?)```", PAGES[page], re.DOTALL)
+    return block
+
+
+@pytest.fixture
+def shell(model_store, tmp_path):
+    """Return a function that runs a script in an empty home with the samples and `facesearch` in it."""
     tool = Tool(tmp_path, model_store.root)
     (tmp_path / "samples").symlink_to(ROOT / "samples")
     binaries = tmp_path / ".venv" / "bin"
@@ -107,21 +114,60 @@ def test_the_first_command_and_the_tour_work_as_printed(model_store, tmp_path):
     (binaries / "facesearch").write_text(f'#!/bin/sh\nexec "{COMMAND[0]}" -m facesearch "$@"\n')
     (binaries / "facesearch").chmod(0o755)
     (binaries / "activate").write_text(f'PATH="{binaries}:$PATH"\nexport PATH\n')
+
+    def run(*lines, **environment):
+        done = subprocess.run(
+            ["sh", "-c", "\n".join(["set -eu", *lines])],
+            cwd=tmp_path,
+            env={**tool.env, "HOME": str(tmp_path), **environment},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    return run
+
+
+@pytest.mark.slow
+def test_the_first_command_and_the_tour_work_as_printed(shell, tmp_path):
     first = next(line for line in README.splitlines() if line.startswith("python3 -m venv "))
-    script = ["set -eu", *first.split(" && ")[2:], *TOUR]
-    done = subprocess.run(
-        ["sh", "-c", "\n".join(script)],
-        cwd=tmp_path,
-        env=tool.env,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
+    done = shell(*first.split(" && ")[2:], marked_block("README.md"))
     assert "solvay_1927.jpg" in done.stdout.splitlines()[0]
     assert (tmp_path / "result.jpg").exists()
     assert "Barack Obama" in done.stdout
-    assert not (tmp_path / "data" / "facesearch").exists()  # nothing of the user's own was touched
+    assert not (tmp_path / "data" / "facesearch").exists()  # the user's default library is untouched
+
+
+@pytest.mark.slow
+def test_the_lines_about_people_work_as_printed(shell, tmp_path):
+    *lines, forget = marked_block("people.md").splitlines()
+    done = shell(". .venv/bin/activate", *lines, "facesearch people list", forget)
+    # The rows of the table that the page shows, without its heading; a script gets paths as well.
+    table = PAGES["people.md"].split("```text\n")[1].split("\n\n")[0].splitlines()[1:]
+    listed = [line.split("\t") for line in done.stdout.splitlines() if line.count("\t") == 4]
+    named = [[number, photos, faces, name] for number, name, photos, faces, _ in listed[-len(table) :]]
+    assert [" ".join(row).strip() for row in named] == [" ".join(row.split()) for row in table]
+    assert "6 photos linked to 3 folders in by-person" in done.stderr
+    assert re.search(
+        r"3 faces in 3 photos forgotten; [\d,]+ bytes looked through, no trace left", done.stderr
+    )
+    assert len(list((tmp_path / "by-person").iterdir())) == 3
+
+
+@pytest.mark.slow
+def test_the_lines_for_scripts_work_as_printed(shell, tmp_path):
+    photos = "mkdir found && cp -r samples/queries refs && cp refs/obama.jpg friend.jpg"
+    index = "facesearch index samples/library"
+    shell(". .venv/bin/activate", photos, index, marked_block("scripting.md"), FACESEARCH_MODEL="sface")
+    hits = [line.split("\t") for line in (tmp_path / "hits.tsv").read_text().splitlines()]
+    assert {len(row) for row in hits} == {9}
+    assert {row[0] for row in hits} == {
+        str(tmp_path / "refs" / name) for name in ("marie_curie.jpg", "obama.jpg")
+    }
+    copied = {path.name for path in (tmp_path / "found").iterdir()}
+    assert {"obama_2009.jpg", "obama_2010.jpg", "biden.jpg"} <= copied
 
 
 def messages():
@@ -153,3 +199,24 @@ def test_every_link_within_the_documentation_leads_somewhere():
         for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
             if not target.startswith("http"):
                 assert os.path.exists(folder / target), f"{name}: {target}"
+
+
+def test_every_file_that_the_architecture_names_exists():
+    named = set(re.findall(r"`([\w/-]+(?:\.(?:py|toml)|/))`", ARCHITECTURE))
+    assert len(named) > 30
+    named.remove("cli/COMMAND.py")  # stands for the file of each command
+    gone = [
+        path
+        for path in sorted(named)
+        if not any((base / path).exists() for base in (ROOT, ROOT / "facesearch"))
+    ]
+    assert not gone
+
+
+def test_the_floors_are_those_of_the_contract():
+    shown = re.search(r"## Floors.*?```text\n(.*?)```", ARCHITECTURE, re.DOTALL)[1]
+    contract = (
+        (ROOT / "pyproject.toml").read_text(encoding="utf-8").partition("layers = [")[2].partition("]")[0]
+    )
+    floors = [re.split(r"\s{3,}", line)[0] for line in shown.splitlines()]
+    assert floors == [floor.replace("facesearch.", "") for floor in re.findall(r'"(.+)"', contract)]

@@ -59,12 +59,12 @@ def check_each_is_there_once(url, count):
 
 def check_sound(url):
     """Ask the server itself: faces are there once, and for their photos alone."""
-    book = PhotoCollection(Server(Address.parse(url)))
-    state = read_state(book, 1)
-    rows = list(faces_module.Faces(book.server, 1, state.meta.dim).numbers())
+    collection = PhotoCollection(Server(Address.parse(url)))
+    state = read_state(collection, 1)
+    rows = list(faces_module.FaceCollection(collection.server, 1, state.meta.dim).numbers())
     assert len(rows) == len(set(rows))
-    assert {hold for hold, _ in rows} == {photo.hold for photo in book.photos(1)} - {""}
-    assert book.head("open/1") == ""
+    assert {face_set for face_set, _ in rows} == {photo.face_set for photo in collection.photos(1)} - {""}
+    assert collection.head("open/1") == ""
 
 
 def add_all(url, photos):
@@ -292,18 +292,18 @@ def test_another_models_index_is_refused(url):
 
 def test_what_a_stranger_wrote_is_checked(url):
     add_all(url, [looked_at("/p/a.jpg")])
-    book = PhotoCollection(Server(Address.parse(url)))
+    collection = PhotoCollection(Server(Address.parse(url)))
     for name, data in (("meta/1", b"{"), ("closed/1", b"[]"), ("current", b"x")):
-        good = book.read(name)
-        book.write(name, data)
-        book.settle()
+        good = collection.read(name)
+        collection.write(name, data)
+        collection.settle()
         with pytest.raises(IndexBroken):
             open_backend(url).read()
         if good is None:
-            book.erase(name)
+            collection.erase(name)
         else:
-            book.write(name, good)
-        book.settle()
+            collection.write(name, good)
+        collection.settle()
     assert open_backend(url).read().photo_count == 1
 
 

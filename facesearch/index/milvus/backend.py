@@ -41,17 +41,17 @@ class MilvusBackend:
     """An index in Milvus.
 
     Args:
-        book: Its photos and documents.
-        ahead: 1 for the one that is built beside the present one.
+        collection: The index' photos and documents.
+        ahead: 1 for the index that a rebuild writes beside the present one.
     """
 
-    def __init__(self, book: PhotoCollection, ahead: int = 0) -> None:
-        self._book = book
+    def __init__(self, collection: PhotoCollection, ahead: int = 0) -> None:
+        self._collection = collection
         self._ahead = ahead
-        self.name = book.address.name
-        self.title = book.address.collection
+        self.name = collection.address.name
+        self.title = collection.address.collection
         self.metric: Metric = "cosine"
-        self.people: Companion = _MilvusCompanion(book)
+        self.people: Companion = _MilvusCompanion(collection)
 
     @classmethod
     def of(cls, url: str) -> MilvusBackend:
@@ -63,8 +63,8 @@ class MilvusBackend:
         return cls(PhotoCollection(Server(Address.parse(url))))
 
     def meta(self) -> Meta | None:
-        """Return what makes the index; None where there is none."""
-        return read_meta(self._book, self._generation()) if self._book.there() else None
+        """Return the meta data of the index; None where there is none."""
+        return read_meta(self._collection, self._generation()) if self._collection.there() else None
 
     def read(self, *, faces: bool = True) -> Index:
         """Return the index.
@@ -73,7 +73,7 @@ class MilvusBackend:
             IndexFileError: It was changed meanwhile.
         """
         state = self._state()
-        photos = self._book.photos(state.generation)
+        photos = self._collection.photos(state.generation)
         assembly = Assembly(state, photos, empty=not faces)
         if not faces:
             return assembly.index(self.name)
@@ -91,27 +91,29 @@ class MilvusBackend:
     def searchable(self) -> MilvusSearch:
         """Return what a search needs: no face is read yet."""
         state = self._state()
-        data = self._book.read(f"counts/{state.generation}")
-        if data is None or self._book.head(f"open/{state.generation}"):
-            counts = self._book.count(state.generation)
+        data = self._collection.read(f"counts/{state.generation}")
+        if data is None or self._collection.head(f"open/{state.generation}"):
+            counts = self._collection.count(state.generation)
         else:
             counts = _counts(data)
-        return MilvusSearch(self._book, state, counts, self._faces(state).facts())
+        return MilvusSearch(self._collection, state, counts, self._faces(state).facts())
 
     def photos(self, listing: Index, rows: Sequence[int]) -> Iterator[PhotoFaces]:
-        """Yield some photos with their faces; few are in memory at once."""
+        """Yield some photos with their faces, of which few are in memory at once."""
         state = self._state()
         for some in batches(rows, _PHOTOS_AT_ONCE):
             paths = [listing.path_bytes(row) for row in some]
-            photos = sorted(self._book.with_paths(state.generation, paths), key=lambda photo: photo.path)
+            photos = sorted(
+                self._collection.with_paths(state.generation, paths), key=lambda photo: photo.path
+            )
             assembly = Assembly(state, photos)
-            for block in self._faces(state).of({photo.hold: photo.faces for photo in photos}):
+            for block in self._faces(state).of({photo.face_set: photo.faces for photo in photos}):
                 assembly.put(block)
             index = assembly.index(self.name)
-            found = {path: number for number, path in enumerate(photo.path for photo in photos)}
-            if assembly.missing or found.keys() != set(paths):
+            places = {photo.path: place for place, photo in enumerate(photos)}
+            if assembly.missing or places.keys() != set(paths):
                 raise IndexFileError(f"{self.name!r} was changed while it was read.", "Run this again.")
-            yield from (photo_of(index, found[path]) for path in paths)
+            yield from (photo_of(index, places[path]) for path in paths)
 
     def search_details(self) -> dict[str, Any]:
         """Return how the index is searched, and by which server."""
@@ -125,29 +127,31 @@ class MilvusBackend:
             "search": "exact" if exact else "approximate",
             **first,
             **dict(sorted(shown.items() - first.items())),
-            "milvus": self._book.server.version,
+            "milvus": self._collection.server.version,
         }
 
     def state(self) -> IndexState:
         """Return what tells whether the index or its people have been written since."""
         generation = self._generation()
-        return IndexState((generation, self._book.head(f"meta/{generation}")), self._book.head("people"))
+        return IndexState(
+            (generation, self._collection.head(f"meta/{generation}")), self._collection.head("people")
+        )
 
     def writer(self, meta: Meta | None = None) -> MilvusIndexWriter:
         """Return its writer."""
-        return MilvusIndexWriter(self._book, self._ahead, meta, self.metric)
+        return MilvusIndexWriter(self._collection, self._ahead, meta, self.metric)
 
     @contextmanager
     def rebuild(self) -> Iterator[MilvusRebuild]:
         """Yield what is built as the next generation; nobody else writes the index meanwhile."""
-        self._book.make()
-        with Lease(self._book, "index").held():
-            yield MilvusRebuild(self._book, self.metric)
+        self._collection.make()
+        with Lease(self._collection, "index").held():
+            yield MilvusRebuild(self._collection, self.metric)
 
     def discard(self) -> None:
         """Remove the index; its people stay."""
-        if self._book.there():
-            remove_generation(self._book, self._generation())
+        if self._collection.there():
+            remove_generation(self._collection, self._generation())
 
     def look_for(self, traces: Collection[bytes]) -> int:
         """Search all faces and the people for bytes of what was forgotten; return how many were searched.
@@ -157,8 +161,8 @@ class MilvusBackend:
         """
         state, count = self._state(), 0
         faces = self._faces(state)
-        self._book.server.settle(faces.name)
-        kept = self._book.read("people") or b""
+        self._collection.server.settle(faces.name)
+        kept = self._collection.read("people") or b""
         for data in (kept, *(rows.vectors.tobytes() for rows in faces.all())):
             count += len(data)
             if any(trace in data for trace in traces):
@@ -169,16 +173,16 @@ class MilvusBackend:
         return count
 
     def _generation(self) -> int:
-        return current_generation(self._book) + self._ahead
+        return current_generation(self._collection) + self._ahead
 
     def _state(self) -> State:
-        state = read_state(self._book, self._generation()) if self._book.there() else None
+        state = read_state(self._collection, self._generation()) if self._collection.there() else None
         if state is None:
-            raise missing(self._book)
+            raise missing(self._collection)
         return state
 
     def _faces(self, state: State) -> FaceCollection:
-        return FaceCollection(self._book.server, state.generation, state.meta.dim)
+        return FaceCollection(self._collection.server, state.generation, state.meta.dim)
 
 
 class MilvusRebuild:
@@ -188,13 +192,13 @@ class MilvusRebuild:
         backend: The new index.
 
     Args:
-        book: The photos and documents of both.
+        collection: The photos and documents of both.
         metric: By which the new one is searched.
     """
 
-    def __init__(self, book: PhotoCollection, metric: Metric) -> None:
-        self._book = book
-        self.backend = MilvusBackend(book, ahead=1)
+    def __init__(self, collection: PhotoCollection, metric: Metric) -> None:
+        self._collection = collection
+        self.backend = MilvusBackend(collection, ahead=1)
         self.backend.metric = metric
 
     def discard(self) -> None:
@@ -203,42 +207,42 @@ class MilvusRebuild:
 
     def finish(self) -> None:
         """Let the new index take the place of the present one, in a single step."""
-        before = current_generation(self._book)
-        self._book.write("current", str(before + 1).encode())
-        self._book.settle()
-        remove_generation(self._book, before)
+        before = current_generation(self._collection)
+        self._collection.write("current", str(before + 1).encode())
+        self._collection.settle()
+        remove_generation(self._collection, before)
 
 
 class _MilvusCompanion:
-    """The people of an index as one of its documents."""
+    """The people of an index, kept as one of its documents."""
 
-    def __init__(self, book: PhotoCollection) -> None:
-        self._book = book
-        self.name = f"{book.address.name} (people)"
+    def __init__(self, collection: PhotoCollection) -> None:
+        self._collection = collection
+        self.name = f"{collection.address.name} (people)"
 
     def there(self) -> bool:
         """Return whether there are any."""
-        return self._book.there() and bool(self._book.head("people"))
+        return self._collection.there() and bool(self._collection.head("people"))
 
     def read(self) -> Mapping[str, NDArray[Any]]:
         """Return the arrays."""
-        data = self._book.read("people") if self._book.there() else None
+        data = self._collection.read("people") if self._collection.there() else None
         if data is None:
             raise FileNotFoundError(self.name)
         return arrays_in(data)
 
     def write(self, write: Callable[[ArrayWriter], None]) -> None:
-        """Keep arrays in place of those before."""
+        """Replace the arrays by those that a function writes."""
         file = io.BytesIO()
         with ArrayWriter(file) as writer:
             write(writer)
-        self._book.write("people", file.getvalue())
-        self._book.settle()
+        self._collection.write("people", file.getvalue())
+        self._collection.settle()
 
     @contextmanager
     def editing(self) -> Iterator[None]:
-        """Be the only one who changes them."""
-        with Lease(self._book, "people").held():
+        """Return a context that lets nobody else change the arrays."""
+        with Lease(self._collection, "people").held():
             yield
 
 

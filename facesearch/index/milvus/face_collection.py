@@ -23,7 +23,7 @@ EXACT_UP_TO = 50_000
 WHOLE_UP_TO = 2_000_000
 
 _FACE = ("hold", "number", "x", "y", "width", "height", "detail", "raw", "vector")
-# Beyond these, lengths squared are no numbers that Milvus reckons with.
+# Milvus cannot rank shorter or longer vectors: their squared lengths underflow or overflow in float32.
 _SHORTEST, _LONGEST = 1e-15, 1e15
 # Bytes of vectors in one request or answer: the server takes 64 MB.
 _BYTES = 8 << 20
@@ -34,15 +34,15 @@ class FaceRows:
     """Some faces.
 
     Attributes:
-        hold: (n,) what they are kept under.
-        number: (n,) int64, from 0 within it.
+        face_set: (n,) the name of the set of faces that each belongs to, those of one photo and its copies.
+        number: (n,) int64, from 0 within its set.
         boxes: (n, 4) int32.
         scores: (n,) float32.
         landmarks: (n, 5, 2) float32.
         vectors: (n, dim) float32.
     """
 
-    hold: Sequence[str]
+    face_set: Sequence[str]
     number: NDArray[np.int64]
     boxes: NDArray[np.int32]
     scores: NDArray[np.float32]
@@ -86,7 +86,7 @@ class FaceCollection:
         return self.server.index_of(self.name, "vector")
 
     def suit(self, count: int) -> None:
-        """See that the index over the vectors is one for so many faces."""
+        """Change the index over the vectors, if necessary, to the one for so many faces."""
         wanted = index_for(count)
         held = self.facts()
         if held.get("index_type") == wanted["index_type"]:
@@ -98,16 +98,16 @@ class FaceCollection:
 
     def put(self, rows: FaceRows) -> None:
         """Write faces, each in place of one of the same key."""
-        for some in batches(range(len(rows.hold)), self._page):
+        for some in batches(range(len(rows.face_set)), self._page):
             self.server.upsert(self.name, [_row(rows, number) for number in some])
 
     def all(self) -> Iterator[FaceRows]:
-        """Return all faces, by hold and number, in blocks."""
+        """Return all faces, by face set and number, in blocks."""
         return self._blocks(self.server.where(self.name, 'hold != ""', _FACE, page=self._page))
 
     def of(self, counts: Mapping[str, int]) -> Iterator[FaceRows]:
-        """Yield the faces of some holds, whose counts are given, in blocks."""
-        keys = [key(hold, number) for hold, count in counts.items() for number in range(count)]
+        """Yield the faces of some face sets, whose counts are given, in blocks."""
+        keys = [key(face_set, number) for face_set, count in counts.items() for number in range(count)]
         for some in batches(keys, self._page):
             yield from self._blocks(iter(self.server.get(self.name, some, _FACE)))
 
@@ -128,14 +128,14 @@ class FaceCollection:
         return found
 
     def numbers(self) -> Iterator[tuple[str, int]]:
-        """Yield the hold and number of every face."""
+        """Yield the face set and number of every face."""
         for row in self.server.where(self.name, 'hold != ""', ["hold", "number"]):
             yield str(row["hold"]), int(row["number"])
 
-    def keys_of(self, holds: Sequence[str]) -> list[str]:
+    def keys_of(self, face_sets: Sequence[str]) -> list[str]:
         """Return the keys of all faces that are kept under some names."""
         found: list[str] = []
-        for some in batches(holds, 500):
+        for some in batches(face_sets, 500):
             rows = self.server.where(self.name, f"hold in {quoted(some)}", [])
             found += [str(row["id"]) for row in rows]
         return found
@@ -176,9 +176,9 @@ def collection_name(server: Server, generation: int) -> str:
     return f"{server.address.collection}_faces_{generation}"
 
 
-def key(hold: str, number: int) -> str:
-    """Return a face's key: with the same hold and number it is the same face."""
-    return f"{hold}-{number:06d}"
+def key(face_set: str, number: int) -> str:
+    """Return a face's key: with the same face set and number it is the same face."""
+    return f"{face_set}-{number:06d}"
 
 
 def index_for(count: int) -> dict[str, Any]:
@@ -208,8 +208,8 @@ def _row(rows: FaceRows, at: int) -> Row:
     )
     x, y, width, height = rows.boxes[at].tolist()
     return {
-        "id": key(rows.hold[at], int(rows.number[at])),
-        "hold": rows.hold[at],
+        "id": key(rows.face_set[at], int(rows.number[at])),
+        "hold": rows.face_set[at],
         "number": int(rows.number[at]),
         **{"x": x, "y": y, "width": width, "height": height},
         "detail": base64.b64encode(detail).decode(),

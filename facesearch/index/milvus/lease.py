@@ -28,12 +28,12 @@ class Lease:
     """Who writes an index, or its people.
 
     Args:
-        book: Where the document is.
+        collection: Where the document is.
         name: Of the document.
     """
 
-    def __init__(self, book: PhotoCollection, name: str) -> None:
-        self._book = book
+    def __init__(self, collection: PhotoCollection, name: str) -> None:
+        self._collection = collection
         self._name = f"lease/{name}"
         self._owner = secrets.token_hex(8)
         self._ended = threading.Event()
@@ -60,7 +60,7 @@ class Lease:
             _ended_here.add(self._owner)
             with suppress(FacesearchError):  # it runs out by itself
                 if not self._lost:
-                    self._book.erase(self._name)
+                    self._collection.erase(self._name)
 
     def check(self) -> None:
         """See that nobody else has taken it meanwhile.
@@ -72,8 +72,8 @@ class Lease:
             raise self._busy()
 
     def _refuse_others(self) -> None:
-        self._book.settle()
-        data = self._book.read(self._name)
+        self._collection.settle()
+        data = self._collection.read(self._name)
         if data is None:
             return
         try:
@@ -88,7 +88,7 @@ class Lease:
 
     def _busy(self) -> IndexBusy:
         return IndexBusy(
-            f"Another facesearch is writing {self._book.address.name!r}.",
+            f"Another facesearch is writing {self._collection.address.name!r}.",
             "Run this again when it has ended; queries need not wait. One that was killed elsewhere is in "
             f"the way for {SECONDS:.0f} seconds.",
         )
@@ -100,7 +100,7 @@ class Lease:
             "pid": os.getpid(),
             "until": time.time() + SECONDS,
         }
-        self._book.write(self._name, json.dumps(about).encode())
+        self._collection.write(self._name, json.dumps(about).encode())
 
     def _renew(self) -> None:
         while not self._ended.wait(_RENEWED):

@@ -1,4 +1,4 @@
-"""Photos that were looked at and wait to be written together."""
+"""Photos that were processed and wait to be written together."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ _SECONDS = 5.0
 
 
 class Pending:
-    """Photos that wait.
+    """Photos that wait to be written.
 
     Args:
         dim: Numbers in a vector.
-        photos: Those that are known.
+        photos: The photos of the index.
     """
 
     def __init__(self, dim: int, photos: Iterable[PhotoRow]) -> None:
         self._dim = dim
-        self._users = Counter(photo.hold for photo in photos)
+        self._users = Counter(photo.face_set for photo in photos)
         self._written: dict[str, bytes] = {}
         self.clear()
 
     def clear(self) -> None:
-        """Begin anew: what waited is written."""
+        """Begin again, after what waited was written."""
         self.photos: list[PhotoRow] = []
         self._faces: list[FaceRows] = []
         self._size = 0
@@ -57,48 +57,50 @@ class Pending:
         return joined(self._faces, self._dim)
 
     def add(self, photo: PhotoFaces, erased: Sequence[Box]) -> None:
-        """Take in a photo without the faces that are erased from it."""
+        """Add a photo without the faces that are erased from it."""
         rows = _rows_of(photo, self._dim)
         stays = faces_left([face.box for face in photo.faces], erased)
         status = Status.NO_FACE if photo.status is Status.OK and not stays.any() else photo.status
         digest = photo.digest or bytes(16)
         rows = some_of(rows, stays, "")
-        hold, new = self._hold(digest, rows)
+        face_set, new = self._face_set_of(digest, rows)
         if new:
-            self._faces.append(some_of(rows, np.ones(len(rows.hold), np.bool_), hold))
+            self._faces.append(some_of(rows, np.ones(len(rows.face_set), np.bool_), face_set))
             self._size += rows.vectors.nbytes
         path = os.fsencode(photo.path)
-        self.photos.append(PhotoRow(path, photo.size, photo.mtime_ns, digest, status, hold, len(rows.hold)))
+        self.photos.append(
+            PhotoRow(path, photo.size, photo.mtime_ns, digest, status, face_set, len(rows.face_set))
+        )
 
-    def _hold(self, digest: bytes, rows: FaceRows) -> tuple[str, bool]:
+    def _face_set_of(self, digest: bytes, rows: FaceRows) -> tuple[str, bool]:
         """Return what faces are kept under, and whether they are new there.
 
         Copies of a photo share their faces where they are the same to the bit.
         """
-        if not len(rows.hold):
+        if not len(rows.face_set):
             return "", False
         what = hashlib.blake2b(
             b"".join(one.tobytes() for one in (rows.vectors, rows.boxes, rows.scores, rows.landmarks))
         ).digest()
-        hold = digest.hex()
-        if self._written.get(hold) == what:
-            return hold, False
-        if self._users[hold] or hold in self._written:
-            hold = new_hold(digest)
-        self._written[hold] = what
-        return hold, True
+        face_set = digest.hex()
+        if self._written.get(face_set) == what:
+            return face_set, False
+        if self._users[face_set] or face_set in self._written:
+            face_set = new_face_set(digest)
+        self._written[face_set] = what
+        return face_set, True
 
 
-def new_hold(digest: bytes) -> str:
-    """Name a place for faces that nothing is kept under."""
+def new_face_set(digest: bytes) -> str:
+    """Return a name for a new set of faces."""
     return f"{digest.hex()}-{secrets.token_hex(6)}"
 
 
-def some_of(rows: FaceRows, which: np.ndarray[tuple[int], np.dtype[np.bool_]], hold: str) -> FaceRows:
-    """Return some faces, numbered anew, under a hold."""
+def some_of(rows: FaceRows, which: np.ndarray[tuple[int], np.dtype[np.bool_]], face_set: str) -> FaceRows:
+    """Return some faces, numbered again, as one face set."""
     count = int(which.sum())
     return FaceRows(
-        [hold] * count,
+        [face_set] * count,
         np.arange(count),
         rows.boxes[which],
         rows.scores[which],
@@ -112,7 +114,7 @@ def joined(blocks: Sequence[FaceRows], dim: int) -> FaceRows:
     none = _rows_of(PhotoFaces("", 0, 0, b"", Status.NO_FACE), dim)
     every = [none, *blocks]
     return FaceRows(
-        [hold for block in every for hold in block.hold],
+        [face_set for block in every for face_set in block.face_set],
         np.concatenate([block.number for block in every]),
         np.concatenate([block.boxes for block in every]),
         np.concatenate([block.scores for block in every]),
@@ -141,42 +143,42 @@ def with_newly_erased(
     photos: Iterable[PhotoRow],
     erased: Callable[[bytes], tuple[Box, ...]],
 ) -> dict[str, tuple[Box, ...]]:
-    """Return the faces that are to be taken out, by their hold.
+    """Return the faces to remove, by face set.
 
     Args:
-        todo: Those that a run which was killed has not taken out.
-        photos: All there are.
-        erased: Gives those that are new, by a photo's content.
+        todo: The faces that a killed run has not removed.
+        photos: All photos of the index.
+        erased: Returns the newly erased faces of a photo by its digest.
     """
-    new = {photo.hold: boxes for photo in photos if photo.faces and (boxes := erased(photo.digest))}
-    return {hold: (*todo.get(hold, ()), *new.get(hold, ())) for hold in {**todo, **new}}
+    new = {photo.face_set: boxes for photo in photos if photo.faces and (boxes := erased(photo.digest))}
+    return {face_set: (*todo.get(face_set, ()), *new.get(face_set, ())) for face_set in {**todo, **new}}
 
 
 def without_erased(
     photos: Mapping[bytes, PhotoRow], faces: FaceCollection, erased: Mapping[str, Sequence[Box]]
 ) -> dict[bytes, PhotoRow]:
-    """Return photos without the faces that are erased; what stays is written under another hold.
+    """Return photos without the faces that are erased; the others are written as another face set.
 
     Args:
         photos: By path.
         faces: Where their faces are.
-        erased: The faces to take out, by their hold.
+        erased: The faces to remove, by face set.
     """
     changed: dict[bytes, PhotoRow] = {}
-    by_hold = defaultdict(list)
+    by_face_set = defaultdict(list)
     for photo in photos.values():
-        if photo.hold in erased:
-            by_hold[photo.hold].append(photo)
-    for hold, sharing in by_hold.items():
+        if photo.face_set in erased:
+            by_face_set[photo.face_set].append(photo)
+    for face_set, sharing in by_face_set.items():
         first = sharing[0]
-        rows = joined(list(faces.of({hold: first.faces})), faces.dim)
-        stays = faces_left([Box(*corners) for corners in rows.boxes.tolist()], erased[hold])
+        rows = joined(list(faces.of({face_set: first.faces})), faces.dim)
+        stays = faces_left([Box(*corners) for corners in rows.boxes.tolist()], erased[face_set])
         if stays.all():
             continue
         count = int(stays.sum())
-        other = new_hold(first.digest) if count else ""
+        other = new_face_set(first.digest) if count else ""
         faces.put(some_of(rows, stays, other))
         status = Status.OK if count else Status.NO_FACE
         for photo in sharing:
-            changed[photo.path] = replace(photo, hold=other, faces=count, status=status)
+            changed[photo.path] = replace(photo, face_set=other, faces=count, status=status)
     return {**photos, **changed}

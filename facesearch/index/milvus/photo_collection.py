@@ -40,16 +40,16 @@ _CHUNK = 60_000
 
 @dataclass(frozen=True, slots=True)
 class PhotoRow:
-    """A photo as the book has it.
+    """A photo as it is stored.
 
     Attributes:
         path: The filesystem's bytes.
         size: Of the file.
         mtime_ns: Of the file.
-        digest: 16 bytes of its content, zeros where it could not be read.
-        status: What became of it.
-        hold: What its faces are kept under; photos of one content share it.
-        faces: How many.
+        digest: 16 bytes, the digest of its content; zeros where it could not be read.
+        status: Whether faces were found.
+        face_set: The name of the set of its faces; photos with the same content share it.
+        faces: The number of faces.
     """
 
     path: bytes
@@ -57,7 +57,7 @@ class PhotoRow:
     mtime_ns: int
     digest: bytes
     status: Status
-    hold: str
+    face_set: str
     faces: int
 
 
@@ -163,9 +163,9 @@ class PhotoCollection:
             map(_photo, self.server.get(self.name, [_key(generation, path) for path in paths], _PHOTO))
         )
 
-    def with_holds(self, generation: int, holds: Sequence[str]) -> list[PhotoRow]:
-        """Return the photos whose faces are kept under some names."""
-        return list(self._among(generation, "hold", holds))
+    def with_face_sets(self, generation: int, face_sets: Sequence[str]) -> list[PhotoRow]:
+        """Return the photos with some face sets."""
+        return list(self._among(generation, "hold", face_sets))
 
     def with_digests(self, generation: int, digests: Iterable[bytes]) -> list[PhotoRow]:
         """Return the photos of some contents."""
@@ -193,7 +193,7 @@ class PhotoCollection:
                 "mtime_ns": photo.mtime_ns,
                 "digest": photo.digest.hex(),
                 "status": int(photo.status),
-                "hold": photo.hold,
+                "hold": photo.face_set,
                 "faces": photo.faces,
                 "nothing": [0.0, 0.0],
             }

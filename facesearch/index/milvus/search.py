@@ -38,23 +38,23 @@ class MilvusSearch:
     """An index as it is searched.
 
     Args:
-        book: Its photos.
+        collection: Its photos.
         state: What it is.
         counts: Of its photos and faces.
         facts: Of its index over the vectors.
     """
 
     def __init__(
-        self, book: PhotoCollection, state: State, counts: tuple[int, int], facts: Mapping[str, Any]
+        self, collection: PhotoCollection, state: State, counts: tuple[int, int], facts: Mapping[str, Any]
     ) -> None:
-        self._book = book
+        self._collection = collection
         self._state = state
-        self._faces = FaceCollection(book.server, state.generation, state.meta.dim)
+        self._faces = FaceCollection(collection.server, state.generation, state.meta.dim)
         self._facts = facts
         self._held: Metric = next(
             (metric for metric, name in METRICS.items() if name == facts.get("metric_type")), "cosine"
         )
-        self._lengths = read_lengths(book, state.generation)
+        self._lengths = read_lengths(collection, state.generation)
         self.meta: Meta = state.meta
         self.photo_count, self.face_count = counts
 
@@ -71,20 +71,22 @@ class MilvusSearch:
         assembly = Assembly(self._state, [photos[path] for path in sorted(photos)])
         for one in found:
             assembly.put(one.rows)
-        return assembly.index(self._book.address.name).near(request)
+        return assembly.index(self._collection.address.name).near(request)
 
     def _photos_of(self, found: Sequence[_Found]) -> tuple[dict[bytes, PhotoRow], int]:
-        """Return the photos of faces by path, and how many holds have none."""
-        holds = sorted({hold for one in found for hold in one.rows.hold})
-        photos = {photo.path: photo for photo in self._book.with_holds(self._state.generation, holds)}
-        return photos, len(set(holds) - {photo.hold for photo in photos.values()})
+        """Return the photos of faces by path, and how many face sets have none."""
+        face_sets = sorted({face_set for one in found for face_set in one.rows.face_set})
+        photos = {
+            photo.path: photo for photo in self._collection.with_face_sets(self._state.generation, face_sets)
+        }
+        return photos, len(set(face_sets) - {photo.face_set for photo in photos.values()})
 
     def _own(self, request: SearchRequest) -> list[PhotoRow]:
         generation = self._state.generation
         paths = {path for paths in request.own for path in paths}
-        own = self._book.with_paths(generation, map(path_bytes, paths)) if paths else []
+        own = self._collection.with_paths(generation, map(path_bytes, paths)) if paths else []
         if request.unique and own:
-            own = self._book.with_digests(generation, {photo.digest for photo in own})
+            own = self._collection.with_digests(generation, {photo.digest for photo in own})
         return own
 
     def _find(self, request: SearchRequest, want: int) -> list[_Found]:
@@ -161,7 +163,7 @@ class MilvusSearch:
         nothing = joined([], self.meta.dim)
         best = [_Found(nothing, np.empty(0)) for _ in queries]
         for block in self._faces.all():
-            names = [_group(request, block, place) for place in range(len(block.hold))]
+            names = [_group(request, block, place) for place in range(len(block.face_set))]
             _, groups = np.unique(names, return_inverse=True)
             near = nearest(
                 block.vectors,
@@ -183,13 +185,13 @@ class MilvusSearch:
 
 def _group(request: SearchRequest, rows: FaceRows, place: int) -> str:
     """Return what counts once, of what is known without the photos: of one content there may be several."""
-    hold = rows.hold[place][:32] if request.unique else rows.hold[place]
-    return hold if request.by == "photo" else f"{hold}-{rows.number[place]}"
+    face_set = rows.face_set[place][:32] if request.unique else rows.face_set[place]
+    return face_set if request.by == "photo" else f"{face_set}-{rows.number[place]}"
 
 
 def _picked(rows: FaceRows, which: NDArray[np.int64]) -> FaceRows:
     return FaceRows(
-        [rows.hold[place] for place in which.tolist()],
+        [rows.face_set[place] for place in which.tolist()],
         rows.number[which],
         rows.boxes[which],
         rows.scores[which],

@@ -1,4 +1,4 @@
-"""What an index in Milvus is at one time, and its photos and faces as an index in memory."""
+"""The state of an index in Milvus, and its photos and faces put together as an `Index`."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _EMPTY_BOX = (0, 0, 1, 1)
 
 @dataclass(frozen=True)
 class State:
-    """What an index is.
+    """An index in Milvus at one time, without its photos and faces.
 
     Attributes:
-        generation: Of its photos and faces.
-        meta: What made it.
-        forgotten: Digests of photos that are not to be taken in again.
-        erased: FaceCollection that are not to be taken in again, by their photos' digests.
-        todo: Those that a run which was killed has not yet taken out, by what they are kept under.
+        generation: The number that its photos and faces are stored under.
+        meta: Its meta data.
+        forgotten: Digests of photos that are not to be indexed again.
+        erased: Faces that are not to be indexed again, by their photos' digests.
+        todo: The erased faces that a killed run has not removed yet, by face set.
     """
 
     generation: int
@@ -44,45 +44,45 @@ class State:
 
 
 def broken(name: str, clause: str) -> IndexBroken:
-    """Make the error for an index that cannot be used, from a clause that says why."""
+    """Return the error for an index that cannot be used, from a clause that says why."""
     return IndexBroken(
         f"{name!r} cannot be used as an index: {clause}.",
         "It was left as it is. Build it anew with `facesearch index FOLDER --rebuild`.",
     )
 
 
-def missing(book: PhotoCollection) -> IndexMissing:
-    """Make the error for an index that is not there."""
+def missing(collection: PhotoCollection) -> IndexMissing:
+    """Return the error for an index that does not exist."""
     return IndexMissing(
-        f"There is no index at {book.address.name!r}.",
+        f"There is no index at {collection.address.name!r}.",
         "Make one with `facesearch index FOLDER`, or copy one there with `facesearch copy`.",
     )
 
 
-def current_generation(book: PhotoCollection) -> int:
+def current_generation(collection: PhotoCollection) -> int:
     """Return the generation that is read."""
-    data = book.read("current")
+    data = collection.read("current")
     try:
         return int(data) if data is not None else 1
     except ValueError as error:
-        raise broken(book.address.name, "it does not say what is read") from error
+        raise broken(collection.address.name, "it does not say what is read") from error
 
 
-def read_meta(book: PhotoCollection, generation: int) -> Meta | None:
-    """Return what made an index; None where there is none."""
-    data = book.read(f"meta/{generation}")
+def read_meta(collection: PhotoCollection, generation: int) -> Meta | None:
+    """Return the meta data of an index; None where there is none."""
+    data = collection.read(f"meta/{generation}")
     try:
         return None if data is None else Meta.from_json(data.decode())
     except (ValueError, RecursionError) as error:
-        raise broken(book.address.name, f"its meta data cannot be read ({error})") from error
+        raise broken(collection.address.name, f"its meta data cannot be read ({error})") from error
 
 
-def read_state(book: PhotoCollection, generation: int) -> State | None:
-    """Return what an index is; None where there is none."""
-    meta = read_meta(book, generation)
+def read_state(collection: PhotoCollection, generation: int) -> State | None:
+    """Return the state of an index; None where there is none."""
+    meta = read_meta(collection, generation)
     if meta is None:
         return None
-    data = book.read(f"closed/{generation}")
+    data = collection.read(f"closed/{generation}")
     try:
         closed = json.loads(data) if data is not None else {"forgotten": [], "erased": [], "todo": {}}
         forgotten = frozenset(bytes.fromhex(digest) for digest in closed["forgotten"])
@@ -91,26 +91,26 @@ def read_state(book: PhotoCollection, generation: int) -> State | None:
             here = erased.get(bytes.fromhex(digest), ())
             erased[bytes.fromhex(digest)] = (*here, Box(*map(int, corners)))
         todo = {
-            str(hold): tuple(Box(*map(int, corners)) for corners in boxes)
-            for hold, boxes in closed["todo"].items()
+            str(face_set): tuple(Box(*map(int, corners)) for corners in boxes)
+            for face_set, boxes in closed["todo"].items()
         }
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise broken(book.address.name, "what it has forgotten cannot be read") from error
+        raise broken(collection.address.name, "what it has forgotten cannot be read") from error
     return State(generation, meta, forgotten, erased, todo)
 
 
-def read_lengths(book: PhotoCollection, generation: int) -> tuple[float, float]:
-    """Return between what lengths the vectors are; wider than they are where some were removed."""
-    data = book.read(f"lengths/{generation}")
+def read_lengths(collection: PhotoCollection, generation: int) -> tuple[float, float]:
+    """Return the least and the greatest length of the vectors; the range may be too wide after removals."""
+    data = collection.read(f"lengths/{generation}")
     try:
         shortest, longest = (0.0, np.inf) if data is None else map(float, data.split())
     except ValueError as error:
-        raise broken(book.address.name, "it does not say how long its vectors are") from error
+        raise broken(collection.address.name, "it does not say how long its vectors are") from error
     return shortest, longest
 
 
 def widened(lengths: tuple[float, float], vectors: NDArray[np.float32]) -> tuple[float, float]:
-    """Return between what lengths vectors are, when there are some more."""
+    """Return the range of the vectors' lengths when some more are added."""
     more = norms_of(vectors).astype(np.float64)
     more = more[np.isfinite(more)]
     if not len(more):
@@ -120,35 +120,35 @@ def widened(lengths: tuple[float, float], vectors: NDArray[np.float32]) -> tuple
     return min(lengths[0], shortest), max(lengths[1], longest)
 
 
-def write_lengths(book: PhotoCollection, generation: int, lengths: tuple[float, float]) -> None:
-    """Keep between what lengths the vectors are."""
-    book.write(f"lengths/{generation}", f"{lengths[0]!r} {lengths[1]!r}".encode())
+def write_lengths(collection: PhotoCollection, generation: int, lengths: tuple[float, float]) -> None:
+    """Store the range of the vectors' lengths."""
+    collection.write(f"lengths/{generation}", f"{lengths[0]!r} {lengths[1]!r}".encode())
 
 
 def write_closed(
-    book: PhotoCollection,
+    collection: PhotoCollection,
     generation: int,
     forgotten: Iterable[bytes],
     erased: Mapping[bytes, Sequence[Box]],
     todo: Mapping[str, Sequence[Box]],
 ) -> None:
-    """Keep what is not to be taken in again, and what of it is still to be taken out."""
+    """Store what is not to be indexed again, and which erased faces are still to be removed."""
     faces = [[digest.hex(), *_corners(box)] for digest, boxes in sorted(erased.items()) for box in boxes]
     closed = {
         "forgotten": sorted(digest.hex() for digest in forgotten),
         "erased": faces,
-        "todo": {hold: [_corners(box) for box in boxes] for hold, boxes in todo.items()},
+        "todo": {face_set: [_corners(box) for box in boxes] for face_set, boxes in todo.items()},
     }
-    book.write(f"closed/{generation}", json.dumps(closed).encode())
+    collection.write(f"closed/{generation}", json.dumps(closed).encode())
 
 
 class Assembly:
-    """An index in the making: all photos, their faces as they come.
+    """Puts an `Index` together: all photos first, then their faces as they are read.
 
     Args:
-        state: What the index is.
-        photos: By path.
-        empty: Whether there will be no faces, which are counted alone.
+        state: The state of the index.
+        photos: Its photos, by path.
+        empty: Whether no faces will be put in; they are only counted.
     """
 
     def __init__(self, state: State, photos: Sequence[PhotoRow], *, empty: bool = False) -> None:
@@ -159,8 +159,8 @@ class Assembly:
         self._starts: dict[str, list[int]] = {}
         for photo, start in zip(photos, starts.tolist(), strict=True):
             if photo.faces:
-                self._starts.setdefault(photo.hold, []).append(start)
-        self._counts = {photo.hold: photo.faces for photo in photos}
+                self._starts.setdefault(photo.face_set, []).append(start)
+        self._counts = {photo.face_set: photo.faces for photo in photos}
         total = int(counts.sum())
         fill = {"vectors": np.nan, "norms": 0.0, "boxes": _EMPTY_BOX, "scores": 0.0, "landmarks": np.nan}
         self._faces: dict[str, NDArray[Any]] = {}
@@ -173,13 +173,13 @@ class Assembly:
         self.missing = total
 
     def put(self, rows: FaceRows) -> None:
-        """Put faces where they belong; those of photos that are not here are left out."""
+        """Put faces into their rows; those of other photos are left out."""
         norms = norms_of(rows.vectors)
         norms = np.where(np.isfinite(norms), norms, np.float32(0))
-        for at, (hold, number) in enumerate(zip(rows.hold, rows.number.tolist(), strict=True)):
-            if number >= self._counts.get(hold, 0):
+        for at, (face_set, number) in enumerate(zip(rows.face_set, rows.number.tolist(), strict=True)):
+            if number >= self._counts.get(face_set, 0):
                 continue
-            for start in self._starts[hold]:
+            for start in self._starts[face_set]:
                 place = start + number
                 self._faces["vectors"][place], self._faces["norms"][place] = rows.vectors[at], norms[at]
                 self._faces["boxes"][place], self._faces["scores"][place] = rows.boxes[at], rows.scores[at]
@@ -227,38 +227,38 @@ def _digests(digests: Iterable[bytes]) -> NDArray[np.uint8]:
     return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 16)
 
 
-def repair(book: PhotoCollection, faces: FaceCollection, generation: int) -> None:
+def repair(collection: PhotoCollection, faces: FaceCollection, generation: int) -> None:
     """Remove faces of no photo, and photos whose faces are not all there: those are looked at again."""
-    book.server.settle(faces.name)
-    photos = book.photos(generation)
-    wanted = {photo.hold: photo.faces for photo in photos if photo.hold}
+    collection.server.settle(faces.name)
+    photos = collection.photos(generation)
+    wanted = {photo.face_set: photo.faces for photo in photos if photo.face_set}
     found: Counter[str] = Counter()
     stray: list[str] = []
-    for hold, number in faces.numbers():
-        if number < wanted.get(hold, 0):
-            found[hold] += 1
+    for face_set, number in faces.numbers():
+        if number < wanted.get(face_set, 0):
+            found[face_set] += 1
         else:
-            stray.append(key(hold, number))
-    book.drop(generation, [photo.path for photo in photos if found[photo.hold] != photo.faces])
+            stray.append(key(face_set, number))
+    collection.drop(generation, [photo.path for photo in photos if found[photo.face_set] != photo.faces])
     faces.delete(stray)
-    book.settle()
+    collection.settle()
 
 
-def remove_older(book: PhotoCollection, generation: int) -> None:
+def remove_older(collection: PhotoCollection, generation: int) -> None:
     """Remove what a rebuild that was killed at its end left of the index before it."""
-    start = f"{book.name}_faces_"
-    names = [name.removeprefix(start) for name in book.server.collections() if name.startswith(start)]
+    start = f"{collection.name}_faces_"
+    names = [name.removeprefix(start) for name in collection.server.collections() if name.startswith(start)]
     for other in (int(name) for name in names if name.isdigit()):
         if other < generation:
-            remove_generation(book, other)
+            remove_generation(collection, other)
 
 
-def remove_generation(book: PhotoCollection, generation: int) -> None:
+def remove_generation(collection: PhotoCollection, generation: int) -> None:
     """Remove a generation with all that belongs to it; its faces last, which tell that there is one."""
     for document in ("meta", "closed", "counts", "lengths", "open"):
-        book.erase(f"{document}/{generation}")
-    book.discard(generation)
-    name = f"{book.name}_faces_{generation}"
-    if book.server.description(name) is not None:
-        book.server.drop(name)
-    book.settle()
+        collection.erase(f"{document}/{generation}")
+    collection.discard(generation)
+    name = f"{collection.name}_faces_{generation}"
+    if collection.server.description(name) is not None:
+        collection.server.drop(name)
+    collection.settle()

@@ -40,18 +40,19 @@ from facesearch.ranking import Metric
 
 
 class MilvusIndexWriter:
-    """The one writer of an index in Milvus; used as a context. What is added is seen by readers at once.
+    """Writes an index in Milvus, as the only one that does; used as a context. Readers see additions at once.
 
     Attributes:
-        index: The photos as they were when it was opened or committed; faces are counted alone.
-        recovered: 0: what an interrupted run has written is in the index.
-        torn: 0.
+        index: The photos as they were when it was opened or committed; faces are only counted.
+        changes: What `commit` will change besides what was added.
+        recovered: Always 0: what an interrupted run has written is in the index.
+        torn: Always 0.
 
     Args:
-        book: The index' photos and documents.
+        collection: The index' photos and documents.
         ahead: 1 for an index that is built beside the present one.
-        meta: For an index that does not exist yet, what makes it.
-        metric: By which a new one is searched.
+        meta: The meta data of an index that does not exist yet.
+        metric: The distance that a new index is searched by.
 
     Raises:
         IndexBusy: Another process writes it.
@@ -59,21 +60,21 @@ class MilvusIndexWriter:
         IndexFileError: It cannot be used, or the server is away.
     """
 
-    def __init__(self, book: PhotoCollection, ahead: int, meta: Meta | None, metric: Metric) -> None:
+    def __init__(self, collection: PhotoCollection, ahead: int, meta: Meta | None, metric: Metric) -> None:
         self.recovered = 0
         self.torn = 0
-        self._book = book
+        self._collection = collection
         self._ahead = ahead
         self._new_meta = meta
         self._metric = metric
-        self._lease = Lease(book, "beside" if ahead else "index")
+        self._lease = Lease(collection, "beside" if ahead else "index")
         self._alone = ExitStack()
 
     def __enter__(self) -> MilvusIndexWriter:
-        if not self._book.there():
+        if not self._collection.there():
             if self._new_meta is None:
-                raise missing(self._book)
-            self._book.make()
+                raise missing(self._collection)
+            self._collection.make()
         with ExitStack() as stack:
             stack.enter_context(self._lease.held())
             self._open()
@@ -90,24 +91,24 @@ class MilvusIndexWriter:
                     self._settle()
 
     def _open(self) -> None:
-        self._generation = current_generation(self._book) + self._ahead
-        state = read_state(self._book, self._generation)
+        self._generation = current_generation(self._collection) + self._ahead
+        state = read_state(self._collection, self._generation)
         if state is None and self._new_meta is None:
-            raise missing(self._book)
+            raise missing(self._collection)
         if state is None:
             assert self._new_meta is not None
             self._lengths = (np.inf, 0.0)
             self._start(State(self._generation, self._new_meta), [], new=True)
             return
-        self._lengths = read_lengths(self._book, self._generation)
-        self._faces = FaceCollection(self._book.server, self._generation, state.meta.dim)
+        self._lengths = read_lengths(self._collection, self._generation)
+        self._faces = FaceCollection(self._collection.server, self._generation, state.meta.dim)
         if not self._ahead:
-            remove_older(self._book, self._generation)
-        repaired = bool(self._book.head(self._mark))
+            remove_older(self._collection, self._generation)
+        repaired = bool(self._collection.head(self._mark))
         if repaired:
             self._faces.make(self._metric)
-            repair(self._book, self._faces, self._generation)
-        self._start(state, self._book.photos(self._generation), new=False)
+            repair(self._collection, self._faces, self._generation)
+        self._start(state, self._collection.photos(self._generation), new=False)
         self._begun = repaired
 
     @property
@@ -115,28 +116,28 @@ class MilvusIndexWriter:
         return f"open/{self._generation}"
 
     def _start(self, state: State, photos: list[PhotoRow], *, new: bool) -> None:
-        """Take what the index is as what changes begin from."""
+        """Take an index as what changes begin from."""
         self._state, self._new, self._begun = state, new, False
-        self._faces = FaceCollection(self._book.server, self._generation, state.meta.dim)
+        self._faces = FaceCollection(self._collection.server, self._generation, state.meta.dim)
         self._photos = photos
         assembly = Assembly(state, photos, empty=True)
-        self.index: Index = empty_index(state.meta) if new else assembly.index(self._book.address.name)
+        self.index: Index = empty_index(state.meta) if new else assembly.index(self._collection.address.name)
         self._pending = Pending(state.meta.dim, photos)
         self.changes = Changes(self.index)
         self._added: dict[bytes, PhotoRow] = {}
 
     def add(self, photo: PhotoFaces) -> None:
-        """Take in a photo that was looked at; a kill may lose those of the last seconds."""
+        """Add a photo that was processed; killing the process loses those of the last seconds at most."""
         self._pending.add(photo, self.changes.erased_from(photo.digest, stored=False))
         if self._pending.full:
             self._flush()
 
     def commit(self) -> None:
-        """Make all changes those of the index; does nothing where there are none."""
+        """Write all changes; do nothing where there are none."""
         self._flush()
         changes = self.changes
         if changes.permanent and not self._ahead:  # what an interrupted rebuild left may hold them too
-            remove_generation(self._book, self._generation + 1)
+            remove_generation(self._collection, self._generation + 1)
         if not (self._new or self._begun or changes):
             return
         self._begin()
@@ -145,18 +146,18 @@ class MilvusIndexWriter:
         todo = with_newly_erased(
             self._state.todo, after.values(), lambda digest: tuple(changes.erased_from(digest, stored=True))
         )
-        write_closed(self._book, self._generation, changes.forgotten, changes.erased, todo)
+        write_closed(self._collection, self._generation, changes.forgotten, changes.erased, todo)
         after = without_erased(after, self._faces, todo)
         if changes.moves:  # both, until all photos have moved
             self._write_meta(joined_roots(self._state.meta.roots, changes.roots))
-        self._book.put(
+        self._collection.put(
             self._generation, [photo for path, photo in after.items() if before.get(path) != photo]
         )
-        self._book.drop(self._generation, before.keys() - after.keys())
+        self._collection.drop(self._generation, before.keys() - after.keys())
         if todo:
-            write_closed(self._book, self._generation, changes.forgotten, changes.erased, {})
-        written = {photo.hold for photo in (*self._photos, *self._added.values())}
-        loose = written - {photo.hold for photo in after.values()} - {""}
+            write_closed(self._collection, self._generation, changes.forgotten, changes.erased, {})
+        written = {photo.face_set for photo in (*self._photos, *self._added.values())}
+        loose = written - {photo.face_set for photo in after.values()} - {""}
         self._faces.delete(self._faces.keys_of(sorted(loose)))
         self._finish(after, compact=bool(loose))
 
@@ -172,10 +173,10 @@ class MilvusIndexWriter:
         return {path: photo for path, photo in photos.items() if photo.digest not in self.changes.forgotten}
 
     def _begin(self) -> None:
-        """Say that something is under way, and see that there is where to write."""
+        """Record that a change has begun, and make the collection of faces if there is none."""
         self._lease.check()
         if not self._begun:
-            self._book.write(self._mark, b"1")
+            self._collection.write(self._mark, b"1")
             self._faces.make(self._metric)
             self._begun = True
         roots = joined_roots(self._state.meta.roots, self.changes.roots)
@@ -184,40 +185,40 @@ class MilvusIndexWriter:
 
     def _write_meta(self, roots: tuple[str, ...]) -> None:
         meta = self._state.meta.written(roots)
-        self._book.write(f"meta/{self._generation}", meta.to_json().encode())
+        self._collection.write(f"meta/{self._generation}", meta.to_json().encode())
 
     def _flush(self) -> None:
-        """Write what waits."""
+        """Write the photos that wait."""
         if not self._pending.photos:
             return
         self._begin()
         faces = self._pending.faces
         lengths = widened(self._lengths, faces.vectors)
         if lengths != self._lengths:  # before there are such vectors
-            write_lengths(self._book, self._generation, lengths)
+            write_lengths(self._collection, self._generation, lengths)
             self._lengths = lengths
         self._faces.put(faces)
-        self._book.put(self._generation, self._pending.photos)
+        self._collection.put(self._generation, self._pending.photos)
         self._added.update((photo.path, photo) for photo in self._pending.photos)
         self._pending.clear()
 
     def _settle(self) -> None:
-        """Let what was written be seen by all who read."""
-        self._book.settle()
-        self._book.server.settle(self._faces.name)
+        """Make what was written visible to all readers."""
+        self._collection.settle()
+        self._collection.server.settle(self._faces.name)
 
     def _finish(self, after: dict[bytes, PhotoRow], *, compact: bool) -> None:
-        """Let the server write all to its storage, choose its index, and say that the index is whole."""
+        """Let the server store everything and choose its index, then record that the index is whole."""
         faces = sum(photo.faces for photo in after.values())
-        for name in (self._book.name, self._faces.name):
-            self._book.server.flush(name)
+        for name in (self._collection.name, self._faces.name):
+            self._collection.server.flush(name)
             if compact:
-                self._book.server.compact(name)
+                self._collection.server.compact(name)
         self._faces.suit(faces)
-        self._book.write(f"counts/{self._generation}", f"{len(after)} {faces}".encode())
+        self._collection.write(f"counts/{self._generation}", f"{len(after)} {faces}".encode())
         self._write_meta(self.changes.roots)
-        self._book.erase(self._mark)
+        self._collection.erase(self._mark)
         self._settle()
-        state = read_state(self._book, self._generation)
+        state = read_state(self._collection, self._generation)
         assert state is not None, "it was written above"
         self._start(state, [after[path] for path in sorted(after)], new=False)

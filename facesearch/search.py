@@ -179,7 +179,7 @@ def _matches(hits: Sequence[Hit], fused: _Fused, limit: float) -> Iterator[Match
 
 
 def judged(match: Match, faces: int, calibration: Calibration | None) -> Match:
-    """Say of a match what a calibration makes of its distance, in an index of so many faces."""
+    """Return a match with what a calibration says about its distance, in an index of so many faces."""
     if calibration is None:
         return match
     return replace(
@@ -196,7 +196,7 @@ FaceWanted = int | Literal["largest", "all"]
 def find_references(
     pipeline: Pipeline, paths: Sequence[str], face: FaceWanted, on_photo: Callable[[PhotoFaces], None]
 ) -> tuple[list[Reference], list[tuple[str, PhotoError]]]:
-    """Look at photos and take the faces that are meant.
+    """Find the reference faces in some photos.
 
     Args:
         pipeline: As it made the index; which faces it takes is set here.
@@ -219,7 +219,7 @@ def find_references(
 
 
 def chosen(face: FaceWanted) -> Choice:
-    """Return what takes the faces that are meant from all of a photo's."""
+    """Return the function that chooses the wanted faces among all faces of a photo."""
     if face == "all":
         return all_faces
     if face == "largest":
@@ -233,7 +233,7 @@ def chosen(face: FaceWanted) -> Choice:
 
 
 def references_in(photo: PhotoFaces, face: FaceWanted) -> list[Reference]:
-    """Return the faces of a photo that was looked at for those that are meant."""
+    """Return the wanted faces of a processed photo as references."""
     assert photo.vectors is not None
     first = face if isinstance(face, int) else 1
     return [
@@ -243,7 +243,7 @@ def references_in(photo: PhotoFaces, face: FaceWanted) -> list[Reference]:
 
 
 def problem(photo: PhotoFaces, face: FaceWanted) -> PhotoError:
-    """Say why a photo gave no face to look for."""
+    """Return the error that says why a photo has no reference face."""
     if os.path.isdir(photo.path):
         return UnreadablePhoto(f"{photo.path}: It is a folder.", "Name the photos in it.")
     if photo.status is Status.UNREADABLE:

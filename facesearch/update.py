@@ -1,4 +1,4 @@
-"""Bring an index up to date with its folders: plan, look at what is new, fold in, report."""
+"""Bring an index up to date with its folders: plan, process what is new, write, report."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from facesearch.pipeline import PhotoProcessor
 
 @dataclass(slots=True)
 class Report:
-    """What became of each photo; the numbers add up to the photos found, but for `removed`.
+    """What an update did with each photo; apart from `removed`, the numbers add up to the photos found.
 
     Attributes:
         indexed: New or changed photos with a face.
@@ -75,7 +75,7 @@ def update_index(
     on_plan: Callable[[Plan], None] = lambda plan: None,
     on_photo: Callable[[PhotoFaces], None] = lambda photo: None,
 ) -> Report:
-    """Bring an index up to date with some folders; it is made when there is none.
+    """Bring an index up to date with some folders; make it when there is none.
 
     Photos of unchanged size and time are not opened; of known content they are not looked at; what was
     embedded is in the journal at once, so that neither an error nor a kill loses it.
@@ -84,9 +84,9 @@ def update_index(
         backend: Where the index is; a path stands for a file.
         meta: The model and settings that are wanted.
         request: Which photos.
-        pipeline: Gives the pipeline; only called when there are photos to look at.
-        on_plan: Told what there is to do.
-        on_photo: Told of each photo that was looked at.
+        pipeline: Returns the pipeline; only called when there are photos to process.
+        on_plan: Called with the plan before anything is done.
+        on_photo: Called with each processed photo.
 
     Raises:
         IndexConflict: The index was made with another model or other settings.
@@ -114,7 +114,7 @@ def _covered(paths: Iterable[str], problems: Iterable[str]) -> list[str]:
 
 
 class _Run:
-    """An update under way: puts each photo that was looked at where it belongs, and counts it."""
+    """An update in progress: puts each processed photo where it belongs, and counts it."""
 
     def __init__(self, writer: IndexWriter, scan: Scan, plan: Plan, request: IndexRequest) -> None:
         index = writer.index
@@ -143,7 +143,7 @@ class _Run:
     def look_at_new(
         self, pipeline: Callable[[], PhotoProcessor], on_photo: Callable[[PhotoFaces], None]
     ) -> None:
-        """Send what is new through the pipeline; Ctrl-C ends this, and what was done is kept."""
+        """Process the new photos; Ctrl-C ends this, and what was done is kept."""
         began = time.monotonic()
         try:
             if self._new:
@@ -199,7 +199,7 @@ class _Run:
         return path in self._gone and path not in self._moved
 
     def drop_gone(self) -> None:
-        """Remove what is gone, but for roots that lost so much that they are rather out of reach."""
+        """Remove what is gone, except from roots that lost so much that they are probably out of reach."""
         for name in self._moved:
             self._writer.changes.drop(name)
         if self.report.interrupted:
@@ -225,18 +225,18 @@ class _Run:
 
 @dataclass(frozen=True, slots=True)
 class IndexRequest:
-    """Which photos are to be taken in.
+    """Which photos to index.
 
     Attributes:
         paths: Folders and files, absolute.
         files: Photos besides, which nothing below leaves out.
         roots: Folders that the index covers besides; `files` lie below them.
         exclude: Glob patterns over names and over paths relative to a folder of `paths`.
-        hidden: Whether names that begin with a dot are taken.
+        hidden: Whether names that begin with a dot are included.
         follow: Whether links are followed.
         prune: Whether photos that are gone are dropped even when a root lost most of its photos.
-        again: Whether forgotten photos and erased faces are taken in again.
-        shard: Which part of the photos is taken; None for all.
+        again: Whether forgotten photos and erased faces are indexed again.
+        shard: Which part of the photos to index; None for all.
     """
 
     paths: tuple[str, ...]
@@ -252,7 +252,7 @@ class IndexRequest:
 
 @dataclass(slots=True)
 class Plan:
-    """What there is to do.
+    """What an update will do.
 
     Attributes:
         new: Photos that are not known, or changed since, by path.
@@ -270,7 +270,7 @@ class Plan:
 
 
 def make_plan(index: Index, request: IndexRequest) -> tuple[Scan, Plan]:
-    """Compare what is on disk with what an index knows."""
+    """Compare the photos on disk with those of an index."""
     plan = Plan()
     scan = _look(request, plan)
     rows = index.rows
@@ -289,7 +289,7 @@ def make_plan(index: Index, request: IndexRequest) -> tuple[Scan, Plan]:
 
 
 def _look(request: IndexRequest, plan: Plan) -> Scan:
-    """Find the photos that are wanted; what cannot be looked into goes into the plan."""
+    """Find the requested photos; what cannot be read goes into the plan."""
     scan = Scan()
     for path in request.files:
         with suppress(OSError):  # gone since it was listed
@@ -333,7 +333,7 @@ def rebuild_index(
     on_plan: Callable[[Plan], None] = lambda plan: None,
     on_photo: Callable[[PhotoFaces], None] = lambda photo: None,
 ) -> Report:
-    """Embed all photos of an index anew, and those of some folders; then take the old one's place.
+    """Embed all photos of an index again, and those of some folders; then replace the old index.
 
     Nobody else writes the index meanwhile. What was forgotten stays so.
 
@@ -367,7 +367,7 @@ def rebuild_index(
 
 
 def with_known(old: Index, request: IndexRequest) -> IndexRequest:
-    """Add the photos of the old index that are there, however they were found once.
+    """Add the photos of the old index that still exist, however they were found.
 
     Raises:
         FacesearchError: A root lost most of its photos, so that they would be lost for good.
@@ -394,7 +394,7 @@ def with_known(old: Index, request: IndexRequest) -> IndexRequest:
 
 
 def _begin(rebuild: Rebuild, meta: Meta, old: Index) -> None:
-    """Make the index that is built, unless a rebuild of the same making was interrupted."""
+    """Begin a rebuild, or continue an interrupted one with the same model and settings."""
     try:
         begun = rebuild.backend.meta()
     except IndexFileError:

@@ -1,4 +1,4 @@
-"""The arrays of an index, what each has to be, and the checks that make a foreign file safe to use."""
+"""An index in memory: its arrays, the search for the nearest faces, and the checks of a foreign file."""
 
 from __future__ import annotations
 
@@ -106,8 +106,8 @@ class Index:
         mtime_ns: (P,) int64, -1 where the file could not be read.
         digest: (P, 16) uint8, zeros where it could not be read.
         status: (P,) uint8, a `Status`.
-        forgotten: (K, 16) uint8, digests of photos that are not to be taken in again.
-        erased: (E, 16) uint8, digests of photos of which one face is not to be taken in again.
+        forgotten: (K, 16) uint8, digests of photos that are not to be indexed again.
+        erased: (E, 16) uint8, digests of photos of which one face is not to be indexed again.
         erased_boxes: (E, 4) int32, where that face is.
     """
 
@@ -175,7 +175,7 @@ class Index:
 
     @cached_property
     def erased_faces(self) -> dict[bytes, tuple[Box, ...]]:
-        """The faces that are not to be taken in again, by their photos' digests."""
+        """The faces that are not to be indexed again, by their photos' digests."""
         faces: dict[bytes, tuple[Box, ...]] = {}
         for digest, corners in zip(self.erased, self.erased_boxes.tolist(), strict=True):
             here = faces.get(digest.tobytes(), ())
@@ -251,7 +251,7 @@ def empty_index(meta: Meta) -> Index:
 
 
 def check_index(arrays: Mapping[str, NDArray[Any]], complain: Callable[[str], IndexBroken]) -> Index:
-    """Make an index of a file's arrays, after making sure that nothing in it can lead astray.
+    """Return the index made of a file's arrays, after checking them.
 
     Args:
         arrays: As they came from the file.
@@ -302,7 +302,7 @@ def _text(array: NDArray[Any] | None) -> str:
 
 
 def _out_of_range(index: Index) -> str:
-    """Say what is out of range, as a clause; empty when nothing is."""
+    """Return what is out of range, as a clause; empty when nothing is."""
     photos, ends, blob = index.photo_count, index.path_ends, len(index.paths)
     starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]]) if photos else ends
     checks: tuple[tuple[str, bool], ...] = (

@@ -109,7 +109,7 @@ def is_within(path: bytes, folder: bytes) -> bool:
 
 
 def joined_roots(roots: Iterable[str], more: Iterable[str]) -> tuple[str, ...]:
-    """Return both, without those that lie below another: no root lies below another one."""
+    """Return all roots, without those that lie below another root."""
     joined: list[str] = list(roots)
     for root in more:
         name = os.fsencode(root)

@@ -1,4 +1,4 @@
-"""An index is copied between the places that it can be kept in."""
+"""An index is copied from one backend to another."""
 
 import itertools
 from dataclasses import replace

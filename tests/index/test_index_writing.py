@@ -101,6 +101,7 @@ def test_a_reader_keeps_what_it_opened(tmp_path):
     assert open_index(path).photo_count == 89
 
 
+@pytest.mark.slow
 def test_readers_see_whole_files_while_it_is_written(tmp_path):
     path = write_index(tmp_path / "i.npz", [looked_at("/p/0.jpg")])
     code = (

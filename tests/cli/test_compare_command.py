@@ -128,8 +128,8 @@ def test_another_metric_than_was_measured(compare):
 
 @pytest.mark.parametrize("model", ["sface", "resnet50"])
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-def test_the_models_that_come_with_it_tell_one_man_from_two(tool, model_store, model, metric):
-    done = tool.run("compare", OBAMA, HIM, BIDEN, "--model", model, "--metric", metric, "--json")
+def test_the_models_that_come_with_it_tell_one_man_from_two(ask, model_store, model, metric):
+    done = ask("compare", OBAMA, HIM, BIDEN, "--model", model, "--metric", metric, "--json")
     assert done.status == 0
     assert (LOOKS in done.err) == (model == "resnet50")
     told = json.loads(done.out)
@@ -150,10 +150,10 @@ def test_the_models_that_come_with_it_tell_one_man_from_two(tool, model_store, m
         assert {pair["verdict"] for pair in told["pairs"]} <= {"look alike", "look different"}
 
 
-def test_the_default_model_is_resnet50_and_the_environment_names_another(tool, model_store):
-    assert json.loads(tool.run("compare", OBAMA, OBAMA, "--json").out)["model"] == "resnet50"
-    env = {"FACESEARCH_MODEL": "sface"}
-    assert json.loads(tool.run("compare", OBAMA, OBAMA, "--json", env=env).out)["model"] == "sface"
+def test_the_default_model_is_resnet50_and_the_environment_names_another(ask, monkeypatch):
+    assert json.loads(ask("compare", OBAMA, OBAMA, "--json").out)["model"] == "resnet50"
+    monkeypatch.setenv("FACESEARCH_MODEL", "sface")
+    assert json.loads(ask("compare", OBAMA, OBAMA, "--json").out)["model"] == "sface"
 
 
 def test_more_photos_are_a_matrix_and_the_nearest_pairs(compare):
@@ -179,6 +179,7 @@ def test_more_photos_are_a_matrix_and_the_nearest_pairs(compare):
     assert f"measured on {DATA}, 2026-11-22" in done.text.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_the_matrix_keeps_to_the_width_of_the_terminal(compare, monkeypatch):
     every = sorted(path for path in LIBRARY.iterdir() if path.suffix == ".jpg" and path.stem != "rocket")
     lines = {}
@@ -333,6 +334,7 @@ def test_verbose_says_which_faces_were_compared(compare):
     assert compare(OBAMA, HIM, "-v", "-q").err == ""
 
 
+@pytest.mark.slow
 def test_names_of_any_bytes(tool, measured_store, tmp_path):
     names = [b"two\nlines\xff.jpg", b"\x1b[31m-\xe9.jpg", b"-dash.jpg", b"-"]
     for name in names:
@@ -442,6 +444,7 @@ def test_the_index_is_not_looked_for(compare, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_pictures_taken_whole_have_no_probability_where_aligned_faces_are_wanted(compare):
     whole = compare(OBAMA, LIBRARY / "obama_2009.jpg", "--whole", "--model", "sface", "--json")
     (pair,) = json.loads(whole.text)["pairs"]

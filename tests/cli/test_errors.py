@@ -193,7 +193,10 @@ def limit_files(size):
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
-@pytest.mark.parametrize("size", [1_000, 12_000, 24_000])
+@pytest.mark.parametrize(
+    "size",
+    [pytest.param(1_000, marks=pytest.mark.slow), 12_000, pytest.param(24_000, marks=pytest.mark.slow)],
+)
 def test_a_full_disk_loses_nothing(tool, ask, own_index, photos, size):
     """The limits lie in the journal's first record, in its faces, and in the index file itself."""
     for number, photo in enumerate(photos.iterdir()):
@@ -214,6 +217,7 @@ def test_a_full_disk_loses_nothing(tool, ask, own_index, photos, size):
     assert left == {"own.npz"}
 
 
+@pytest.mark.slow
 def test_a_full_disk_under_what_a_query_writes(tool, sample_index):
     for option in (["--sheet", "sheet.png"], ["--copy-to", "found"]):
         done = tool.run("query", OBAMA, "--index", sample_index, *option, preexec_fn=limit_files(1_000))
@@ -233,6 +237,7 @@ def locked(tmp_path):
     folder.chmod(0o755)
 
 
+@pytest.mark.slow
 def test_a_folder_that_may_not_be_written(tool, ask, own_index, photos, locked):
     os.rename(own_index, locked / "own.npz")
     locked.chmod(0o555)
@@ -277,6 +282,7 @@ def test_a_loop_of_links_ends(ask, photos):
     assert "2 indexed" in done.err
 
 
+@pytest.mark.slow
 def test_two_writers(tool, ask, photos, tmp_path):
     many = tmp_path / "many"
     many.mkdir()
@@ -298,6 +304,7 @@ def test_two_writers(tool, ask, photos, tmp_path):
     assert ask("index", photos, "--index", "i.npz").err.splitlines()[1].startswith("42 faces of 42 photos")
 
 
+@pytest.mark.slow
 def test_a_reader_always_gets_a_whole_answer(tool, ask, own_index, tmp_path):
     """Another process replaces the file again and again; all photos lie in the one place or the other."""
     script = (

@@ -127,6 +127,7 @@ def test_the_page_holds_figures_pictures_and_settings(first, home):
     assert "Settings DIR people --model sface --out report --runtime openvino" in page.text
 
 
+@pytest.mark.slow
 def test_the_page_of_people_with_hostile_names_and_too_few_of_them(evaluate, people, tmp_path):
     folder = tmp_path / "<script>x(1)<"
     for name in ("biden", "curie"):
@@ -164,6 +165,7 @@ def test_the_table_and_a_second_run_that_says_nothing(first, process):
     assert done.out.endswith(b"\n")
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_it_without_figures_and_keeps_what_was_done(home, process, evaluate):
     """The photos that were not reached are not those that cannot be read."""
     shutil.copytree(home / "people", home / "again")
@@ -208,6 +210,7 @@ def test_ctrl_c_in_a_later_model_keeps_the_figures_of_an_earlier_one(evaluate, p
     assert list(json.loads(done.text)["models"]) == ["sface"]
 
 
+@pytest.mark.slow
 def test_a_closed_stdout_does_not_cost_the_files(process, home, tmp_path):
     read, write = os.pipe()
     os.close(read)

@@ -60,6 +60,7 @@ def table(done):
     return [(int(row[0]), row[1], int(row[2]), int(row[3])) for row in done.rows]
 
 
+@pytest.mark.slow
 def test_the_promise_of_the_readme(tool):
     tool.env["FACESEARCH_INDEX"] = "s.npz"
     assert tool.run("index", LIBRARY, SAMPLES / "queries", "--model", "sface").status == 0
@@ -433,6 +434,7 @@ def test_a_list_of_people_that_is_broken_is_left_as_it_is(ask, own, args):
     assert ask("query", OBAMA, "--index", own).status == 0
 
 
+@pytest.mark.slow
 def test_a_folder_that_may_not_be_written(tool, samples, tmp_path):
     locked = tmp_path / "locked"
     locked.mkdir()
@@ -452,7 +454,9 @@ def test_a_folder_that_may_not_be_written(tool, samples, tmp_path):
         locked.chmod(0o755)
 
 
-@pytest.mark.parametrize("at", ["open s.npz.people.new", "os.rename s.npz.people.new"])
+@pytest.mark.parametrize(
+    "at", [pytest.param("open s.npz.people.new", marks=pytest.mark.slow), "os.rename s.npz.people.new"]
+)
 def test_killed_while_people_are_written(tool, own, at):
     before = people_path(own).read_bytes()
     env = {"SPY_AT": at, "SPY_SIGNAL": int(signal.SIGKILL)}
@@ -463,7 +467,9 @@ def test_killed_while_people_are_written(tool, own, at):
     assert read_register(CompanionFile(people_path(own))).names == {1: "Ada"}
 
 
-@pytest.mark.parametrize("at", ["os.rename s.npz.new", "os.rename s.npz.people.new"])
+@pytest.mark.parametrize(
+    "at", ["os.rename s.npz.new", pytest.param("os.rename s.npz.people.new", marks=pytest.mark.slow)]
+)
 def test_killed_while_somebody_is_forgotten(tool, own, at):
     """The index is written first: the same command again does the rest."""
     layout = open_index(own)

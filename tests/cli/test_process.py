@@ -27,6 +27,7 @@ def photos(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_a_bar_and_a_table(tool, photos):
     status, shown = on_a_terminal(tool, "index", photos, "--index", "i.npz")
     assert status == 0
@@ -54,9 +55,9 @@ ODD = b"\x1b[31mred\x07\n.jpg"
     ("args", "ended"),
     [
         (["info", "--list", "ok"], b"\n"),
-        (["query", OBAMA, "--format", "paths"], b"\n"),
+        pytest.param(["query", OBAMA, "--format", "paths"], b"\n", marks=pytest.mark.slow),
         (["query", OBAMA, "--format", "tsv"], b"\t"),
-        (["query", OBAMA, "--format", "csv"], b","),
+        pytest.param(["query", OBAMA, "--format", "csv"], b",", marks=pytest.mark.slow),
         (["info", "--list", "ok", "-0"], b"\0"),
         (["query", OBAMA, "-0"], b"\0"),
     ],
@@ -118,6 +119,7 @@ def test_a_full_disk_under_stdout(tool, sample_index, args):
     assert done.err.startswith("facesearch: The output cannot be written: No space left on device.\n")
 
 
+@pytest.mark.slow
 def test_closed_streams_are_not_taken_for_files(tool, photos):
     """A file opened as number 1 or 2 would take what libraries print there."""
     started = f'exec {COMMAND[0]} -m facesearch "$@"'
@@ -171,10 +173,9 @@ def slow(*values):
 @pytest.mark.parametrize(
     "at",
     [
-        *slow(STARTING, LOADING_CASCADES, f"os.scandir {os.sep}", "open i.npz.new"),
-        OPENING_THE_MODEL,
+        *slow(STARTING, LOADING_CASCADES, OPENING_THE_MODEL, f"os.scandir {os.sep}"),
         "open i.npz.journal",
-        "os.rename i.npz.new",
+        *slow("open i.npz.new", "os.rename i.npz.new"),
     ],
 )
 def test_ctrl_c_in_every_phase_of_indexing(tool, ask, photos, at):
@@ -191,7 +192,7 @@ def test_ctrl_c_in_every_phase_of_indexing(tool, ask, photos, at):
 
 
 @pytest.mark.parametrize(
-    "at", [*slow(STARTING, LOADING_CASCADES, "open samples.npz"), OPENING_THE_MODEL, "open obama.jpg"]
+    "at", [*slow(STARTING, LOADING_CASCADES, OPENING_THE_MODEL, "open samples.npz"), "open obama.jpg"]
 )
 def test_ctrl_c_in_every_phase_of_a_query(tool, sample_index, at):
     spy = {"SPY_AT": at, "SPY_SIGNAL": int(signal.SIGINT)}
@@ -201,6 +202,7 @@ def test_ctrl_c_in_every_phase_of_a_query(tool, sample_index, at):
     assert done.err.strip() == "Interrupted."
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_photos_are_embedded_keeps_what_was_done(tool, tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()

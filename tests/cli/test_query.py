@@ -26,6 +26,7 @@ def distances(done):
     return [float(row[2]) for row in done.rows]
 
 
+@pytest.mark.slow
 def test_the_promise_of_the_readme(tool):
     index = tool.run("index", LIBRARY)
     assert index.status == 0
@@ -80,6 +81,7 @@ def test_by_photo_names_each_photo_once_by_face_each_face(query):
     assert [row[2] for row in photos.rows if row[4] == str(SOLVAY)] == [best]
 
 
+@pytest.mark.slow
 def test_every_face_of_ref_or_the_one_that_is_named(query):
     every = json.loads(query(SOLVAY, "--all-faces", "--top", 1, "--json").out)["results"]
     numbers = [result["references"][0]["face"] for result in every]

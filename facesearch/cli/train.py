@@ -19,8 +19,8 @@ from facesearch.cli.output.text import counted, escaped, write, write_json
 
 if TYPE_CHECKING:
     from facesearch.siamese.config import TrainingConfig
-    from facesearch.siamese.run import State
-    from facesearch.siamese.training import Result
+    from facesearch.siamese.run import TrainingState
+    from facesearch.siamese.training import TrainingResult
 
 LOSSES = ("contrastive", "logistic", "supcon", "triplet")
 
@@ -201,7 +201,7 @@ def command(folder: str, **given: Any) -> None:  # noqa: ANN401 (click's options
             listener=Listener(silent if quiet else _say, progress.start, progress.photo),
             on_epoch=_say_nothing if quiet else _say_epoch,
         )
-    run.report(as_dict(config, result), as_page(config, result))
+    run.write_report(as_dict(config, result), as_page(config, result))
     _report(config, result, options)
     sys.exit(0)
 
@@ -210,11 +210,11 @@ def _say(message: str) -> None:
     click.echo(message, err=True)
 
 
-def _say_nothing(state: State) -> None:
+def _say_nothing(state: TrainingState) -> None:
     """Say nothing."""
 
 
-def _say_epoch(state: State) -> None:
+def _say_epoch(state: TrainingState) -> None:
     epoch = state.history[-1]
     best = "  best so far" if state.best_epoch is epoch else ""
     learned = (
@@ -227,7 +227,7 @@ def _say_epoch(state: State) -> None:
     )
 
 
-def _report(config: TrainingConfig, result: Result, options: TrainOptions) -> None:
+def _report(config: TrainingConfig, result: TrainingResult, options: TrainOptions) -> None:
     from facesearch.cli.output.training import as_dict, as_table
 
     if not options.quiet:

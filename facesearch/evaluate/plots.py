@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -18,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from facesearch.evaluate.fitting import ENOUGH
 from facesearch.evaluate.retrieval import Retrieval
 from facesearch.evaluate.verification import Pairs, Verification
-from facesearch.files import storage_error
+from facesearch.files import replaced, storage_error
 from facesearch.models.card import SLASH
 
 # Okabe and Ito's, which also the colour-blind tell apart; black and yellow are left out. A second round of
@@ -83,7 +80,7 @@ def draw_roc(models: Mapping[str, Verification], path: Path) -> None:
         figure,
         "Mark: at the best threshold (left edge: too few confusions). Missed faces are never accepted.",
     )
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_histograms(models: Mapping[str, tuple[Pairs, Verification]], path: Path) -> None:
@@ -113,7 +110,7 @@ def draw_histograms(models: Mapping[str, tuple[Pairs, Verification]], path: Path
         if place == 0:
             _legend(figure, axes, 3)
     _note(figure, "Missed: no face was found in one of the two photos; left out here.")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _draw_distances(axes: Axes, pairs: Pairs, threshold: float | None) -> None:
@@ -161,7 +158,7 @@ def draw_cmc(models: Mapping[str, Retrieval], path: Path) -> None:
     _label(axes, "nearest photos looked at", "with a right one among them")
     _legend(figure, axes)
     _note(figure, "A photo in which no face was found counts as a miss.")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_reliability(models: Mapping[str, Verification], path: Path) -> None:
@@ -201,7 +198,7 @@ def draw_reliability(models: Mapping[str, Verification], path: Path) -> None:
         figure,
         f"A mark's size is the share of pairs; under {FEWEST:.1%}, none. Both kinds of pairs weigh the same.",
     )
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _styled(models: Mapping[str, _Data]) -> Iterator[tuple[str, _Data, Style]]:
@@ -265,20 +262,18 @@ def _note(figure: Figure, text: str) -> None:
     figure.text(0.02, 0.12 / figure.get_figheight(), text, fontsize=9, color=GREY)
 
 
-def _save(figure: Figure, path: Path) -> None:
-    """Write a picture beside its place first, then move it there."""
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as a PNG.
+
+    Raises:
+        StorageError: The file cannot be written.
+    """
     FigureCanvasAgg(figure)  # no window system, and none of pyplot's figures that live on
-    draft = path.with_name(f".facesearch-{secrets.token_hex(8)}.tmp")
     try:
-        with draft.open("xb") as file:
+        with replaced(path) as file:
             figure.savefig(file, format="png")
-        os.replace(draft, path)
     except OSError as error:
         raise storage_error(path, error) from error
-    finally:
-        # Gone already when all went well; in a folder that is not there, there is none to remove.
-        with contextlib.suppress(OSError):
-            draft.unlink()
 
 
 # Of each kind of mistake.

@@ -1,4 +1,4 @@
-"""What a network learns from: one face of each photo, as numbers that a trunk gives or as pixels."""
+"""Extraction of what a network is trained on: one face of each photo, as vectors or as pixels."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from facesearch.index.npz.store import open_index
 from facesearch.models.card import Card
 from facesearch.models.store import ModelStore, Notify, silent
 from facesearch.pipeline import Pipeline
-from facesearch.siamese.augmentation import Strength, views
-from facesearch.siamese.backbone import beside_vectors, width
+from facesearch.siamese.augmentation import Strength, augmented_views
+from facesearch.siamese.backbone import feature_width, vectors_and_features
 from facesearch.update import IndexRequest, update_index
 
-# Faces with all their views in one call of the trunk.
+# Crops in one call of the backbone, each with all its views.
 BATCH = 4
-# Changes when other numbers come out of the same network, so that kept ones are made anew.
-_MAKING = 3
+# Increased when the same network comes to give other numbers, so that cached ones are computed anew.
+_CACHE_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Who is told of the looking at photos.
+    """Callbacks that report the progress of a training run's extraction.
 
     Attributes:
-        notify: Of a network that is fetched, in sentences.
-        on_start: How many photos there are to look at.
-        on_photo: Of each that was.
+        notify: Called with messages, such as that a network is being downloaded.
+        on_start: Called with the number of photos to process.
+        on_photo: Called with each photo that was processed.
     """
 
     notify: Notify = silent
@@ -47,18 +47,18 @@ class Listener:
     on_photo: Callable[[PhotoFaces], None] = lambda photo: None
 
 
-NOBODY = Listener()
+SILENT = Listener()
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ExtractedFaces:
     """One face of each photo.
 
     Attributes:
-        faces: (m, views, width) float32, the first view being the photo as it is; or crops, (m, height,
-            width, 3) BGR uint8. Whatever stands for a photo that cannot be read.
+        faces: (m, views, width) float32, view 0 being the photo as it is; or crops, (m, height, width, 3)
+            BGR uint8. Rows of unreadable photos are meaningless.
         readable: (m,) bool.
-        whole: How many photos show no face that was found, and were taken whole.
+        whole: The number of photos without a detected face, which were used whole.
     """
 
     faces: NDArray[Any]
@@ -67,13 +67,13 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """How a trunk's numbers are made.
+class FeatureSettings:
+    """How a backbone's features are computed.
 
     Attributes:
-        card: Of the trunk: crop, detector, alignment.
-        views: How many warps of each photo there are beside the photo itself.
-        strength: How strong they are.
+        card: The backbone's card: crop, detector, alignment.
+        views: The number of augmented views of each photo, besides the photo itself.
+        strength: The largest change that augmentation makes.
     """
 
     card: Card
@@ -81,77 +81,120 @@ class Source:
     strength: Strength
 
 
-def find_features(
-    folder: str, paths: Sequence[str], source: Source, store: ModelStore, listener: Listener
-) -> Found:
-    """Make a trunk's vectors and a head's features of photos that were not made before; others are kept.
+def extract_features(
+    folder: str, paths: Sequence[str], settings: FeatureSettings, store: ModelStore, listener: Listener
+) -> ExtractedFaces:
+    """Compute a backbone's vectors and a head's features of each photo; those of earlier runs are cached.
 
     Args:
-        folder: What the photos lie below, absolute.
-        paths: The photos, absolute.
-        source: How they are made.
-        store: Where the networks lie.
-        listener: Who is told.
+        folder: The folder that holds the photos, as an absolute path.
+        paths: The photos, as absolute paths.
+        settings: How the features are computed.
+        store: The model store.
+        listener: Callbacks that report progress.
 
     Returns:
-        In each view the trunk's vector and, behind it, what `trunk.features` gives.
+        For each view, the backbone's vector followed by what `backbone.head_features` gives.
 
     Raises:
-        FacesearchError: The model, the disk or another process is in the way.
-        KeyboardInterrupt: Ctrl-C; what was done is kept.
+        FacesearchError: The model or the disk cannot be used, or another process is writing the cache.
+        KeyboardInterrupt: Ctrl-C; what was computed so far is kept.
     """
-    card = source.card
-    cache = _cache_path(folder, source)
-    each = width(store.path(card.name), card)
-    dim = (1 + source.views) * each
+    card = settings.card
+    cache = _cache_path(folder, settings)
+    width = feature_width(store.path(card.name), card)
+    dim = (1 + settings.views) * width
     meta = Meta(card.name, card.digest, dim, card.detector)
-    wanted = IndexRequest((), files=tuple(paths), roots=(folder,))
+    request = IndexRequest((), files=tuple(paths), roots=(folder,))
 
     def pipeline() -> Pipeline:
-        trunk = OpenVinoEmbedder(
-            replace(card, dim=each),
+        backbone = OpenVinoEmbedder(
+            replace(card, dim=width),
             store.path(card.name),
             streams=os.cpu_count() or 1,
-            cut=beside_vectors(card),
+            cut=vectors_and_features(card),
         )
-        return _pipeline(_Views(trunk, source, dim), store, listener.notify)
+        return _pipeline(_ViewEmbedder(backbone, settings, dim), store, listener.notify)
 
     bring_up_to_date(
         cache,
         lambda: update_index(
             cache,
             meta,
-            wanted,
+            request,
             pipeline,
             on_plan=lambda plan: listener.on_start(len(plan.new)),
             on_photo=listener.on_photo,
         ),
     )
-    return _gathered(open_index(cache), paths, source)
+    return _gathered(open_index(cache), paths, settings)
 
 
-def find_crops(paths: Sequence[str], card: Card, store: ModelStore, listener: Listener) -> Found:
-    """Cut the face out of each photo, as a card says.
+def extract_crops(paths: Sequence[str], card: Card, store: ModelStore, listener: Listener) -> ExtractedFaces:
+    """Cut the face out of each photo, as a card describes.
 
-    They are not kept: that takes longer than to look again, where the network is a small one.
+    Crops are not cached: for a small network, reading them back takes longer than detecting faces again.
 
     Raises:
-        FacesearchError: The detector is in the way.
+        FacesearchError: The detector cannot be used.
         KeyboardInterrupt: Ctrl-C.
     """
     crops = np.zeros((len(paths), *card.size, 3), np.uint8)
     readable = np.zeros(len(paths), np.bool_)
     whole = 0
     listener.on_start(len(paths))
-    photos = _pipeline(_Pixels(card), store, listener.notify).run(paths)
-    for place, photo in enumerate(photos):
+    photos = _pipeline(_PixelEmbedder(card), store, listener.notify).run(paths)
+    for number, photo in enumerate(photos):
         listener.on_photo(photo)
         if photo.vectors is None or not len(photo.vectors):
             continue
-        readable[place] = True
-        crops[place] = photo.vectors[0].reshape(*card.size, 3)
+        readable[number] = True
+        crops[number] = photo.vectors[0].reshape(*card.size, 3)
         whole += photo.faces[0].score == 0.0
-    return Found(crops, readable, whole)
+    return ExtractedFaces(crops, readable, whole)
+
+
+class CentralOrWhole(Detector):
+    """Detector of one face: the most central of those another detector finds, or else the whole photo."""
+
+    def __init__(self, detector: Detector) -> None:
+        self.detector = detector
+        self.working_side = detector.working_side
+        self.landmarks = detector.landmarks
+
+    def detect(self, image: NDArray[np.uint8]) -> list[Face]:
+        """Return the one face, with the score 0 where it is the whole photo."""
+        height, width = image.shape[:2]
+        whole = Face(Box(0, 0, width, height), 0.0)
+        faces = self.detector.detect(image)
+        return [min(faces, key=lambda face: face.box.off_centre(width, height), default=whole)]
+
+
+class _ViewEmbedder(Embedder):
+    """Returns the vectors of all views of a crop as one vector."""
+
+    def __init__(self, backbone: Embedder, settings: FeatureSettings, dim: int) -> None:
+        self._backbone, self._settings = backbone, settings
+        self.card = replace(settings.card, dim=dim)
+
+    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return (n, views * width) float32."""
+        if not len(crops):
+            return np.empty((0, self.card.dim), np.float32)
+        count, strength = self._settings.views, self._settings.strength
+        views = np.concatenate([augmented_views(crop, count, strength) for crop in crops])
+        return self._backbone.embed(views).reshape(len(crops), -1)
+
+
+class _PixelEmbedder(Embedder):
+    """Returns a crop's pixels as they are."""
+
+    def __init__(self, card: Card) -> None:
+        self.card = card
+
+    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return (n, height * width * 3) float32, from 0 to 255."""
+        return crops.reshape(len(crops), -1).astype(np.float32)
 
 
 def _pipeline(embedder: Embedder, store: ModelStore, notify: Notify) -> Pipeline:
@@ -160,68 +203,25 @@ def _pipeline(embedder: Embedder, store: ModelStore, notify: Notify) -> Pipeline
     return Pipeline(detector, embedder, batch=BATCH, margin=card.margin)
 
 
-class CentralOrWhole(Detector):
-    """Takes the most central of the faces that a detector finds, and the whole photo where it finds none."""
-
-    def __init__(self, detector: Detector) -> None:
-        self.detector = detector
-        self.working_side = detector.working_side
-        self.landmarks = detector.landmarks
-
-    def detect(self, image: NDArray[np.uint8]) -> list[Face]:
-        """Return the one face."""
-        height, width = image.shape[:2]
-
-        whole = Face(Box(0, 0, width, height), 0.0)
-        faces = self.detector.detect(image)
-        return [min(faces, key=lambda face: face.box.off_centre(width, height), default=whole)]
-
-
-class _Views(Embedder):
-    """Gives the vectors of all views of a crop as one."""
-
-    def __init__(self, trunk: Embedder, source: Source, dim: int) -> None:
-        self._trunk, self._source = trunk, source
-        self.card = replace(source.card, dim=dim)
-
-    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return (n, views * dim) float32."""
-        if not len(crops):
-            return np.empty((0, self.card.dim), np.float32)
-        shown = np.concatenate([views(crop, self._source.views, self._source.strength) for crop in crops])
-        return self._trunk.embed(shown).reshape(len(crops), -1)
-
-
-class _Pixels(Embedder):
-    """Gives a crop's pixels as they are."""
-
-    def __init__(self, card: Card) -> None:
-        self.card = card
-
-    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return (n, height * width * 3) float32 of 0 to 255."""
-        return crops.reshape(len(crops), -1).astype(np.float32)
-
-
-def _cache_path(folder: str, source: Source) -> Path:
-    card = source.card
+def _cache_path(folder: str, settings: FeatureSettings) -> Path:
+    card = settings.card
     made_by = (
         *(os.path.realpath(folder), card.name, card.digest, card.detector),
-        *(card.margin, card.size, card.landmarks, source.views, asdict(source.strength), _MAKING),
+        *(card.margin, card.size, card.landmarks, settings.views, asdict(settings.strength), _CACHE_VERSION),
     )
     return cache_file("train", made_by)
 
 
-def _gathered(index: Index, paths: Sequence[str], source: Source) -> Found:
+def _gathered(index: Index, paths: Sequence[str], settings: FeatureSettings) -> ExtractedFaces:
     vectors = np.zeros((len(paths), index.meta.dim), np.float32)
     readable = np.zeros(len(paths), np.bool_)
     whole = 0
-    for place, path in enumerate(paths):
+    for number, path in enumerate(paths):
         photo = index.find(path)
         faces = range(0) if photo is None else index.faces_of(photo)
         if not faces:
             continue
-        readable[place] = True
-        vectors[place] = index.vectors[faces[0]]
+        readable[number] = True
+        vectors[number] = index.vectors[faces[0]]
         whole += float(index.scores[faces[0]]) == 0.0
-    return Found(vectors.reshape(len(paths), 1 + source.views, -1), readable, int(whole))
+    return ExtractedFaces(vectors.reshape(len(paths), 1 + settings.views, -1), readable, int(whole))

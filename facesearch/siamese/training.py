@@ -1,4 +1,4 @@
-"""From a folder of people to a model: split, learn, measure on who was held out, store."""
+"""Training from a folder of people to a stored model: split, train, measure on held-out people, store."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ from platformdirs import user_data_dir
 from facesearch.detect import detector_names
 from facesearch.embed import card_of, fetch_model, model_names
 from facesearch.errors import ModelBroken, ModelError
+from facesearch.evaluate.evaluation import METRICS
 from facesearch.evaluate.fitting import fit_calibration
+from facesearch.models.calibration import Calibration
 from facesearch.models.card import SLASH, Card, check_name
 from facesearch.models.store import ModelStore, Notify
-from facesearch.siamese.backbone import Build, Head, head_on_trunk, network_on_pixels
+from facesearch.siamese.backbone import Build, LinearHead, head_on_backbone, pixel_network
 from facesearch.siamese.config import (
     ADJUSTED,
     CNN,
@@ -33,44 +35,49 @@ from facesearch.siamese.config import (
     UNFROZEN,
     Defaults,
     TrainingConfig,
-    settled,
+    with_defaults,
 )
-from facesearch.siamese.data import People, Split, people_in, singles_in, split_people
-from facesearch.siamese.features import NOBODY, Listener
-from facesearch.siamese.figures import Figures, baselines, draw_curves, measure, pairs_of, start_figures
-from facesearch.siamese.learning import Faces, Learned
-from facesearch.siamese.run import CURVES, MODEL, Run, State
+from facesearch.siamese.data import (
+    LabelledPhotos,
+    Split,
+    photos_of_people,
+    photos_of_singles,
+    split_people,
+)
+from facesearch.siamese.features import SILENT, Listener
+from facesearch.siamese.figures import Figures, draw_curves, measure, pairs_of
+from facesearch.siamese.learning import Learner, TrainingFaces
+from facesearch.siamese.run import CURVES, MODEL, Run, TrainingState
 
-# How the source of a trained model's card begins.
+# The beginning of `source` in a trained model's card.
 SOURCE = "facesearch train"
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """What came of a training.
+class TrainingResult:
+    """The results of a training run.
 
     Attributes:
-        card: The model's, as it was stored.
-        loss: What was learned by.
+        card: The model's card, as it was stored.
+        loss: The loss that was minimised.
         run: The run's folder.
-        figures: On the test people: the trained network first, then what it has to beat.
-        start: On the same, of the head before its first epoch: a closed form of the same features and people;
-            None for a network from scratch.
-        at_threshold: Share of right decisions on the test people with the threshold of the validation people.
-        split: Who was in which part.
-        photos: How many photos were used.
-        whole: How many of them show no face that was found.
+        figures: Figures on the test people: the trained network first, then the baselines.
+        projection: Those of the head before its first epoch; None for a network from scratch.
+        at_threshold: Share of correct decisions on the test people at the validation people's threshold.
+        split: The people of each part.
+        photos: The number of photos that were used.
+        whole: How many of them show no detected face and were used whole.
         unreadable: Photos that cannot be read.
-        epochs: How many were run.
-        best: The one whose weights were kept, 0 for the start.
-        remarks: What is odd about the photos.
+        epochs: The number of epochs.
+        best: The epoch whose weights were kept, 0 for the network before training.
+        remarks: What is unusual about the photos, in sentences.
     """
 
     card: Card
     loss: str
     run: str
     figures: tuple[Figures, ...]
-    start: Figures | None
+    projection: Figures | None
     at_threshold: float
     split: Split
     photos: int
@@ -82,131 +89,134 @@ class Result:
 
 
 def default_run(name: str) -> Path:
-    """Return where a run's folder lies when no other is named."""
+    """Return the folder of a model's run, where the user names no other."""
     return Path(user_data_dir("facesearch", appauthor=False), "runs", name.replace("/", SLASH))
 
 
 def train(
-    wish: TrainingConfig,
+    config: TrainingConfig,
     run: Run,
     *,
     store: ModelStore,
     resume: bool = False,
     force: bool = False,
     device: str = "auto",
-    listener: Listener = NOBODY,
-    on_epoch: Callable[[State], None] = lambda state: None,
-) -> Result:
-    """Train a network on a folder of people and put it into the store.
+    listener: Listener = SILENT,
+    on_epoch: Callable[[TrainingState], None] = lambda state: None,
+) -> TrainingResult:
+    """Train a network on a folder of people and put it into the model store.
 
     Args:
-        wish: What is asked.
-        run: Its folder.
-        store: Where the models lie.
-        resume: Whether an interrupted run in that folder goes on.
-        force: Whether a model of this name is replaced; one that came out of the run to go on with always is.
+        config: What the user asks for.
+        run: The run's folder.
+        store: The model store.
+        resume: Whether to resume an interrupted run in that folder.
+        force: Whether to replace a model of this name. A model that the resumed run produced is always
+            replaced.
         device: "auto", "cpu" or "gpu".
-        listener: Who is told of the looking at photos, and of what is out of the ordinary.
-        on_epoch: Told of the network before training, and of each epoch.
+        listener: Callbacks for progress and for messages about unusual events.
+        on_epoch: Called with the state before training, and after each epoch.
 
     Raises:
-        FacesearchError: The photos, the base, the run or the disk are not as they have to be.
-        KeyboardInterrupt: Ctrl-C before the training itself; during it, it ends the training.
+        FacesearchError: The photos, the base model, the run or the disk cannot be used.
+        KeyboardInterrupt: Ctrl-C before the training itself; during it, Ctrl-C ends the training.
+
+    Example:
+        >>> config = TrainingConfig("/photos/people", "family")
+        >>> result = train(config, Run(default_run("family")), store=ModelStore())
+        >>> result.figures[0].verification.accuracy
+        0.958
     """
-    _check_name(wish.name)
-    replaced = force or (resume and _came_of(run, wish.name, store))
-    if store.installed(wish.name) and not replaced:
+    _check_name(config.name)
+    replace_it = force or (resume and _produced(run, config.name, store))
+    if store.installed(config.name) and not replace_it:
         raise ModelError(
-            f"There is a model {wish.name} already.", "Take another --name, or replace it with --force."
+            f"There is already a model named {config.name}.",
+            "Use another --name, or replace it with --force.",
         )
-    _check_unfreeze(wish)
-    people = (singles_in if wish.single else people_in)(wish.folder)
-    base = CNN_CARD if wish.base == CNN else _base_card(wish.base, store, listener.notify)
-    if wish.whole:
-        base = replace(base, detector="whole", margin=0.0, landmarks=False)
-    if base.source.startswith(SOURCE):
-        listener.notify(
-            f"The base {base.name} was trained on people itself: if some of them are held out here, the "
-            "figures are too good."
-        )
-    wish = settled(wish, _defaults(wish, base))
-    faces = Faces.found(people, wish, base, store, listener)
+    _check_unfreeze(config)
+    photos = (photos_of_singles if config.single else photos_of_people)(config.folder)
+    base = _base_card(config, store, listener.notify)
+    config = with_defaults(config, _defaults(config, base))
+    faces = TrainingFaces.extract(photos, config, base, store, listener)
     split = split_people(
-        faces.person, validation=wish.validation, test=wish.test, seed=wish.seed, single=wish.single
+        faces.person, validation=config.validation, test=config.test, seed=config.seed, single=config.single
     )
-    config = _config(wish, base, people)
-    state = run.resume(config) if resume else None
+    as_json = _as_json(config, base, photos)
+    state = run.resume(as_json) if resume else None
     if state is None:
-        run.start(config)
+        run.start(as_json)
     # TensorFlow is loaded here.
     from facesearch.siamese.keras_training import on_device
 
     with on_device(device):
-        learned = Learned(wish, base, faces, split, store, listener)
-        state = learned.run(run, state, on_epoch)
-        return _finish(wish, base, people, faces, split, learned, state, run, store, replaced)
-
-
-def _defaults(wish: TrainingConfig, base: Card) -> Defaults:
-    if wish.base == CNN:
-        return SCRATCH
-    if wish.unfreeze:
-        return UNFROZEN
-    return ADJUSTED if base.identity else HEAD
-
-
-def _check_unfreeze(wish: TrainingConfig) -> None:
-    if wish.unfreeze and wish.base != "resnet50":
-        raise ModelError(
-            f"Only the blocks of resnet50 can be unfrozen, not those of {wish.base}.",
-            "Leave out --unfreeze, or take --base resnet50.",
-        )
+        learner = Learner(config, base, faces, split, store, listener)
+        state = learner.run(run, state, on_epoch)
+        return _measure_and_store(learner, base, photos, state, run, store, replace_it=replace_it)
 
 
 def _check_name(name: str) -> None:
     check_name(name)
     if name in (*model_names(), *detector_names(), CNN) or name.startswith("keras/"):
         raise ModelError(
-            f"The name {name} is taken by a model that comes with facesearch.", "Take another --name."
+            f"The name {name} is taken by a model that comes with facesearch.", "Use another --name."
         )
 
 
-def _came_of(run: Run, name: str, store: ModelStore) -> bool:
-    """Tell whether the model of a name came out of a run: to go on with it replaces its own."""
+def _check_unfreeze(config: TrainingConfig) -> None:
+    if config.unfreeze and config.base != "resnet50":
+        raise ModelError(
+            f"Only blocks of resnet50 can be unfrozen, not those of {config.base}.",
+            "Leave out --unfreeze, or use --base resnet50.",
+        )
+
+
+def _produced(run: Run, name: str, store: ModelStore) -> bool:
+    """Return whether a run produced the stored model of this name, which resuming it then replaces."""
     try:
-        return store.installed(name) and run.made(store.card(name))
+        return store.installed(name) and run.produced(store.card(name))
     except ModelBroken:
         return False
 
 
-def _base_card(name: str, store: ModelStore, notify: Notify) -> Card:
-    if not store.installed(name):
-        fetch_model(name, store, notify=notify)
-    return card_of(name, store)
-
-
-def _finish(
-    wish: TrainingConfig, base: Card, people: People, faces: Faces, split: Split, learned: Learned,
-    state: State, run: Run, store: ModelStore, force: bool,
-) -> Result:  # fmt: skip
-    """Measure on the test people, store the model, and write all down."""
-    validated, person = learned.vectors(split.validation)
-    about = f"{len(split.validation)} validation people of {os.path.basename(wish.folder)}"
-    about = "".join(one if one.isprintable() else "?" for one in about)
-    calibration = {
-        metric: fit_calibration(
-            pairs_of(validated, person, metric), data=about, date=date.today().isoformat(), own=True
+def _base_card(config: TrainingConfig, store: ModelStore, notify: Notify) -> Card:
+    """Return the base model's card, fetching the model where it is missing."""
+    if config.base == CNN:
+        base = CNN_CARD
+    else:
+        if not store.installed(config.base):
+            fetch_model(config.base, store, notify=notify)
+        base = card_of(config.base, store)
+    if base.source.startswith(SOURCE):
+        notify(
+            f"The base {base.name} was itself trained on people: if some of them are held out here, the "
+            "figures are too good."
         )
-        for metric in ("cosine", "euclidean")
-    }
-    tested, person = learned.vectors(split.test)
-    figures = (measure(wish.name, tested, person, "euclidean"), *baselines(base, learned))
+    return replace(base, detector="whole", margin=0.0, landmarks=False) if config.whole else base
+
+
+def _defaults(config: TrainingConfig, base: Card) -> Defaults:
+    if config.base == CNN:
+        return SCRATCH
+    if config.unfreeze:
+        return UNFROZEN
+    return ADJUSTED if base.identity else HEAD
+
+
+def _measure_and_store(
+    learner: Learner, base: Card, photos: LabelledPhotos, state: TrainingState, run: Run, store: ModelStore,
+    *, replace_it: bool,
+) -> TrainingResult:  # fmt: skip
+    """Measure the network on the test people, store the model, and copy it into the run's folder."""
+    config, split = learner.config, learner.split
+    calibration = _calibration(learner)
+    tested, person = learner.vectors(split.test)
+    figures = (measure(config.name, tested, person, "euclidean"), *learner.baselines(base))
     pairs = pairs_of(tested, person, "euclidean")
-    right = (pairs.distance <= calibration["euclidean"].threshold) == pairs.same
-    at_threshold = float(pairs.weight @ right)
+    correct = (pairs.distance <= calibration["euclidean"].threshold) == pairs.same
     card = replace(
         base,
-        name=wish.name,
+        name=config.name,
         dim=tested.shape[1],
         identity=True,
         metric="euclidean",
@@ -214,78 +224,91 @@ def _finish(
         color="bgr",
         mean=(0.0, 0.0, 0.0),
         scale=(1.0, 1.0, 1.0),
-        measured_on=_measured_on(wish, people, faces, split, figures[0]),
-        source=f"{SOURCE} --base {wish.base} --loss {wish.loss} --seed {wish.seed}",
-        licence="yours" if wish.base == CNN else f"yours; the base's: {base.licence}",
-        digest=_digest(base, learned),
+        measured_on=_measured_on(learner, photos, figures[0]),
+        source=f"{SOURCE} --base {config.base} --loss {config.loss} --seed {config.seed}",
+        licence="yours" if config.base == CNN else f"yours; the base's: {base.licence}",
+        digest=_model_digest(base, learner),
         files={},
     )
-    stored = store.install(wish.name, _builder(wish, base, card, learned, store), replace_it=force)
+    stored = store.install(config.name, _builder(base, card, learner, store), replace_it=replace_it)
     shutil.rmtree(run.folder / MODEL, ignore_errors=True)
-    shutil.copytree(store.path(wish.name), run.folder / MODEL)
+    shutil.copytree(store.path(config.name), run.folder / MODEL)
     draw_curves(state.history, state.best_epoch.number, run.folder / CURVES)
-    return Result(
-        stored if isinstance(stored, Card) else card,
-        str(wish.loss),
-        os.fspath(run.folder),
-        figures,
-        start_figures(learned),
-        at_threshold,
-        split,
-        len(faces.person),
-        faces.whole,
-        faces.unreadable,
-        state.epochs,
-        state.best_epoch.number,
-        people.remarks,
+    return TrainingResult(
+        card=stored if isinstance(stored, Card) else card,
+        loss=str(config.loss),
+        run=os.fspath(run.folder),
+        figures=figures,
+        projection=learner.projection_figures(),
+        at_threshold=float(pairs.weight @ correct),
+        split=split,
+        photos=len(learner.faces.person),
+        whole=learner.faces.whole,
+        unreadable=learner.faces.unreadable,
+        epochs=state.epochs,
+        best=state.best_epoch.number,
+        remarks=photos.remarks,
     )
 
 
-def _builder(wish: TrainingConfig, base: Card, card: Card, learned: Learned, store: ModelStore) -> Build:
-    if learned.start is None or wish.unfreeze:
-        return network_on_pixels(learned.network, card)
-    return head_on_trunk(store.path(wish.base), base, Head(*_head(learned), LENGTH), card)
+def _calibration(learner: Learner) -> dict[str, Calibration]:
+    """Fit thresholds and probabilities to the validation people, for each metric."""
+    vectors, person = learner.vectors(learner.split.validation)
+    people = f"{len(learner.split.validation)} validation people of {os.path.basename(learner.config.folder)}"
+    data = "".join(one if one.isprintable() else "?" for one in people)
+    today = date.today().isoformat()
+    return {
+        metric: fit_calibration(pairs_of(vectors, person, metric), data=data, date=today, own=True)
+        for metric in METRICS
+    }
 
 
-def _head(learned: Learned) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return weights and bias of start and matrix in one."""
-    assert learned.start is not None
-    (matrix,) = learned.network.get_layer("matrix").get_weights()
-    weights = learned.start.projection @ matrix
-    return weights, -(learned.start.mean @ weights)
+def _builder(base: Card, card: Card, learner: Learner, store: ModelStore) -> Build:
+    if learner.projection is None or learner.config.unfreeze:
+        return pixel_network(learner.network, card)
+    head = LinearHead(*_head(learner), LENGTH)
+    return head_on_backbone(store.path(learner.config.base), base, head, card)
 
 
-def _config(wish: TrainingConfig, base: Card, people: People) -> dict[str, Any]:
-    """Return what makes a run what it is; the name of the model is not part of that."""
-    asked = {key: value for key, value in asdict(wish).items() if key not in ("name", "folder")}
-    return {"format": 1, **asked, "base_digest": base.digest, "photos": _list_digest(people)}
+def _head(learner: Learner) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the weights and the bias of projection and trained matrix combined."""
+    assert learner.projection is not None
+    (matrix,) = learner.network.get_layer("matrix").get_weights()
+    weights = learner.projection.matrix @ matrix
+    return weights, -(learner.projection.mean @ weights)
 
 
-def _list_digest(people: People) -> str:
-    """Return SHA-256 over the photos' names below the folder, with their sizes."""
+def _as_json(config: TrainingConfig, base: Card, photos: LabelledPhotos) -> dict[str, Any]:
+    """Return what has to be equal for a run to be resumed; the name of the model is not part of it."""
+    asked = {key: value for key, value in asdict(config).items() if key not in ("name", "folder")}
+    return {"format": 1, **asked, "base_digest": base.digest, "photos": _photos_digest(photos)}
+
+
+def _photos_digest(photos: LabelledPhotos) -> str:
+    """Return SHA-256 over the photos' relative paths and sizes."""
     state = hashlib.sha256()
-    for path in people.paths:
+    for path in photos.paths:
         size = os.path.getsize(path) if os.path.exists(path) else -1
-        line = f"{os.path.relpath(path, people.folder)}\0{size}\n"
+        line = f"{os.path.relpath(path, photos.folder)}\0{size}\n"
         state.update(line.encode("utf-8", "surrogateescape"))
     return f"sha256:{state.hexdigest()}"
 
 
-def _measured_on(wish: TrainingConfig, people: People, faces: Faces, split: Split, figures: Figures) -> str:
-    verification = figures.verification
+def _measured_on(learner: Learner, photos: LabelledPhotos, figures: Figures) -> str:
+    verification, split = figures.verification, learner.split
     accuracy = "unknown" if verification.accuracy is None else f"{verification.accuracy:.4f}"
     return (
-        f"trained on {len(split.train)} people, {len(faces.person)} photos in all "
-        f"({_list_digest(people)[:23]}), seed {wish.seed}; on {len(split.test)} people who were held out: "
-        f"accuracy {accuracy}, AUC {verification.figures.auc or 0:.4f}; {date.today().isoformat()}"
+        f"trained on {len(split.train)} people, {len(learner.faces.person)} photos in all "
+        f"({_photos_digest(photos)[:23]}), seed {learner.config.seed}; on {len(split.test)} people who were "
+        f"held out: accuracy {accuracy}, AUC {verification.figures.auc or 0:.4f}; {date.today().isoformat()}"
     )
 
 
-def _digest(base: Card, learned: Learned) -> str:
-    """Return a digest of all that makes vectors: an index and the kept vectors of photos go by it."""
+def _model_digest(base: Card, learner: Learner) -> str:
+    """Return a digest of everything that determines the vectors; indexes and caches are matched by it."""
     made_by = [base.name, base.digest, base.size, base.margin, base.detector, base.landmarks]
     state = hashlib.sha256(json.dumps(made_by).encode())
-    in_head_alone = learned.start is not None and learned.faces.pixels is None
-    for array in _head(learned) if in_head_alone else learned.network.get_weights():
+    head_alone = learner.projection is not None and learner.faces.pixels is None
+    for array in _head(learner) if head_alone else learner.network.get_weights():
         state.update(np.ascontiguousarray(array, "<f4").data)
     return f"trained-sha256:{state.hexdigest()}"

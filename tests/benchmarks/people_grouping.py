@@ -24,8 +24,8 @@ from facesearch.library import Library
 from facesearch.models.store import ModelStore
 from facesearch.people.grouping import CENTRING, group_faces, grouping_distance
 from facesearch.siamese.augmentation import SLIGHT
-from facesearch.siamese.data import people_in
-from facesearch.siamese.features import NOBODY, Source, find_features
+from facesearch.siamese.data import photos_of_people
+from facesearch.siamese.features import SILENT, FeatureSettings, extract_features
 
 COPIES = 15
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -81,8 +81,8 @@ def who_is(index, row):
 
 def folder_faces(folder, card, store):
     """Return the vectors of labelled photos and whose they are."""
-    people = people_in(folder)
-    found = find_features(people.folder, people.paths, Source(card, 0, SLIGHT), store, NOBODY)
+    people = photos_of_people(folder)
+    found = extract_features(people.folder, people.paths, FeatureSettings(card, 0, SLIGHT), store, SILENT)
     return found.faces[found.readable, 0, : card.dim], people.person[found.readable]
 
 

@@ -14,22 +14,22 @@ from facesearch.evaluate.fitting import fit_calibration
 from facesearch.evaluate.pairs_file import read_pairs
 from facesearch.models.store import ModelStore
 from facesearch.ranking import pair_distances
-from facesearch.siamese.config import ADJUSTED, HEAD, TrainingConfig, settled
-from facesearch.siamese.data import Split, people_in
-from facesearch.siamese.features import NOBODY
+from facesearch.siamese.config import ADJUSTED, HEAD, TrainingConfig, with_defaults
+from facesearch.siamese.data import Split, photos_of_people
+from facesearch.siamese.features import SILENT
 from facesearch.siamese.figures import pairs_of
-from facesearch.siamese.learning import Faces, Learned
+from facesearch.siamese.learning import Learner, TrainingFaces
 
 
 class Nowhere:
-    """A run that is not kept."""
+    """A run that is not saved."""
 
-    def keep(self, state):
-        """Keep nothing."""
+    def save(self, state):
+        """Save nothing."""
 
 
 def split_without(person, tested, validation, seed):
-    """Deal all people who are not tested into those to learn from and those for validation."""
+    """Divide all people who are not tested into those for training and those for validation."""
     photos = np.bincount(person)
     several = np.setdiff1d(np.flatnonzero(photos > 1), tested)
     order = np.random.default_rng(seed).permutation(several)
@@ -50,10 +50,10 @@ def main():
     store = ModelStore()
     fetch_model(asked.base, store)
     base = card_of(asked.base, store)
-    wish = TrainingConfig(asked.folder, "folds", base=asked.base, loss=asked.loss, seed=asked.seed)
-    wish = settled(wish, ADJUSTED if base.identity else HEAD)
-    people = people_in(asked.folder)
-    faces = Faces.found(people, wish, base, store, NOBODY)
+    config = TrainingConfig(asked.folder, "folds", base=asked.base, loss=asked.loss, seed=asked.seed)
+    config = with_defaults(config, ADJUSTED if base.identity else HEAD)
+    people = photos_of_people(asked.folder)
+    faces = TrainingFaces.extract(people, config, base, store, SILENT)
     dataset = read_pairs(asked.pairs, asked.folder)
     place = {path: number for number, path in enumerate(p for p in people.paths if p not in faces.unreadable)}
     photo = np.array([place[path] for path in dataset.paths])
@@ -63,16 +63,15 @@ def main():
         chosen = trials.fold[:, 0] == fold
         first, second = photo[trials.first[chosen]], photo[trials.second[chosen]]
         tested = np.unique(faces.person[np.concatenate([first, second])])
-        learned = Learned(
-            wish, base, faces, split_without(faces.person, tested, wish.validation, wish.seed), store, NOBODY
-        )
-        learned.run(Nowhere(), None, lambda state: None)
+        split = split_without(faces.person, tested, config.validation, config.seed)
+        learner = Learner(config, base, faces, split, store, SILENT)
+        learner.run(Nowhere(), None, lambda state: None)
         everything = np.arange(len(faces.person))
-        vectors = learned.trainer.embed(everything, np.zeros_like(everything))
-        validated = np.isin(faces.person, learned.split.validation)
+        vectors = learner.trainer.embed(everything, np.zeros_like(everything))
+        validated = np.isin(faces.person, learner.split.validation)
         for name, given, metric in (
             ("trained", vectors, "euclidean"),
-            (f"{asked.base} alone", faces.features.plain.views[:, 0], base.metric),
+            (f"{asked.base} alone", faces.features.vectors.views[:, 0], base.metric),
         ):
             pairs = pairs_of(given[validated], faces.person[validated], metric)
             threshold = fit_calibration(pairs, data="", date="2026-01-01", own=True).threshold

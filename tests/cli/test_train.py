@@ -160,8 +160,8 @@ def complaint(done):
 
 def test_a_name_that_is_taken(process, first):
     sentence, hint = complaint(process("train", "people", "--name", "mine", *SHORT))
-    assert sentence == "There is a model mine already."
-    assert hint == "Take another --name, or replace it with --force."
+    assert sentence == "There is already a model named mine."
+    assert hint == "Use another --name, or replace it with --force."
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ def train(ask, home, monkeypatch):
 def test_a_name_that_means_something_else(train, home, name):
     sentence, hint = complaint(train(home / "people", "--name", name, *SHORT, "--force"))
     assert sentence == f"The name {name} is taken by a model that comes with facesearch."
-    assert hint == "Take another --name."
+    assert hint == "Use another --name."
 
 
 @pytest.mark.parametrize("name", ["../out", "", ".hidden", "a/b/c", "a b", "\x1b[31m"])
@@ -203,8 +203,10 @@ def test_one_person_or_too_few(train, home, tmp_path):
     assert sentence.endswith("holds the photos of one person only: 'person00'.")
     assert hint.startswith("Add people: ")
     sentence, hint = complaint(train(few(home, tmp_path / "four", 4)))
-    assert sentence == ("Of 4 people, 1 to learn from, 1 for validation and 2 for the test are too few.")
-    assert hint == "Each part takes 2 people at least: add people, or change --validation and --test."
+    assert sentence == (
+        "4 people give 1 for training, 1 for validation and 2 for the test, which is too few."
+    )
+    assert hint == "Each part needs 2 people or more: add people, or change --validation and --test."
 
 
 def test_a_folder_that_is_missing_or_empty_or_no_folder(train, home, tmp_path):
@@ -219,15 +221,15 @@ def test_a_folder_that_is_missing_or_empty_or_no_folder(train, home, tmp_path):
 
 def test_resume_without_a_run(train, home, tmp_path):
     sentence, hint = complaint(train(home / "people", "--name", "new", *SHORT, "--resume"))
-    assert sentence.startswith("There is no run to go on with in ")
+    assert sentence.startswith("There is no run to resume in ")
     assert hint == "Leave out --resume."
 
 
 def test_resume_of_a_run_that_was_asked_for_other_things(train, home, first, second):
     args = ["--name", "new", *SHORT, "--run", home / "kept", "--resume", "--seed", "1"]
     sentence, hint = complaint(train(home / "people", *args))
-    assert sentence == f"The run in '{home}/kept' was asked for another seed."
-    assert hint.startswith("Ask for the same as before, or leave out --resume")
+    assert sentence == f"The run in '{home}/kept' was started with other settings: seed."
+    assert hint.startswith("Use the same settings as before, or leave out --resume")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from facesearch.errors import StorageError, TrainingError
-from facesearch.siamese.run import CONFIG, HISTORY, STATE, Epoch, Run, State
+from facesearch.siamese.run import CONFIG, HISTORY, STATE, Epoch, Run, TrainingState
 
 CONFIG_OF = {
     **{"format": 1, "base": "cnn", "margin": None, "seed": 3, "validation": 0.2},
@@ -28,7 +28,7 @@ def state_of(*areas, seed=0):
         return [rng.normal(size=shape).astype(np.float32) for shape in ((3, 4), (4,), (2, 2, 3))]
 
     history = [Epoch(number, 1 / number, 0.5 + area / 3, area, 0.125) for number, area in enumerate(areas, 1)]
-    return State(network(), network(), [np.int64(17), *network()], history)
+    return TrainingState(network(), network(), [np.int64(17), *network()], history)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def same_arrays(one, other):
 
 def test_what_was_kept_is_read_again_to_the_last_bit(run):
     kept = state_of(0.5, 0.75, 0.625)
-    run.keep(kept)
+    run.save(kept)
 
     found = run.resume(CONFIG_OF)
 
@@ -57,8 +57,8 @@ def test_what_was_kept_is_read_again_to_the_last_bit(run):
 
 
 def test_a_later_state_takes_the_place_of_an_earlier_one_and_nothing_is_left_beside_it(run):
-    run.keep(state_of(0.5, seed=1))
-    run.keep(state_of(0.5, 0.6, seed=2))
+    run.save(state_of(0.5, seed=1))
+    run.save(state_of(0.5, 0.6, seed=2))
     assert [epoch.number for epoch in run.resume(CONFIG_OF).history] == [1, 2]
     assert sorted(os.listdir(run.folder)) == sorted([CONFIG, STATE, *HISTORY])
 
@@ -79,7 +79,7 @@ def test_the_best_epoch_is_the_last_of_the_largest_area():
 
 def test_history_is_the_same_in_both_forms(run):
     kept = state_of(0.5, 0.1 + 0.2, 1 / 3)
-    run.keep(kept)
+    run.save(kept)
 
     told = json.loads((run.folder / "history.json").read_text())
     with open(run.folder / "history.csv", newline="", encoding="utf-8") as file:
@@ -91,7 +91,7 @@ def test_history_is_the_same_in_both_forms(run):
 
 
 def test_the_state_holds_no_pickle(run):
-    run.keep(state_of(0.5))
+    run.save(state_of(0.5))
     with np.load(run.folder / STATE, allow_pickle=False) as archive:
         assert all(archive[name].dtype != object for name in archive.files)
     with zipfile.ZipFile(run.folder / STATE) as archive:
@@ -105,7 +105,7 @@ def test_a_pickle_in_the_place_of_the_state_is_not_run(run, tmp_path):
 
     with open(run.folder / STATE, "wb") as file:
         np.savez(file, weights_0=np.array([Trap()], dtype=object), history="[]")
-    with pytest.raises(TrainingError, match="is damaged or no run"):
+    with pytest.raises(TrainingError, match="is damaged, or not a run"):
         run.resume(CONFIG_OF)
     assert not (tmp_path / "sprung").exists()
 
@@ -120,33 +120,33 @@ def test_a_pickle_in_the_place_of_the_state_is_not_run(run, tmp_path):
     ],
 )
 def test_a_run_that_was_asked_for_other_things_is_not_gone_on_with(run, changed, named):
-    run.keep(state_of(0.5))
+    run.save(state_of(0.5))
     with pytest.raises(TrainingError) as caught:
         run.resume({**CONFIG_OF, **changed})
-    assert caught.value.message == f"The run in {str(run.folder)!r} was asked for another {named}."
-    assert caught.value.hint == "Ask for the same as before, or leave out --resume to begin anew."
+    assert caught.value.message == f"The run in {str(run.folder)!r} was started with other settings: {named}."
+    assert caught.value.hint == "Use the same settings as before, or leave out --resume to start again."
 
 
 def test_what_json_changes_is_no_difference(tmp_path):
     config = {"size": (64, 64), "share": 0.1}
     run = Run(tmp_path)
     run.start(config)
-    run.keep(state_of(0.5))
+    run.save(state_of(0.5))
     assert len(run.resume(config).history) == 1
 
 
 @pytest.mark.parametrize("missing", [CONFIG, STATE])
 def test_no_run_to_go_on_with_is_said(run, missing):
-    run.keep(state_of(0.5))
+    run.save(state_of(0.5))
     (run.folder / missing).unlink()
     with pytest.raises(TrainingError) as caught:
         run.resume(CONFIG_OF)
-    assert caught.value.message == f"There is no run to go on with in {str(run.folder)!r}."
+    assert caught.value.message == f"There is no run to resume in {str(run.folder)!r}."
     assert caught.value.hint == "Leave out --resume."
 
 
 def test_a_folder_that_is_not_there_is_no_run(tmp_path):
-    with pytest.raises(TrainingError, match="There is no run to go on with"):
+    with pytest.raises(TrainingError, match="There is no run to resume"):
         Run(tmp_path / "nowhere").resume(CONFIG_OF)
     assert not (tmp_path / "nowhere").exists()
 
@@ -182,29 +182,30 @@ def test_a_damaged_state_is_refused_with_a_way_out(run, kind):
     (run.folder / STATE).write_bytes(damaged(kind))
     with pytest.raises(TrainingError) as caught:
         run.resume(CONFIG_OF)
-    assert caught.value.message.startswith(f"The run in {str(run.folder)!r} is damaged or no run: ")
-    assert caught.value.hint == "Leave out --resume to begin anew."
+    assert caught.value.message.startswith(f"The run in {str(run.folder)!r} is damaged, or not a run: ")
+    assert caught.value.hint == "Leave out --resume to start again."
 
 
 @pytest.mark.parametrize("text", ["", "{", "\xff", "[]", "3", '"text"'])
 def test_a_damaged_config_is_refused(run, text):
-    run.keep(state_of(0.5))
+    run.save(state_of(0.5))
     (run.folder / CONFIG).write_text(text, encoding="latin-1")
-    with pytest.raises(TrainingError, match=r"is damaged or no run|was asked for another everything"):
+    with pytest.raises(TrainingError, match=r"is damaged, or not|with other settings: everything"):
         run.resume(CONFIG_OF)
 
 
 def test_a_state_that_is_cut_off_is_refused(run):
-    run.keep(state_of(0.5))
+    run.save(state_of(0.5))
     whole = (run.folder / STATE).read_bytes()
     for length in range(1, len(whole), 97):
         (run.folder / STATE).write_bytes(whole[:length])
-        with pytest.raises(TrainingError, match="is damaged or no run"):
+        with pytest.raises(TrainingError, match="is damaged, or not a run"):
             run.resume(CONFIG_OF)
 
 
+@pytest.mark.slow
 def test_no_flipped_bit_in_the_table_of_a_state_is_a_fault(run):
-    run.keep(state_of(0.5))
+    run.save(state_of(0.5))
     whole = (run.folder / STATE).read_bytes()
     for place in range(whole.index(b"PK\x01\x02"), len(whole)):
         for bit in (0, 3, 6):
@@ -216,15 +217,15 @@ def test_no_flipped_bit_in_the_table_of_a_state_is_a_fault(run):
 
 
 def test_a_new_run_in_the_same_folder_begins_with_nothing(run):
-    run.keep(state_of(0.5))
-    run.report({"accuracy": 1.0}, "<p>")
+    run.save(state_of(0.5))
+    run.write_report({"accuracy": 1.0}, "<p>")
     run.start({**CONFIG_OF, "seed": 9})
     assert os.listdir(run.folder) == [CONFIG]
     assert json.loads((run.folder / CONFIG).read_text())["seed"] == 9
 
 
 def test_the_report_is_json_and_a_page(run):
-    run.report({"accuracy": 0.5, "path": "caf\xe9"}, "<p>caf\xe9")
+    run.write_report({"accuracy": 0.5, "path": "caf\xe9"}, "<p>caf\xe9")
     assert (run.folder / "report.html").read_text(encoding="utf-8") == "<p>caf\xe9"
     assert json.loads((run.folder / "report.json").read_text()) == {"accuracy": 0.5, "path": "caf\xe9"}
 
@@ -234,14 +235,14 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from facesearch.errors import StorageError
-from facesearch.siamese.run import Epoch, Run, State
+from facesearch.siamese.run import Epoch, Run, TrainingState
 
 run, large = Run(Path(sys.argv[1])), [np.ones(100_000, np.float32)]
 run.start({})
-run.keep(State([], [], [], [Epoch(1, 1.0, 0.5, 0.5, 1.0)]))
+run.save(TrainingState([], [], [], [Epoch(1, 1.0, 0.5, 0.5, 1.0)]))
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
-    run.keep(State(large, large, large, []))
+    run.save(TrainingState(large, large, large, []))
 except StorageError as error:
     print(error)
 """

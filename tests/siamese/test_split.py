@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facesearch.errors import DatasetError
-from facesearch.siamese.data import FEWEST, split_people
+from facesearch.siamese.data import FEWEST_PEOPLE, split_people
 
 EXAMPLES = settings(max_examples=60, deadline=None)
 
@@ -36,7 +36,7 @@ def test_each_person_is_in_one_part_only_and_those_with_one_photo_are_learned_fr
     assert train | validated | tested == set(range(len(counts)))
     assert len(train) + len(validated) + len(tested) == len(counts)
     assert {one for one, count in enumerate(counts) if count == 1} <= train
-    assert min(len(train), len(validated), len(tested)) >= FEWEST
+    assert min(len(train), len(validated), len(tested)) >= FEWEST_PEOPLE
 
 
 def test_the_shares_are_of_the_people_with_several_photos():
@@ -74,11 +74,19 @@ def test_a_person_whose_photos_cannot_be_read_is_in_no_part():
 @pytest.mark.parametrize(
     ("counts", "single", "said"),
     [
-        ([3] * 5, False, "Of 5 people, 3 to learn from, 1 for validation and 1 for the test are too few."),
-        ([3] * 2, False, "Of 2 people, 2 to learn from, 0 for validation and 0 for the test are too few."),
-        ([2] * 3 + [1] * 50, False, "Of 3 people, "),  # with one photo nobody can be tested
-        ([1] * 50, False, "Of 0 people, 0 to learn from, "),
-        ([1] * 5, True, "Of 5 people, "),
+        (
+            [3] * 5,
+            False,
+            "5 people give 3 for training, 1 for validation and 1 for the test, which is too few.",
+        ),
+        (
+            [3] * 2,
+            False,
+            "2 people give 2 for training, 0 for validation and 0 for the test, which is too few.",
+        ),
+        ([2] * 3 + [1] * 50, False, "3 people give "),  # with one photo nobody can be tested
+        ([1] * 50, False, "0 people give 0 for training, "),
+        ([1] * 5, True, "5 people give "),
     ],
 )
 def test_too_few_people_are_said_with_a_way_out(counts, single, said):
@@ -86,10 +94,10 @@ def test_too_few_people_are_said_with_a_way_out(counts, single, said):
         split_people(photos_of(*counts), validation=0.2, test=0.25, seed=0, single=single)
     assert caught.value.message.startswith(said)
     assert caught.value.hint == (
-        "Each part takes 2 people at least: add people, or change --validation and --test."
+        "Each part needs 2 people or more: add people, or change --validation and --test."
     )
 
 
 def test_shares_that_leave_nobody_to_learn_from_are_refused():
-    with pytest.raises(DatasetError, match="Of 20 people, 0 to learn from, 2 for validation and 18"):
+    with pytest.raises(DatasetError, match="20 people give 0 for training, 2 for validation and 18"):
         split_people(photos_of(*[2] * 20), validation=0.99, test=0.9, seed=0)

@@ -16,14 +16,14 @@ from facesearch.embed import open_embedder
 from facesearch.errors import DatasetError, ModelError, TrainingError, UnknownModel
 from facesearch.models.store import ModelStore
 from facesearch.siamese.config import TrainingConfig
-from facesearch.siamese.data import Vectors
+from facesearch.siamese.data import VectorViews
 from facesearch.siamese.features import Listener
 from facesearch.siamese.run import HISTORY, STATE, Run
 from facesearch.siamese.training import default_run, train
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cache")]
 
-# A head on a small trunk is trained in a second; the network from scratch takes as long to be converted.
+# A head on a small backbone is trained in a second; the network from scratch takes as long to be converted.
 HEAD = {"base": "soft", "whole": True, "epochs": 6, "rate": 3e-3, "validation": 0.4, "test": 0.4}
 CNN = {**HEAD, "base": "cnn", "epochs": 4, "batch": 24, "rate": 2e-3, "validation": 0.2, "test": 0.25}
 
@@ -32,9 +32,9 @@ CNN = {**HEAD, "base": "cnn", "epochs": 4, "batch": 24, "rate": 2e-3, "validatio
 def teach(people, store, tmp_path):
     """Trains on the drawn people, in a run folder of the test's own."""
 
-    def teach(name="mine", *, folder=people, run="run", of=HEAD, train_options=(), **wish):
-        wish = TrainingConfig(str(folder), name, **{**of, **wish})
-        return train(wish, Run(tmp_path / run), store=store, **dict(train_options))
+    def teach(name="mine", *, folder=people, run="run", of=HEAD, train_options=(), **config):
+        config = TrainingConfig(str(folder), name, **{**of, **config})
+        return train(config, Run(tmp_path / run), store=store, **dict(train_options))
 
     return teach
 
@@ -84,8 +84,8 @@ def scratch(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(home / "cache"))
         store, said = ModelStore(home / "models"), []
-        wish = TrainingConfig(folder, "faces", **CNN)
-        result = train(wish, Run(home / "run"), store=store, on_epoch=lambda state: said.append(state))
+        config = TrainingConfig(folder, "faces", **CNN)
+        result = train(config, Run(home / "run"), store=store, on_epoch=lambda state: said.append(state))
     assert len(said) == 5  # before training, and after each epoch
     return result, store, home, said[-1].history
 
@@ -172,15 +172,15 @@ def test_an_interrupted_training_that_goes_on_ends_like_one_that_was_not(scratch
     result, _, home, _ = scratch
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
     store, run = ModelStore(tmp_path / "models"), Run(tmp_path / "run")
-    wish = TrainingConfig(str(home / "people"), "again", **CNN)
+    config = TrainingConfig(str(home / "people"), "again", **CNN)
     said = []
-    stopped = train(wish, run, store=store, on_epoch=stop_at(2), listener=Listener(said.append))
+    stopped = train(config, run, store=store, on_epoch=stop_at(2), listener=Listener(said.append))
     assert stopped.epochs == 2
     assert said == ["Interrupted after 2 epochs: the best so far is kept."]
     assert store.verify("again") == stopped.card
 
     # The model is this run's own: to go on replaces it.
-    done = train(wish, run, store=store, resume=True)
+    done = train(config, run, store=store, resume=True)
 
     assert_same_run(run.folder, home / "run")
     assert done.epochs == 4
@@ -194,8 +194,8 @@ def test_a_head_tells_people_apart_and_stands_beside_its_trunk(teach):
     assert [figures.name for figures in result.figures] == ["mine", "soft alone", "linear discriminant"]
     assert result.figures[0].verification.accuracy > 0.8
     assert result.card.dim <= 48
-    assert result.start.name == "its start (closed form)"
-    assert result.start.verification.accuracy > 0.75
+    assert result.projection.name == "its projection alone"
+    assert result.projection.verification.accuracy > 0.75
     assert result.card.licence.startswith("yours; the base's:")
 
 
@@ -226,14 +226,14 @@ def test_where_learning_does_harm_the_start_is_kept(teach, tmp_path):
     assert max(row["auc"] for row in rows[1:]) < rows[0]["auc"]
     assert result.best == 0
     assert result.figures[0].verification.accuracy == pytest.approx(
-        result.start.verification.accuracy, abs=1e-6
+        result.projection.verification.accuracy, abs=1e-6
     )
 
 
 def test_a_run_that_goes_on_does_not_replace_the_model_of_another(teach, store):
     teach("mine", run="a")
     teach("other", run="b", seed=1)
-    with pytest.raises(ModelError, match="There is a model other already"):
+    with pytest.raises(ModelError, match="There is already a model named other"):
         teach("other", run="a", train_options={"resume": True})
     assert store.verify("other").source.endswith("--seed 1")
 
@@ -261,7 +261,7 @@ def test_what_a_new_run_in_the_same_folder_did_not_make_it_does_not_replace(teac
 
     with pytest.raises(KeyboardInterrupt):
         teach("other", run="r", seed=5, train_options={"on_epoch": interrupted})
-    with pytest.raises(ModelError, match="There is a model old already"):
+    with pytest.raises(ModelError, match="There is already a model named old"):
         teach("old", run="r", seed=5, train_options={"resume": True})
     assert store.verify("old") == before
 
@@ -283,7 +283,7 @@ def test_people_who_all_look_the_same_are_said(teach, tmp_path):
 
 
 def test_only_resnet50_can_be_unfrozen(teach):
-    with pytest.raises(ModelError, match="Only the blocks of resnet50 can be unfrozen, not those of soft"):
+    with pytest.raises(ModelError, match="Only blocks of resnet50 can be unfrozen, not those of soft"):
         teach(unfreeze=1)
 
 
@@ -325,7 +325,7 @@ def test_ctrl_c_before_anything_was_learned_from_scratch_stores_nothing(teach, s
         raise AssertionError("It is stored.")
 
     monkeypatch.setattr(Trainer, "_over_batches", interrupted)
-    monkeypatch.setattr(training, "network_on_pixels", stored)
+    monkeypatch.setattr(training, "pixel_network", stored)
     with pytest.raises(KeyboardInterrupt):
         teach(of=CNN)
     assert store.names() == ["soft"]
@@ -367,12 +367,12 @@ def test_training_ends_when_it_gets_no_better(teach):
 
 
 def test_resume_without_a_run_or_with_another_one_is_refused(teach, store, tmp_path):
-    with pytest.raises(TrainingError, match="There is no run to go on with"):
+    with pytest.raises(TrainingError, match="There is no run to resume"):
         teach(train_options={"resume": True})
     teach()
-    with pytest.raises(TrainingError, match="was asked for another seed"):
+    with pytest.raises(TrainingError, match="was started with other settings: seed"):
         teach("other", seed=1, train_options={"resume": True})
-    with pytest.raises(TrainingError, match="was asked for another epochs, margin"):
+    with pytest.raises(TrainingError, match="was started with other settings: epochs, margin"):
         teach("other", margin=1.0, epochs=9, train_options={"resume": True})
     assert len(history_of(tmp_path / "run")) == 7
     assert store.names() == ["mine", "soft"]
@@ -382,7 +382,7 @@ def test_a_run_of_other_photos_is_not_gone_on_with(teach, people, tmp_path):
     teach("mine")
     shutil.copytree(people, tmp_path / "people")
     (tmp_path / "people" / "person00" / "4.png").unlink()
-    with pytest.raises(TrainingError, match="was asked for another photos"):
+    with pytest.raises(TrainingError, match="was started with other settings: photos"):
         teach("other", folder=tmp_path / "people", train_options={"resume": True})
 
 
@@ -391,9 +391,9 @@ def test_the_state_of_another_network_is_refused(teach, tmp_path):
     kept = arrays_of(tmp_path / "run")
     kept["weights_0"] = np.zeros((2, 2), np.float32)
     np.savez(tmp_path / "run" / STATE, history=(tmp_path / "run" / HISTORY[1]).read_text(), **kept)
-    with pytest.raises(TrainingError, match="The run to go on with is of another network") as caught:
+    with pytest.raises(TrainingError, match="The run to resume belongs to another network") as caught:
         teach("other", train_options={"resume": True})
-    assert caught.value.hint == "Leave out --resume to begin anew."
+    assert caught.value.hint == "Leave out --resume to start again."
 
 
 def test_the_best_weights_of_another_network_are_refused(teach, tmp_path):
@@ -407,9 +407,9 @@ def test_the_best_weights_of_another_network_are_refused(teach, tmp_path):
 
 def test_a_name_that_exists_is_kept_unless_it_is_forced(teach, store):
     before = teach().card
-    with pytest.raises(ModelError, match="There is a model mine already") as caught:
+    with pytest.raises(ModelError, match="There is already a model named mine") as caught:
         teach(seed=1)
-    assert caught.value.hint == "Take another --name, or replace it with --force."
+    assert caught.value.hint == "Use another --name, or replace it with --force."
     assert store.verify("mine") == before
     after = teach(seed=1, train_options={"force": True}).card
     assert store.verify("mine") == after != before
@@ -426,7 +426,7 @@ def test_a_model_that_is_to_be_replaced_is_there_until_the_new_one_is(teach, sto
 
         return build
 
-    monkeypatch.setattr(training, "head_on_trunk", broken)
+    monkeypatch.setattr(training, "head_on_backbone", broken)
     with pytest.raises(ModelError, match="It cannot be built"):
         teach(seed=1, train_options={"force": True})
     assert store.verify("mine") == before
@@ -447,21 +447,21 @@ def test_a_base_that_is_not_known_is_refused(teach):
 def test_a_loss_that_is_no_number_is_said_and_nothing_is_stored(teach, store, changed):
     with pytest.raises(TrainingError) as caught:
         teach(**changed)
-    assert caught.value.message == "The loss is no number any more in the first epoch."
+    assert caught.value.message == "The loss became infinite or NaN in the first epoch."
     assert caught.value.hint == "Choose a smaller --rate or another --loss."
     assert store.names() == ["soft"]
 
 
 @pytest.mark.parametrize("rate", [1e38, float("nan")])
 def test_weights_that_are_no_numbers_any_more_are_said(teach, rate):
-    with pytest.raises(TrainingError, match="no number any more"):
+    with pytest.raises(TrainingError, match="infinite or NaN"):
         teach(rate=rate)
 
 
 def test_a_loss_that_is_no_number_later_keeps_the_best_before(teach, store, monkeypatch, tmp_path):
-    real, broken, said = Vectors.inputs, [], []
+    real, broken, said = VectorViews.inputs, [], []
     monkeypatch.setattr(
-        Vectors,
+        VectorViews,
         "inputs",
         lambda self, photo, view: real(self, photo, view) * np.float32(np.nan if broken else 1),
     )
@@ -476,7 +476,7 @@ def test_a_loss_that_is_no_number_later_keeps_the_best_before(teach, store, monk
 
     result = teach(train_options={"on_epoch": on_epoch, "listener": Listener(notify)})
 
-    assert said == [f"The loss is no number any more: training ends, epoch {result.best} is kept."]
+    assert said == [f"The loss became infinite or NaN: training ends here, and epoch {result.best} is kept."]
     assert (result.epochs, store.verify("mine")) == (2, result.card)
     assert all(np.isfinite(array).all() for array in arrays_of(tmp_path / "run").values())
 
@@ -504,7 +504,7 @@ def test_short_memory_halves_the_batches_and_is_said(teach, monkeypatch):
 
     result = teach(batch=30, epochs=2, train_options={"listener": Listener(said.append)})
 
-    assert said == ["Memory is short: batches have 15 faces from here on."]
+    assert said == ["Memory is short: from now on, batches have 15 faces."]
     assert max(sizes[1:]) <= 15
     assert result.epochs == 2
 
@@ -583,7 +583,7 @@ def test_people_of_one_photo_are_told_apart_by_its_warps(teach, singles):
     # All pairs of ten people with four warps of each.
     verification = result.figures[0].verification
     assert (verification.same, verification.different) == (60, 720)
-    assert verification.accuracy > 0.65  # turned and moved so far that the trunk alone is near chance
+    assert verification.accuracy > 0.65  # turned and moved so far that the backbone alone is near chance
     assert [figures.name for figures in result.figures] == ["mine", "soft alone"]
 
 
@@ -596,7 +596,7 @@ def test_one_warp_is_too_few_for_people_of_one_photo_and_that_is_said_before_the
 
 def test_one_photo_of_one_person_is_too_little(teach, tmp_path):
     draw_singles(tmp_path / "one", 1)
-    with pytest.raises(DatasetError, match="holds 1 photos"):
+    with pytest.raises(DatasetError, match="holds only one photo"):
         teach(folder=tmp_path / "one", single=True)
 
 

@@ -26,8 +26,8 @@ def test_it_is_held_back_until_it_is_heeded(interrupts):
         ctrl_c()
         whole = True
         with pytest.raises(KeyboardInterrupt):
-            interrupts.heed()
-        interrupts.heed()  # once is enough
+            interrupts.raise_if_interrupted()
+        interrupts.raise_if_interrupted()  # once is enough
     assert whole
     assert signal.getsignal(signal.SIGINT) == before
 
@@ -44,7 +44,7 @@ def test_outside_the_main_thread_nothing_changes(interrupts):
 
     def work():
         with interrupts:
-            interrupts.heed()
+            interrupts.raise_if_interrupted()
             seen.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=work)

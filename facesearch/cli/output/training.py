@@ -12,12 +12,12 @@ from facesearch.show.page import Table, read_plot, report_page
 from facesearch.siamese.config import TrainingConfig
 from facesearch.siamese.figures import Figures
 from facesearch.siamese.run import CONFIG, CURVES
-from facesearch.siamese.training import Result
+from facesearch.siamese.training import TrainingResult
 
 COLUMNS = ("accuracy", "AUC", "EER", "rank-1")
 
 
-def as_dict(wish: TrainingConfig, result: Result) -> dict[str, Any]:
+def as_dict(config: TrainingConfig, result: TrainingResult) -> dict[str, Any]:
     """Return the figures; of the trained model first of all its accuracy on held-out people, a fraction."""
     trained = result.figures[0]
     return {
@@ -25,9 +25,9 @@ def as_dict(wish: TrainingConfig, result: Result) -> dict[str, Any]:
         "accuracy_at_threshold": result.at_threshold,
         "threshold": result.card.calibration["euclidean"].threshold,
         "model": result.card.name,
-        "base": wish.base,
+        "base": config.base,
         "loss": result.loss,
-        "seed": wish.seed,
+        "seed": config.seed,
         "people": {
             "train": len(result.split.train),
             "validation": len(result.split.validation),
@@ -39,7 +39,7 @@ def as_dict(wish: TrainingConfig, result: Result) -> dict[str, Any]:
         "epochs": result.epochs,
         "best_epoch": result.best,
         "test": {figures.name: _figures(figures) for figures in result.figures},
-        "start": None if result.start is None else _figures(result.start),
+        "start": None if result.projection is None else _figures(result.projection),
         "run": result.run,
     }
 
@@ -55,7 +55,7 @@ def _figures(figures: Figures) -> dict[str, Any]:
     }
 
 
-def as_table(result: Result) -> str:
+def as_table(result: TrainingResult) -> str:
     """Return the figures on held-out people beside those of what training has to beat; say whether it did."""
     heading, *others = sentences(result)
     lines = [
@@ -69,13 +69,13 @@ def as_table(result: Result) -> str:
     return "\n".join(lines) + "\n"
 
 
-def shown_figures(result: Result) -> list[Figures]:
-    """Return whose figures stand in the table: the trained network, its start, then what it has to beat."""
+def shown_figures(result: TrainingResult) -> list[Figures]:
+    """Return the rows of the table: the trained network, its projection alone, then the baselines."""
     trained, *others = result.figures
-    return [trained, *([] if result.start is None else [result.start]), *others]
+    return [trained, *([] if result.projection is None else [result.projection]), *others]
 
 
-def sentences(result: Result) -> list[str]:
+def sentences(result: TrainingResult) -> list[str]:
     """Return what is said above the table, and what below it."""
     split, trained = result.split, result.figures[0]
     pairs = trained.verification.same + trained.verification.different
@@ -105,7 +105,7 @@ def _line(name: str, accuracy: str, auc: str, eer: str, rank1: str) -> str:
     return f"{name[:24]:26}{accuracy:26}{auc:8}{eer:8}{rank1}"
 
 
-def _verdict(result: Result) -> str:
+def _verdict(result: TrainingResult) -> str:
     known = [one for figures in result.figures if (one := figures.verification.accuracy) is not None]
     if len(known) < 2:
         return "The people who were held out are too few for an accuracy: three are enough."
@@ -118,7 +118,7 @@ def _verdict(result: Result) -> str:
     )
 
 
-def as_page(wish: TrainingConfig, result: Result) -> str:
+def as_page(config: TrainingConfig, result: TrainingResult) -> str:
     """Return the figures on held-out people, the curves and what was asked as HTML.
 
     Raises:
@@ -148,15 +148,15 @@ def as_page(wish: TrainingConfig, result: Result) -> str:
         [curves],
         facts=facts,
         remarks=[*others, *result.remarks],
-        settings=_settings(wish, run),
+        settings=_settings(config, run),
     )
 
 
-def _settings(wish: TrainingConfig, run: Path) -> list[tuple[str, str]]:
+def _settings(config: TrainingConfig, run: Path) -> list[tuple[str, str]]:
     """Return what was asked, the defaults too, as the run holds it."""
     held = json.loads((run / CONFIG).read_bytes())
     kept = {key: value for key, value in held.items() if key != "format" and value not in (None, "")}
     return [
         (key.replace("_", " "), {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value))
-        for key, value in {"folder": wish.folder, **kept}.items()
+        for key, value in {"folder": config.folder, **kept}.items()
     ]

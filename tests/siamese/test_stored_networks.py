@@ -10,7 +10,7 @@ from facesearch.embed.foreign import OWN_SIZE, import_model
 from facesearch.errors import ModelError
 from facesearch.models.card import NETWORK, Card
 from facesearch.models.store import ModelStore
-from facesearch.siamese.backbone import Head, head_on_trunk
+from facesearch.siamese.backbone import LinearHead, head_on_backbone
 
 TRUNK = Card(
     name="mean", dim=1, size=OWN_SIZE, margin=0.2, detector="haar", color="rgb", mean=(10.0, 20.0, 30.0)
@@ -19,7 +19,7 @@ TRUNK = Card(
 
 @pytest.fixture
 def store(tmp_path, mean_network):
-    """A store with a trunk in it that gives the mean of each channel."""
+    """A store with a backbone in it that gives the mean of each channel."""
     store = ModelStore(tmp_path / "models")
     import_model(mean_network(tmp_path / "n.xml", [-1, 3, 8, 8]), TRUNK, store)
     return store
@@ -37,14 +37,16 @@ def head(dim, out, seed=0):
     return rng.normal(size=(dim, out)).astype(np.float32), rng.normal(size=out).astype(np.float32)
 
 
-def install(store, weights, bias, *, length=2.0, name="mine", trunk="mean"):
-    card = replace(store.card(trunk), name=name, dim=weights.shape[1], digest="sha256:" + "0" * 64)
-    base = store.card(trunk)
-    return store.install(name, head_on_trunk(store.path(trunk), base, Head(weights, bias, length), card))
+def install(store, weights, bias, *, length=2.0, name="mine", backbone="mean"):
+    card = replace(store.card(backbone), name=name, dim=weights.shape[1], digest="sha256:" + "0" * 64)
+    base = store.card(backbone)
+    return store.install(
+        name, head_on_backbone(store.path(backbone), base, LinearHead(weights, bias, length), card)
+    )
 
 
 def plainly(vectors, weights, bias, length):
-    """Return what a head makes of a trunk's vectors, in numpy."""
+    """Return what a head makes of a backbone's vectors, in numpy."""
     vectors = vectors.astype(np.float64)
     found = vectors / np.linalg.norm(vectors, axis=1, keepdims=True) @ weights + bias
     return length * found / np.linalg.norm(found, axis=1, keepdims=True)
@@ -54,12 +56,12 @@ def plainly(vectors, weights, bias, length):
 def test_a_head_on_a_trunk_is_what_numpy_gives(store, pictures, out):
     weights, bias = head(3, out)
     card = install(store, weights, bias)
-    trunk = open_embedder("mean", store=store, precision="f32").embed(pictures)
+    backbone = open_embedder("mean", store=store, precision="f32").embed(pictures)
 
     found = open_embedder("mine", store=store, precision="f32").embed(pictures)
 
     assert (found.shape, found.dtype, card.dim) == ((9, out), np.float32, out)
-    np.testing.assert_allclose(found, plainly(trunk, weights, bias, 2.0), atol=1e-5)
+    np.testing.assert_allclose(found, plainly(backbone, weights, bias, 2.0), atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 2.0, atol=1e-5)
     assert store.verify("mine") == card
 
@@ -86,10 +88,10 @@ def test_another_length_is_kept(store, pictures):
 def test_a_head_can_be_put_on_a_trained_model(store, pictures):
     install(store, *head(3, 4))
     weights, bias = head(4, 2, seed=1)
-    install(store, weights, bias, name="again", trunk="mine")
-    trunk = open_embedder("mine", store=store, precision="f32").embed(pictures)
+    install(store, weights, bias, name="again", backbone="mine")
+    backbone = open_embedder("mine", store=store, precision="f32").embed(pictures)
     found = open_embedder("again", store=store, precision="f32").embed(pictures)
-    np.testing.assert_allclose(found, plainly(trunk, weights, bias, 2.0), atol=1e-5)
+    np.testing.assert_allclose(found, plainly(backbone, weights, bias, 2.0), atol=1e-5)
 
 
 def test_vectors_without_length_are_no_fault(store):
@@ -117,7 +119,7 @@ def test_a_head_that_does_not_fit_is_refused_and_nothing_is_stored(store):
 def test_a_trunk_whose_file_is_gone_is_said(store):
     weights, bias = head(3, 4)
     card = replace(store.card("mean"), name="mine")
-    build = head_on_trunk(store.path("mean"), store.card("mean"), Head(weights, bias, 2.0), card)
+    build = head_on_backbone(store.path("mean"), store.card("mean"), LinearHead(weights, bias, 2.0), card)
     (store.path("mean") / NETWORK).write_text("no network")
     with pytest.raises(ModelError, match="OpenVINO cannot put the head on mean: "):
         store.install("mine", build)
@@ -125,7 +127,7 @@ def test_a_trunk_whose_file_is_gone_is_said(store):
 
 @pytest.mark.slow
 def test_a_small_network_gives_by_openvino_what_it_gives_by_keras(tmp_path):
-    from facesearch.siamese.backbone import network_on_pixels
+    from facesearch.siamese.backbone import pixel_network
     from facesearch.siamese.config import CNN_CARD
     from facesearch.siamese.keras_networks import build_cnn
 
@@ -137,7 +139,7 @@ def test_a_small_network_gives_by_openvino_what_it_gives_by_keras(tmp_path):
     store = ModelStore(tmp_path)
     card = replace(CNN_CARD, name="mine", size=(32, 24), dim=8, detector="haar", landmarks=False)
 
-    store.install("mine", network_on_pixels(network, card))
+    store.install("mine", pixel_network(network, card))
 
     wanted = network(faces.astype(np.float32), training=False).numpy()
     found = open_embedder("mine", store=store, precision="f32").embed(faces)

@@ -8,7 +8,7 @@ import pytest
 from facesearch.embed.openvino_runtime import OpenVinoEmbedder
 from facesearch.errors import ModelError
 from facesearch.models.card import NETWORK, Card
-from facesearch.siamese.backbone import beside_vectors, features, width
+from facesearch.siamese.backbone import feature_width, head_features, vectors_and_features
 
 SIDE = 224
 
@@ -47,11 +47,11 @@ def run(folder, card, pictures):
     from facesearch.embed.openvino_runtime import load_openvino
 
     openvino = load_openvino()
-    model = beside_vectors(card)(openvino, openvino.Core().read_model(folder / NETWORK))
+    model = vectors_and_features(card)(openvino, openvino.Core().read_model(folder / NETWORK))
     compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     both = compiled(pictures)[0]
     np.testing.assert_allclose(both[:, :5], pictures.mean(axis=(2, 3)), atol=1e-5)
-    assert both.shape[1] == width(folder, card)
+    assert both.shape[1] == feature_width(folder, card)
     return both[:, 5:]
 
 
@@ -91,7 +91,7 @@ def test_the_vectors_themselves_are_taken_where_rows_are_of_no_use(write, tmp_pa
 def test_a_network_that_cannot_be_read_is_said(tmp_path):
     (tmp_path / NETWORK).write_text("no network")
     with pytest.raises(ModelError, match="OpenVINO cannot use the model net: "):
-        width(tmp_path, card_of())
+        feature_width(tmp_path, card_of())
 
 
 @pytest.mark.slow
@@ -108,8 +108,8 @@ def test_of_resnet50_it_is_the_last_map_of_the_fourth_stage(model_store, crops):
     centred = crops[:3].astype(np.float32) - np.array(card.mean, np.float32)
     maps = np.asarray(fourth(centred)).transpose(0, 3, 1, 2)
 
-    wide = replace(card, dim=width(folder, card))
-    found = OpenVinoEmbedder(wide, folder, precision="f32", cut=beside_vectors(card)).embed(crops[:3])
+    wide = replace(card, dim=feature_width(folder, card))
+    found = OpenVinoEmbedder(wide, folder, precision="f32", cut=vectors_and_features(card)).embed(crops[:3])
 
     assert wide.dim == 2048 + 7 * 1024
     np.testing.assert_allclose(found[:, 2048:], means(maps, 7), atol=1e-3 * maps.max())
@@ -118,34 +118,34 @@ def test_of_resnet50_it_is_the_last_map_of_the_fourth_stage(model_store, crops):
 @pytest.mark.slow
 @pytest.mark.parametrize(("blocks", "convolutions"), [(1, 3), (6, 19), (13, 43)])
 def test_as_many_blocks_learn_as_are_asked_for(model_store, blocks, convolutions):
-    from facesearch.siamese.keras_networks import build_unfrozen
-    from facesearch.siamese.projection import Start
+    from facesearch.siamese.keras_networks import build_fine_tuned
+    from facesearch.siamese.projection import Projection
 
-    start = Start(np.zeros(7168, np.float32), np.eye(7168, 4, dtype=np.float32))
-    network = build_unfrozen(model_store.path("resnet50"), blocks, start)
+    projection = Projection(np.zeros(7168, np.float32), np.eye(7168, 4, dtype=np.float32))
+    network = build_fine_tuned(model_store.path("resnet50"), blocks, projection)
     # Kernel and bias of each; 13 are all of them, and the first convolution is before the first block.
     assert len(network.trainable_variables) - 1 in (2 * convolutions, 2 * convolutions - 2)
 
 
 @pytest.mark.slow
-def test_unfrozen_resnet50_begins_as_its_start_and_only_its_last_blocks_learn(model_store, crops):
+def test_unfrozen_resnet50_begins_as_its_projection_and_only_its_last_blocks_learn(model_store, crops):
     from facesearch.ranking import unit_vectors
-    from facesearch.siamese.keras_networks import build_unfrozen
-    from facesearch.siamese.projection import find_start
+    from facesearch.siamese.keras_networks import build_fine_tuned
+    from facesearch.siamese.projection import fit_projection
 
     card, folder = model_store.card("resnet50"), model_store.path("resnet50")
-    wide = replace(card, dim=width(folder, card))
-    trunk = OpenVinoEmbedder(wide, folder, precision="f32", cut=beside_vectors(card))
-    head = trunk.embed(crops)[:, 2048:]
-    start = find_start(head, np.arange(len(head), dtype=np.int32) // 2, whitening=0.5, within=0.5)
+    wide = replace(card, dim=feature_width(folder, card))
+    backbone = OpenVinoEmbedder(wide, folder, precision="f32", cut=vectors_and_features(card))
+    head = backbone.embed(crops)[:, 2048:]
+    projection = fit_projection(head, np.arange(len(head), dtype=np.int32) // 2, whitening=0.5, within=0.5)
 
-    network = build_unfrozen(folder, 2, start)
+    network = build_fine_tuned(folder, 2, projection)
 
     found = np.asarray(network(crops.astype(np.float32), training=True))
-    np.testing.assert_allclose(found, 2 * unit_vectors(start.apply(head)), atol=2e-3)
+    np.testing.assert_allclose(found, 2 * unit_vectors(projection.apply(head)), atol=2e-3)
     learning = [variable.path for variable in network.trainable_variables]
     assert len(learning) == 2 * 3 * 2 + 1  # kernels and biases of two blocks of three, and the matrix
-    assert all(path.startswith(("conv4_block5", "conv4_block6", "matrix")) for path in learning)
+    assert all(path.projectionswith(("conv4_block5", "conv4_block6", "matrix")) for path in learning)
 
 
 def test_features_of_a_model_that_was_trained_here_are_its_vectors(write, tmp_path):
@@ -153,5 +153,5 @@ def test_features_of_a_model_that_was_trained_here_are_its_vectors(write, tmp_pa
 
     openvino = load_openvino()
     model = openvino.Core().read_model(write(tmp_path / "net", SIDE, (16,)) / NETWORK)
-    output = features(openvino, model, card_of(identity=True))
+    output = head_features(openvino, model, card_of(identity=True))
     assert output.get_node() == model.get_results()[0].input_value(0).get_node()

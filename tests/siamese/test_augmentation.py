@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facesearch.siamese.augmentation import SLIGHT, STRONG, Strength, chance_of, views, warped
-from facesearch.siamese.data import Pixels
+from facesearch.siamese.augmentation import SLIGHT, STRONG, Strength, augment, augmented_views, rng_of
+from facesearch.siamese.data import PixelViews
 
 EXAMPLES = settings(max_examples=25, deadline=None)
 
@@ -36,7 +36,7 @@ def test_a_warp_keeps_shape_and_type_and_leaves_its_input_alone(seed, height, wi
     crop = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
     before = crop.copy()
 
-    found = warped(crop, strength, rng)
+    found = augment(crop, strength, rng)
 
     assert (found.shape, found.dtype) == (crop.shape, np.uint8)
     np.testing.assert_array_equal(crop, before)
@@ -47,21 +47,21 @@ def test_a_warp_keeps_shape_and_type_and_leaves_its_input_alone(seed, height, wi
 def test_light_is_cut_off_at_black_and_white_and_never_wraps_round(level, strength):
     crop = np.full((24, 24, 3), level, np.uint8)
     for number in range(20):
-        found = warped(crop, strength, chance_of(crop, number)).astype(int)
+        found = augment(crop, strength, rng_of(crop, number)).astype(int)
         # A quarter as bright at the darkest corner; noise alone makes no black picture bright.
         assert np.abs(found - level).max() < (30 if level == 0 else 230)
 
 
 def test_the_first_view_is_the_photo_itself():
     crop = drawn()
-    found = views(crop, 3, STRONG)
+    found = augmented_views(crop, 3, STRONG)
     assert (found.shape, found.dtype) == ((4, *crop.shape), np.uint8)
     np.testing.assert_array_equal(found[0], crop)
-    np.testing.assert_array_equal(views(crop, 0, STRONG), crop[None])
+    np.testing.assert_array_equal(augmented_views(crop, 0, STRONG), crop[None])
 
 
 def test_the_views_of_a_photo_differ_from_each_other():
-    found = views(drawn(), 8, SLIGHT)
+    found = augmented_views(drawn(), 8, SLIGHT)
     for one in range(9):
         for other in range(one):
             assert difference(found[one], found[other]) > 1
@@ -69,12 +69,12 @@ def test_the_views_of_a_photo_differ_from_each_other():
 
 def test_the_same_pixels_and_number_give_the_same_warp_in_any_order_and_beside_any_other():
     crops = [drawn(seed) for seed in range(3)]
-    at_once = [views(crop, 4, STRONG) for crop in crops]
+    at_once = [augmented_views(crop, 4, STRONG) for crop in crops]
     for place in (2, 0, 1):
         for number in (4, 2, 1, 3):
-            alone = warped(crops[place].copy(), STRONG, chance_of(crops[place].copy(), number))
+            alone = augment(crops[place].copy(), STRONG, rng_of(crops[place].copy(), number))
             np.testing.assert_array_equal(alone, at_once[place][number])
-    np.testing.assert_array_equal(views(crops[1], 2, STRONG), at_once[1][:3])
+    np.testing.assert_array_equal(augmented_views(crops[1], 2, STRONG), at_once[1][:3])
 
 
 def test_a_picture_that_lies_otherwise_in_memory_is_warped_alike():
@@ -82,21 +82,21 @@ def test_a_picture_that_lies_otherwise_in_memory_is_warped_alike():
     turned = np.asfortranarray(crop)
     part = np.concatenate([crop, crop], axis=1)[:, : crop.shape[1]]
     for other in (turned, part):
-        np.testing.assert_array_equal(views(other, 2, STRONG), views(crop, 2, STRONG))
+        np.testing.assert_array_equal(augmented_views(other, 2, STRONG), augmented_views(crop, 2, STRONG))
 
 
 def test_another_pixel_or_number_gives_another_warp():
     crop = drawn()
     other = crop.copy()
     other[0, 0, 0] ^= 1
-    draws = {float(chance_of(crop, number).random()) for number in (0, 1, 2**31 - 1)}
+    draws = {float(rng_of(crop, number).random()) for number in (0, 1, 2**31 - 1)}
     assert len(draws) == 3
-    assert float(chance_of(other, 0).random()) not in draws
+    assert float(rng_of(other, 0).random()) not in draws
 
 
 def test_no_strength_is_no_warp():
     crop = drawn()
-    np.testing.assert_array_equal(warped(crop, NOTHING, np.random.default_rng(0)), crop)
+    np.testing.assert_array_equal(augment(crop, NOTHING, np.random.default_rng(0)), crop)
 
 
 def test_strong_warps_go_further_than_slight_ones():
@@ -104,7 +104,9 @@ def test_strong_warps_go_further_than_slight_ones():
 
     def apart(strength):
         strength = replace(strength, mirrored=0.0)
-        return np.mean([difference(crop, other) for crop in crops for other in views(crop, 6, strength)[1:]])
+        return np.mean(
+            [difference(crop, other) for crop in crops for other in augmented_views(crop, 6, strength)[1:]]
+        )
 
     slight, strong = apart(SLIGHT), apart(STRONG)
     assert 3 < slight < 0.7 * strong
@@ -114,23 +116,23 @@ def test_strong_warps_go_further_than_slight_ones():
 def test_each_part_of_a_warp_changes_the_picture_by_itself(name):
     crop = drawn()
     alone = replace(NOTHING, **{name: getattr(STRONG, name)})
-    changed = [difference(crop, other) for other in views(crop, 8, alone)[1:]]
+    changed = [difference(crop, other) for other in augmented_views(crop, 8, alone)[1:]]
     assert max(changed) > 0.5
 
 
 def test_a_mirrored_picture_is_the_picture_in_a_mirror():
     crop = drawn()
     always = replace(NOTHING, mirrored=1.0)
-    assert difference(warped(crop, always, np.random.default_rng(0)), crop[:, ::-1]) < 1
+    assert difference(augment(crop, always, np.random.default_rng(0)), crop[:, ::-1]) < 1
     half = replace(NOTHING, mirrored=0.5)
-    mirrored = [difference(crop, other) > 1 for other in views(crop, 60, half)[1:]]
+    mirrored = [difference(crop, other) > 1 for other in augmented_views(crop, 60, half)[1:]]
     assert 15 < sum(mirrored) < 45
 
 
 def test_a_view_of_kept_features_and_of_pixels_is_the_same_warp():
     crop = drawn()
-    pixels = Pixels(crop[None], SLIGHT)
-    at_once = views(crop, 3, SLIGHT)
+    pixels = PixelViews(crop[None], SLIGHT)
+    at_once = augmented_views(crop, 3, SLIGHT)
     for view in range(4):
         one = pixels.inputs(np.array([0]), np.array([view]))[0]
         np.testing.assert_array_equal(one, at_once[view])

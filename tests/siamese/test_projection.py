@@ -4,8 +4,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from facesearch.ranking import unit_vectors
-from facesearch.siamese import projection as start
-from facesearch.siamese.projection import COMPONENTS, find_start
+from facesearch.siamese import projection
+from facesearch.siamese.projection import COMPONENTS, fit_projection
 
 EXAMPLES = settings(max_examples=25, deadline=None)
 
@@ -36,12 +36,12 @@ SHAPES = [(60, 12), (24, 40), (13, 12), (12, 12)]  # more and fewer photos than 
 @pytest.mark.parametrize(("whitening", "within"), [(0.0, 0.0), (0.5, 0.5), (1.0, 1.0)])
 def test_a_projection_centres_and_gives_unit_mean_square(n, dim, whitening, within):
     vectors, person = people(n, dim)
-    found = find_start(vectors, person, whitening=whitening, within=within)
+    found = fit_projection(vectors, person, whitening=whitening, within=within)
 
     projected = found.apply(vectors)
 
     assert projected.shape == (n, min(n - 1, dim))
-    assert {found.mean.dtype, found.projection.dtype, projected.dtype} == {np.dtype(np.float32)}
+    assert {found.mean.dtype, found.matrix.dtype, projected.dtype} == {np.dtype(np.float32)}
     np.testing.assert_allclose(projected.mean(axis=0), 0, atol=1e-4)
     assert (projected**2).sum(axis=1).mean() == pytest.approx(1, abs=1e-3)
 
@@ -49,14 +49,14 @@ def test_a_projection_centres_and_gives_unit_mean_square(n, dim, whitening, with
 @pytest.mark.parametrize(("n", "dim"), SHAPES)
 def test_whitening_1_gives_equal_variances_in_all_directions(n, dim):
     vectors, person = people(n, dim)
-    projected = find_start(vectors, person, whitening=1.0, within=0.0).apply(vectors)
+    projected = fit_projection(vectors, person, whitening=1.0, within=0.0).apply(vectors)
     k = projected.shape[1]
     np.testing.assert_allclose(np.cov(projected.T, bias=True), np.eye(k) / k, atol=2e-3 / k)
 
 
 def test_whitening_0_keeps_distances_of_unit_vectors_but_for_their_size():
     vectors, person = people(24, 40)
-    projected = find_start(vectors, person, whitening=0.0, within=0.0).apply(vectors)
+    projected = fit_projection(vectors, person, whitening=0.0, within=0.0).apply(vectors)
     flat = unit_vectors(vectors)
 
     def apart(rows):
@@ -70,7 +70,9 @@ def test_more_whitening_makes_variances_more_alike():
     vectors, person = people()
 
     def spread(whitening):
-        variances = find_start(vectors, person, whitening=whitening, within=0.0).apply(vectors).var(axis=0)
+        variances = (
+            fit_projection(vectors, person, whitening=whitening, within=0.0).apply(vectors).var(axis=0)
+        )
         return float(variances.max() / variances.min())
 
     assert spread(0.0) > 2 * spread(0.5) > 4 * spread(1.0)
@@ -79,7 +81,7 @@ def test_more_whitening_makes_variances_more_alike():
 @pytest.mark.parametrize("whitening", [0.0, 0.5, 1.0])
 def test_within_1_makes_differences_within_people_equal_in_all_directions(whitening):
     vectors, person = people(n=120, dim=8)
-    projected = find_start(vectors, person, whitening=whitening, within=1.0).apply(vectors)
+    projected = fit_projection(vectors, person, whitening=whitening, within=1.0).apply(vectors)
     scatter = within_of(projected, person)
     np.testing.assert_allclose(scatter, np.eye(8) * scatter[0, 0], atol=0.01 * scatter[0, 0])
 
@@ -88,7 +90,7 @@ def test_more_within_makes_differences_within_people_more_alike():
     vectors, person = people(n=120, dim=8)
 
     def spread(within):
-        projected = find_start(vectors, person, whitening=0.0, within=within).apply(vectors)
+        projected = fit_projection(vectors, person, whitening=0.0, within=within).apply(vectors)
         values = np.linalg.eigvalsh(within_of(projected, person))
         return float(values[-1] / values[0])
 
@@ -99,7 +101,7 @@ def test_people_with_one_photo_say_nothing_of_differences_within():
     vectors, person = people(n=60, dim=8)
     alone = person.copy()
     alone[30:] = 1000 + np.arange(30)
-    whole = find_start(vectors, alone, whitening=0.0, within=1.0).apply(vectors)
+    whole = fit_projection(vectors, alone, whitening=0.0, within=1.0).apply(vectors)
     # Only the first ten people are even.
     scatter = within_of(whole[:30], alone[:30])
     np.testing.assert_allclose(scatter, np.eye(8) * scatter[0, 0], atol=0.01 * scatter[0, 0])
@@ -118,10 +120,10 @@ def test_the_smaller_of_two_matrices_gives_the_same_as_the_larger(n, dim, whiten
     # What is left of a direction that hardly varies is rounding, which the two ways round otherwise.
     spread = np.linalg.svd(unit_vectors(vectors) - unit_vectors(vectors).mean(axis=0), compute_uv=False)
     assume(spread[min(n - 1, dim) - 1] > 0.01 * spread[0])
-    small = find_start(vectors, person, whitening=whitening, within=within).apply(vectors)
+    small = fit_projection(vectors, person, whitening=whitening, within=within).apply(vectors)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(start, "_principal", principal_plainly)
-        large = find_start(vectors, person, whitening=whitening, within=within).apply(vectors)
+        patch.setattr(projection, "_principal_components", principal_plainly)
+        large = fit_projection(vectors, person, whitening=whitening, within=within).apply(vectors)
     # Axes may point either way: distances are what counts.
     np.testing.assert_allclose(small @ small.T, large @ large.T, atol=2e-3)
 
@@ -134,24 +136,24 @@ def principal_plainly(centred, count):
 
 def test_length_says_nothing():
     vectors, person = people()
-    found = find_start(vectors, person, whitening=0.5, within=0.5)
+    found = fit_projection(vectors, person, whitening=0.5, within=0.5)
     longer = vectors * np.random.default_rng(1).uniform(0.1, 50, (len(vectors), 1)).astype(np.float32)
     np.testing.assert_allclose(found.apply(longer), found.apply(vectors), atol=1e-4)
-    again = find_start(longer, person, whitening=0.5, within=0.5)
-    np.testing.assert_allclose(again.projection, found.projection, rtol=1e-3, atol=1e-3)
+    again = fit_projection(longer, person, whitening=0.5, within=0.5)
+    np.testing.assert_allclose(again.matrix, found.matrix, rtol=1e-3, atol=1e-3)
 
 
 def test_a_vector_without_length_stays_so_and_is_finite():
     np.testing.assert_array_equal(unit_vectors(np.zeros((2, 3), np.float32)), np.zeros((2, 3)))
     vectors, person = people()
     vectors[0] = 0
-    found = find_start(vectors, person, whitening=0.5, within=0.5)
+    found = fit_projection(vectors, person, whitening=0.5, within=0.5)
     assert np.isfinite(found.apply(vectors)).all()
 
 
 def test_any_number_of_axes_before_the_last_is_projected():
     vectors, person = people()
-    found = find_start(vectors, person, whitening=0.5, within=0.5)
+    found = fit_projection(vectors, person, whitening=0.5, within=0.5)
     np.testing.assert_allclose(
         found.apply(vectors.reshape(20, 3, -1)).reshape(60, -1), found.apply(vectors), atol=1e-6
     )
@@ -159,8 +161,8 @@ def test_any_number_of_axes_before_the_last_is_projected():
 
 def test_there_are_never_more_components_than_are_of_use():
     vectors, person = people(n=COMPONENTS + 60, dim=COMPONENTS + 20)
-    found = find_start(vectors, person, whitening=0.5, within=0.5)
-    assert found.projection.shape == (COMPONENTS + 20, COMPONENTS)
+    found = fit_projection(vectors, person, whitening=0.5, within=0.5)
+    assert found.matrix.shape == (COMPONENTS + 20, COMPONENTS)
 
 
 @pytest.mark.parametrize(("n", "dim"), [(40, 60), (80, 24)])
@@ -171,7 +173,7 @@ def test_copies_and_dead_numbers_do_not_make_noise_large(n, dim):
     new, _ = people(30, dim, seed=9)
     new[:, -4:] = 0
     wiggled = new + np.random.default_rng(2).normal(0, 1e-3, new.shape).astype(np.float32)
-    twice = find_start(np.tile(vectors, (2, 1)), np.tile(person, 2), whitening=0.5, within=0.5)
+    twice = fit_projection(np.tile(vectors, (2, 1)), np.tile(person, 2), whitening=0.5, within=0.5)
     # What changes a vector by a thousandth changes what is made of it by little.
     moved = np.linalg.norm(twice.apply(wiggled) - twice.apply(new), axis=1)
     size = np.linalg.norm(twice.apply(new), axis=1)

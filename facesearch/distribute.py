@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from facesearch.errors import FacesearchError
 from facesearch.faces import PhotoFaces, Status
@@ -22,17 +22,11 @@ from facesearch.index.meta import Meta
 from facesearch.model import Model, Runtime
 from facesearch.models.store import ModelStore
 
-if TYPE_CHECKING:
-    from facesearch.index.meta import Meta
-    from facesearch.model import Model
-
-
 BATCH = 32  # photos that a worker is handed at once
 WAITING = 3  # batches for each worker, the one that it is at included
 RETRIES = 3
 
 LOCAL = "ray"
-_TOKEN = Path.home() / ".ray" / "auth_token"
 
 
 @dataclass(frozen=True)
@@ -136,7 +130,7 @@ def _of_worker(cause: BaseException) -> FacesearchError:
 def _load_ray() -> Any:  # noqa: ANN401
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     # Clusters ask for a token, which a client shows only when it is told to.
-    if _TOKEN.exists() or {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
+    if _token().exists() or {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         import ray
@@ -148,6 +142,11 @@ def _load_ray() -> Any:  # noqa: ANN401
     # Ray would say on stdout, where scripts read, what becomes of workers.
     ray._private.worker._worker_logs_enabled = False
     return ray
+
+
+def _token() -> Path:
+    """Return the file in which Ray keeps its token; looked up only when Ray is used."""
+    return Path.home() / ".ray" / "auth_token"
 
 
 def _connect(ray: Any, address: str) -> None:  # noqa: ANN401
@@ -190,7 +189,7 @@ def _try_to_connect(ray: Any, passing: type[Exception], address: str, **options:
 
 
 class Worker:
-    """PhotoProcessor at photos with a model that it opens once, and fetches where it is missing.
+    """Ray actor that processes photos with a model, which it opens once and fetches where it is missing.
 
     Args:
         model: The model's name.

@@ -48,7 +48,7 @@ def draw(kind, models, path):
 @pytest.fixture
 def written(monkeypatch):
     """Return the words of the figures that are saved."""
-    words, real = [], plots._save
+    words, real = [], plots.save_figure
 
     def spied(figure, path):
         from matplotlib.text import Text
@@ -56,7 +56,7 @@ def written(monkeypatch):
         real(figure, path)
         words.extend(text.get_text() for text in figure.findobj(Text))
 
-    monkeypatch.setattr(plots, "_save", spied)
+    monkeypatch.setattr(plots, "save_figure", spied)
     return words
 
 

@@ -145,7 +145,7 @@ def test_unfrozen_resnet50_begins_as_its_projection_and_only_its_last_blocks_lea
     np.testing.assert_allclose(found, 2 * unit_vectors(projection.apply(head)), atol=2e-3)
     learning = [variable.path for variable in network.trainable_variables]
     assert len(learning) == 2 * 3 * 2 + 1  # kernels and biases of two blocks of three, and the matrix
-    assert all(path.projectionswith(("conv4_block5", "conv4_block6", "matrix")) for path in learning)
+    assert all(path.startswith(("conv4_block5", "conv4_block6", "matrix")) for path in learning)
 
 
 def test_features_of_a_model_that_was_trained_here_are_its_vectors(write, tmp_path):

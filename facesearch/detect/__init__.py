@@ -96,7 +96,7 @@ def open_detector(
 
 
 def gives_landmarks(name: str) -> bool:
-    """Tell whether the faces of the detector of this name come with landmarks; builds no detector.
+    """Return whether the faces of a detector have landmarks; the detector is not built.
 
     Raises:
         FacesearchError: There is no detector of this name.

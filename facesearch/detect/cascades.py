@@ -1,4 +1,4 @@
-"""Haar cascade files: where they lie, and running one from any thread."""
+"""Haar cascade files: where they are, and running one from any thread."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SAME_FACE = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Windows of one cascade that lie on one another.
+    """Overlapping windows of one cascade.
 
     Attributes:
         x: Left edge of their mean, in pixels.
@@ -51,7 +51,7 @@ class Cascade:
 
     @cached_property
     def window(self) -> int:
-        """The side of the smallest window, in pixels; the first look at it reads the file."""
+        """Side of the smallest window in pixels; read from the file at the first access."""
         return int(self._classifier().getOriginalWindowSize()[0])
 
     def _classifier(self) -> cv2.CascadeClassifier:
@@ -95,7 +95,7 @@ class Cascade:
 
 
 def shrunk(picture: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
-    """Scale a picture down by `factor`; at 1 and above it is given back as it is."""
+    """Scale a picture down by `factor`; at 1 and above it is returned unchanged."""
     if factor >= 1:
         return picture
     height, width = picture.shape[:2]
@@ -104,7 +104,7 @@ def shrunk(picture: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
 
 
 def cluster(windows: NDArray[np.float64]) -> list[Cluster]:
-    """Put windows together that lie on one another, the largest first."""
+    """Group overlapping windows, the largest first."""
     groups: list[list[NDArray[np.float64]]] = []
     for window in windows[np.argsort(-windows[:, 2], kind="stable")]:
         for group in groups:
@@ -127,7 +127,7 @@ def find_cascade(name: str) -> Path:
     """Return the path of a cascade file.
 
     Raises:
-        FacesearchError: It is neither in the package nor beside it.
+        FacesearchError: The file is neither in the package nor beside it.
     """
     for folder in FOLDERS:
         if (folder / name).is_file():
@@ -141,7 +141,7 @@ def load_cascade(path: Path) -> cv2.CascadeClassifier:
     """Load a cascade file.
 
     Raises:
-        FacesearchError: It is not a cascade.
+        FacesearchError: The file is not a cascade.
     """
     classifier = cv2.CascadeClassifier()
     try:

@@ -1,4 +1,4 @@
-"""Cut a face out of its photo, as the model wants it."""
+"""Cuts faces out of photos as a model expects them: a widened box, or aligned by landmarks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.faces import Box, Face, Landmarks
+
+# Where right eye, left eye, nose and the corners of the mouth lie in an aligned crop of 112x112 pixels. The
+# networks that want aligned crops were trained with these, which came with InsightFace's ArcFace; SFace too.
+TEMPLATE = (
+    (38.2946, 51.6963),
+    (73.5318, 51.5014),
+    (56.0252, 71.7366),
+    (41.5493, 92.3655),
+    (70.7299, 92.2041),
+)
+TEMPLATE_SIDE = 112
 
 
 def crop_face(
@@ -21,7 +32,7 @@ def crop_face(
         image: (height, width, 3) BGR uint8.
         face: A face in the pixels of `image`.
         size: Height and width of the result.
-        margin: How much of the box is added on each side; 0.4 makes it 1.8 times as wide.
+        margin: The part of the box that is added on each side; 0.4 makes it 1.8 times as wide.
 
     Returns:
         (height, width, 3) BGR uint8, the face upright.
@@ -41,36 +52,18 @@ def crop_face(
     return cv2.resize(crop, (size[1], size[0]), interpolation=interpolation)  # type: ignore[no-any-return]
 
 
-def widened(box: Box, margin: float) -> Box:
-    """Return the box with `margin` of its width and height added on each side; it may leave the photo."""
-    extra_x, extra_y = round(box.width * margin), round(box.height * margin)
-    return Box(box.x - extra_x, box.y - extra_y, box.width + 2 * extra_x, box.height + 2 * extra_y)
-
-
-# Where right eye, left eye, nose and the corners of the mouth lie in an aligned crop of 112x112 pixels. The
-# networks that want aligned crops were trained with these, which came with InsightFace's ArcFace; SFace too.
-TEMPLATE = (
-    (38.2946, 51.6963),
-    (73.5318, 51.5014),
-    (56.0252, 71.7366),
-    (41.5493, 92.3655),
-    (70.7299, 92.2041),
-)
-TEMPLATE_SIDE = 112
-
-
 def align_face(
     image: NDArray[np.uint8], landmarks: Landmarks, *, size: tuple[int, int], margin: float
 ) -> NDArray[np.uint8]:
-    """Turn, scale and shift a face so that its landmarks lie where the model was taught to expect them.
+    """Turn, scale and shift a face so that its landmarks are where the model was trained to expect them.
 
-    What the crop shows of outside the photo is black, as it was when those models were trained.
+    Where the crop goes beyond the photo it is black, as it was when those models were trained.
 
     Args:
         image: (height, width, 3) BGR uint8.
         landmarks: Five points in the pixels of `image`, as `Face` has them.
         size: Height and width of the result.
-        margin: How much is added on each side of what the template shows.
+        margin: The part of the template's square that is added on each side.
 
     Returns:
         (height, width, 3) BGR uint8.
@@ -86,8 +79,14 @@ def align_face(
     return cv2.warpAffine(image, transform, (size[1], size[0]), flags=cv2.INTER_LINEAR)  # type: ignore[no-any-return]
 
 
+def widened(box: Box, margin: float) -> Box:
+    """Return the box with `margin` of its width and height added on each side; it may leave the photo."""
+    extra_x, extra_y = round(box.width * margin), round(box.height * margin)
+    return Box(box.x - extra_x, box.y - extra_y, box.width + 2 * extra_x, box.height + 2 * extra_y)
+
+
 def similarity(points: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Find the turn, scale and shift that bring points nearest to their targets, by least squares.
+    """Return the turn, scale and shift that map points nearest to their targets, by least squares.
 
     In the plane the best turn and scale are one complex number: the targets' components along the points.
 
@@ -115,7 +114,7 @@ def _template(size: tuple[int, int], margin: float) -> NDArray[np.float64]:
 def _region(
     image: NDArray[np.uint8], transform: NDArray[np.float64], size: tuple[int, int], shrink: float
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """Cut out what a crop shows, made smaller by averaging; give it with the transform of its pixels."""
+    """Return what a crop shows, made smaller by averaging, with the transform of its pixels."""
     inverse = cv2.invertAffineTransform(transform)
     corners = np.array([(0, 0, 1), (size[1], 0, 1), (0, size[0], 1), (size[1], size[0], 1)]) @ inverse.T
     height, width = image.shape[:2]

@@ -1,4 +1,8 @@
-"""The Haar detector: OpenCV's cascades, quick on one core, with attempts for what they miss."""
+"""The Haar detector: OpenCV's cascades, fast on one core, with further attempts for faces that they miss.
+
+A coarse scan of the whole photo gives candidates; a second opinion, a close look at each by several cascades,
+decides which of them are faces.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ import cv2
 import numpy as np
 
 from facesearch.detect import Detector
-from facesearch.detect.cascades import Cascade, shrunk
+from facesearch.detect.cascades import Cascade, Cluster, shrunk
 from facesearch.errors import FacesearchError
 from facesearch.faces import Box, Face
 
@@ -18,8 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-
-    from facesearch.detect.cascades import Cascade, Cluster
 
 
 FRONTAL = "haarcascade_frontalface_alt2.xml"
@@ -58,15 +60,22 @@ BORDER = 0.25
 TIGHT_SIDE = 160
 TIGHT_FACE = 0.4
 TIGHT_STEP = 1.2
+# The neighbourhood of the candidate, in its sides, and what its side becomes in pixels: small, so that a
+# close look costs about a millisecond a cascade, yet 1.5 times the cascades' windows, so that they have room.
+REGION = 1.7
+SIDE = 36
+# The sizes looked for in it, and the factor between them.
+SMALLEST, LARGEST = 24, 54
+CLOSE_LOOK_STEP = 1.15
 
 
 class HaarDetector(Detector):
     """Finds faces with OpenCV's Haar cascades.
 
     Args:
-        min_face: Side of the smallest face looked for, in pixels of the photo; in photos that are larger than
+        min_face: Side of the smallest face to find, in pixels of the photo. In photos that are larger than
             `working_side`, no face is found that is smaller than 24 pixels at the working size.
-        rotations: Whether photos without a sure upright face are searched in the other quarter turns too.
+        rotations: Whether photos without a sure upright face are also searched in the other quarter turns.
     """
 
     def __init__(self, *, min_face: int = 30, rotations: bool = False) -> None:
@@ -100,7 +109,7 @@ class HaarDetector(Detector):
         return sorted(faces, key=lambda face: (-face.box.area, face.box.x, face.box.y))
 
     def _attempts(self, grey: NDArray[np.uint8], smallest: float) -> list[Sighting]:
-        """Search in the order of what is sure and cheap, up to the first attempt that finds a face."""
+        """Search, surest and cheapest first, up to the first attempt that finds a face."""
         found = self._search(grey, self._frontal, smallest, STEP, ACCEPTED)
         if self.rotations and _best_score(found) < SURE:
             found = max(found, *self._turned(grey, smallest), key=_best_score)
@@ -165,40 +174,9 @@ class HaarDetector(Detector):
         ]
 
 
-def _best_score(sightings: list[Sighting]) -> float:
-    return max((one.score for one in sightings), default=0.0)
-
-
-def _turned_back(one: Sighting, turns: int, shape: tuple[int, ...]) -> Sighting:
-    """Bring a sighting in `numpy.rot90(picture, turns)` back to the picture of this shape."""
-    height, width = shape
-    x, y = {
-        1: (width - one.y - one.side, one.x),
-        2: (width - one.x - one.side, height - one.y - one.side),
-        3: (one.y, height - one.x - one.side),
-    }[turns]
-    return replace(one, x=x, y=y, turns=turns)
-
-
-def _face(one: Sighting, width: int, height: int) -> Face:
-    left, top = max(0, round(one.x)), max(0, round(one.y))
-    right, bottom = min(width, round(one.x + one.side)), min(height, round(one.y + one.side))
-    box = Box(left, top, max(1, right - left), max(1, bottom - top))
-    return Face(box, one.score, turns=one.turns)
-
-
-# The neighbourhood of the candidate, in its sides, and what its side becomes in pixels: small, so that a
-# close look costs about a millisecond a cascade, yet 1.5 times the cascades' windows, so that they have room.
-REGION = 1.7
-SIDE = 36
-# The sizes looked for in it, and the factor between them.
-SMALLEST, LARGEST = 24, 54
-CLOSE_LOOK_STEP = 1.15
-
-
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A face that more than one look agreed on; pixels of the picture that was searched.
+    """A face that more than one search agreed on, in pixels of the picture that was searched.
 
     Attributes:
         x: Left edge.
@@ -220,9 +198,9 @@ class SecondOpinion:
 
     Args:
         judges: The cascades that look closely.
-        weights: What a judge's logarithmic count of windows adds to the log-odds of a face, one a judge,
-            then that of the coarse scan's own windows.
-        bias: The log-odds where nothing was counted.
+        weights: What the logarithm of a count of windows adds to the log-odds of a face: one weight for each
+            judge, then one for the windows of the coarse scan.
+        bias: The log-odds without any windows.
     """
 
     def __init__(self, judges: Sequence[Cascade], *, weights: Sequence[float], bias: float) -> None:
@@ -231,7 +209,7 @@ class SecondOpinion:
         self.bias = bias
 
     def judge(self, grey: NDArray[np.uint8], candidate: Cluster) -> Sighting:
-        """Look closely at one candidate; its box becomes the mean of all opinions."""
+        """Return the candidate after a close look; its box is the mean of all opinions."""
         region, left, top, scale = _enlarged(grey, candidate)
         boxes = [np.array([candidate.x, candidate.y, candidate.side])]
         odds = self.bias + self.weights[-1] * math.log1p(candidate.count)
@@ -244,8 +222,30 @@ class SecondOpinion:
         return Sighting(x, y, side, 1 / (1 + math.exp(-odds)))
 
 
+def _best_score(sightings: list[Sighting]) -> float:
+    return max((one.score for one in sightings), default=0.0)
+
+
+def _turned_back(one: Sighting, turns: int, shape: tuple[int, ...]) -> Sighting:
+    """Convert a sighting in `numpy.rot90(picture, turns)` to the pixels of the picture of this shape."""
+    height, width = shape
+    x, y = {
+        1: (width - one.y - one.side, one.x),
+        2: (width - one.x - one.side, height - one.y - one.side),
+        3: (one.y, height - one.x - one.side),
+    }[turns]
+    return replace(one, x=x, y=y, turns=turns)
+
+
+def _face(one: Sighting, width: int, height: int) -> Face:
+    left, top = max(0, round(one.x)), max(0, round(one.y))
+    right, bottom = min(width, round(one.x + one.side)), min(height, round(one.y + one.side))
+    box = Box(left, top, max(1, right - left), max(1, bottom - top))
+    return Face(box, one.score, turns=one.turns)
+
+
 def _enlarged(grey: NDArray[np.uint8], candidate: Cluster) -> tuple[NDArray[np.uint8], int, int, float]:
-    """Cut the neighbourhood out and bring the candidate in it to `SIDE` pixels; also its left, top, scale."""
+    """Return a candidate's neighbourhood, scaled to `SIDE` pixels a candidate, left, top, scale."""
     reach = candidate.side * REGION / 2
     x, y = candidate.x + candidate.side / 2, candidate.y + candidate.side / 2
     left, top = max(0, round(x - reach)), max(0, round(y - reach))
@@ -257,7 +257,7 @@ def _enlarged(grey: NDArray[np.uint8], candidate: Cluster) -> tuple[NDArray[np.u
 
 
 def without_duplicates(sightings: Sequence[Sighting]) -> list[Sighting]:
-    """Keep the surest of sightings that cover one another by more than half of the smaller one."""
+    """Return the sightings without those that a surer one covers by more than half of the smaller."""
     kept: list[Sighting] = []
     for one in sorted(sightings, key=lambda sighting: -sighting.score):
         if not any(_covered(one, other) > 0.5 for other in kept):

@@ -1,4 +1,4 @@
-"""No detector at all: each photo is nothing but a face, cut out already."""
+"""The detector for photos that are faces already, cut out."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class WholeDetector(Detector):
-    """Takes the whole photo for a face.
+    """Returns the whole photo as its one face.
 
     Args:
-        min_face: Photos smaller than this hold none, in pixels of the longer side.
-        rotations: Means nothing here: which side of a picture is up cannot be told without looking.
+        min_face: A photo whose longer side has fewer pixels has no face.
+        rotations: Ignored: without a search nothing tells which side of a picture is up.
     """
 
     def __init__(self, *, min_face: int = 0, rotations: bool = False) -> None:

@@ -70,12 +70,12 @@ class YuNetDetector(Detector):
     """Finds faces with OpenCV's own YuNet, at one or two scales.
 
     Args:
-        folder: The folder of the store in which the network lies.
-        min_face: The smallest face that is wanted, in pixels of the photo.
-        rotations: Whether photos in which no face is surely upright are looked at in all four turns.
+        folder: The folder of the network in the store.
+        min_face: The smallest face to return, in pixels of the photo.
+        rotations: Whether photos without a surely upright face are searched in all four turns.
 
     Raises:
-        ModelBroken: The network's file is not what is pinned.
+        ModelBroken: The network's file does not have the pinned digest.
     """
 
     working_side = FINE_SIDE
@@ -104,7 +104,7 @@ class YuNetDetector(Detector):
         return sorted(faces, key=lambda face: (-face.box.area, face.box.x, face.box.y))
 
     def _look(self, image: NDArray[np.uint8]) -> list[Face]:
-        """Look at one orientation, as a whole and, in a larger photo, for small faces."""
+        """Search one orientation, as a whole and, in a larger photo, once more for small faces."""
         longer = max(image.shape[:2])
         sides = [longer] if longer <= SINGLE_SIDE else [WHOLE_SIDE, min(longer, FINE_SIDE)]
         found = [face for side in sides for face in self._at_scale(image, side / longer)]
@@ -159,7 +159,7 @@ def _checked_network(folder: Path) -> bytes:
 
 
 def _face(row: NDArray[np.float32], ratio: NDArray[np.float64], width: int, height: int) -> Face | None:
-    """Return a row as a face in the pixels of the photo, its box inside it; None where nothing of it is."""
+    """Return a row as a face in the pixels of the photo, its box inside it; None for a face outside."""
     if not np.isfinite(row).all():
         return None
     corner, size = row[:2] * ratio, row[2:4] * ratio
@@ -177,7 +177,7 @@ def _best_score(faces: list[Face]) -> float:
 
 
 def _turned_back(face: Face, turns: int, shape: tuple[int, int]) -> Face:
-    """Bring a face in `numpy.rot90(photo, turns)` back to the photo of this shape."""
+    """Convert a face in `numpy.rot90(photo, turns)` to the pixels of the photo, which has this shape."""
     height, width = shape
 
     def back(x: float, y: float) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""What a face looks like as numbers: the Embedder protocol and the table of embedders."""
+"""Turns faces into vectors: the Embedder protocol, and the table of models that can be opened by a name."""
 
 from __future__ import annotations
 
@@ -73,11 +73,11 @@ def model_names() -> list[str]:
 
 
 def card_of(name: str, store: ModelStore | None = None) -> Card:
-    """Return a model's card without loading the network; one of `MODELS` need not be here.
+    """Return a model's card without loading the network; one of `model_names` need not be in the store.
 
     Raises:
-        UnknownModel: The model is not here, and its card is known only when it is fetched.
-        ModelBroken: The model is here and its card or files are not in order.
+        UnknownModel: The model is not in the store, and its card is known only when it is fetched.
+        ModelBroken: The model's card or files are damaged.
     """
     store = store or ModelStore()
     if store.installed(name):
@@ -89,7 +89,7 @@ def card_of(name: str, store: ModelStore | None = None) -> Card:
 
 
 def fetch_model(name: str, store: ModelStore, *, notify: Callable[[str], None] = silent) -> Card:
-    """Bring a model by its name, unless it is here and in order; see `ModelStore.fetch`.
+    """Fetch a model by its name, unless it is in the store and intact; see `ModelStore.fetch`.
 
     Raises:
         UnknownModel: No model of this name can be fetched.
@@ -108,25 +108,25 @@ def open_embedder(
     threads: int = 0,
     notify: Callable[[str], None] = silent,
 ) -> Embedder:
-    """Open a model, fetching it when it is missing.
+    """Open a model, and fetch it if it is missing.
 
     Args:
-        name: One of `MODELS`, or any model of the store.
-        store: Where the models lie.
-        runtime: "openvino"; or "tensorflow", which runs the Keras model itself where there is one.
+        name: One of `model_names`, or any model of the store.
+        store: The models of this machine.
+        runtime: "openvino", or "tensorflow" to run the Keras model itself if there is one.
         precision: "auto" (bf16 where the processor has it), "f32" or "bf16".
         device: The OpenVINO device.
-        streams: How many calls of `embed` are worked on at once on a CPU, each on its share of the cores.
-            One answers soonest; one a core does most where calls come from several threads and the cores
-            are busy otherwise, as threads of one call wait for each other at every layer.
-        threads: Of a CPU that the network runs on; 0 for all.
-        notify: Is told of a fetch, in sentences.
+        streams: How many calls of `embed` run at once on a CPU, each on its share of the cores. One has the
+            lowest latency. One for each core has the highest throughput when calls come from several
+            threads, since the threads of a single call wait for each other at every layer.
+        threads: How many threads of a CPU the network uses; 0 for all.
+        notify: Called with a sentence about a fetch.
 
     Raises:
-        UnknownModel: No model of this name is here or can be fetched.
-        FetchFailed: It is not here and could not be fetched.
-        ModelBroken: Its files are not what its card says.
-        ModelError: The runtime, precision or device is not there.
+        UnknownModel: No model of this name is in the store or can be fetched.
+        FetchFailed: The model is missing and could not be fetched.
+        ModelBroken: The model's files are not those of its card.
+        ModelError: The runtime, precision or device is not available.
     """
     store = store or ModelStore()
     if not store.installed(name):
@@ -204,7 +204,7 @@ def _current(stored: Card) -> Card:
 def _open_keras(card: Card, store: ModelStore, precision: str) -> Embedder:
     recipe = recipe_of(card.name)
     if recipe is None or not recipe.keras:
-        raise ModelError(f"The model {card.name} is no Keras model here.", "Leave out --runtime tensorflow.")
+        raise ModelError(f"The model {card.name} is not a Keras model.", "Leave out --runtime tensorflow.")
     from facesearch.embed.keras_runtime import KerasEmbedder
 
     return KerasEmbedder(card, store.path(card.name), recipe.keras, precision=precision)

@@ -1,4 +1,7 @@
-"""Runs a keras_*.py module in a process of its own: TensorFlow's memory, threads and log stay there."""
+"""Converts networks: preprocessing baked into a network that OpenVINO reads, and Keras in its own process.
+
+A keras_*.py module runs in a process of its own, where TensorFlow's memory, threads and log stay.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +17,22 @@ from facesearch.embed.openvino_runtime import load_openvino, openvino_core, reas
 from facesearch.errors import ModelError
 from facesearch.models.card import NETWORK, Card
 
+# Of a conversion, in seconds.
 _LONGEST = 1800
+
+# OpenVINO's classes have no types of their own.
+Model = Any
+
+_SIDES = {"NHWC": (1, 2), "NCHW": (2, 3)}
+_CHANNELS = {"NHWC": 3, "NCHW": 1}
 
 
 def run_keras(module: str, *arguments: str | Path) -> None:
     """Run `python -m facesearch.embed.<module>`.
 
     Raises:
-        ModelError: It failed; the sentence ends with its last line.
-        OSError: It met a full disk.
+        ModelError: The process failed; the message ends with its last line.
+        OSError: The disk is full.
     """
     environment = {
         **os.environ,
@@ -47,35 +57,19 @@ def run_keras(module: str, *arguments: str | Path) -> None:
         raise ModelError(f"Keras failed: {_last_words(done.stderr, done.returncode)}.")
 
 
-def _package_home() -> str:
-    return str(Path(__file__).resolve().parents[2])
-
-
-def _last_words(log: str, status: int) -> str:
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
-    return lines[-1].rstrip(".")[:300] if lines else f"it ended with status {status}"
-
-
-# OpenVINO's classes have no types of their own.
-Model = Any
-
-_SIDES = {"NHWC": (1, 2), "NCHW": (2, 3)}
-_CHANNELS = {"NHWC": 3, "NCHW": 1}
-
-
 def store_network(source: Path, card: Card, folder: Path) -> int:
     """Bake a card's preprocessing into a network and write it as network.xml and network.bin.
 
     Args:
         source: A network that takes one picture, in a format that OpenVINO reads (.xml, .onnx, .tflite).
-        card: Says the size, order of channels, mean and scale; its dim is not looked at.
-        folder: Where the files go.
+        card: Size, order of channels, mean and scale; its dim is ignored.
+        folder: Where the files are written.
 
     Returns:
         The length of the vectors.
 
     Raises:
-        ModelError: The network cannot be read, or makes no vectors of pictures.
+        ModelError: The network cannot be read, or does not turn pictures into vectors.
         OSError: The disk is full.
     """
     openvino = load_openvino()
@@ -107,7 +101,7 @@ def own_size(source: Path) -> tuple[int, int]:
 
 
 def _prepare(openvino: Any, source: Path, card: Card) -> tuple[Model, int]:  # noqa: ANN401
-    """Return the network as it is to be stored, and the length of its vectors."""
+    """Return the network to store, and the length of its vectors."""
     model = openvino_core().read_model(source)
     layout = _image_layout(model, card.size, source.name)
     if len(model.outputs) != 1:
@@ -124,7 +118,7 @@ def _prepare(openvino: Any, source: Path, card: Card) -> tuple[Model, int]:  # n
 
 
 def _image_layouts(model: Model, name: str) -> list[str]:
-    """Find out how the network may hold a picture: "NHWC", "NCHW", or either."""
+    """Return the layouts in which the network may take a picture: "NHWC", "NCHW", or both."""
     if len(model.inputs) != 1:
         raise ModelError(f"{name} takes {len(model.inputs)} inputs where one picture is wanted.")
     shape = model.input().partial_shape
@@ -137,7 +131,7 @@ def _image_layouts(model: Model, name: str) -> list[str]:
 
 
 def _image_layout(model: Model, size: tuple[int, int], name: str) -> str:
-    """Choose the layout in which pictures of this size fit."""
+    """Return the layout in which pictures of this size fit."""
     layouts = _image_layouts(model, name)
     shape = model.input().partial_shape
     for layout in layouts:
@@ -171,7 +165,7 @@ def _finish(openvino: Any, model: Model, layout: str, card: Card, batch: int) ->
 
 
 def _pooled(openvino: Any, model: Model, sides: tuple[int, int]) -> Model:  # noqa: ANN401
-    """Average a map of features over its two sides; vectors stay as they are."""
+    """Return the network with a map of features averaged over its two sides; vectors are unchanged."""
     shape = model.output().partial_shape
     if shape.rank.is_dynamic or len(shape) != 4:
         return model
@@ -188,3 +182,12 @@ def _vector_length(model: Model, name: str) -> int:
             "Cut the network where it gives (n, dim), or (n, dim, height, width), which is averaged.",
         )
     return int(shape[1].get_length())
+
+
+def _package_home() -> str:
+    return str(Path(__file__).resolve().parents[2])
+
+
+def _last_words(log: str, status: int) -> str:
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    return lines[-1].rstrip(".")[:300] if lines else f"it ended with status {status}"

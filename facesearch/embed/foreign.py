@@ -1,4 +1,4 @@
-"""Networks from elsewhere: any file that OpenVINO or Keras reads becomes a model like the others."""
+"""Imports networks from elsewhere: any file that OpenVINO or Keras reads becomes a model like the others."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ def import_model(
     gives_landmarks: Callable[[str], bool] = lambda detector: False,
     notify: Notify = silent,
 ) -> StoredCard:
-    """Put a network into the store.
+    """Import a network into the store.
 
     Args:
         file: A network (.onnx, .tflite, .keras, or .xml with its .bin beside it), an archive that
             `export_model` wrote, or the weight file that a recipe starts from.
         card: What the file does not say: name, size (OWN_SIZE for the network's own), color, mean, scale,
             margin, detector, landmarks. An archive and a weight file bring a card of their own.
-        store: Where it goes.
-        recipe: How a network of this name is had otherwise; None for one of `MODELS` or a free name.
-        gives_landmarks: Tells of a detector's name whether it gives landmarks to align crops by.
-        notify: Is told what happens, in sentences.
+        store: Where the model is stored.
+        recipe: How a network of this name is fetched; None for one of `MODELS` or an unknown name.
+        gives_landmarks: Returns for a detector's name whether it gives landmarks to align crops by.
+        notify: Called with a sentence at each step.
 
     Returns:
         The card as it was stored.

@@ -74,9 +74,9 @@ def _load_tensorflow(*, tf32: bool) -> Any:  # noqa: ANN401 - TensorFlow has no 
 
 @contextmanager
 def _greetings_held() -> Iterator[None]:
-    """Hold back what TensorFlow's C++ says on starting; it comes out only when starting fails.
+    """Hold back what TensorFlow's C++ writes to stderr at its start; print it only if the start fails.
 
-    Its log level is no help: these lines are written before it is read.
+    The log level does not help: these lines are written before it is read.
     """
     with tempfile.TemporaryFile() as held:
         sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""OpenVINO, imported without its telemetry."""
+"""OpenVINO: imported without its telemetry, and the embedder that runs a stored network on it."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _CONVERSION = "openvino.tools.ovc"
 
 
 def load_openvino() -> Any:  # noqa: ANN401 - OpenVINO has no types
-    """Import openvino; the package that sends usage figures is kept out of this process for good.
+    """Import openvino, and keep the package that sends usage figures out of this process for good.
 
-    OpenVINO's conversion imports it and starts sender processes. None in `sys.modules` makes that import
-    fail, which OpenVINO takes as "not installed". The conversion itself, half of the import's time, is
-    kept out in the same way until someone calls it.
+    OpenVINO's conversion imports that package and starts sender processes. None in `sys.modules` makes that
+    import fail, which OpenVINO treats as "not installed". The conversion itself, half of the import's time,
+    is kept out in the same way until it is called.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     if "openvino" in sys.modules:
@@ -49,11 +49,11 @@ _one_at_a_time = threading.Lock()
 
 
 def openvino_core() -> Any:  # noqa: ANN401
-    """Return the process' one OpenVINO core, which stays until its end.
+    """Return the only OpenVINO core of this process, which is kept until the process ends.
 
-    A core that has compiled for a CPU gives signals a stack of their own, and takes it away when it is
-    removed. Of two, the second can leave the first one's behind when that is gone: the next Ctrl-C, as Python
-    handles it on that stack, is a segmentation fault.
+    A core that has compiled for a CPU installs a stack for signal handlers, and frees it when it is deleted.
+    With two cores, the second can leave the first one's stack in use after it was freed: then the next
+    Ctrl-C is a segmentation fault.
     """
     with _one_at_a_time:
         return _core()
@@ -65,16 +65,16 @@ def _core() -> Any:  # noqa: ANN401
 
 
 def _convert_model(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - OpenVINO's own signature
-    """Do what `openvino.convert_model` does."""
+    """Call `openvino.convert_model`, which is imported now."""
     return import_module(_CONVERSION).convert_model(*arguments, **options)
 
 
 def save_network(openvino: Any, model: Any, path: Path) -> None:  # noqa: ANN401
-    """Write a network as .xml and .bin, and see that it can be read again.
+    """Write a network as .xml and .bin, and check that it can be read again.
 
     Raises:
-        OSError: It could not be written whole. OpenVINO says of a full disk no more than "iostream error",
-            or nothing; there is no other known cause, so it is called a full disk.
+        OSError: The files could not be written completely. OpenVINO reports a full disk as "iostream error",
+            or not at all; no other cause is known, so the error is that of a full disk.
     """
     try:
         openvino.save_model(model, path, compress_to_fp16=False)
@@ -84,12 +84,12 @@ def save_network(openvino: Any, model: Any, path: Path) -> None:  # noqa: ANN401
 
 
 def reason(error: BaseException) -> str:
-    """Return the line of an OpenVINO error that says what is wrong; the others are places in its source."""
+    """Return the line of an OpenVINO error that says what is wrong; the others name places in its source."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1].rstrip(".") if lines else type(error).__name__
 
 
-# Makes another network of a stored one: given openvino and the model, it gives a model.
+# Makes another network from a stored one: called with openvino and the model, it returns a model.
 Cut = Callable[[Any, Any], Any]
 
 # The most crops in one inference, so that a call with thousands does not hold all their features at once.
@@ -97,20 +97,20 @@ _LARGEST = 64
 
 
 class OpenVinoEmbedder:
-    """A stored network, served by OpenVINO.
+    """A stored network that OpenVINO runs.
 
     Args:
         card: The model's card, as it was stored.
         folder: The model's folder.
         precision: "auto" (bf16 where the processor has it), "f32" or "bf16".
         device: An OpenVINO device, such as "CPU".
-        streams: How many calls are worked on at once on a CPU, each on its share of the cores.
-        threads: Of a CPU that it runs on; 0 for all.
-        cut: Makes, of OpenVINO and the stored network, the one that is run; the card's dim is then its own.
+        streams: How many calls run at once on a CPU, each on its share of the cores.
+        threads: How many threads of a CPU are used; 0 for all.
+        cut: Makes the network that is run from the stored one; the card's dim is then that of the new one.
 
     Raises:
         ModelBroken: The network's files are not what the card says.
-        ModelError: The device or the precision is not there.
+        ModelError: The device or the precision is not available.
     """
 
     def __init__(
@@ -178,7 +178,7 @@ def _check_device(core: Any, device: str) -> None:  # noqa: ANN401
 
 
 def _precision(core: Any, device: str, precision: str) -> dict[str, str]:  # noqa: ANN401
-    """Return OpenVINO's setting for a precision; "auto" leaves a device that is no CPU its own way."""
+    """Return OpenVINO's setting for a precision; "auto" leaves the choice to a device that is not a CPU."""
     if precision not in ("auto", "f32", "bf16"):
         raise ModelError(f"There is no precision {precision!r}.", "Use auto, f32 or bf16.")
     has_bf16 = device == "CPU" and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -190,7 +190,7 @@ def _precision(core: Any, device: str, precision: str) -> dict[str, str]:  # noq
 
 
 def _use_of_cores(streams: int, threads: int) -> dict[str, str]:
-    """Return OpenVINO's settings for what of a CPU it uses."""
+    """Return OpenVINO's settings for the cores of a CPU."""
     # Pinned, as is its way, the threads of each process would sit on the same first cores.
     settings = {"ENABLE_CPU_PINNING": "NO"}
     if streams > 1:
@@ -223,10 +223,10 @@ def _compile_cut(core: Any, card: Card, folder: Path, cut: Cut, device: str, hin
 
 
 def _cache_folder(card: Card) -> str:
-    """Return the folder of the compiled network, or "" where none can be written.
+    """Return the folder of the compiled network, or "" if no folder can be written.
 
-    It is keyed by the files' digests: OpenVINO itself looks only at the .xml's path and time. One entry
-    serves every precision, and one of another OpenVINO or a damaged one is replaced by OpenVINO.
+    The folder is named after the files' digests: OpenVINO itself compares only the .xml's path and time. One
+    entry serves every precision; OpenVINO replaces one of another version or a damaged one.
     """
     key = "-".join(stored.sha256[:16] for _, stored in sorted(card.files.items()))
     folder = Path(user_cache_dir("facesearch", False), "openvino", key)

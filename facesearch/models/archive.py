@@ -1,4 +1,7 @@
-"""Reads single files out of tar and zip archives; nothing is unpacked, so no name in them is ever a path."""
+"""Archives: single files read out of tar and zip files, and models written and read as one archive.
+
+Nothing is unpacked by the names in an archive, so no such name is ever a path.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +27,14 @@ LimitOf = Callable[[str], int]
 
 
 def read_members(archive: Path, limit_of: LimitOf) -> dict[str, bytes]:
-    """Read the members that are wanted, in one pass over the archive.
+    """Read some members in one pass over the archive.
 
     Args:
         archive: A .tar, .tgz, .zip or .whl file.
-        limit_of: For a member's name, the most bytes that it may hold; 0 where it is not wanted.
+        limit_of: Returns for a member's name the most bytes that it may hold; 0 for a member to skip.
 
     Raises:
-        ModelBroken: It is not an archive, is damaged, holds a name twice, or more bytes than allowed.
+        ModelBroken: The file is not an archive or damaged, or holds a name twice or more bytes than allowed.
     """
     found: dict[str, bytes] = {}
     with _damage_named(archive):
@@ -101,20 +104,20 @@ def _damage_named(archive: Path) -> Iterator[None]:
 
 
 def export_model(store: ModelStore, name: str, destination: Path) -> Path:
-    """Write a model as one archive that `unpack_model` takes.
+    """Write a model as one archive, which `unpack_model` reads.
 
     Args:
-        store: Where the model lies.
+        store: Where the model is.
         name: The model; its files are verified first.
-        destination: The file to write, which must not be there yet, or a folder for NAME.zip.
+        destination: The file to write, which must not exist, or a folder for NAME.zip.
 
     Returns:
         The file that was written.
 
     Raises:
-        UnknownModel: The model is not here.
-        ModelBroken: The model is not in order.
-        ModelError: There is such a file already.
+        UnknownModel: The model is not in the store.
+        ModelBroken: The model is damaged.
+        ModelError: The file exists.
         StorageError: The disk is full or the folder cannot be written.
     """
     card = store.verify(name)
@@ -133,7 +136,7 @@ def export_model(store: ModelStore, name: str, destination: Path) -> Path:
 
 
 def is_exported(file: Path) -> bool:
-    """Tell whether a file is an archive that `export_model` wrote; a .keras file is a zip too."""
+    """Return whether a file is an archive that `export_model` wrote; a .keras file is a zip too."""
     if not zipfile.is_zipfile(file):
         return False
     try:
@@ -144,7 +147,7 @@ def is_exported(file: Path) -> bool:
 
 
 def unpack_model(archive: Path, folder: Path) -> StoredCard:
-    """Take a model out of an archive that `export_model` wrote; give its card.
+    """Extract a model from an archive that `export_model` wrote, and return its card.
 
     Raises:
         ModelBroken: The archive is damaged, or a file in it is not what its card says.

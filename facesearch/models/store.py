@@ -1,4 +1,4 @@
-"""The models on this machine: one folder each, with its card and the files that the card names."""
+"""The models on this machine: one folder for each, with its card and the files that the card names."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ CARD_LIMIT = 1 << 20
 
 
 def silent(message: str) -> None:
-    """Say nothing; for callers that want no notice, and no progress bar either."""
+    """Ignore a message; for callers that want neither messages nor a progress bar."""
 
 
 class ModelStore:
     """The folder that holds the models.
 
-    Several processes may use one store at once: what changes a model holds that model's lock, and what
-    is there is whole at any moment.
+    Several processes may use one store at once: a process that changes a model holds that model's lock, and
+    the files of a model are complete at any moment.
 
     Args:
         root: The folder; else the environment's FACESEARCH_MODELS, else the user's data folder. It need
@@ -63,23 +63,23 @@ class ModelStore:
         self.root = Path(os.path.abspath(root or default))
 
     def names(self) -> list[str]:
-        """Return the names of the models that are here, sorted."""
+        """Return the names of the models in the store, sorted."""
         names = (card.parent.name.replace(SLASH, "/") for card in self.root.glob(f"[!.]*/{CARD}"))
         return sorted(name for name in names if NAME.fullmatch(name))
 
     def path(self, name: str) -> Path:
-        """Return the folder of a model, whether it is here or not."""
+        """Return the folder of a model, whether or not it exists."""
         return self.root / check_name(name).replace("/", SLASH)
 
     def installed(self, name: str) -> bool:
-        """Tell whether a model is here; whether it is in order `verify` tells."""
+        """Return whether a model is in the store; `verify` checks whether it is intact."""
         return (self.path(name) / CARD).is_file()
 
     def card(self, name: str) -> Card:
         """Read the card of a network that gives vectors; see `stored_card`.
 
         Raises:
-            ModelError: It is a detector's.
+            ModelError: The network is a detector.
         """
         card = self.stored_card(name)
         if not isinstance(card, Card):
@@ -90,7 +90,7 @@ class ModelStore:
         """Read the card of a detector's network; see `stored_card`.
 
         Raises:
-            ModelError: It is no detector's.
+            ModelError: The network is not a detector.
         """
         card = self.stored_card(name)
         if not isinstance(card, DetectorCard):
@@ -98,10 +98,10 @@ class ModelStore:
         return card
 
     def stored_card(self, name: str) -> StoredCard:
-        """Read a card, and see that the files that it names are there in their size.
+        """Read a card, and check that the files that it names exist and have the right size.
 
         Raises:
-            UnknownModel: The model is not here.
+            UnknownModel: The model is not in the store.
             ModelBroken: The card is not a card, or a file is missing or truncated.
         """
         folder = self.path(name)
@@ -124,10 +124,10 @@ class ModelStore:
         return card
 
     def verify(self, name: str) -> StoredCard:
-        """Compare every file of a model with its card, byte for byte; give the card.
+        """Compare every file of a model with its card, by digest, and return the card.
 
         Raises:
-            UnknownModel: The model is not here.
+            UnknownModel: The model is not in the store.
             ModelBroken: A file is not what the card says.
         """
         card = self.stored_card(name)
@@ -137,17 +137,17 @@ class ModelStore:
         return card
 
     def fetch(self, recipe: Recipe, *, notify: Notify = silent) -> StoredCard:
-        """Bring a model from the first of its sources that gives it, unless it is here and in order.
+        """Fetch a model from the first of its sources that has it, unless it is in the store and intact.
 
         Args:
             recipe: The model.
-            notify: Is told what happens, in sentences.
+            notify: Called with a sentence at each step.
 
         Returns:
-            The card of the model that is here now.
+            The card of the model that is now in the store.
 
         Raises:
-            FetchFailed: No source gave the weights; the sentence names each and why.
+            FetchFailed: No source had the weights; the message names each source and its reason.
             StorageError: The disk is full or the folder cannot be written.
         """
         with self._changing(recipe.card.name, notify) as work:
@@ -184,13 +184,13 @@ class ModelStore:
         replace_it: bool = False,
         notify: Notify = silent,
     ) -> StoredCard:
-        """Put a model here that is built on the spot.
+        """Add a model that is built by a function.
 
         Args:
             name: Its name.
-            build: Writes the network's files into the folder it is given, and gives the card.
-            replace_it: Whether it takes the place of a model of this name, once it is built.
-            notify: Is told what happens, in sentences.
+            build: Writes the network's files into the folder that it is called with, and returns the card.
+            replace_it: Whether the model replaces one of the same name, once it is built.
+            notify: Called with a sentence at each step.
 
         Raises:
             ModelError: There is a model of this name already.
@@ -205,11 +205,11 @@ class ModelStore:
             return self._install(name, build, work)
 
     def calibrate(self, name: str, calibration: dict[str, Calibration]) -> Card:
-        """Write into a model's card what was measured of it, in place of what stood there for these metrics.
+        """Write a calibration into a model's card, where it replaces that of the same metrics.
 
         Raises:
-            UnknownModel: The model is not here.
-            ModelBroken: The figures are beyond what a card can hold; the card is as it was.
+            UnknownModel: The model is not in the store.
+            ModelBroken: The figures are out of the range of a card; the card is unchanged.
             StorageError: The disk is full or the folder cannot be written.
         """
         from facesearch.files import replaced
@@ -227,7 +227,7 @@ class ModelStore:
         """Remove a model and its files.
 
         Raises:
-            UnknownModel: The model is not here.
+            UnknownModel: The model is not in the store.
         """
         if not self.installed(name):
             raise UnknownModel(f"The model {name} is not in {self.root}.", "Run 'facesearch models list'.")
@@ -244,7 +244,7 @@ class ModelStore:
             yield work
 
     def _readable_card(self, name: str) -> StoredCard | None:
-        """Return the card of a model that is broken otherwise; None where that is what is broken."""
+        """Return the card of a broken model; None if the card itself is broken."""
         try:
             return StoredCard.from_json((self.path(name) / CARD).read_bytes()[:CARD_LIMIT])
         except (OSError, ModelBroken):

@@ -55,7 +55,7 @@ def read_web_tensors(archive: Path, folder: str) -> dict[str, NDArray[np.float32
 
     Args:
         archive: The package, a .tgz.
-        folder: Where in it model.json lies.
+        folder: The folder of model.json in it.
 
     Returns:
         The tensors by name; none where the package has no such folder.

@@ -1,4 +1,4 @@
-"""Find the photos below a folder."""
+"""Finds the photos below a folder, and the part of them that a shard holds."""
 
 from __future__ import annotations
 
@@ -14,28 +14,36 @@ from facesearch.errors import FacesearchError
 from facesearch.photos.urls import files_below, is_photo_url
 
 SUFFIXES = frozenset(
-    {
-        *(
-            ".jpg",
-            ".jpeg",
-            ".jpe",
-            ".jfif",
-            ".mpo",
-            ".png",
-            ".apng",
-            ".webp",
-            ".tif",
-            ".tiff",
-            ".bmp",
-            ".dib",
-        ),
-        *(".pbm", ".pgm", ".ppm", ".pnm", ".gif", ".heic", ".heif", ".hif", ".avif"),
-    }
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".mpo",
+        ".png",
+        ".apng",
+        ".webp",
+        ".tif",
+        ".tiff",
+        ".bmp",
+        ".dib",
+        ".pbm",
+        ".pgm",
+        ".ppm",
+        ".pnm",
+        ".gif",
+        ".heic",
+        ".heif",
+        ".hif",
+        ".avif",
+    ]
 )
 # Folders that hold no photographs of the user's: thumbnails and bins of network storage, package trees.
 SKIPPED_FOLDERS = frozenset(
     {"@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "__MACOSX", "node_modules"}
 )
+# I/N
+_PART = re.compile(r"(\d{1,6})/(\d{1,6})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +57,11 @@ class FoundPhoto:
 
 @dataclass(slots=True)
 class Scan:
-    """What a walk over folders gave.
+    """The result of a walk over folders.
 
     Attributes:
         photos: By path, each once.
-        unreadable: Folders (and files) that could not be looked into, with the reason.
+        unreadable: Folders and files that could not be read, with the reason.
     """
 
     photos: dict[str, FoundPhoto] = field(default_factory=dict)
@@ -65,19 +73,18 @@ def find_photos(
 ) -> None:
     """Add the photos below a folder, or the one file that `root` is, to a scan.
 
-    A file that is named outright is taken whatever its suffix. Links to folders and files inside the
-    folder are left alone unless `follow`; a folder reached twice is looked into once, so that a loop of
-    links ends.
+    If `root` is a file, it is added whatever its suffix. Links to folders and files inside the folder are
+    skipped unless `follow`; a folder that is reached twice is read once, so that a loop of links ends.
 
     Args:
         root: Absolute path, or URL.
-        scan: Takes what is found.
+        scan: The result, to which the photos are added.
         exclude: Glob patterns over names and over paths relative to `root`.
-        hidden: Whether names that begin with a dot are taken.
+        hidden: Whether names that begin with a dot are included.
         follow: Whether links are followed.
 
     Raises:
-        OSError: `root` itself is not there or cannot be read.
+        OSError: `root` itself does not exist or cannot be read.
     """
     if is_photo_url(root):
         _find_by_url(root, scan, exclude, hidden=hidden)
@@ -108,7 +115,7 @@ def _find_by_url(root: str, scan: Scan, exclude: Sequence[str], *, hidden: bool)
 
 
 def _is_wanted(inside: str, exclude: Sequence[str], *, hidden: bool) -> bool:
-    """Return whether a walk would come to a file by its path below the root, and take it."""
+    """Return whether a walk would reach a file by its path below the root, and include it."""
     parts = inside.split("/")
     if not is_photo_name(parts[-1]) or SKIPPED_FOLDERS.intersection(parts[:-1]):
         return False
@@ -120,7 +127,7 @@ def _is_wanted(inside: str, exclude: Sequence[str], *, hidden: bool) -> bool:
 
 
 class _Walk:
-    """A walk under way: the folders still to be looked into, and those already seen."""
+    """A walk under way: the folders still to be read, and those already seen."""
 
     def __init__(self, root: str, scan: Scan, exclude: Sequence[str], hidden: bool, follow: bool) -> None:
         self.pending = [root]
@@ -163,12 +170,12 @@ def _entries(folder: str, scan: Scan) -> Iterator[os.DirEntry[str]]:
 
 
 def open_without_waiting(path: str, flags: int) -> int:
-    """Open a file for `open`; a named pipe, too, which would block for ever otherwise."""
+    """Open a file as `open`'s opener; on a named pipe it does not block for ever."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def modified(about: os.stat_result) -> int:
-    """Return when a file was last changed, in nanoseconds, kept to what 64 bits hold (the year 2262)."""
+    """Return when a file was last changed, in nanoseconds, limited to 64 bits (the year 2262)."""
     return max(-(1 << 63), min(about.st_mtime_ns, (1 << 63) - 1))
 
 
@@ -177,15 +184,12 @@ def is_photo_name(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in SUFFIXES
 
 
-_PART = re.compile(r"(\d{1,6})/(\d{1,6})", re.ASCII)
-
-
 @dataclass(frozen=True, slots=True)
 class Shard:
     """One of `of` parts, counted from 1.
 
-    A photo's part follows from its path below the folder that was named, so that it is the same one on
-    machines that have the folder elsewhere, and stays the same when other photos come or go.
+    A photo's part follows from its path below the folder that was named. It is the same on machines that
+    have the folder elsewhere, and stays the same when other photos come or go.
     """
 
     number: int
@@ -196,11 +200,11 @@ class Shard:
         """Read "I/N".
 
         Raises:
-            FacesearchError: It is not that, or I is not one of 1 to N.
+            FacesearchError: The text is not of this form, or I is not between 1 and N.
         """
         match = _PART.fullmatch(text)
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
-            raise FacesearchError(f"{text!r} is no part I/N.", "The second of four parts is 2/4.")
+            raise FacesearchError(f"{text!r} is not a part I/N.", "The second of four parts is 2/4.")
         return cls(int(match[1]), int(match[2]))
 
     def holds(self, path: str, roots: Sequence[bytes]) -> bool:

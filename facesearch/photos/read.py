@@ -111,7 +111,7 @@ def read_content(path: str) -> Content:
 
 
 def content_of(data: bytes) -> Content:
-    """Return what came as bytes, and lies in no file."""
+    """Return a photo that came as bytes and is in no file."""
     return Content(data, len(data), -1, fingerprint(data))
 
 

@@ -33,10 +33,10 @@ def is_photo_url(path: str) -> bool:
 
 
 def absolute_path(path: str) -> str:
-    """Return a path absolute, links kept, or a URL as its file system writes it.
+    """Return an absolute path, with links kept, or a URL in the form of its file system.
 
     Raises:
-        FacesearchError: The URL's file system is not known here.
+        FacesearchError: The URL's file system is not known.
     """
     if is_photo_url(path):
         system, inside = _system(path)
@@ -45,7 +45,7 @@ def absolute_path(path: str) -> str:
 
 
 def is_folder(path: str) -> bool:
-    """Return whether a path or URL is a folder that is there, as far as can be found out."""
+    """Return whether a path or URL is an existing folder; False where it cannot be found out."""
     if not is_photo_url(path):
         return os.path.isdir(path)
     try:
@@ -55,7 +55,7 @@ def is_folder(path: str) -> bool:
 
 
 def is_there(path: str) -> bool:
-    """Return whether a file, or a link to one, is there; where that cannot be found out, it is."""
+    """Return whether a file, or a link to one, exists; True where it cannot be found out."""
     if not is_photo_url(path):
         return os.path.lexists(path)
     try:
@@ -71,7 +71,7 @@ def files_below(url: str) -> Iterator[tuple[str, int, int]]:
     """Yield all files below a folder, or the one file: URL, size in bytes, and when it was written.
 
     Raises:
-        OSError: It is not there, or cannot be listed.
+        OSError: The folder does not exist, or cannot be listed.
     """
     system, inside = _system(url)
     about = _info(url)
@@ -83,10 +83,10 @@ def files_below(url: str) -> Iterator[tuple[str, int, int]]:
 
 
 def read_url(url: str) -> tuple[bytes, int]:
-    """Read a file; give its bytes, and when it was written.
+    """Return the bytes of a file, and when it was written.
 
     Raises:
-        OSError: It is not there, cannot be read, or is being written.
+        OSError: The file does not exist, cannot be read, or is being written.
     """
     system, inside = _system(url)
     for _ in range(TRIES):
@@ -101,7 +101,7 @@ def state_of(url: str) -> tuple[int, int]:
     """Return a file's size in bytes, and when it was written.
 
     Raises:
-        OSError: It is not there or cannot be asked for.
+        OSError: The file does not exist, or its file system does not answer.
     """
     info = _info(url)
     return int(info.get("size") or 0), _written(info)
@@ -114,10 +114,10 @@ def _info(url: str) -> Mapping[str, Any]:
 
 
 def _tried(ask: Callable[[], _Value]) -> _Value:
-    """Ask a file system, and again where it failed for a reason that may pass.
+    """Ask a file system, and repeat the request if it failed for a reason that may pass.
 
     Raises:
-        OSError: It failed each time, or said no.
+        OSError: The request failed each time, or was refused.
     """
     wait = _FIRST_WAIT
     for number in range(1, TRIES + 1):
@@ -173,5 +173,5 @@ def _open_system(scheme: str) -> Any:  # noqa: ANN401 (fsspec has no types)
     except ValueError as error:
         known = ", ".join(sorted(fsspec.available_protocols()))
         raise FacesearchError(
-            f"{scheme}:// is no file system that is known here.", f"Known: {known}."
+            f"{scheme}:// is not a file system that is known.", f"Known: {known}."
         ) from error

@@ -200,7 +200,7 @@ def test_faces_smaller_than_is_asked_for_are_left_out(opened, detector):
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
-@pytest.mark.parametrize("photo", PORTRAITS)
+@pytest.mark.parametrize("photo", [pytest.param(OBAMA, marks=pytest.mark.slow), CURIE])
 def test_in_a_turned_photo_the_face_is_found_and_its_turn(turns, photo, opened):
     upright = read(photo)
     turned = np.ascontiguousarray(np.rot90(upright, -turns))
@@ -214,7 +214,7 @@ def test_in_a_turned_photo_the_face_is_found_and_its_turn(turns, photo, opened):
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
-@pytest.mark.parametrize("photo", PORTRAITS)
+@pytest.mark.parametrize("photo", [pytest.param(OBAMA, marks=pytest.mark.slow), CURIE])
 def test_landmarks_in_a_turned_photo_are_those_of_the_upright_one(turns, photo, opened):
     upright = read(photo)
     (wanted,) = opened().detect(upright)

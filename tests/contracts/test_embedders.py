@@ -9,7 +9,9 @@ from facesearch.embed import MODELS, card_of, open_embedder, recipe_of
 from facesearch.errors import ModelError
 
 KINDS = [
-    *((name, "openvino", precision) for name in MODELS for precision in ("f32", "auto")),
+    *((name, "openvino", "f32") for name in MODELS),
+    ("sface", "openvino", "auto"),
+    pytest.param(("resnet50", "openvino", "auto"), marks=pytest.mark.slow),
     *(
         pytest.param((name, "tensorflow", "f32"), marks=pytest.mark.slow)
         for name in MODELS

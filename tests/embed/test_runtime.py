@@ -158,7 +158,7 @@ def test_another_network_of_the_same_name_is_not_served_from_the_cache(store, me
         ({"precision": "f8"}, "There is no precision 'f8'"),
         ({"device": "TOASTER"}, "OpenVINO has no device TOASTER here"),
         ({"runtime": "steam"}, "There is no runtime 'steam'"),
-        ({"runtime": "tensorflow"}, "mine is no Keras model here"),
+        ({"runtime": "tensorflow"}, "mine is not a Keras model"),
     ],
 )
 def test_a_setting_that_is_not_there_is_said_in_a_sentence(settings, said, store):

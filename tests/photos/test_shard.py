@@ -37,6 +37,6 @@ def test_the_nearest_folder_that_was_named_counts():
     "text", ["", "1", "0/2", "3/2", "1/0", "-1/2", "1/2/3", "a/b", "1 /2", "²/3", "1/9999999"]
 )
 def test_what_is_no_part_is_said(text):
-    with pytest.raises(FacesearchError, match="no part I/N"):
+    with pytest.raises(FacesearchError, match="is not a part I/N"):
         Shard.parse(text)
     assert Shard.parse("2/4") == Shard(2, 4)

@@ -179,7 +179,7 @@ def test_a_file_that_was_written_anew_has_another_time(info, differs):
 
 
 def test_a_file_system_that_is_not_known_is_said():
-    with pytest.raises(FacesearchError, match="quux:// is no file system that is known here") as raised:
+    with pytest.raises(FacesearchError, match="quux:// is not a file system that is known") as raised:
         absolute_path("quux://a")
     assert "memory" in raised.value.hint
 

@@ -20,7 +20,7 @@ from facesearch.show.wording import escaped
 
 LONGEST = 100  # characters
 
-# What no file system that a folder of photos is copied to takes in a name.
+# Characters that some file system does not allow in names.
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[\d¹²³])\s*(\..*)?", re.IGNORECASE)
 _LONGEST_FOLDER = 80  # bytes: with a number behind it, it fits wherever 143 or more do
@@ -65,7 +65,7 @@ def folder_name(name: str, number: int) -> str:
 
 
 FORMAT = 1
-IGNORED = 0  # in place of a person's number: a face that is nobody's who is looked for
+IGNORED = 0  # in place of a person's number: a face that is ignored
 
 _MANY = 2**30  # of numbers that were given; as many more fit
 _NUMBER = re.compile("[1-9][0-9]{0,9}")  # of a person, as JSON has it
@@ -113,7 +113,7 @@ def empty_register() -> Register:
     return Register(np.empty((0, 16), np.uint8), np.empty((0, 4), np.int32), np.empty(0, np.int32))
 
 
-def read_register(kept: Companion) -> Register:
+def read_register(companion: Companion) -> Register:
     """Read a register; an empty one if there is none.
 
     Raises:
@@ -121,7 +121,7 @@ def read_register(kept: Companion) -> Register:
     """
     hint = "It was left as it is. Put back a copy, or move it away and run `facesearch people` again."
     try:
-        return _checked(kept.read())
+        return _checked(companion.read())
     except FileNotFoundError:
         return empty_register()
     except _OtherFormat as error:
@@ -130,20 +130,20 @@ def read_register(kept: Companion) -> Register:
         reason = str(error)
     except OSError as error:
         reason = f"it cannot be read ({error.strerror or error})"
-    raise PeopleBroken(f"{kept.name!r} cannot be used as a list of people: {reason}.", hint)
+    raise PeopleBroken(f"{companion.name!r} cannot be used as a list of people: {reason}.", hint)
 
 
-def only_editor(kept: Companion) -> AbstractContextManager[None]:
+def only_editor(companion: Companion) -> AbstractContextManager[None]:
     """Be the only process that changes a register, from reading it to writing it.
 
     Raises:
         IndexBusy: Another process does.
         StorageError: The folder cannot be written.
     """
-    return kept.editing()
+    return companion.editing()
 
 
-def write_register(kept: Companion, register: Register) -> None:
+def write_register(companion: Companion, register: Register) -> None:
     """Write a register in place of the one before.
 
     Raises:
@@ -161,7 +161,7 @@ def write_register(kept: Companion, register: Register) -> None:
         for name, (dtype, _) in _ARRAYS.items():
             writer.write(name, getattr(register, name).astype(dtype))
 
-    kept.write(write)
+    companion.write(write)
 
 
 def _checked(arrays: Mapping[str, NDArray[Any]]) -> Register:

@@ -150,9 +150,7 @@ def test_the_lines_about_people_work_as_printed(shell, tmp_path):
     named = [[number, photos, faces, name] for number, name, photos, faces, _ in listed[-len(table) :]]
     assert [" ".join(row).strip() for row in named] == [" ".join(row.split()) for row in table]
     assert "6 photos linked to 3 folders in by-person" in done.stderr
-    assert re.search(
-        r"3 faces in 3 photos forgotten; [\d,]+ bytes looked through, no trace left", done.stderr
-    )
+    assert re.search(r"3 faces in 3 photos forgotten; [\d,]+ bytes searched, no trace left", done.stderr)
     assert len(list((tmp_path / "by-person").iterdir())) == 3
 
 

@@ -16,13 +16,9 @@ from facesearch.models.store import ModelStore, Notify, silent
 from facesearch.pipeline import DEFAULT_BATCH, Choice, Pipeline, all_faces, largest_face
 
 if TYPE_CHECKING:
-    from facesearch.embed import Embedder
-    from facesearch.index.meta import Meta
     from facesearch.models.card import Card
-    from facesearch.pipeline import Pipeline
 
-
-# Settings of an index that the pipeline takes itself.
+# Settings of an index that are the pipeline's own.
 _OF_PIPELINE = frozenset({"faces", "margin"})
 
 FacesWanted = Literal["all", "largest"]

@@ -40,7 +40,7 @@ Searched = TypeVar("Searched", bound=SearchableIndex)
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """What was forgotten of a person.
+    """The result of forgetting a person.
 
     Attributes:
         faces: Number of faces that the index had.

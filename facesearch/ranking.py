@@ -204,7 +204,7 @@ class _Search:
         products: NDArray[np.float32],
         members: NDArray[np.int64] | NDArray[np.int32] | None,
     ) -> None:
-        """Take in a block: its first row's number, its rows, their lengths, products and groups."""
+        """Process a block: its first row's number, its rows, their lengths, products and groups."""
         if not np.isfinite(self._limit):
             # Without a limit every row would have to be looked at exactly: set one by the likeliest few.
             few = 4 * self._k + 64

@@ -224,7 +224,7 @@ def _write(dataset: Dataset, evaluations: Sequence[Evaluation], options: Evaluat
 
 
 def _make_folder(folder: str) -> None:
-    """Find out before the work, not after it, that there is no place for the files."""
+    """Make the folder before the work starts, so that an error does not come after it."""
     from facesearch.files import storage_error
 
     try:

@@ -40,7 +40,7 @@ def good_name(text: str) -> str:
     if escaped(name) != name:
         raise PeopleError("A name holds characters that cannot be shown.", "Write it without them.")
     if name.isdigit():
-        raise PeopleError(f"{name!r} is a number, as each person has one.", "Add a letter to it.")
+        raise PeopleError(f"{name!r} is a person's number, not a name.", "Add a letter to it.")
     return name
 
 
@@ -217,7 +217,7 @@ def _names(names: object, last: int) -> dict[int, str]:
     read: dict[int, str] = {}
     for number, name in names.items():
         if not _NUMBER.fullmatch(number) or int(number) > last:
-            raise ValueError("a name is nobody's")
+            raise ValueError("a name belongs to no person")
         if not isinstance(name, str) or not _is_good(name):
             raise ValueError("a name is not one")
         read[int(number)] = name

@@ -237,7 +237,7 @@ def test_questions_that_make_no_sense(ask, samples, args, said):
         (["show", "0"], "There is no person 0."),
         (["show", "9" * 5000], "Nobody is called"),
         (["name", "0", "Ada"], "There is no person 0."),
-        (["name", "1", "7"], "'7' is a number, as each person has one."),
+        (["name", "1", "7"], "'7' is a person's number, not a name."),
         (["name", "1", ""], "An empty name names nobody."),
         (["name", "1", "A\x1b[31m"], "characters that cannot be shown"),
         (["name", "1", "A" * 101], "too long"),

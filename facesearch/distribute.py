@@ -1,8 +1,8 @@
-"""The pipeline on Ray: workers look at photos, here or on many machines; one process writes the index.
+"""The pipeline on Ray: workers process photos, on this machine or on many; one process writes the index.
 
-Each worker has at most a few batches waiting, and no more are handed out than are taken back, so that memory
-is bounded on every machine. A worker that dies is started again by Ray, and its batch is looked at once more;
-a photo at which workers die each time is unreadable.
+Each worker has at most a few waiting batches, and no more are handed out than come back, so that memory is
+bounded on every machine. Ray restarts a worker that dies, and its batch is processed once more; a photo at
+which workers die each time is unreadable.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class RayPipeline:
     """Does what `Pipeline` does, on the workers of a Ray cluster.
 
     Attributes:
-        model: Its name and runtime are the workers' too; its store where they are on this machine.
-        meta: What makes the index.
-        address: "ray" for a cluster on this machine alone that ends with the run; "ray://HEAD:10001" for one
-            that is there.
+        model: The workers use its name and runtime, and on this machine also its store.
+        meta: The settings that make the index.
+        address: "ray" for a cluster on this machine that ends with the run; "ray://HEAD:10001" for an
+            existing one.
     """
 
     model: Model
@@ -45,7 +45,7 @@ class RayPipeline:
     address: str = LOCAL
 
     def run(self, paths: Iterable[str], *, known: Collection[bytes] = frozenset()) -> Iterator[PhotoFaces]:
-        """Look at photos; as `Pipeline.run`.
+        """Process photos; see `Pipeline.run`.
 
         Raises:
             FacesearchError: There is no such cluster, or no worker can open the model.
@@ -60,7 +60,7 @@ class RayPipeline:
             ray.shutdown()
 
     def _start(self, ray: Any) -> list[Any]:  # noqa: ANN401 (Ray's own types)
-        """Start one worker for each core, or for each GPU where the runtime takes one."""
+        """Start one worker per core, or per GPU if the runtime uses one."""
         resources = ray.cluster_resources()
         runtime = self.model.runtime
         gpus = int(resources.get("GPU", 0)) if runtime.runtime == "tensorflow" else 0
@@ -79,7 +79,7 @@ class RayPipeline:
 
 
 def _looked_at(ray: Any, workers: Sequence[Any], paths: Iterable[str], known: Any) -> Iterator[PhotoFaces]:  # noqa: ANN401
-    """Hand batches to workers in turn, and give what comes back in the photos' order."""
+    """Hand batches to workers in turn, and yield the results in the order of the photos."""
     rest = iter(paths)
     batches = iter(lambda: list(islice(rest, BATCH)), [])
     under_way: deque[tuple[list[str], Any]] = deque()
@@ -101,7 +101,7 @@ def _result(
     looking: Any,  # noqa: ANN401
     known: Any,  # noqa: ANN401
 ) -> Iterator[PhotoFaces]:
-    """Yield a batch's photos; where workers died of it, each of its photos is looked at alone."""
+    """Yield the photos of a batch; if workers died of it, each of its photos is processed alone."""
     try:
         yield from ray.get(looking)
     except ray.exceptions.RayTaskError as error:
@@ -150,7 +150,7 @@ def _token() -> Path:
 
 
 def _connect(ray: Any, address: str) -> None:  # noqa: ANN401
-    """Start a cluster on this machine, or connect to one that is there."""
+    """Start a cluster on this machine, or connect to an existing one."""
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address == LOCAL:
@@ -176,7 +176,7 @@ def _connect(ray: Any, address: str) -> None:  # noqa: ANN401
 
 
 def _try_to_connect(ray: Any, passing: type[Exception], address: str, **options: Any) -> None:  # noqa: ANN401
-    """Connect, and again where it fails by what may pass."""
+    """Connect, and try again if the failure may pass."""
     for left in reversed(range(RETRIES)):
         try:
             ray.init(address, **options)
@@ -195,7 +195,7 @@ class Worker:
         model: The model's name.
         models: The folder of the model store; None for the worker's own.
         runtime: How the network is run.
-        meta: What makes the index.
+        meta: The settings that make the index.
     """
 
     def __init__(self, model: str, models: str | None, runtime: Runtime, meta: Meta) -> None:
@@ -203,7 +203,7 @@ class Worker:
         self._pipeline = Model(model, store, runtime).pipeline(meta, few=runtime.jobs == 1)
 
     def look(self, paths: Sequence[str], known: Collection[bytes]) -> list[PhotoFaces]:
-        """Look at some photos; see `Pipeline.run`."""
+        """Process some photos; see `Pipeline.run`."""
         # Beside another worker on each other core, threads would only wait for each other.
         run = self._pipeline.run_in_turn if self._pipeline.jobs == 1 else self._pipeline.run
         return list(run(paths, known=known))

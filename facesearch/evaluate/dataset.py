@@ -21,15 +21,15 @@ MOST_PAIRS = 20_000_000
 
 @dataclass(frozen=True, slots=True)
 class Trials:
-    """Which photos are compared, and what is true of them.
+    """The pairs of photos to compare, and what is true of them.
 
     Attributes:
-        first: (n,) int32, numbers of photos.
+        first: (n,) int32, positions of photos.
         second: (n,) int32.
         same: (n,) bool, whether both show one person.
         fold: (n, 2) int16, the fold of each side.
-        balanced: Whether pairs of one person and of strangers weigh the same in sum.
-        drawn: Of how many pairs of strangers these were drawn; 0 where all are there.
+        balanced: Whether pairs of one person and pairs of strangers have the same total weight.
+        drawn: The number of pairs of strangers from which these were drawn; 0 if all are included.
     """
 
     first: NDArray[np.int32]
@@ -45,14 +45,14 @@ class Dataset:
     """Labelled photos.
 
     Attributes:
-        folder: What they lie below, absolute.
-        paths: Absolute, each once.
+        folder: The folder of all photos, absolute.
+        paths: Absolute paths, each once.
         person: (m,) int32, the person of each photo.
-        names: Of the people.
-        trials: Which pairs are compared.
-        remarks: What is odd about the data, in sentences.
-        missing: Photos that are named and are not there.
-        protocol: What the trials are, in a few words.
+        names: The names of the people.
+        trials: The pairs to compare.
+        remarks: Peculiarities of the data, in sentences.
+        missing: Photos that are named but do not exist.
+        protocol: The protocol in a few words.
     """
 
     folder: str
@@ -66,13 +66,13 @@ class Dataset:
 
 
 def read_people(folder: str) -> Dataset:
-    """Take a folder in which each folder is a person, with all that lies in it; links are followed.
+    """Read a folder that has one folder per person, with everything in it; links are followed.
 
     Args:
-        folder: Absolute.
+        folder: An absolute path.
 
     Raises:
-        DatasetError: It is not there, or holds fewer than two people.
+        DatasetError: The folder does not exist, or holds fewer than two people.
     """
     scan = Scan()
     if os.path.exists(folder) and not os.path.isdir(folder):
@@ -104,13 +104,13 @@ def read_people(folder: str) -> Dataset:
 
 
 def folds_in_words(trials: Trials) -> str:
-    """Say how many folds there are."""
+    """Return the number of folds as a phrase."""
     folds = len(np.unique(trials.fold))
     return "1 fold" if folds == 1 else f"{folds} folds"
 
 
 def fold_people(person: NDArray[np.int32]) -> NDArray[np.int16]:
-    """Return each person's fold, (people,): dealt in a seeded order, those with several photos first.
+    """Return each person's fold, (people,): assigned in a seeded order, people with several photos first.
 
     Args:
         person: (m,) the person of each photo, numbered from 0.
@@ -144,9 +144,9 @@ def all_pairs(person: NDArray[np.int32], fold: NDArray[np.int16]) -> Trials:
 
 
 def _drawn_pairs(person: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32], int]:
-    """Return the pairs of one person, and a draw of those of strangers; and how many of those there are.
+    """Return the pairs of one person, a sample of the pairs of strangers, and the number of all of these.
 
-    Of people with very many photos, some are drawn for the pairs of one person: half of the pairs at most.
+    The pairs of people with very many photos are sampled too: to half of the pairs at most.
     """
     m, counts = len(person), np.bincount(person)
     rng = np.random.default_rng(0)

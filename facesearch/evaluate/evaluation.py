@@ -1,4 +1,4 @@
-"""One model on one data set: every figure of it, and the calibration that it gives."""
+"""One model on one data set: all its figures, and the calibration that follows from them."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ METRICS: tuple[Metric, ...] = ("cosine", "euclidean")
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What a model did on a data set.
+    """The figures of a model on a data set.
 
     Attributes:
-        card: The model's.
-        metric: Which distance.
+        card: The model's card.
+        metric: The distance.
         verification: Same person or not.
-        retrieval: Finding the other photos of a person; None where no person has two.
-        intervals: Where the figures may lie for other people.
-        faces: What was found in the photos.
+        retrieval: Finding the other photos of a person; None if no person has two.
+        intervals: The range of the figures for other people.
+        faces: The faces that were found in the photos.
         pairs: The pairs and their distances.
     """
 
@@ -65,12 +65,12 @@ def evaluate(
         dataset: The labelled photos.
         model: The model.
         metric: Which distance; None for the model's own.
-        on_plan: Told how many photos have to be embedded.
-        on_photo: Told of each that was.
+        on_plan: Called with the plan: how many photos have to be embedded.
+        on_photo: Called with each embedded photo.
 
     Raises:
         NoFaceFound: No face was found in any photo.
-        FacesearchError: The model or the disk is not as it has to be.
+        FacesearchError: The model or the disk cannot be used.
     """
     metric = metric or model.card.metric
     faces = find_faces(dataset, model, on_plan=on_plan, on_photo=on_photo)
@@ -87,10 +87,10 @@ def evaluate(
 
 
 def calibrations(dataset: Dataset, faces: LabelledFaces) -> dict[str, Calibration]:
-    """Fit threshold and probabilities to a data set, for each metric.
+    """Fit the threshold and the probabilities of each metric to a data set.
 
     Raises:
-        FacesearchError: The pairs are too few, or the distances tell nothing.
+        FacesearchError: There are too few pairs, or the distances do not separate them.
     """
     data = f"{len(dataset.names):,} people in {os.path.basename(dataset.folder)}: {dataset.protocol}"
     return {
@@ -106,7 +106,7 @@ def calibrations(dataset: Dataset, faces: LabelledFaces) -> dict[str, Calibratio
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A pair on the wrong side of the threshold; `first` and `second` are numbers of photos."""
+    """A pair on the wrong side of the threshold; `first` and `second` are positions of photos."""
 
     first: int
     second: int
@@ -117,9 +117,9 @@ class Mistake:
 def worst_mistakes(
     dataset: Dataset, evaluation: Evaluation, kind: Literal["same", "different"], most: int
 ) -> list[Mistake]:
-    """Return the pairs of one person that are farthest apart, or those of strangers that are nearest.
+    """Return the pairs of one person that are farthest apart, or the pairs of strangers that are nearest.
 
-    Only pairs beyond the best threshold are mistakes; of photos that are the same pair twice one is given.
+    Only pairs beyond the best threshold are mistakes; a pair that occurs twice is returned once.
     """
     pairs, threshold = evaluation.pairs, evaluation.verification.threshold
     if threshold is None:

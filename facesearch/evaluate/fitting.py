@@ -1,4 +1,4 @@
-"""What labelled pairs say of a distance: the threshold that parts them best, a probability, its rarity."""
+"""Fit what a distance means to labelled pairs: the best threshold, a probability, the rate of strangers."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ ENOUGH = 10
 def best_threshold(
     distance: NDArray[np.float64], same: NDArray[np.bool_], worth: tuple[int, int] = (1, 1)
 ) -> float:
-    """Return the threshold that gets most pairs right; the lowest one of several that are equally good.
+    """Return the threshold with most right decisions; the lowest of several equally good ones.
 
     Args:
         distance: (n,) finite, rising; 1 or more.
         same: (n,) whether the pair is of one person.
-        worth: What a same and a different pair that is right counts. Whole numbers, so that sums are exact
-            and the order of the pairs cannot decide between two thresholds.
+        worth: The weight of a right decision on a same and on a different pair. Whole numbers, so that sums
+            are exact and the order of the pairs cannot decide between two thresholds.
 
     Returns:
-        Halfway between two neighbouring distances; the largest distance where all pairs are best called the
-        same, and just below the smallest where none is.
+        A value halfway between two neighbouring distances; the largest distance if all pairs are best called
+        the same, or just below the smallest if none is.
     """
     # Only where a same pair is accepted can more be right than below it; with it go those equally near.
     accepted = np.concatenate([[0], np.searchsorted(distance, distance[same], "right")])
@@ -57,15 +57,15 @@ def best_threshold(
 
 
 def fit_logistic(distance: NDArray[np.float64], same: NDArray[np.bool_]) -> tuple[float, float]:
-    """Fit the log-odds that a pair is one person's, where that is as likely beforehand as not.
+    """Fit the log-odds that a pair shows one person, at even prior odds.
 
     Args:
         distance: (n,) finite, rising.
         same: (n,) with both kinds among them.
 
     Returns:
-        slope and intercept: the log-odds are intercept - slope * distance. The slope is 0 where all distances
-        are equal, and below 0 where larger ones are likelier to be the same person's.
+        slope and intercept: the log-odds are intercept - slope * distance. The slope is 0 if all distances
+            are equal, and negative if larger distances are more likely to be one person.
     """
     different = np.flatnonzero(~same)
     if len(different) > FITTED:
@@ -89,16 +89,16 @@ def fit_logistic(distance: NDArray[np.float64], same: NDArray[np.bool_]) -> tupl
 def fit_calibration(pairs: Pairs, *, data: str, date: str, own: bool) -> Calibration:
     """Measure what a model's distances mean, on labelled pairs in which both faces were found.
 
-    Same and different pairs weigh equally in sum, whatever their numbers.
+    Same and different pairs have the same total weight, whatever their numbers.
 
     Args:
         pairs: The pairs and their distances.
-        data: What they are pairs of.
+        data: The name of the data.
         date: Today, as YYYY-MM-DD.
-        own: Whether they are the user's own people.
+        own: Whether the data are the user's own people.
 
     Raises:
-        FacesearchError: There are too few pairs, or the distances tell nothing.
+        FacesearchError: There are too few pairs, or the distances do not separate them.
     """
     order = np.argsort(pairs.distance)
     order = order[np.isfinite(pairs.distance[order])]
@@ -124,7 +124,8 @@ def fit_calibration(pairs: Pairs, *, data: str, date: str, own: bool) -> Calibra
 def _strangers(distance: NDArray[np.float64]) -> tuple[tuple[float, float], ...]:
     """Return (rate, distance) rows, both rising, of the rising distances (n,) of different pairs.
 
-    The rate is the share that is truly so near, so that a row is right also among equal distances.
+    The rate is the share of pairs that are really this near, so that a row is right also among equal
+    distances.
     """
     n = len(distance)
     smallest = max(0, math.floor(2 * math.log10(n / ENOUGH)))

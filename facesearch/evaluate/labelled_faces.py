@@ -1,4 +1,4 @@
-"""The face of each labelled photo, embedded as an index's are, and kept for the next time."""
+"""The face of each labelled photo, embedded as for an index, and cached for the next time."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class LabelledFaces:
 
     Attributes:
         vectors: (m, dim) float32; NaN where no face was found.
-        boxes: Where the face is; None where none was found.
-        no_face: How many photos show no face that was found.
+        boxes: The boxes of the faces; None where no face was found.
+        no_face: The number of photos without a detected face.
         unreadable: Photos that cannot be read.
-        remarks: What is odd about the photos, in sentences.
+        remarks: Peculiarities of the photos, in sentences.
     """
 
     vectors: NDArray[np.float32]
@@ -49,12 +49,12 @@ def find_faces(
     on_plan: Callable[[Plan], None] = lambda plan: None,
     on_photo: Callable[[PhotoFaces], None] = lambda photo: None,
 ) -> LabelledFaces:
-    """Embed the photos that are not yet in the model's own index of this folder, and take a face of each.
+    """Embed the photos that are not in the cache of this model and folder, and choose a face of each.
 
-    Of several faces the most central one is taken: a labelled photo shows its person in the middle.
+    Of several faces the most central one is chosen: a labelled photo shows its person in the middle.
 
     Raises:
-        FacesearchError: The model, the disk or another process is in the way.
+        FacesearchError: The model or the disk cannot be used, or another process writes the cache.
         KeyboardInterrupt: Ctrl-C; what was embedded is kept.
     """
     cache = cache_path(dataset.folder, model)
@@ -65,7 +65,7 @@ def find_faces(
 
 
 def cache_path(folder: str, model: Model) -> Path:
-    """Return where a model's vectors of a folder are kept."""
+    """Return the cache file of a model's vectors of a folder."""
     card, runtime = model.card, model.runtime
     made_by = (
         *(os.path.realpath(folder), card.name, card.digest, card.detector, str(card.margin)),
@@ -120,17 +120,17 @@ def _about_copies(owners: dict[bytes, dict[int, str]], names: tuple[str, ...]) -
 
 
 def cache_file(kind: str, made_by: Iterable[object]) -> Path:
-    """Return the index file of what is made in one way; `kind` is the folder that it lies in."""
+    """Return the cache file of vectors that are made in one way; `kind` is its folder."""
     text = "\0".join(map(str, made_by)).encode("utf-8", "surrogateescape")
     key = hashlib.blake2b(text, digest_size=12).hexdigest()
     return Path(user_cache_dir("facesearch", appauthor=False), kind, f"{key}.npz")
 
 
 def bring_up_to_date(cache: Path, update: Callable[[], Report]) -> None:
-    """Update a cache; one that cannot be used is made anew, since it holds nothing that cannot be had again.
+    """Update a cache; a broken one is replaced, since all of it can be computed again.
 
     Raises:
-        FacesearchError: What `update` raises else.
+        FacesearchError: Any other error of `update`.
         KeyboardInterrupt: Ctrl-C; what was done is kept.
     """
     cache.parent.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
 """Pairs files in the format of Labeled Faces in the Wild.
 
-The first line holds the number of folds and that of pairs of each kind in a fold (or the latter alone, for
-a single fold). Each fold then has its pairs of one person, "name i j", and as many of two, "name i name j";
-they stand for the files name/name_000i.jpg.
+The first line holds the number of folds and the number of pairs of each kind in a fold (only the latter for a
+single fold). Each fold then has its pairs of one person, "name i j", and as many of two people, "name i name
+j"; they stand for the files name/name_000i.jpg.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LOOKED_FOR = 20
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A pair as it is written."""
+    """A pair as written in the file."""
 
     first: Photo
     second: Photo
@@ -45,10 +45,10 @@ def read_pairs(file: str, folder: str | None) -> Dataset:
 
     Args:
         file: The pairs file.
-        folder: Holds a folder for each person; None to look for it beside the file.
+        folder: Has one folder per person; None to look for it beside the file.
 
     Raises:
-        DatasetError: The file cannot be read or is not in LFW's format, or none of its photos is there.
+        DatasetError: The file cannot be read or is not in LFW's format, or none of its photos exists.
     """
     lines = _parse(file)
     folder = folder or _folder_beside(file, lines)
@@ -141,7 +141,7 @@ def _parse(file: str) -> list[_Line]:
 
 
 def _rows(file: str) -> list[tuple[int, list[str]]]:
-    """Return the lines that are not empty, in their fields, with their numbers."""
+    """Return the fields of the lines that are not empty, with the line numbers."""
     try:
         text = Path(file).read_bytes().decode("utf-8-sig", "surrogateescape")
     except OSError as error:
@@ -189,7 +189,7 @@ def _relative(photo: Photo, suffix: str = ".jpg") -> str:
 
 
 def _find(folder: str, photo: Photo) -> str | None:
-    """Return a photo's path, whatever its suffix; None where it is not there."""
+    """Return a photo's path, whatever its suffix; None if it does not exist."""
     usual = os.path.join(folder, _relative(photo))
     if os.path.isfile(usual):
         return usual
@@ -203,7 +203,7 @@ def _find(folder: str, photo: Photo) -> str | None:
 
 
 def _folder_beside(file: str, lines: Sequence[_Line]) -> str:
-    """Find the folder of people beside a pairs file: its own, or one in that."""
+    """Find the folder of people of a pairs file: the file's own folder, or one in it."""
     own = os.path.dirname(os.path.abspath(file))
     try:
         inside = sorted(entry.path for entry in os.scandir(own) if entry.is_dir())

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation, one PNG each: ROC curves, distances, hits by rank, reliability."""
+"""The pictures of an evaluation, as PNG files: ROC curves, distances, hits by rank, reliability, mistakes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 
 def draw_roc(models: Mapping[str, Verification], path: Path) -> None:
-    """Draw true against false accepts of each model; a dot where its threshold stands.
+    """Draw true against false accepts of each model, with a dot at its threshold.
 
     Raises:
         StorageError: The file cannot be written.
@@ -84,7 +84,7 @@ def draw_roc(models: Mapping[str, Verification], path: Path) -> None:
 
 
 def draw_histograms(models: Mapping[str, tuple[Pairs, Verification]], path: Path) -> None:
-    """Draw how the distances of same and of different pairs lie, and the threshold: a panel for each model.
+    """Draw the distances of same and of different pairs, and the threshold: one panel per model.
 
     Raises:
         StorageError: The file cannot be written.
@@ -133,7 +133,7 @@ def _draw_distances(axes: Axes, pairs: Pairs, threshold: float | None) -> None:
 
 
 def draw_cmc(models: Mapping[str, Retrieval], path: Path) -> None:
-    """Draw how often the right person is among the nearest photos of each model.
+    """Draw for each model how often the right person is among the nearest photos.
 
     Raises:
         StorageError: The file cannot be written.
@@ -162,7 +162,7 @@ def draw_cmc(models: Mapping[str, Retrieval], path: Path) -> None:
 
 
 def draw_reliability(models: Mapping[str, Verification], path: Path) -> None:
-    """Draw how often pairs of about one probability are the same person, of each model.
+    """Draw for each model how often pairs of a given probability are the same person.
 
     Raises:
         StorageError: The file cannot be written.
@@ -220,7 +220,7 @@ def _short(name: str, length: int = LONGEST_NAME) -> str:
 
 
 def _figure(title: str, counts: str, names: int, height: float = HEIGHT) -> Figure:
-    """Make a page with a title and what it is drawn from, so many inches high without its rows of names."""
+    """Make a page with a title and the numbers behind it; `height` in inches, without the rows of names."""
     below = FOOT + LEGEND_ROW * names
     height += below
     figure = Figure(figsize=(WIDTH, height), dpi=DPI, facecolor="white")
@@ -281,12 +281,12 @@ MOST_MISTAKES = 12
 
 
 def draw_all(dataset: Dataset, evaluations: Sequence[Evaluation], folder: str) -> list[str]:
-    """Draw what there is to draw of some models on a data set.
+    """Draw all pictures of some models on a data set.
 
     Args:
         dataset: The labelled photos.
         evaluations: One or more models on it.
-        folder: Where the files go; it is there.
+        folder: An existing folder for the files.
 
     Returns:
         The files' names.

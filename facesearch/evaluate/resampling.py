@@ -1,4 +1,4 @@
-"""How far figures would move with other people: bootstrap over the people, not their photos."""
+"""The variation of figures with other people: a bootstrap over the people, not over their photos."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ SPAN = (2.5, 97.5)
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
-    """Where 95 % of figures lie that other people like these would give; None where there is no figure.
+    """The range of 95 % of the figures for other people like these; None without a figure.
 
     Attributes:
-        accuracy: Of Verification.accuracy.
-        auc: Of its figures.auc, missed faces counted as there.
-        eer: Of its figures.eer.
-        tar: Of its figures.tar, the same rates.
-        rank1: Of Retrieval.rank1.
-        rank5: Of Retrieval.rank5.
-        map: Of Retrieval.map.
+        accuracy: The range of Verification.accuracy.
+        auc: The range of its figures.auc, missed faces counted as there.
+        eer: The range of its figures.eer.
+        tar: The ranges of its figures.tar, at the same rates.
+        rank1: The range of Retrieval.rank1.
+        rank5: The range of Retrieval.rank5.
+        map: The range of Retrieval.map.
     """
 
     accuracy: Interval | None
@@ -51,10 +51,11 @@ def intervals(
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> Intervals:
-    """Draw people with replacement, again and again, and see how the figures vary.
+    """Draw people with replacement many times, and measure how the figures vary.
 
-    A pair counts as often as its person was drawn, or as both its people were, multiplied; a query as often
-    as its person. How much same and different pairs weigh belongs to the protocol and stays as it is.
+    A pair counts as often as its person was drawn; a pair of two people, as often as the product of both. A
+    query counts as often as its person. The weights of same and different pairs belong to the protocol and
+    stay.
     """
     persons = np.empty(0, np.int32) if retrieval is None else retrieval.person
     times = _draw(np.concatenate([pairs.people.ravel(), persons]), replicates, seed)
@@ -110,7 +111,8 @@ def _mean(values: NDArray[np.bool_] | Array, times: Array) -> Array:
 def _accuracy(pairs: Pairs, right: Array, times: Array) -> Array:
     """Return the accuracy of each replicate, (replicates,).
 
-    Pairs are summed by their people first: the millions are gone through once, not once for each replicate.
+    Pairs are summed by their people first, so that the millions of pairs are read once, not once per
+    replicate.
     """
     same, people = pairs.same, pairs.people
     person = people[same, 0]
@@ -143,10 +145,10 @@ def _roc_figures(pairs: Pairs, times: Array, rates: list[float], seed: int) -> A
 
 
 def _sample(pairs: Pairs, seed: int) -> tuple[NDArray[np.int64], Array]:
-    """Choose the pairs for the ROC figures, and give what each of them stands for.
+    """Choose the pairs for the ROC figures, and return the weight of each.
 
-    All same pairs; of too many different ones the nearest, on which the low false accept rates hang, and as
-    many of the others.
+    All same pairs; of too many different pairs the nearest ones, which decide the low false accept rates, and
+    as many of the others.
     """
     different = np.flatnonzero(~pairs.same)
     if len(different) <= DIFFERENT:

@@ -1,4 +1,4 @@
-"""How far down the list the right person stands: each photo asked for among all the others."""
+"""Retrieval: the rank of the right person when each photo is searched for among all others."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ TIE = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class Retrieval:
-    """How well photos of a person find the other photos of that person.
+    """How well the photos of a person find that person's other photos.
 
     Attributes:
         rank1: The share of queries whose nearest photo is right.
-        rank5: With a right one among the 5 nearest.
+        rank5: The share with a right photo among the 5 nearest.
         map: Mean average precision; a missed photo is never retrieved, and finds nothing itself.
         cmc: (20,) the share of queries with a right photo among the 1, 2, ... nearest.
-        queries: How many: each photo of a person with two photos or more.
-        found: The same as if missed photos did not exist; None in itself, and where nobody has two others.
-        rank: (queries,) of the first right photo, from 1; inf where none was retrieved.
+        queries: The number of queries: each photo of a person with two photos or more.
+        found: The same figures without missed photos; None within itself, and if no person has two others.
+        rank: (queries,) the rank of the first right photo, from 1; inf if none was retrieved.
         precision: (queries,) average precision.
-        person: (queries,) int32, whose photo the query is.
+        person: (queries,) int32, the person of each query.
     """
 
     rank1: float
@@ -47,18 +47,18 @@ class Retrieval:
 def retrieve(
     vectors: NDArray[np.float32], people: NDArray[np.int32], metric: Metric = "cosine"
 ) -> Retrieval | None:
-    """Ask with each photo of a person with two photos or more for all others.
+    """Search with each photo of a person with two photos or more among all other photos.
 
-    Of photos that are equally near, wrong ones come first: a network that gives all the same vector is not
-    to be lucky.
+    Of equally near photos, wrong ones come first: a network that gives all photos the same vector must not be
+    lucky.
 
     Args:
         vectors: (m, dim) float32; rows of NaN where no face was found.
-        people: (m,) int32, whose photo each is, numbered from 0.
-        metric: Which distance.
+        people: (m,) int32, the person of each photo, numbered from 0.
+        metric: The distance.
 
     Returns:
-        None where no person has two photos.
+        The figures; None if no person has two photos.
     """
     seen = np.isfinite(vectors).all(axis=1)
     photos = np.bincount(people)[people]

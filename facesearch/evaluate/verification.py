@@ -1,4 +1,4 @@
-"""Pairs of labelled photos, as one model sees them."""
+"""Verification: the pairs of labelled photos as one model sees them, and how often it decides them right."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class Pairs:
 
     @property
     def found(self) -> Mask:
-        """In which pairs both faces were found, (n,)."""
+        """Whether both faces of each pair were found, (n,)."""
         return np.isfinite(self.distance)
 
     @property
     def worth(self) -> tuple[int, int]:
-        """What a same and a different pair weigh, as whole numbers."""
+        """The weights of a same and of a different pair, as whole numbers."""
         if not self.balanced:
             return 1, 1
         same = int(self.same.sum())
@@ -49,7 +49,7 @@ class Pairs:
 
     @property
     def weight(self) -> Array:
-        """Each pair's share of the whole, (n,); 1 in sum, half of it each class where balanced."""
+        """Each pair's share of the whole, (n,); the sum is 1, half of it for each kind if balanced."""
         of_same, of_different = self.worth
         weight: Array = np.where(self.same, float(of_same), float(of_different))
         weight /= max(float(weight.sum()), 1.0)
@@ -62,7 +62,7 @@ class Pairs:
 
 
 def both_kinds(same: Mask) -> bool:
-    """Tell whether there are pairs of one person and of two."""
+    """Return whether there are both pairs of one person and pairs of two."""
     return bool(same.any()) and not bool(same.all())
 
 
@@ -74,12 +74,12 @@ ROUNDING = 1 + 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Roc:
-    """How false accepts trade against true accepts; figures are None where the pairs do not support them.
+    """The trade-off of false and true accepts; figures that the pairs do not support are None.
 
     Attributes:
         auc: The probability that a same pair is nearer than a different one; ties count half.
         eer: The rate at which false accepts and false rejections are equal.
-        tar: For each false accept rate, the largest share of same pairs accepted at no more false accepts.
+        tar: For each false accept rate, the largest share of accepted same pairs with no more false accepts.
         curve: (k, 2) false and true accept rates, rising.
     """
 
@@ -90,7 +90,7 @@ class Roc:
 
 
 def roc_figures(pairs: Pairs) -> tuple[Roc, Roc]:
-    """Return the ROC figures with a missed face as the farthest of all, and those without missed faces."""
+    """Return the ROC figures with missed faces as the farthest, and those without missed faces."""
     nothing = Roc(None, None, dict.fromkeys(FALSE_ACCEPT_RATES), np.empty((0, 2)))
     if not both_kinds(pairs.same):
         return nothing, nothing
@@ -124,7 +124,7 @@ def true_accept_rate(far: Array, tar: Array, at: float) -> float:
 
 
 def equal_error_rate(far: Array, tar: Array) -> float:
-    """Return where a curve from (0, 0) to (1, 1) has as many false accepts as false rejections."""
+    """Return the rate at which a curve from (0, 0) to (1, 1) has as many false accepts as rejections."""
     surplus = far + tar - 1
     above = int(np.searchsorted(surplus, 0.0))
     part = -surplus[above - 1] / (surplus[above] - surplus[above - 1])
@@ -136,10 +136,10 @@ BINS = 10
 
 @dataclass(frozen=True, slots=True)
 class Bins:
-    """How often pairs of about one probability were truly the same; NaN where a bin is empty.
+    """How often pairs of a given probability were really the same; NaN for an empty bin.
 
     Attributes:
-        probability: (10,) the mean probability told.
+        probability: (10,) the mean predicted probability.
         same: (10,) the share of same pairs.
         weight: (10,) the bin's share of all pairs.
     """
@@ -154,20 +154,20 @@ class Verification:
     """How well a model tells the same person from another.
 
     Attributes:
-        accuracy: Share of right decisions over all folds, a missed face being wrong; None where some fold
-            leaves no same or no different pairs to choose a threshold on.
-        accuracy_found: The same without the pairs in which a face was missed.
-        folds: Each fold's accuracy; empty where there is none.
-        threshold: The best one on all pairs in which faces were found; None without any.
+        accuracy: The share of right decisions over all folds, a missed face counting as wrong; None if some
+            fold leaves no same or no different pairs for choosing a threshold.
+        accuracy_found: The same without the pairs with a missed face.
+        folds: Each fold's accuracy; empty without an accuracy.
+        threshold: The best threshold on all pairs with both faces found; None without such pairs.
         accepted: The false and the true accept rate at that threshold.
-        figures: A missed face is never accepted.
-        figures_found: Missed faces left out.
-        same, different, missed: How many pairs of one person, of two people, and with a missed face.
-        people: How many people the pairs are of.
-        ece: Expected calibration error of a logistic map fitted on the other folds.
-        ece_card: That of the calibration that the model came with; None without one.
-        bins: What ece is the error of; None where ece is.
-        right: (n,) each pair's share of right decisions; None where accuracy is.
+        figures: ROC figures in which a missed face is never accepted.
+        figures_found: ROC figures without missed faces.
+        same, different, missed: The numbers of pairs of one person, of two people, and with a missed face.
+        people: The number of people in the pairs.
+        ece: The expected calibration error of a logistic map fitted on the other folds.
+        ece_card: The same for the model's own calibration; None without one.
+        bins: The bins behind `ece`; None without it.
+        right: (n,) each pair's share of right decisions; None without an accuracy.
     """
 
     accuracy: float | None
@@ -188,7 +188,7 @@ class Verification:
 
 
 def verify(pairs: Pairs, card: Calibration | None = None) -> Verification:
-    """Measure a model on pairs; with the calibration it came with, measure that as well."""
+    """Measure a model on pairs, and its own calibration if it has one."""
     order = np.flatnonzero(pairs.found)
     order = order[np.argsort(pairs.distance[order])]
     rising, count = pairs.take(order), int(pairs.same.sum())
@@ -217,7 +217,7 @@ def verify(pairs: Pairs, card: Calibration | None = None) -> Verification:
 
 
 def _share(right: Array, pairs: Pairs, whole: Array | None = None) -> float:
-    """Return the share of right decisions, of both kinds alike where pairs are balanced.
+    """Return the share of right decisions, with both kinds of the same weight if pairs are balanced.
 
     Args:
         right: (n,) each pair's right decisions.
@@ -231,7 +231,7 @@ def _share(right: Array, pairs: Pairs, whole: Array | None = None) -> float:
 
 
 def _sides(pairs: Pairs, fold: np.int16) -> NDArray[np.int8]:
-    """Return how many sides of each pair, (n,), lie in a fold; each makes half of its decision."""
+    """Return how many sides of each pair, (n,), are in a fold; each makes up half of its decision."""
     inside = (pairs.fold == fold).view(np.int8)
     sides: NDArray[np.int8] = inside[:, 0] + inside[:, 1]
     return sides
@@ -240,8 +240,8 @@ def _sides(pairs: Pairs, fold: np.int16) -> NDArray[np.int8]:
 def _decide(pairs: Pairs, order: NDArray[np.int64], rising: Pairs) -> tuple[Array, tuple[float, ...]] | None:
     """Return each pair's share of right decisions, (n,), and each fold's accuracy.
 
-    Thresholds are chosen on pairs that touch the fold with neither side, so that it is new to them.
-    `rising` are the found ones of the pairs, nearest first, and `order` says which these are.
+    Thresholds are chosen on pairs without a side in the fold, so that they do not know it. `rising` are the
+    found pairs, nearest first, and `order` their positions.
     """
     if not both_kinds(rising.same):
         return None
@@ -271,15 +271,15 @@ def reliability(probability: Array, same: Mask, weight: Array) -> tuple[float, B
     """Return the expected calibration error over ten bins of equal width, and the bins.
 
     Args:
-        probability: (n,) that a pair is one person's, as a model tells it.
-        same: (n,) whether it is.
-        weight: (n,) what the pair counts.
+        probability: (n,) the predicted probability that a pair shows one person.
+        same: (n,) whether it does.
+        weight: (n,) the weight of the pair.
     """
     return _error(_sums(probability, same, weight))
 
 
 def _sums(probability: Array, same: Mask, weight: Array) -> Array:
-    """Return of each bin the weight, the probability and the same pairs in sum: (3, 10)."""
+    """Return the sums of weight, probability and same pairs of each bin: (3, 10)."""
     place = np.minimum((probability * BINS).astype(np.int64), BINS - 1)
     return np.stack([np.bincount(place, of, BINS) for of in (weight, weight * probability, weight * same)])
 
@@ -294,7 +294,7 @@ def _error(sums: Array) -> tuple[float, Bins]:
 def _honesty(rising: Pairs) -> tuple[float, Bins]:
     """Measure the calibration error of a logistic map, fitted for each fold on the others.
 
-    It tells a probability where both kinds are as likely beforehand, so both weigh the same here.
+    The map gives probabilities at even prior odds, so both kinds have the same weight here.
     """
     weight, sums = replace(rising, balanced=True).weight, np.zeros((3, BINS))
     for fold in np.unique(rising.fold):

@@ -218,8 +218,8 @@ def export(context: click.Context, /, whom: Sequence[str], **given: Any) -> None
 
     Exit status: 0 done, 1 when there is nobody, 2 any error.
     """  # noqa: D301
-    from facesearch.people.export import albums
-    from facesearch.people.export import export as fill
+    from facesearch.people.photos import albums
+    from facesearch.people.photos import export as fill
 
     options = _of_subcommand(context, ExportOptions(**given))
     if options.link is None and not options.dry_run:

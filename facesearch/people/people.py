@@ -12,8 +12,7 @@ from facesearch.errors import PeopleError
 from facesearch.faces import Box
 from facesearch.index.index import Index
 from facesearch.people.grouping import ALONE, group_faces
-from facesearch.people.placing import face_keys, placed
-from facesearch.people.register import IGNORED, Register, folded, good_name
+from facesearch.people.register import IGNORED, Register, face_keys, folded, good_name, placed
 
 # Of so many people at once the portraits are chosen: their vectors are in memory together.
 _BLOCK = 2048

@@ -37,13 +37,7 @@ from facesearch.siamese.config import (
     TrainingConfig,
     with_defaults,
 )
-from facesearch.siamese.data import (
-    LabelledPhotos,
-    Split,
-    photos_of_people,
-    photos_of_singles,
-    split_people,
-)
+from facesearch.siamese.data import LabelledPhotos, Split, photos_of_people, photos_of_singles, split_people
 from facesearch.siamese.features import SILENT, Listener
 from facesearch.siamese.figures import Figures, draw_curves, measure, pairs_of
 from facesearch.siamese.learning import Learner, TrainingFaces

@@ -7,7 +7,7 @@ from support.fakes import photo as drawn
 from support.known_people import grouped, shows
 
 from facesearch.errors import StorageError, UnreadablePhoto
-from facesearch.people.export import albums, export
+from facesearch.people.photos import albums, export
 
 ADA, BEA, CLEO = range(3)
 WHO = {"a.png": (ADA,), "b.png": (ADA, BEA), "c.png": (BEA,), "d.png": (CLEO,), "e.png": (CLEO, BEA)}

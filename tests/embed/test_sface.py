@@ -160,7 +160,7 @@ def test_another_network_does_not_pass_for_it(store, tmp_path):
 
 
 def test_it_is_no_keras_model(model_store):
-    with pytest.raises(ModelError, match="sface is no Keras model") as raised:
+    with pytest.raises(ModelError, match="sface is not a Keras model") as raised:
         open_embedder("sface", store=model_store, runtime="tensorflow")
     assert raised.value.hint == "Leave out --runtime tensorflow."
 

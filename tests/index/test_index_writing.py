@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.command import COVERAGE
 from support.fakes import META, looked_at, write_index
 
 from facesearch.errors import IndexBusy, IndexFileError, StorageError
@@ -39,7 +40,11 @@ def in_a_child(code, *arguments):
         capture_output=True,
         text=True,
         timeout=60,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])},
+        env={
+            **os.environ,
+            **dict.fromkeys(COVERAGE, ""),  # what limits the child would limit a measurement too
+            "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]),
+        },
         cwd=TESTS.parent,
     )
 

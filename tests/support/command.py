@@ -22,6 +22,9 @@ SPY = Path(__file__).parent / "spy"
 COMMAND = (sys.executable, "-m", "facesearch")
 PACKAGE = Path(facesearch.__file__).parents[1]
 
+# Under these names coverage measures the processes that are started.
+COVERAGE = ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")
+
 # What a user's shell may hold and a test must not depend on.
 _UNSET = (
     "CI",
@@ -60,6 +63,8 @@ class Tool:
     def start(self, *args, env=None, **popen):
         """Start the tool; stdout and stderr are pipes unless `popen` says otherwise."""
         popen = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **popen}
+        if "preexec_fn" in popen:  # what limits the tool would limit a measurement of coverage too
+            env = {**(env or {}), **dict.fromkeys(COVERAGE, "")}
         command = [*COMMAND, *(arg if isinstance(arg, bytes) else str(arg) for arg in args)]
         return subprocess.Popen(command, cwd=self.folder, env=self.environment(**(env or {})), **popen)
 

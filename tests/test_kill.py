@@ -75,6 +75,7 @@ def undisturbed_index(tool, photos):
     return tool.folder / "undisturbed.npz"
 
 
+@pytest.mark.slow
 def test_killed_three_times(tool, tmp_path):
     photos = make_photos(tmp_path / "photos", 28)
     undisturbed = undisturbed_index(tool, photos)

@@ -227,6 +227,7 @@ def test_the_size_of_blocks_changes_nothing(monkeypatch):
     assert answers == [answers[0]] * 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", METRICS)
 def test_many_queries_take_bounded_memory_and_change_nothing(monkeypatch, metric):
     rng = np.random.default_rng(10)

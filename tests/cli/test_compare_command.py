@@ -126,6 +126,7 @@ def test_another_metric_than_was_measured(compare):
     assert told["verdict"].endswith("by euclidean distance")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["sface", "resnet50"])
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 def test_the_models_that_come_with_it_tell_one_man_from_two(ask, model_store, model, metric):
@@ -150,6 +151,7 @@ def test_the_models_that_come_with_it_tell_one_man_from_two(ask, model_store, mo
         assert {pair["verdict"] for pair in told["pairs"]} <= {"look alike", "look different"}
 
 
+@pytest.mark.slow
 def test_the_default_model_is_resnet50_and_the_environment_names_another(ask, monkeypatch):
     assert json.loads(ask("compare", OBAMA, OBAMA, "--json").out)["model"] == "resnet50"
     monkeypatch.setenv("FACESEARCH_MODEL", "sface")
@@ -259,6 +261,7 @@ def test_json_has_all_of_it(compare):
     assert "--rotations" in problem["hint"]
 
 
+@pytest.mark.slow
 def test_the_face_of_each_photo_that_is_named(compare):
     second, third = (json.loads(compare(SOLVAY, SOLVAY, "--face", n, "--json").out) for n in (2, 3))
     assert [photo["face"] for photo in second["photos"]] == [2, 2]
@@ -284,6 +287,7 @@ def test_whole_takes_the_photos_for_the_faces(compare):
     assert told["problems"] == []
 
 
+@pytest.mark.slow
 def test_photos_that_lie_on_their_side(compare, tmp_path):
     Image.open(OBAMA).convert("RGB").rotate(90, expand=True).save(tmp_path / "turned.png")
     assert compare("turned.png", HIM).status == 1

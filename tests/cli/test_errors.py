@@ -193,6 +193,7 @@ def limit_files(size):
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "size",
     [pytest.param(1_000, marks=pytest.mark.slow), 12_000, pytest.param(24_000, marks=pytest.mark.slow)],
@@ -257,6 +258,7 @@ def test_a_folder_that_may_not_be_written(tool, ask, own_index, photos, locked):
     assert "Permission denied" in done.err
 
 
+@pytest.mark.slow
 def test_photos_and_folders_that_may_not_be_read(tool, photos, locked):
     shutil.copy(LIBRARY / "biden.jpg", locked)
     (photos / "inner").mkdir()

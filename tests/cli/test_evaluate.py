@@ -149,6 +149,7 @@ def test_tensorflow_is_not_loaded_and_nothing_is_sent(first, home):
     assert [event for event, _ in events if event.startswith("socket.")] == []
 
 
+@pytest.mark.slow
 def test_the_table_and_a_second_run_that_says_nothing(first, process):
     done = process("people", "--model", "sface", "-q")
     assert (done.status, done.err) == (0, "")
@@ -229,6 +230,7 @@ def test_the_other_metric(evaluate, people):
     assert told["threshold"] > 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [["nothing", "sface"], ["sface", "nothing"]])
 def test_a_model_that_is_not_there_does_not_lose_the_figures_of_another(evaluate, people, order, tmp_path):
     options = [part for name in order for part in ("--model", name)]
@@ -308,6 +310,7 @@ def odd(people, tmp_path):
     return odd
 
 
+@pytest.mark.slow
 def test_photos_without_a_face_or_that_cannot_be_read_count_as_missed(evaluate, odd):
     done = evaluate(odd, "--json")
     assert done.status == 0
@@ -435,6 +438,7 @@ def own_store(model_store, tmp_path, monkeypatch):
     return ModelStore(root)
 
 
+@pytest.mark.slow
 def test_calibrate_puts_these_people_into_the_models_card(
     ask, evaluate, own_store, model_store, people, monkeypatch
 ):

@@ -161,6 +161,7 @@ def test_the_table_has_a_block_for_each_ref_and_names_the_face(ask, sample_index
     assert nothing.text.endswith(f"{OBAMA}\n   no match\n")
 
 
+@pytest.mark.slow
 def test_names_of_any_bytes_as_refs(ask, odd, expected):
     for raw in expected:
         done = ask("query", "--index", odd, "--top", 50, "-0", "--", raw)

@@ -200,6 +200,7 @@ def test_hidden_exclude_and_follow(index, photos, listed, tmp_path):
     assert listed() == sorted([*known, *hidden, "photos/inner/b.jpg", "photos/link/c.jpg"])
 
 
+@pytest.mark.slow
 def test_a_photo_named_outright_and_the_largest_face_alone(ask, listed):
     done = ask("index", LIBRARY / "solvay_1927.jpg", "--index", "i.npz", "--faces", "largest")
     assert done.status == 0
@@ -321,6 +322,7 @@ def test_rebuild_takes_all_that_the_index_covers(index, photos, listed, tmp_path
     assert len(listed()) == 3
 
 
+@pytest.mark.slow
 def test_rotations(index, ask, tmp_path):
     from PIL import Image
 

@@ -83,6 +83,7 @@ def test_the_promise_of_the_readme(tool):
     assert tool.run("query", "--person", "Barack Obama").status == 2
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_a_table_without_a_names_control_characters(tool, own):
     assert tool.run("people", "name", 2, "Marie\tCurie <b>", "--index", own).status == 0
     status, shown = on_a_terminal(tool, "people", "list", "--index", own)
@@ -149,6 +150,7 @@ def test_a_face_is_named_merged_split_and_ignored(people, own):
     assert (show.status, show.out) == (1, b"")
 
 
+@pytest.mark.slow
 def test_new_photos_join_and_the_query_says_that_they_have_not_yet(ask, tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()
@@ -308,6 +310,7 @@ def test_names_of_files_with_a_number_sign(ask, tmp_path):
     assert "has no face number 3" in done.err
 
 
+@pytest.mark.slow
 def test_paths_that_are_not_utf_8(ask, tool, tmp_path):
     path = os.path.join(os.fsencode(tmp_path), b"caf\xe9 \n.png")
     drawn(os.fsdecode(path), (5, 5, 30, (9, 200, 9)))
@@ -454,6 +457,7 @@ def test_a_folder_that_may_not_be_written(tool, samples, tmp_path):
         locked.chmod(0o755)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "at", [pytest.param("open s.npz.people.new", marks=pytest.mark.slow), "os.rename s.npz.people.new"]
 )
@@ -467,6 +471,7 @@ def test_killed_while_people_are_written(tool, own, at):
     assert read_register(CompanionFile(people_path(own))).names == {1: "Ada"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "at", ["os.rename s.npz.new", pytest.param("os.rename s.npz.people.new", marks=pytest.mark.slow)]
 )
@@ -498,6 +503,7 @@ def test_forgetting_needs_photos_or_a_person(ask, own):
     assert "Nobody is called 'Nobody'." in done.err
 
 
+@pytest.mark.slow
 def test_forgotten_faces_come_back_with_again(ask, own):
     assert ask("forget", "--person", 1, "--index", own).status == 0
     everything = [LIBRARY, SAMPLES / "queries", "--index", own]

@@ -51,6 +51,7 @@ def test_a_terminal_gets_a_bar_and_a_table(tool, photos):
 ODD = b"\x1b[31mred\x07\n.jpg"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("args", "ended"),
     [
@@ -82,6 +83,7 @@ def test_a_terminal_gets_no_control_character_of_a_name(tool, tmp_path, args, en
         assert tool.run(*args, "--index", "i.npz").out == path + ended
 
 
+@pytest.mark.slow
 def test_without_a_terminal_there_is_no_bar(tool, photos):
     done = tool.run("index", photos, "--index", "i.npz")
     assert "%" not in done.err
@@ -89,6 +91,7 @@ def test_without_a_terminal_there_is_no_bar(tool, photos):
     assert len(done.err.splitlines()) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("args", [["query", OBAMA, CURIE], ["info"], ["info", "--list", "ok"], ["--help"]])
 def test_a_closed_pipe_is_quiet(tool, sample_index, args):
     env = {"FACESEARCH_INDEX": sample_index}
@@ -98,6 +101,7 @@ def test_a_closed_pipe_is_quiet(tool, sample_index, args):
     assert process.returncode == 0
 
 
+@pytest.mark.slow
 def test_head_takes_the_first_line(tool, sample_index):
     command = f'{COMMAND[0]} -m facesearch query "$0" "$1" --by face --top 30 | head -1'
     done = subprocess.run(
@@ -141,6 +145,7 @@ def test_the_folder_that_the_shell_is_in_was_removed(tool):
     assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_fault_of_its_own_is_an_error_and_not_nothing_found(tool, tmp_path):
     """Python's own status for an exception is 1, which would be read as "no such face"."""
     (tmp_path / "broken").mkdir()
@@ -170,6 +175,7 @@ def slow(*values):
     return [pytest.param(value, marks=pytest.mark.slow) for value in values]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "at",
     [
@@ -191,6 +197,7 @@ def test_ctrl_c_in_every_phase_of_indexing(tool, ask, photos, at):
     assert left == {"i.npz"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "at", [*slow(STARTING, LOADING_CASCADES, OPENING_THE_MODEL, "open samples.npz"), "open obama.jpg"]
 )

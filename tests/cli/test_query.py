@@ -99,6 +99,7 @@ def test_every_face_of_ref_or_the_one_that_is_named(query):
     assert largest["references"] == every[0]["references"]
 
 
+@pytest.mark.slow
 def test_verbose_says_what_was_looked_for(query):
     done = query(OBAMA, SOLVAY, "-v", "--json")
     boxes = [result["references"][0]["box"] for result in json.loads(done.out)["results"]]
@@ -151,6 +152,7 @@ def test_whole_takes_ref_for_the_face(query, tmp_path):
     assert result["references"][0]["box"] == {"x": 0, "y": 0, "w": 110, "h": 130}
 
 
+@pytest.mark.slow
 def test_a_ref_that_lies_on_its_side(query, tmp_path):
     turned = tmp_path / "turned.png"
     Image.open(OBAMA).convert("RGB").rotate(90, expand=True).save(turned)
@@ -328,6 +330,7 @@ def test_the_page_says_what_is_beyond_the_threshold(query, tmp_path):
     assert page.classes.count("beyond") == beyond > 0
 
 
+@pytest.mark.slow
 def test_a_page_with_hostile_names_and_a_photo_that_vanished(tool, tmp_path):
     names = [b"<script>x(1)<.jpg", b"caf\xe9 \x1b[31m\n.jpg", b"\"'onerror=x.jpg"]
     folder = os.path.join(os.fsencode(tmp_path), b"photos")

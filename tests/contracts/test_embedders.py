@@ -58,6 +58,7 @@ def test_no_crops_give_no_vectors(embedder, faces):
     assert (vectors.shape, vectors.dtype) == ((0, embedder.card.dim), np.float32)
 
 
+@pytest.mark.slow
 def test_a_batch_gives_what_its_crops_give_one_by_one(embedder, faces, tolerance):
     many = np.concatenate([faces] * 6)[:41]
 

@@ -238,6 +238,7 @@ for thread in threads:
 """
 
 
+@pytest.mark.slow
 def test_threads_that_embed_for_the_first_time_at_once_do_not_wait_for_each_other_for_ever(store):
     # It took chance: OpenVINO's binding hung in half of the processes that came to its first use so.
     for _ in range(6):

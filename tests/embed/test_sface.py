@@ -182,6 +182,7 @@ def test_exported_and_imported_it_is_the_same_and_keeps_the_users_own_calibratio
     np.testing.assert_allclose(found, exact.embed(faces[:2]), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_of_an_archive_the_weights_alone_count_and_the_network_is_made_anew(
     store, model_store, exact, faces, tmp_path
 ):

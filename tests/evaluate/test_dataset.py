@@ -153,6 +153,7 @@ def test_a_person_whose_folder_cannot_be_looked_into_is_said(people, folder, mon
     assert error_of(folder) == f"'{folder}' cannot be read: Permission denied."
 
 
+@pytest.mark.slow
 def test_names_of_any_bytes(people):
     names = [
         b"new\nline/1.jpg",

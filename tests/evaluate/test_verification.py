@@ -309,6 +309,7 @@ def test_a_fitted_map_is_honest_and_a_wrong_card_is_not():
     assert verify(pairs).ece_card is None
 
 
+@pytest.mark.slow
 def test_tensorflow_and_opencv_stay_unloaded():
     code = (
         "import sys; from facesearch.evaluate import fitting, plots, resampling, retrieval, verification; "

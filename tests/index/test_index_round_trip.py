@@ -52,6 +52,7 @@ def libraries(draw):
     return dim, draw(st.lists(photos(dim), max_size=8, unique_by=lambda photo: photo.path))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(library=libraries(), parts=st.integers(1, 3))
 def test_what_is_written_is_read(library, parts):

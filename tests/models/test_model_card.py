@@ -139,6 +139,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(key=st.sampled_from(sorted(json.loads(CARD.to_json()))), value=JSON)
 def test_any_value_of_any_key_gives_a_card_or_a_refusal(key, value):
     text = json.dumps({**json.loads(CARD.to_json()), key: value})

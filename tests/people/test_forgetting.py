@@ -281,6 +281,7 @@ def names(library):
     return sorted(os.path.basename(layout.path(int(photo))) for photo in layout.photo)
 
 
+@pytest.mark.slow
 def test_a_forgotten_person_stays_out_until_again(real, tmp_path):
     """One after the other: indexing, new settings, photos that come again; then --again."""
     library, photos = real

@@ -84,6 +84,7 @@ FATES = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(contents=CONTENTS, fates=FATES, new=CONTENTS)
 def test_whatever_becomes_of_photos_their_faces_stay_who_they_are(contents, fates, new):

@@ -296,6 +296,7 @@ def test_a_large_jpeg_waits_when_it_is_in_memory_whole(options, side, waits):
     assert done.is_set()
 
 
+@pytest.mark.slow
 def test_decoding_takes_little_more_than_the_pixels():
     """A process of its own, for its peak is measured; 22 bytes a pixel is what copies of the whole took."""
     code = (

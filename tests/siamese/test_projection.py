@@ -159,6 +159,7 @@ def test_any_number_of_axes_before_the_last_is_projected():
     )
 
 
+@pytest.mark.slow
 def test_there_are_never_more_components_than_are_of_use():
     vectors, person = people(n=COMPONENTS + 60, dim=COMPONENTS + 20)
     found = fit_projection(vectors, person, whitening=0.5, within=0.5)

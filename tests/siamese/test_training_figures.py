@@ -55,6 +55,7 @@ def test_validation_is_never_below_what_evaluation_gives_on_new_folds():
     assert whole.threshold is not None
 
 
+@pytest.mark.slow
 def test_people_told_apart_without_an_error_and_people_told_by_chance():
     vectors, person = people([3] * 8, noise=1e-3)
     assert validate(vectors, person) == pytest.approx((1.0, 1.0))

@@ -156,6 +156,7 @@ def test_an_error_says_whether_the_photo_or_the_face_is_missing(server):
         assert server.ask("/1/uploads", "POST", body).json["kind"] == kind
 
 
+@pytest.mark.slow
 def test_people_are_named_and_merged(changed, ask):
     reply = changed.ask("/1/api/people/1/name", "POST", '{"name": "  Barack   Obama "}')
     assert reply.json == {"schema": 1, "number": 1, "name": "Barack Obama", "photos": 3, "faces": 3}
@@ -205,6 +206,7 @@ def test_a_forgotten_photo_is_no_longer_served(changed, ask, monkeypatch):
     assert not any(name.startswith(photo["photo"]) for name in kept)
 
 
+@pytest.mark.slow
 def test_an_index_that_goes_or_is_replaced_by_something_bad_stays_as_it_was(changed):
     folder = changed.tool.folder
     index, kept = folder / "album.npz", folder / "kept.npz"

@@ -27,6 +27,7 @@ def ask_both(ask, album, server):
     return ask_both
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -53,6 +54,7 @@ def test_the_answers_are_the_same(ask_both, options):
     assert (with_server.status, with_server.err) == (without.status, without.err)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", slow_after(1, [("--all-faces",), ("--face", "2")]))
 def test_faces_are_chosen_as_without_it(ask_both, options):
     with_server, without = ask_both(SOLVAY, *options)
@@ -60,6 +62,7 @@ def test_faces_are_chosen_as_without_it(ask_both, options):
     assert (with_server.status, with_server.err) == (without.status, without.err)
 
 
+@pytest.mark.slow
 def test_a_photo_of_the_index_is_left_out_of_its_own_matches(ask_both, album):
     own = album / "album" / "biden.jpg"
     for options in ((), ("--include-self",)):
@@ -82,12 +85,14 @@ def test_a_batch_goes_on_past_what_is_not_a_reference(ask_both, tmp_path, server
     assert listed.out.count(b"\n") == 4
 
 
+@pytest.mark.slow
 def test_nothing_found_is_one(ask_both):
     with_server, without = ask_both(OBAMA, "--threshold=-1")
     assert (with_server.status, with_server.err) == (without.status, without.err)
     assert with_server.status == 1
 
 
+@pytest.mark.slow
 def test_pictures_and_pages_are_made_of_the_answers(ask, server, tmp_path):
     outputs = ("--sheet", "s.jpg", "--html", "p.html", "--copy-to", "found")
     with_server = ask("query", OBAMA, *outputs, "--server", server.address)
@@ -142,6 +147,7 @@ def test_an_address_at_which_no_server_is(ask, server):
         assert said in done.err
 
 
+@pytest.mark.slow
 def test_another_index_than_the_one_that_is_served(ask, server, album):
     done = ask("query", OBAMA, "--server", server.address, "--index", "other.npz")
     assert done.status == 2

@@ -270,7 +270,7 @@ def test_a_base_that_was_trained_on_people_is_said(teach):
     teach("first", run="a")
     said = []
     teach("second", run="b", base="first", train_options={"listener": Listener(said.append)})
-    assert any("The base first was trained on people itself" in sentence for sentence in said)
+    assert any("The base first was itself trained on people" in sentence for sentence in said)
 
 
 def test_people_who_all_look_the_same_are_said(teach, tmp_path):
@@ -551,7 +551,7 @@ def test_too_few_people_are_said(teach, people, tmp_path, store, count):
     (tmp_path / "few").mkdir()
     for name in sorted(os.listdir(people))[:count]:
         shutil.copytree(os.path.join(people, name), tmp_path / "few" / name)
-    with pytest.raises(DatasetError, match="one person only" if count == 1 else "are too few"):
+    with pytest.raises(DatasetError, match="one person only" if count == 1 else "which is too few"):
         teach(folder=tmp_path / "few")
     assert store.names() == ["soft"]
     assert not (tmp_path / "run").exists()

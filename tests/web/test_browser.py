@@ -112,7 +112,7 @@ def test_a_new_name_is_kept(own):
     page.get_by_label("Name").fill("12")
     page.get_by_role("button", name="Save").click()
     own.allowed.append("409")
-    assert "is a number" in page.get_by_role("alert").inner_text()
+    assert "is a person's number" in page.get_by_role("alert").inner_text()
     own.shoot("message-light")
 
 

@@ -5,6 +5,8 @@ import re
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 # Where a package is imported under another name than it is installed by.
@@ -53,6 +55,7 @@ def test_every_package_that_is_imported_is_declared():
     assert not missing
 
 
+@pytest.mark.slow
 def test_every_declared_package_is_imported():
     brought = {"ray", "fsspec", "pymilvus"}  # imported by name, when they are used
     assert declared() - {*imported(), *brought} == set()

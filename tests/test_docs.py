@@ -45,6 +45,7 @@ def command_lines():
     return lines
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("session", "printed"), sessions())
 def test_the_python_sessions_print_what_they_say(session, printed, model_store, tmp_path):
     (tmp_path / "samples").symlink_to(ROOT / "samples")
@@ -182,6 +183,7 @@ def messages():
     return texts
 
 
+@pytest.mark.slow
 def test_messages_are_quoted_as_the_code_says_them():
     quoted = re.findall(r"^\| `(.+?)` \|", PAGES["troubleshooting.md"], re.MULTILINE)
     assert len(quoted) > 9

@@ -73,6 +73,7 @@ def test_a_library_of_all_three_remembers_the_settings(tmp_path):
     assert open_backend(url).read().photo_count == 12
 
 
+@pytest.mark.slow
 def test_the_commands_take_them(tmp_path, model_store):
     tool = Tool(tmp_path, tmp_path / "models")
     path = os.pathsep.join([tool.env["PYTHONPATH"], str(PACKAGE)])

@@ -94,11 +94,13 @@ def test_two_people(compare):
     assert float(told["probability"].split(" %")[0]) < 20
 
 
+@pytest.mark.slow
 def test_no_probability_is_a_certainty(compare):
     assert figures(compare(OBAMA, OBAMA))["probability"].startswith(">99.9 %  that both are one person")
     assert figures(compare(OBAMA, LIBRARY / "charles_barkla.jpg"))["probability"].startswith("<0.1 %")
 
 
+@pytest.mark.slow
 def test_a_model_of_looks_says_so_and_gives_no_verdict_where_none_was_measured(compare):
     done = compare(OBAMA, HIM, "--model", "looks")
     assert done.status == 0
@@ -215,6 +217,7 @@ def test_names_that_are_the_same_are_told_apart(compare, tmp_path):
     assert [line.split()[0] for line in done.text.splitlines()[2:5]] == ["1", "2", "3"]
 
 
+@pytest.mark.slow
 def test_csv_is_one_record_a_pair(compare):
     done = compare(OBAMA, HIM, BIDEN, "--format", "csv")
     assert done.text.splitlines()[0].split(",") == COLUMNS
@@ -235,6 +238,7 @@ def test_csv_is_one_record_a_pair(compare):
     assert (row["probability"], row["verdict"]) == ("", "")
 
 
+@pytest.mark.slow
 def test_json_has_all_of_it(compare):
     done = compare(OBAMA, COFFEE, HIM, BIDEN, "--json")
     assert done.out == compare(OBAMA, COFFEE, HIM, BIDEN, "--format", "json").out
@@ -376,6 +380,7 @@ def test_problems_with_names_of_any_bytes(compare, tmp_path):
     assert base64.b64decode(problem["path_bytes"]) == os.fsencode(tmp_path) + b"/gone\n\x1b[31m\xff.jpg"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("option", "end"), [("--files-from", b"\n"), ("--files0-from", b"\0")])
 def test_lists_of_photos(compare, tool, measured_store, tmp_path, option, end):
     data = end.join([os.fsencode(HIM), os.fsencode(BIDEN)]) + end
@@ -420,6 +425,7 @@ def test_what_makes_no_sense(compare, args, said):
     assert said in done.err
 
 
+@pytest.mark.slow
 def test_the_sheet_is_a_picture_of_the_pairs(compare, tmp_path):
     done = compare(OBAMA, HIM, "--sheet", "two.jpg")
     assert (done.status, done.err) == (0, "")

@@ -128,6 +128,7 @@ def test_info_forget_and_move_root_refuse_it_too(ask, own_index, harm):
     assert own_index.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_broken_index_is_rebuilt_when_asked(ask, own_index, photos):
     truncate(own_index)
     assert "--rebuild" in ask("query", OBAMA, "--index", own_index).err
@@ -144,6 +145,7 @@ def test_no_index_yet(ask, tmp_path):
     assert not (tmp_path / "nowhere.npz").exists()
 
 
+@pytest.mark.slow
 def test_the_default_index_lies_in_the_users_data_folder(ask, photos, tmp_path, monkeypatch):
     assert ask("index", photos).status == 0
     assert (tmp_path / "data" / "facesearch" / "resnet50.npz").is_file()

@@ -16,6 +16,9 @@ from facesearch.embed import card_of
 from facesearch.errors import FetchFailed
 from facesearch.models.store import ModelStore
 
+# Each measures real models on photos.
+pytestmark = pytest.mark.slow
+
 PHOTOS, PAIRS = 8, (5, 23)
 
 
@@ -127,7 +130,6 @@ def test_the_page_holds_figures_pictures_and_settings(first, home):
     assert "Settings DIR people --model sface --out report --runtime openvino" in page.text
 
 
-@pytest.mark.slow
 def test_the_page_of_people_with_hostile_names_and_too_few_of_them(evaluate, people, tmp_path):
     folder = tmp_path / "<script>x(1)<"
     for name in ("biden", "curie"):
@@ -149,7 +151,6 @@ def test_tensorflow_is_not_loaded_and_nothing_is_sent(first, home):
     assert [event for event, _ in events if event.startswith("socket.")] == []
 
 
-@pytest.mark.slow
 def test_the_table_and_a_second_run_that_says_nothing(first, process):
     done = process("people", "--model", "sface", "-q")
     assert (done.status, done.err) == (0, "")
@@ -166,7 +167,6 @@ def test_the_table_and_a_second_run_that_says_nothing(first, process):
     assert done.out.endswith(b"\n")
 
 
-@pytest.mark.slow
 def test_ctrl_c_ends_it_without_figures_and_keeps_what_was_done(home, process, evaluate):
     """The photos that were not reached are not those that cannot be read."""
     shutil.copytree(home / "people", home / "again")
@@ -211,7 +211,6 @@ def test_ctrl_c_in_a_later_model_keeps_the_figures_of_an_earlier_one(evaluate, p
     assert list(json.loads(done.text)["models"]) == ["sface"]
 
 
-@pytest.mark.slow
 def test_a_closed_stdout_does_not_cost_the_files(process, home, tmp_path):
     read, write = os.pipe()
     os.close(read)
@@ -230,7 +229,6 @@ def test_the_other_metric(evaluate, people):
     assert told["threshold"] > 2
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("order", [["nothing", "sface"], ["sface", "nothing"]])
 def test_a_model_that_is_not_there_does_not_lose_the_figures_of_another(evaluate, people, order, tmp_path):
     options = [part for name in order for part in ("--model", name)]
@@ -310,7 +308,6 @@ def odd(people, tmp_path):
     return odd
 
 
-@pytest.mark.slow
 def test_photos_without_a_face_or_that_cannot_be_read_count_as_missed(evaluate, odd):
     done = evaluate(odd, "--json")
     assert done.status == 0
@@ -438,7 +435,6 @@ def own_store(model_store, tmp_path, monkeypatch):
     return ModelStore(root)
 
 
-@pytest.mark.slow
 def test_calibrate_puts_these_people_into_the_models_card(
     ask, evaluate, own_store, model_store, people, monkeypatch
 ):

@@ -121,6 +121,7 @@ def test_jsonl_is_one_object_a_match(query, expected):
     assert [{name: match[name] for name in whole[0]} for match in matches[:1]] == whole[:1]
 
 
+@pytest.mark.slow
 def test_paths_are_their_bytes(query, expected):
     assert query("--format", "paths").out == b"".join(path + b"\n" for path in expected)
     assert query("-0").out == b"".join(path + b"\0" for path in expected)
@@ -169,6 +170,7 @@ def test_names_of_any_bytes_as_refs(ask, odd, expected):
         assert done.out.split(b"\0")[:-1] == [path for path in expected if path != raw]
 
 
+@pytest.mark.slow
 def test_names_of_any_bytes_in_a_list(tool, odd, expected):
     done = tool.run(
         "query",

@@ -133,6 +133,7 @@ def test_completion_knows_commands_options_and_values(tool):
     assert complete(tool, "facesearch index ") == [("file", "")]
 
 
+@pytest.mark.slow
 def test_completion_knows_models_without_loading_anything_heavy(tool):
     names = [name for _, name in complete(tool, "facesearch query --model s")]
     assert names == ["sface"]
@@ -153,6 +154,7 @@ def test_completion_knows_models_without_loading_anything_heavy(tool):
         assert loaded & {"numpy", "cv2", "PIL", "openvino", "tensorflow", "keras"} == set()
 
 
+@pytest.mark.slow
 def test_completion_knows_index_files_and_folders(tool, tmp_path):
     (tmp_path / "family.npz").touch()
     (tmp_path / "family.npz.people").touch()
@@ -175,6 +177,7 @@ def people_index(tmp_path):
     kept(tmp_path / "s.npz", people)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("people_index")
 def test_completion_knows_people(tool, tmp_path):
     for line in (

@@ -292,6 +292,7 @@ def watch(process):
 COMMANDS = ["index", "query", "info", "--help", "index --help", "query --help"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_no_socket_and_no_other_process(noted, name):
     events, processes, sockets = noted

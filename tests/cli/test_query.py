@@ -164,6 +164,7 @@ def test_a_ref_that_lies_on_its_side(query, tmp_path):
     assert done.names == HIS
 
 
+@pytest.mark.slow
 def test_unique_lists_copies_once(ask, tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()
@@ -186,6 +187,7 @@ def test_f32_and_the_keras_free_default_agree(query):
         assert nearby[name] == pytest.approx(distance, abs=0.005)  # bf16 keeps 8 bits of each number
 
 
+@pytest.mark.slow
 def test_lists_of_refs(query, tmp_path):
     lines = tmp_path / "list.txt"
     lines.write_text(f"{CURIE}\r\n\n{OBAMA}")
@@ -199,6 +201,7 @@ def test_lists_of_refs(query, tmp_path):
     assert [row[0] for row in done.rows] == [str(LIBRARY / "biden.jpg"), str(OBAMA), str(CURIE)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("option", "end"), [("--files-from", b"\n"), ("--files0-from", b"\0")])
 def test_a_list_on_stdin(tool, sample_index, option, end):
     refs = end.join([os.fsencode(OBAMA), os.fsencode(CURIE)]) + end
@@ -289,6 +292,7 @@ def test_the_sheet_is_a_picture_of_the_answer(query, tmp_path):
     assert pixels.std() > 40  # photos, not an empty page
 
 
+@pytest.mark.slow
 def test_the_sheet_differs_by_what_was_found(query, tmp_path):
     query(OBAMA, "--top", 1, "--sheet", "a.png")
     query(OBAMA, "--top", 1, "--sheet", "b.png", "--metric", "euclidean")
@@ -305,6 +309,7 @@ def test_a_sheet_that_cannot_be_written_still_leaves_the_answer(query):
     assert "'/nowhere/sheet.jpg' cannot be written" in done.err or "/nowhere/sheet.jpg cannot" in done.err
 
 
+@pytest.mark.slow
 def test_the_page_is_the_answer_as_a_user_gets_it(tool, sample_index, tmp_path):
     refs = (OBAMA, CURIE, LIBRARY / "rocket.jpg")
     done = tool.run("query", *refs, "--index", sample_index, "--html", "a.html", "--json")

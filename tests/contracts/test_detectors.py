@@ -153,6 +153,7 @@ def test_the_photo_is_not_changed(opened):
         np.testing.assert_array_equal(image, before)
 
 
+@pytest.mark.slow
 def test_a_photo_that_does_not_lie_in_one_piece_gives_the_same(detector):
     image = read(OBAMA)
     for view in (image[:, ::-1], image[20:-20, 30:-30], image[..., ::-1], np.rot90(np.rot90(image, 1), -1)):
@@ -171,6 +172,7 @@ def test_the_same_photo_gives_the_same_faces(opened, detector):
     assert opened().detect(image) == first
 
 
+@pytest.mark.slow
 def test_several_threads_get_their_own_results(opened):
     detector = opened()
     images = [read(CURIE), read(OBAMA), noise((200, 300)), read("library/henry_moseley.jpg")]
@@ -183,6 +185,7 @@ def test_several_threads_get_their_own_results(opened):
     assert [len(faces) for faces in alone] == [1, 1, 0, 1]
 
 
+@pytest.mark.slow
 def test_faces_smaller_than_is_asked_for_are_left_out(opened, detector):
     photo = read(OBAMA)
     half = cv2.resize(photo, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)

@@ -76,10 +76,12 @@ def test_different_faces_give_different_vectors(embedder, faces):
     assert (distances + np.eye(len(faces)) > 0.05 * np.abs(vectors).max()).all()
 
 
+@pytest.mark.slow
 def test_the_same_crops_give_the_same_vectors(embedder, faces):
     np.testing.assert_array_equal(embedder.embed(faces), embedder.embed(faces))
 
 
+@pytest.mark.slow
 def test_crops_that_do_not_lie_in_one_piece_give_the_same(embedder, faces):
     flipped = faces[:, :, ::-1]
 
@@ -94,6 +96,7 @@ def test_the_result_is_the_callers_own(embedder, faces):
     np.testing.assert_array_equal(first, kept)
 
 
+@pytest.mark.slow
 def test_several_threads_get_their_own_results(embedder, faces, tolerance):
     wanted = embedder.embed(faces)
     with ThreadPoolExecutor(4) as pool:

@@ -202,6 +202,7 @@ COORDINATE = st.floats(-1e5, 1e5) | st.integers(-3, 60).map(float)
 
 
 # So near to one place that the inverse of the scale is no number any more.
+@pytest.mark.slow
 @example(points=((2.3e-144, 2.3e-144),) * 5, width=1, height=1, margin=0.0)
 @settings(max_examples=300, deadline=None)
 @given(

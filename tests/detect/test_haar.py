@@ -175,6 +175,7 @@ def test_a_face_at_the_edge_keeps_its_box_inside(detector):
     assert_inside(faces[0].box, cut)
 
 
+@pytest.mark.slow
 def test_threads_share_one_detector(detector):
     names = [*PORTRAITS, *NO_FACE]
     images = [read(name) for name in names]

@@ -32,6 +32,7 @@ def test_the_stored_tensors_are_the_pinned_ones(model_store):
     assert tensors_digest(load_tensors(model_store.path("resnet50") / TENSORS)) == CARD.digest
 
 
+@pytest.mark.slow
 def test_bf16_points_the_same_way_as_f32(model_store, crops):
     exact = open_embedder("resnet50", store=model_store, precision="f32").embed(crops)
     quick = open_embedder("resnet50", store=model_store, precision="auto").embed(crops)

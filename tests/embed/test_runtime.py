@@ -68,6 +68,7 @@ def test_the_compiled_network_is_kept_and_used_again(store, tmp_path):
     assert [path.stat().st_mtime_ns for path in cached(tmp_path)] == [written]
 
 
+@pytest.mark.slow
 def test_one_cache_serves_each_precision_with_its_own_result(model_store, crops, tmp_path, monkeypatch):
     results = {}
     for order in (("auto", "f32"), ("f32", "auto")):
@@ -80,6 +81,7 @@ def test_one_cache_serves_each_precision_with_its_own_result(model_store, crops,
         np.testing.assert_array_equal(results["f32", precision], results["auto", precision])
 
 
+@pytest.mark.slow
 def test_the_number_of_streams_does_not_change_the_result(model_store, crops):
     one, two = (
         open_embedder("resnet50", store=model_store, precision="f32", streams=streams).embed(crops[:2])

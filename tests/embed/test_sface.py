@@ -165,6 +165,7 @@ def test_it_is_no_keras_model(model_store):
     assert raised.value.hint == "Leave out --runtime tensorflow."
 
 
+@pytest.mark.slow
 def test_exported_and_imported_it_is_the_same_and_keeps_the_users_own_calibration(
     copied, store, exact, faces, tmp_path
 ):

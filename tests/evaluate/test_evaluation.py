@@ -221,6 +221,7 @@ def test_a_photo_in_a_strangers_folder_is_the_worst_mistake(folder, drawn_model)
             }
 
 
+@pytest.mark.slow
 def test_pictures_are_drawn_of_all_that_there_is(folder, drawn_model, tmp_path):
     shade(folder / "bo" / "stray.png", PEOPLE["anna"], 4)
     photo(folder / "cy" / "nobody.png")

@@ -26,6 +26,7 @@ def assert_same(one, other):
         np.testing.assert_array_equal(array, arrays_of(other)[name], name)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(parts=st.lists(st.integers(1, 3), max_size=12))
 def test_merged_parts_are_the_index_made_in_one_go(parts, tmp_path_factory):

@@ -355,6 +355,7 @@ def wait_for(path):
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_two_that_fetch_at_once_end_with_one_model(store, run_python, tmp_path):
     asked = tmp_path / "asked"
     first = run_python(FETCH, store.root, asked, 1)

@@ -274,6 +274,7 @@ def test_names_of_another_type(path):
         refused(path)
 
 
+@pytest.mark.slow
 def test_random_damage_is_refused_or_harmless(path):
     rng = np.random.default_rng(0)
     whole = path.read_bytes()

@@ -71,6 +71,7 @@ def test_a_photo_of_the_index_is_left_out_of_its_own_matches(ask_both, album):
         assert (os.fsencode(own) in with_server.out) == bool(options)
 
 
+@pytest.mark.slow
 def test_a_batch_goes_on_past_what_is_not_a_reference(ask_both, tmp_path, server, model_store):
     (tmp_path / "text.jpg").write_text("no photo")
     refs = [OBAMA, "missing.jpg", LIBRARY / "chelsea.png", tmp_path / "text.jpg", tmp_path, CURIE]

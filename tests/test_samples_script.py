@@ -7,6 +7,9 @@ import subprocess
 import pytest
 from support.command import COMMAND, CURIE, LIBRARY, OBAMA, SAMPLES, Tool
 
+# A shell, and a process for each call.
+pytestmark = pytest.mark.slow
+
 SCRIPT = SAMPLES / "search_all.sh"
 
 
@@ -57,7 +60,6 @@ def test_it_takes_a_folder_and_options_of_query(tool, tmp_path):
     assert "coffee.png: No face was found." in done.stderr
 
 
-@pytest.mark.slow
 def test_its_exit_status_is_that_of_query(tool, tmp_path):
     assert search_all(tool, "--threshold", "0.001").returncode == 1
     (tmp_path / "broken.jpg").write_text("no picture")

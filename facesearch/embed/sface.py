@@ -29,7 +29,7 @@ CARD = Card(
     name="sface",
     dim=128,
     size=(112, 112),
-    # Its template, the one that `detect.align` holds, is what it was trained with.
+    # Its template, the one that `detect.crop` holds, is what it was trained with.
     margin=0.0,
     detector="yunet",
     landmarks=True,

@@ -20,6 +20,7 @@ from facesearch.cli.options import (
     json_option,
     list_options,
     machine_options,
+    metric_option,
     model_option,
     quiet_option,
 )
@@ -66,9 +67,7 @@ class CompareOptions(Verbosity, ListOptions, RuntimeOptions):
 @option_group(
     "How",
     model_option,
-    click.option(
-        "--metric", type=click.Choice(["cosine", "euclidean"]), help="The distance.  [default: the model's]"
-    ),
+    metric_option,
 )
 @option_group(
     "Output",

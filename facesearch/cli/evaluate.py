@@ -22,6 +22,7 @@ from facesearch.cli.options import (
     default_model,
     json_option,
     machine_options,
+    metric_option,
     quiet_option,
 )
 from facesearch.cli.output.progress import Progress
@@ -72,9 +73,7 @@ class EvaluateOptions(Verbosity, RuntimeOptions):
         shell_complete=complete_model,
         help="A model; may be repeated.  [env: FACESEARCH_MODEL; default: resnet50]",
     ),
-    click.option(
-        "--metric", type=click.Choice(["cosine", "euclidean"]), help="The distance.  [default: the model's]"
-    ),
+    metric_option,
 )
 @option_group(
     "Output",

@@ -124,6 +124,13 @@ def model_option(command: Command) -> Command:
     )(command)
 
 
+def metric_option(command: Command) -> Command:
+    """Add --metric."""
+    return click.option(
+        "--metric", type=click.Choice(["cosine", "euclidean"]), help="The distance.  [default: the model's]"
+    )(command)
+
+
 def a_number(_context: click.Context, _option: click.Parameter, number: float | None) -> float | None:
     """Refuse "nan", which compares with nothing."""
     if number is not None and number != number:

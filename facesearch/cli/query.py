@@ -23,6 +23,7 @@ from facesearch.cli.options import (
     json_option,
     list_options,
     machine_options,
+    metric_option,
     model_option,
     quiet_option,
 )
@@ -112,11 +113,7 @@ def _a_probability(_context: click.Context, _option: click.Parameter, number: fl
         metavar="N",
         help="Matches for each reference.  [default: 4; all with --person]",
     ),
-    click.option(
-        "--metric",
-        type=click.Choice(["cosine", "euclidean"]),
-        help="The distance.  [default: the model's]",
-    ),
+    metric_option,
     click.option(
         "--threshold",
         type=float,

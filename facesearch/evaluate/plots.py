@@ -317,6 +317,8 @@ def draw_all(dataset: Dataset, evaluations: Sequence[Evaluation], folder: str) -
 def _draw_mistakes(dataset: Dataset, one: Evaluation, path: Path) -> None:
     """Draw the nearest strangers and the farthest pairs of one person."""
     from facesearch.evaluate.evaluation import worst_mistakes
+    from facesearch.show.pair_sheet import draw_pairs
+    from facesearch.show.sheet import save_sheet
 
     strangers = worst_mistakes(dataset, one, "different", MOST_MISTAKES)
     alike = worst_mistakes(dataset, one, "same", MOST_MISTAKES)
@@ -324,9 +326,6 @@ def _draw_mistakes(dataset: Dataset, one: Evaluation, path: Path) -> None:
     if not strangers and not alike:
         heading = f"{one.card.name}: no pair is on the wrong side of the threshold"
     drawn = [_pair(dataset, one, mistake) for mistake in (*strangers, *alike)]
-    from facesearch.show.pair_sheet import draw_pairs
-    from facesearch.show.sheet import save_sheet
-
     save_sheet(draw_pairs(drawn, heading=heading), path)
 
 

@@ -89,12 +89,12 @@ _META_TYPES: Mapping[str, type] = {
 }
 
 
-# What facesearch's own detectors and the pipeline take; an absent setting is left to them. A setting of a
-# plug-in is checked by the detector when it is built.
 def _is_scalar(value: object) -> bool:
     return value is None or isinstance(value, str | int | float | bool)
 
 
+# What facesearch's own detectors and the pipeline take; an absent setting is left to them. A setting of a
+# plug-in is checked by the detector when it is built.
 _SETTINGS: Mapping[str, Callable[[Any], bool]] = {
     "min_face": lambda value: type(value) is int and 0 <= value < 2**31,
     "faces": lambda value: value in ("all", "largest"),

@@ -1,4 +1,4 @@
-"""All networks by name: models and detectors, those that are here and those that can be fetched."""
+"""All networks by name: models and detectors, those in the store and those that can be fetched."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Listed:
     Attributes:
         name: Its name.
         state: "here", "to fetch", or "broken".
-        facts: What it is, in a few words; for a broken one, what is wrong.
+        facts: A few words about it; for a broken one, what is wrong.
         card: Its card; None for a broken one.
     """
 
@@ -30,7 +30,7 @@ class Listed:
     card: StoredCard | None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it in the form of JSON, without the card's list of files."""
+        """Return a form for JSON, without the card's list of files."""
         known = {"kind": self.card.kind, **asdict(self.card)} if self.card else {}
         known.pop("files", None)
         return {"name": self.name, "state": self.state, "facts": self.facts, "card": known or None}
@@ -52,11 +52,11 @@ def list_all(store: ModelStore) -> list[Listed]:
 
 
 def fetch(name: str, store: ModelStore, *, notify: Callable[[str], None] = silent) -> None:
-    """Bring a network by its name, and with a model the detector that it was measured with.
+    """Fetch a network by its name; for a model, fetch the detector that it was measured with too.
 
     Raises:
         UnknownModel: No network of this name can be fetched.
-        FetchFailed: No source gave it.
+        FetchFailed: No source delivered it.
     """
     if recipe := detector_recipe(name):
         store.fetch(recipe, notify=notify)

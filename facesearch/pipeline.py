@@ -89,18 +89,18 @@ class Pipeline:
         # Where there are fewer photos than threads, cv2 is left to spread one photo over the cores.
         share = _single_threaded_cv2() if len(first) == threads else nullcontext()
         waiting = chain(first, waiting)
-        with share, _Pool(threads) as lookers, _Pool(threads) as embedders:
-            looks: deque[Future[_PhotoTask]] = deque()
+        with share, _Pool(threads) as readers, _Pool(threads) as embedders:
+            tasks: deque[Future[_PhotoTask]] = deque()
             batches: deque[Future[list[PhotoFaces]]] = deque()
             batch: list[_PhotoTask] = []
             while True:
-                looks.extend(
-                    lookers.submit(self._look, path, known) for path in islice(waiting, ahead - len(looks))
+                tasks.extend(
+                    readers.submit(self._prepare, path, known) for path in islice(waiting, ahead - len(tasks))
                 )
-                if not looks:
+                if not tasks:
                     break
-                batch.append(looks.popleft().result())
-                if sum(len(look.crops) for look in batch) >= self.batch or len(batch) >= ahead:
+                batch.append(tasks.popleft().result())
+                if sum(len(task.crops) for task in batch) >= self.batch or len(batch) >= ahead:
                     batches.append(embedders.submit(self._embed, batch))
                     batch = []
                 while batches and (batches[0].done() or len(batches) > threads):
@@ -119,22 +119,22 @@ class Pipeline:
         batch: list[_PhotoTask] = []
         with _single_threaded_cv2():
             for path in paths:
-                batch.append(self._look(path, known))
-                if sum(len(look.crops) for look in batch) >= self.batch:
+                batch.append(self._prepare(path, known))
+                if sum(len(task.crops) for task in batch) >= self.batch:
                     yield from self._embed(batch)
                     batch = []
             yield from self._embed(batch)
 
-    def look_at(self, content: Content, path: str = "") -> PhotoFaces:
+    def process(self, content: Content, path: str = "") -> PhotoFaces:
         """Process one photo that is in memory; several threads may call this at once.
 
         Args:
             content: The photo.
             path: The photo's name.
         """
-        return self._embed([self._look_into(content, path)])[0]
+        return self._embed([self._prepare_content(content, path)])[0]
 
-    def _look(self, path: str, known: Collection[bytes]) -> _PhotoTask:
+    def _prepare(self, path: str, known: Collection[bytes]) -> _PhotoTask:
         """Read, decode, detect and crop; a fault of the photo becomes its status."""
         try:
             content = read_content(path)
@@ -144,9 +144,9 @@ class Pipeline:
             return _unreadable(path, f"It cannot be read ({error.strerror or error}).")
         if content.digest in known:
             return _PhotoTask(_photo(content, path), [])
-        return self._look_into(content, path)
+        return self._prepare_content(content, path)
 
-    def _look_into(self, content: Content, path: str) -> _PhotoTask:
+    def _prepare_content(self, content: Content, path: str) -> _PhotoTask:
         photo = _photo(content, path)
         try:
             faces, crops = self._faces(content)
@@ -193,14 +193,14 @@ class Pipeline:
         wanted = min(longer, round(longer * max(card.size) / smallest))
         return decode(content.data, side=wanted) if max(picture.pixels.shape) < wanted else picture
 
-    def _embed(self, looks: Sequence[_PhotoTask]) -> list[PhotoFaces]:
-        crops = [crop for look in looks for crop in look.crops]
+    def _embed(self, tasks: Sequence[_PhotoTask]) -> list[PhotoFaces]:
+        crops = [crop for task in tasks for crop in task.crops]
         vectors = self.embedder.embed(np.stack(crops)) if crops else np.empty((0, 0), np.float32)
         photos: list[PhotoFaces] = []
         start = 0
-        for look in looks:
-            stop = start + len(look.crops)
-            photos.append(replace(look.photo, vectors=vectors[start:stop]) if look.crops else look.photo)
+        for task in tasks:
+            stop = start + len(task.crops)
+            photos.append(replace(task.photo, vectors=vectors[start:stop]) if task.crops else task.photo)
             start = stop
         return photos
 

@@ -1,8 +1,8 @@
-"""Exact nearest rows of a large array, by cosine or euclidean distance; smaller is nearer.
+"""Finds the exact nearest rows of a large array, by cosine or euclidean distance.
 
-Blocks of rows are multiplied with all queries at once in float32. What may belong to the nearest
-(within a bound on that arithmetic's error) is kept, and its distance is computed anew in float64, row
-by row, so that equal rows have equal distances wherever they stand, and the order is the exact one.
+Blocks of rows are multiplied with all queries at once in float32. Rows that may be among the nearest
+(within a bound on the arithmetic's error) are kept, and their distances are computed again in float64, row
+by row. So equal rows have equal distances wherever they are, and the order is exact.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from numpy.typing import NDArray
 Metric = Literal["cosine", "euclidean"]
 FloatT = TypeVar("FloatT", np.float32, np.float64)
 
-# 8,192 rows of 2048 float32: few enough calls that BLAS works at the speed of memory also when the
-# cores are busy otherwise, and 100 queries' products stay at a few MB.
+# 8,192 rows of 2048 float32: few enough calls that BLAS works at the speed of memory even when the cores
+# are busy, and the products of 100 queries take only a few MB.
 BLOCK_BYTES = 64 << 20
-# Each core has two blocks' products waiting. Queries beyond this many are a pass of their own over the
-# vectors: with smaller blocks instead, most of the time would go into each query's look at each block.
+# Each core has the products of two blocks waiting. More queries than this take another pass over the
+# vectors: smaller blocks would spend most of the time on selecting rows for each query and block.
 QUERIES_AT_ONCE = 256
-# Of one block, queries by rows: where vectors are short, this is what bounds the rows.
+# The products of one block, queries by rows. It limits the rows where vectors are short.
 PRODUCT_BYTES = 16 << 20
 # Float32 dot products of unit vectors err by less than sqrt(D) * 2^-24 in practice; this is 30 times as
-# much at D = 2048, and costs nothing but a few more rows in the second look.
+# much at D = 2048, and only costs a few more rows in the second pass.
 SLACK = 1e-4
-# Below this, float32 products lose digits: added to the bound, it leaves them to the exact look.
+# Below this, float32 products lose digits; as part of the bound, it leaves such rows to the exact pass.
 TINY = 1e-30
 # Pairs whose vectors are gathered at once: 2 x 64 MB of 2048 float64.
 PAIRS_AT_ONCE = 4096
@@ -71,7 +71,7 @@ def distances(query: NDArray[np.float32], rows: NDArray[np.float32], metric: Met
         (n,) float64.
     """
     one, many = query.astype(np.float64), rows.astype(np.float64)
-    with np.errstate(all="ignore"):  # what is not finite is put right below
+    with np.errstate(all="ignore"):  # values that are not finite are replaced below
         if metric == "euclidean":
             difference = many - one
             result = np.sqrt(np.einsum("ij,ij->i", difference, difference))

@@ -1,4 +1,4 @@
-"""A question: references -> nearest faces of an index -> matches."""
+"""Answers a question: references -> nearest faces of an index -> matches."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class Question:
     """What is asked of an index.
 
     Attributes:
-        top: How many matches for each reference, at most.
-        metric: Which distance; None for the model's own in `Library.query`, for cosine in `search`.
-        threshold: Matches farther than this are left out.
-        min_probability: Matches that are less likely one person's are left out.
-        by: "photo": each photo once, with its best face; "face": each face.
+        top: The largest number of matches for each reference.
+        metric: The distance; None for the model's own in `Library.query`, for cosine in `search`.
+        threshold: The largest distance of a match.
+        min_probability: The smallest probability that a match shows the same person.
+        by: "photo" lists each photo once, with its best face; "face" lists every face.
         include_self: Whether the reference's own file may be among its matches.
         unique: Whether copies of one photo count once.
-        together: Whether all references show one person and are fused into one.
-        how: "exact" or "approximate" where the index knows both; None as its size has it. A file is always
-            searched exactly.
+        together: Whether all references show one person and are combined into one.
+        how: "exact" or "approximate", for an index that has both; None lets its size decide. A file is
+            always searched exactly.
     """
 
     top: int = 4
@@ -63,13 +63,13 @@ def search(
         index: The index, or the server that searches it.
         references: The faces to look for.
         question: Which matches are wanted.
-        calibration: What the metric's distances say about persons; None where that is not known.
+        calibration: Turns the metric's distances into probabilities; None if the model has none.
 
     Returns:
-        One answer for each reference in order; one in all with `together`.
+        One answer for each reference, in their order; a single one with `together`.
 
     Raises:
-        ModelError: A probability is asked for, and there is no calibration.
+        ModelError: A probability is asked for without a calibration.
     """
     limit = _limit(question, calibration)
     asked = [tuple(references)] if question.together and references else [(one,) for one in references]
@@ -91,7 +91,7 @@ def search(
 def _request(
     asked: Sequence[Sequence[Reference]], fused: Sequence[_Fused], question: Question, threshold: float
 ) -> SearchRequest:
-    """Return what to search for: a vector for each group of references, apart from their own photos."""
+    """Return the search request: a vector for each group of references, and their own photos to leave out."""
     return SearchRequest(
         np.stack([one.vector for one in fused]),
         question.top,
@@ -109,7 +109,7 @@ def _names(references: Sequence[Reference]) -> set[str]:
 
 
 def _limit(question: Question, calibration: Calibration | None) -> float:
-    """Return the largest distance that is wanted."""
+    """Return the largest distance that satisfies the threshold and the probability."""
     if question.min_probability <= 0:
         return question.threshold
     if calibration is None:
@@ -122,16 +122,16 @@ def _limit(question: Question, calibration: Calibration | None) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Fused:
-    """References as one vector that orders faces as the mean of the distances to each does.
+    """References as one vector that ranks faces by their mean distance to all references.
 
     By cosine, with unit vectors u and their mean m, the mean of 1 - u.x is 1 - |m| (m/|m|).x; by euclidean
-    distance the mean of |u - x|^2 is |m - x|^2 plus the references' own spread around m. So a distance from m
-    gives the mean distance, which is what a calibration on single faces can judge.
+    distance the mean of |u - x|^2 is |m - x|^2 plus the references' spread around m. So a distance from m
+    gives the mean distance, which a calibration on single faces can judge.
 
     Attributes:
         vector: (dim,) float32.
-        metric: Which distance.
-        length: Of the mean of the unit vectors; 1 for a single reference.
+        metric: The distance.
+        length: The length of the mean of the unit vectors; 1 for a single reference.
         spread: The mean square distance of the references from their mean; 0 for a single one.
     """
 
@@ -153,7 +153,7 @@ class _Fused:
         return cls(mean.astype(np.float32), metric, float(np.linalg.norm(mean)), spread)
 
     def to_vector(self, distance: float) -> float:
-        """Return the distance from `vector` of what has this mean distance; below 0 where nothing has."""
+        """Convert a mean distance to the distance from `vector`; below 0 if no face can have it."""
         if self.length == 1.0 and self.spread == 0.0:
             return distance
         if self.metric == "cosine":
@@ -162,7 +162,7 @@ class _Fused:
         return math.sqrt(square) if (square := distance**2 - self.spread) >= 0 else -1.0
 
     def from_vector(self, distance: float) -> float:
-        """Return the mean distance of what has this distance from `vector`."""
+        """Convert a distance from `vector` to the mean distance."""
         if self.length == 1.0 and self.spread == 0.0:
             return distance
         if self.metric == "cosine":
@@ -179,7 +179,7 @@ def _matches(hits: Sequence[Hit], fused: _Fused, limit: float) -> Iterator[Match
 
 
 def judged(match: Match, faces: int, calibration: Calibration | None) -> Match:
-    """Return a match with what a calibration says about its distance, in an index of so many faces."""
+    """Return a match with its probability and expected strangers, in an index of `faces` faces."""
     if calibration is None:
         return match
     return replace(
@@ -199,13 +199,13 @@ def find_references(
     """Find the reference faces in some photos.
 
     Args:
-        pipeline: As it made the index; which faces it takes is set here.
-        paths: Absolute.
+        pipeline: The pipeline that made the index; its choice of faces is replaced here.
+        paths: The photos' absolute paths.
         face: Which face of each photo: a number (1 for the largest), "largest" or "all".
-        on_photo: Told of each photo that was looked at.
+        on_photo: Called with each photo that was processed.
 
     Returns:
-        The faces in the order of the photos; the photos that gave none, with the reason.
+        The faces in the order of the photos, and the photos that gave none, with the reason.
     """
     found: list[Reference] = []
     problems: list[tuple[str, PhotoError]] = []

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from facesearch.models.card import Card
     from facesearch.models.sources import Recipe
 
-# name -> module; each holds its model's RECIPE. Those of other packages are found by their entry points; a
-# network in a file needs no code at all: `models import`.
+# name -> the module with its RECIPE. Models of other packages are found by their entry points; a network in
+# a file needs no code at all: `models import`.
 MODELS: Mapping[str, str] = {
     "resnet50": "facesearch.embed.resnet50",
     "sface": "facesearch.embed.sface",
@@ -73,7 +73,7 @@ def model_names() -> list[str]:
 
 
 def card_of(name: str, store: ModelStore | None = None) -> Card:
-    """Return a model's card without loading the network; one of `model_names` need not be in the store.
+    """Return a model's card without loading the network; those of `model_names` need not be in the store.
 
     Raises:
         UnknownModel: The model is not in the store, and its card is known only when it is fetched.
@@ -112,7 +112,7 @@ def open_embedder(
 
     Args:
         name: One of `model_names`, or any model of the store.
-        store: The models of this machine.
+        store: The model store of this machine.
         runtime: "openvino", or "tensorflow" to run the Keras model itself if there is one.
         precision: "auto" (bf16 where the processor has it), "f32" or "bf16".
         device: The OpenVINO device.
@@ -144,11 +144,13 @@ def open_embedder(
 
 
 class BackgroundEmbedder(Embedder):
-    """Opens a model in a thread, while the first photos are read, and waits for it in the first call.
+    """An embedder that opens its model in a thread while the first photos are read.
+
+    The first call waits for it.
 
     Args:
         card: The model's card.
-        opening: Opens the model; `embed` raises what it raises.
+        opening: Opens the model; `embed` raises its errors.
     """
 
     def __init__(self, card: Card, opening: Callable[[], Embedder]) -> None:
@@ -192,7 +194,7 @@ def _plugin_recipe(name: str, plugin: object) -> Recipe:
 
 def _current(stored: Card) -> Card:
     """Return this version's card of a model of ours (a stored one may be older), with the user's figures."""
-    # A plug-in's model is used by the card that was stored: to look for the plug-in takes a while.
+    # A plug-in's model uses its stored card: searching for the plug-in takes a while.
     if stored.name not in MODELS:
         return stored
     card = cast("Card", cast("Recipe", recipe_of(stored.name)).card)

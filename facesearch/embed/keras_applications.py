@@ -20,7 +20,7 @@ from facesearch.models.tensors import tensors_digest
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What makes a network's input of pixels, 0 to 255, in its order of channels: (pixel - mean) / scale."""
+    """How pixels, 0 to 255, become a network's input: (pixel - mean) / scale, in its order of channels."""
 
     color: Color
     mean: Channels
@@ -28,7 +28,7 @@ class Preprocessing:
 
 
 def write_application(name: str, folder: Path, weights: str | None = "imagenet") -> Any:  # noqa: ANN401
-    """Write plain.xml, plain.bin and facts.json into a folder; give the Keras model."""
+    """Write plain.xml, plain.bin and facts.json into a folder, and return the Keras model."""
     import keras
 
     from facesearch.embed.keras_conversion import export_network
@@ -45,10 +45,10 @@ def write_application(name: str, folder: Path, weights: str | None = "imagenet")
 
 
 def read_preprocessing(preprocess: Any) -> Preprocessing:  # noqa: ANN401 - a function of Keras
-    """Find out what a family's `preprocess_input` does, by asking it for black and the three pure colours.
+    """Find out what a family's `preprocess_input` does, by passing it black and the three pure colours.
 
-    All families shift and scale each channel, and some swap red and blue; so four pixels say it all, and
-    there is no table of families to keep.
+    All families shift and scale each channel, and some swap red and blue. Four pixels reveal all of that, so
+    no table of families has to be maintained.
     """
     pixels = np.vstack([np.zeros((1, 3)), 255 * np.eye(3)]).astype(np.float32).reshape(1, 1, 4, 3)
     answers = np.asarray(preprocess(pixels.copy(), data_format="channels_last"), np.float64).reshape(4, 3)
@@ -60,6 +60,6 @@ def read_preprocessing(preprocess: Any) -> Preprocessing:  # noqa: ANN401 - a fu
 
 
 if __name__ == "__main__":
-    # The download goes to the work folder, so that one that is killed leaves nothing behind.
+    # The download goes to the work folder, so that a killed process leaves nothing behind.
     os.environ["KERAS_HOME"] = sys.argv[2]
     write_application(sys.argv[1], Path(sys.argv[2]))

@@ -1,4 +1,4 @@
-"""Turns Keras models into OpenVINO files, in a process of its own (`conversion.run_keras`).
+"""Converts Keras models to OpenVINO files, in a process of its own (`conversion.run_keras`).
 
 python -m facesearch.embed.keras_conversion IN.keras OUT.xml
 """
@@ -23,15 +23,15 @@ def export_network(model: Any, path: Path) -> None:  # noqa: ANN401 - Keras has 
     import openvino
     from openvino.frontend.tensorflow import utils
 
-    # OpenVINO's own deletes a name through exec(), which fails from Python 3.13 on (PEP 667).
+    # OpenVINO's version deletes a name through exec(), which fails from Python 3.13 on (PEP 667).
     utils.get_environment_setup = _environment
-    # OpenVINO converts a functional model; a Sequential one is the same graph once it is written as one.
+    # OpenVINO converts functional models; a Sequential model becomes one from its inputs and outputs.
     functional = keras.Model(model.inputs, model.outputs)
     save_network(openvino, openvino.convert_model(functional), path)
 
 
 def _environment(_framework: str) -> dict[str, str]:
-    """Return what the conversion runs in, under OpenVINO's names."""
+    """Return the versions that the conversion runs with, under OpenVINO's names."""
     return {
         "python_version": platform.python_version(),
         "tensorflow": version("tensorflow"),
@@ -40,5 +40,5 @@ def _environment(_framework: str) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    # Safe mode refuses what would run code of the file's own, such as a Lambda layer.
+    # Safe mode refuses layers that would run code from the file, such as Lambda.
     export_network(keras.saving.load_model(sys.argv[1], compile=False, safe_mode=True), Path(sys.argv[2]))

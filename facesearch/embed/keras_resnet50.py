@@ -1,4 +1,4 @@
-"""Builds Keras' ResNet-50 from its tensors: to be converted, and to run in TensorFlow as the reference."""
+"""Builds Keras' ResNet-50 from its tensors, to convert it or to run it in TensorFlow as the reference."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from facesearch.models.tensors import Tensors, load_tensors
 
 
 def build_model(tensors: Tensors) -> Any:  # noqa: ANN401 - Keras has no types
-    """Return ResNet-50 without its head, averaged to 2048 numbers, with these weights."""
+    """Return ResNet-50 with these weights and average pooling instead of its head: 2048 numbers."""
     model = keras.applications.ResNet50(
         include_top=False, pooling="avg", weights=None, input_shape=(224, 224, 3)
     )

@@ -1,4 +1,4 @@
-"""Runs the Keras model itself: the reference, and the way onto a CUDA GPU."""
+"""Runs the Keras model itself: the reference implementation, and the way to use a CUDA GPU."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from facesearch.models.tensors import load_tensors
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Enough to keep a GPU busy; the memory of one batch is bounded by it.
+# Large enough to keep a GPU busy, and small enough to bound the memory of a batch.
 _BATCH = 32
 
 
@@ -32,11 +32,11 @@ class KerasEmbedder:
         card: The model's card, as it was stored.
         folder: The model's folder.
         builder: The module whose `build_model` makes the Keras model of the stored tensors.
-        precision: "auto" lets a GPU multiply in TF32, "f32" does not; bf16 is OpenVINO's alone.
+        precision: "auto" lets a GPU multiply in TF32, "f32" does not; only OpenVINO has bf16.
 
     Raises:
         ModelBroken: The tensors are missing or damaged.
-        ModelError: The precision is not there.
+        ModelError: The precision is not available.
     """
 
     def __init__(self, card: Card, folder: Path, builder: str, *, precision: str = "auto") -> None:
@@ -65,7 +65,7 @@ def _load_tensorflow(*, tf32: bool) -> Any:  # noqa: ANN401 - TensorFlow has no 
     import tensorflow
 
     for gpu in tensorflow.config.list_physical_devices("GPU"):
-        # Else it takes all of the GPU's memory at once. Too late where the caller has used it already.
+        # Otherwise TensorFlow takes all of the GPU's memory at once. It raises if the GPU is in use already.
         with suppress(RuntimeError):
             tensorflow.config.experimental.set_memory_growth(gpu, True)
     tensorflow.config.experimental.enable_tensor_float_32_execution(tf32)
@@ -74,7 +74,7 @@ def _load_tensorflow(*, tf32: bool) -> Any:  # noqa: ANN401 - TensorFlow has no 
 
 @contextmanager
 def _greetings_held() -> Iterator[None]:
-    """Hold back what TensorFlow's C++ writes to stderr at its start; print it only if the start fails.
+    """Hold back what TensorFlow's C++ code writes to stderr at its start; print it only if the start fails.
 
     The log level does not help: these lines are written before it is read.
     """

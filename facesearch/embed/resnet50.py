@@ -1,4 +1,4 @@
-"""ResNet-50 of keras.applications, trained on ImageNet: what looks alike, in 2048 numbers."""
+"""ResNet-50 of keras.applications, trained on ImageNet: 2048 numbers that tell what looks alike."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ CARD = Card(
     source="keras.applications.ResNet50, ImageNet weights, no top, average pooling",
     # The same for the publisher's file and both mirrors.
     digest="tensors-sha256:61001ca9c1728adebdc9ef6cc9c8269e8566ac7aaf02146352b41ab3121282e0",
-    # keras.applications.resnet.preprocess_input: BGR, ImageNet's mean taken off, nothing divided.
+    # keras.applications.resnet.preprocess_input: BGR, ImageNet's mean subtracted, no scaling.
     color="bgr",
     mean=(103.939, 116.779, 123.68),
 )
@@ -100,7 +100,7 @@ _MIRRORS = (
         "863f7e63d95b1583cdd5af6bbd58e51c9664ec003ecdebabf6ee65f377d22484",
     ),
 )
-# Where in a mirror's package the TensorFlow.js model lies.
+# The folders of the TensorFlow.js model in the mirrors' packages.
 _FOLDERS = ("package/model", "package/ResNet50")
 
 _OLD_LAYER = re.compile(r"(res|bn)([2-5])([a-f])_branch(1|2a|2b|2c)")
@@ -162,7 +162,7 @@ def _read(file: Path) -> Mapping[str, NDArray[np.float32]]:
 
 
 def _current_names(tensors: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-    """Name the tensors as Keras does now; the classifier's, which are not used, are left out."""
+    """Rename tensors as Keras names them now; leave out those of the classifier, which is not used."""
     named = {}
     for name, value in tensors.items():
         layer, _, variable = name.partition("/")

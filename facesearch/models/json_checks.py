@@ -1,4 +1,4 @@
-"""JSON that may come from anyone: each reader gives a value in its own type, or raises."""
+"""Checks of untrusted JSON: each reader returns a value of its type, or raises ValueError."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def whole(low: int, high: int) -> Callable[[Any], int]:
-    """Read a whole number of this range."""
+    """Return a reader of integers from `low` to `high`."""
 
     def read(value: Any) -> int:  # noqa: ANN401 - JSON
         if type(value) is not int or not low <= value <= high:
@@ -20,7 +20,7 @@ def whole(low: int, high: int) -> Callable[[Any], int]:
 
 
 def number(low: float, high: float) -> Callable[[Any], float]:
-    """Read a finite number of this range."""
+    """Return a reader of finite numbers from `low` to `high`."""
 
     def read(value: Any) -> float:  # noqa: ANN401 - JSON
         if type(value) not in (int, float) or not math.isfinite(value) or not low <= value <= high:
@@ -31,7 +31,7 @@ def number(low: float, high: float) -> Callable[[Any], float]:
 
 
 def text(pattern: str) -> Callable[[Any], str]:
-    """Read text that matches a pattern whole."""
+    """Return a reader of text that matches a whole pattern."""
 
     def read(value: Any) -> str:  # noqa: ANN401 - JSON
         if not isinstance(value, str) or not re.fullmatch(pattern, value, re.ASCII):
@@ -56,7 +56,7 @@ def flag(value: Any) -> bool:  # noqa: ANN401 - JSON
 
 
 def rows(read: Callable[[Any], Any], least: int, most: int) -> Callable[[Any], tuple[Any, ...]]:
-    """Read a list of values of one kind, of this range of lengths."""
+    """Return a reader of lists with `least` to `most` items, each read by `read`."""
 
     def read_rows(value: Any) -> tuple[Any, ...]:  # noqa: ANN401 - JSON
         if not isinstance(value, list) or not least <= len(value) <= most:
@@ -67,12 +67,12 @@ def rows(read: Callable[[Any], Any], least: int, most: int) -> Callable[[Any], t
 
 
 def row(read: Callable[[Any], Any], length: int) -> Callable[[Any], tuple[Any, ...]]:
-    """Read a list of so many values of one kind."""
+    """Return a reader of lists with exactly `length` items, each read by `read`."""
     return rows(read, length, length)
 
 
 def table(read_key: Callable[[Any], str], read: Callable[[Any], Any]) -> Callable[[Any], dict[str, Any]]:
-    """Read an object of one kind of keys and one of values."""
+    """Return a reader of objects whose keys and values are read by these readers."""
 
     def read_table(value: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
         return {read_key(key): read(item) for key, item in value.items()}

@@ -32,7 +32,7 @@ def tensors_digest(tensors: Tensors) -> str:
 
 
 def save_tensors(tensors: Tensors, path: Path) -> None:
-    """Write an uncompressed .npz; the slash of a name stands in the archive as it is."""
+    """Write an uncompressed .npz; a slash in a name is kept in the archive."""
     with path.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **tensors)
 
@@ -58,7 +58,7 @@ def read_web_tensors(archive: Path, folder: str) -> dict[str, NDArray[np.float32
         folder: The folder of model.json in it.
 
     Returns:
-        The tensors by name; none where the package has no such folder.
+        The tensors by name; empty if the package has no such folder.
 
     Raises:
         ModelBroken: The package is damaged, or does not hold all that its model.json names.
@@ -94,7 +94,7 @@ def _split(data: bytes, weights: list[dict[str, Any]]) -> dict[str, NDArray[np.f
     return tensors
 
 
-# In the layout of Keras 3 a layer's variables are numbered, in this order; by how many there are.
+# In the layout of Keras 3, the variables of a layer are numbered in this order; the key is how many it has.
 _NUMBERED = {1: ("kernel",), 2: ("kernel", "bias"), 4: ("gamma", "beta", "moving_mean", "moving_variance")}
 
 
@@ -119,7 +119,7 @@ def read_h5_tensors(path: Path) -> dict[str, NDArray[np.float32]]:
 
 
 def _name(layer: Any, key: str) -> str:  # noqa: ANN401 - h5py has no types
-    """Return a layer's name: since Keras 3 the key is its class, and the name stands beside the variables."""
+    """Return a layer's name: since Keras 3, the key is its class, and the name is an attribute of `vars`."""
     return str(layer["vars"].attrs.get("name", key)) if "vars" in layer else key
 
 

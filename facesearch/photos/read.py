@@ -28,31 +28,31 @@ from facesearch.photos.urls import is_photo_url, read_url
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# Phones make photographs of 200 megapixels; what claims more than this is taken for a decompression bomb.
+# Phones take photographs of 200 megapixels; a file that claims more than this counts as a decompression bomb.
 MAX_PIXELS = 256_000_000
 MAX_BYTES = 1 << 30
-# More than most cameras make. A small file can claim so many pixels, and every core decodes a photo: what is
-# larger is decoded alone, and made smaller on the way where `side` allows it.
+# More than most cameras produce. Even a small file can claim this many pixels, and each core decodes a photo
+# of its own. So larger photos are decoded one at a time, and reduced while decoding where `side` allows it.
 LARGE_PIXELS = 40_000_000
 DIGEST_BYTES = 16
-# All that Pillow is let near, the commonest first. Its other readers are no photographs', and some of them
-# start programs (Ghostscript for EPS) on what may be anyone's file.
+# The only formats that Pillow may try, the commonest first. Its other readers are not for photographs, and
+# some of them start programs (Ghostscript for EPS) on files that may come from anyone.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "DIB")
 ISO_FORMATS = ("HEIF", "AVIF")
 
 _EXIF_ORIENTATION = 0x0112
-# What Pillow warns of it has put right already: neither the terminal nor `python -W error` need hear of it.
+# Pillow warns of faults that it has corrected. They concern neither the terminal nor `python -W error`.
 _PILLOWS_WARNINGS = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 _JPEG_MAGIC = b"\xff\xd8\xff"
 _ISO_MAGIC = b"ftyp"  # from byte 4 on
-# Pixels are converted in squares of this side, for a copy of the whole is what a large photo cannot afford.
+# Pixels are converted in squares of this side: a large photo leaves no memory for a copy of the whole.
 _TILE = 1024
 _ONE_LARGE = threading.RLock()
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """The bytes of a file, with the size and time that belong to just these bytes."""
+    """The bytes of a file, with the size and modification time of exactly these bytes."""
 
     data: bytes
     size: int
@@ -76,7 +76,7 @@ class Picture:
 
     @property
     def scale(self) -> float:
-        """How many pixels of the photo one pixel here stands for, 1.0 or more."""
+        """How many pixels of the photo correspond to one pixel here, 1.0 or more."""
         return max(self.width, self.height) / int(max(self.pixels.shape[:2]))
 
 
@@ -90,7 +90,7 @@ def read_content(path: str) -> Content:
 
     Raises:
         OSError: It cannot be read.
-        UnreadablePhoto: It is no ordinary file, empty, too large, or changes while it is read.
+        UnreadablePhoto: It is not an ordinary file, is empty or too large, or changes while it is read.
     """
     if is_photo_url(path):
         data, written = read_url(path)
@@ -104,14 +104,14 @@ def read_content(path: str) -> Content:
                 raise UnreadablePhoto(f"It is larger than {MAX_BYTES >> 30} GiB.")
             data = file.read(before.st_size + 1)
             after = os.fstat(file.fileno())
-        # A camera or a sync client may still be writing: what was read has to be one state of the file.
+        # A camera or a sync client may still be writing: the bytes must all come from one state of the file.
         if before.st_mtime_ns == after.st_mtime_ns and before.st_size == after.st_size == len(data):
             return Content(data, after.st_size, modified(after), fingerprint(data))
     raise UnreadablePhoto("It changes while it is read.", "Index again when it is at rest.")
 
 
 def content_of(data: bytes) -> Content:
-    """Return a photo that came as bytes and is in no file."""
+    """Return the content of a photo that came as bytes rather than as a file."""
     return Content(data, len(data), -1, fingerprint(data))
 
 
@@ -119,14 +119,14 @@ def decode(data: bytes, *, side: int | None = None, shrink: float = 1.0) -> Pict
     """Decode a photo upright.
 
     Args:
-        data: The file's bytes, in any format of `SUFFIXES` whatever its name.
-        side: The longer side that is needed, in pixels. A JPEG that is larger is decoded at a half, a
-            quarter or an eighth where that leaves at least so much, for a fraction of the time; so is any
-            photo of more than `LARGE_PIXELS`, for a fraction of the memory.
-        shrink: The same said otherwise: so many times smaller than the photo is large enough.
+        data: The file's bytes, in any format of `SUFFIXES`; the file's name does not matter.
+        side: The longer side that is needed, in pixels. A larger JPEG is decoded at a half, a quarter or an
+            eighth of its size if that still leaves this much, which saves time. Any photo of more than
+            `LARGE_PIXELS` is reduced likewise, which saves memory.
+        shrink: The same as a factor: the photo may be decoded this many times smaller.
 
     Raises:
-        UnreadablePhoto: It is no picture, truncated, or too large.
+        UnreadablePhoto: It is not a picture, is truncated, or is too large.
     """
     if not data:
         raise UnreadablePhoto("It is empty.")
@@ -136,7 +136,7 @@ def decode(data: bytes, *, side: int | None = None, shrink: float = 1.0) -> Pict
         raise
     except MemoryError as error:
         raise UnreadablePhoto("It does not fit into memory.") from error
-    except Exception as error:  # hostile input makes Pillow's many readers raise anything
+    except Exception as error:  # on hostile input, Pillow's many readers may raise anything
         raise UnreadablePhoto(f"It is not a whole picture ({_first_line(error)}).") from error
 
 
@@ -146,7 +146,7 @@ def _decode(data: bytes, side: int | None, shrink: float) -> Picture:
         pixels = None
         divisor = _divisor(max(width, height) / side if side else shrink)
         jpeg = data.startswith(_JPEG_MAGIC) and image.mode in ("L", "RGB")
-        # Reduced, a JPEG never is in memory whole, unless it is progressive.
+        # A reduced JPEG is never in memory at full size, unless it is progressive.
         light = jpeg and divisor > 1 and not image.info.get("progressive")
         with nullcontext() if light else _turn(width * height):
             if jpeg:
@@ -155,10 +155,10 @@ def _decode(data: bytes, side: int | None, shrink: float) -> Picture:
                 # Not a JPEG, or one that cv2 refuses: Pillow reads it or says what is wrong.
                 with _turn(width * height):
                     pixels = _bgr(image, divisor if width * height > LARGE_PIXELS else 1)
-                # TIFFs and HEICs come upright from Pillow, and say so only when they are loaded.
+                # Pillow turns TIFFs and HEICs upright itself; their size is known once they are loaded.
                 width, height = image.size
             orientation = _orientation(image)
-            image.close()  # gives its memory back before the turn takes more
+            image.close()  # frees its memory before the rotation needs more
             pixels = _upright(pixels, orientation)
     if orientation >= 5:
         width, height = height, width
@@ -183,18 +183,18 @@ def _open(data: bytes) -> Image:
 
 
 def _turn(pixels: int) -> AbstractContextManager[object]:
-    """Wait until no other large photo is being decoded, if one of so many pixels is large."""
+    """Return a lock that large photos share, so that one is decoded at a time; smaller ones need not wait."""
     return _ONE_LARGE if pixels > LARGE_PIXELS else nullcontext()
 
 
 def _divisor(shrink: float) -> int:
-    """Return by how much a photo is made smaller where `shrink` times is small enough."""
+    """Return the largest divisor (8, 4, 2 or 1) that reduces a photo by no more than `shrink`."""
     return next((by for by in (8, 4, 2) if shrink >= by), 1)
 
 
 @cache
 def _pillow() -> ModuleType:
-    """Import Pillow; only decoding needs it, and `--help` has no time for it."""
+    """Import Pillow on first use: only decoding needs it, and the import would slow `--help` down."""
     import PIL.Image
 
     PIL.Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow refuses what is larger than twice this
@@ -204,7 +204,7 @@ def _pillow() -> ModuleType:
 
 @cache
 def _register_heif() -> None:
-    """Teach Pillow HEIC; as long to import as all the rest, and few photos need it."""
+    """Teach Pillow HEIC. The import takes as long as all the others together, and few photos need it."""
     import pillow_heif
 
     pillow_heif.register_heif_opener()
@@ -234,8 +234,8 @@ def _bgr(image: Image, divisor: int) -> NDArray[np.uint8]:
     """Convert any of Pillow's modes to (height, width, 3) BGR uint8; the first frame of several.
 
     Args:
-        image: Loaded here, and not changed otherwise.
-        divisor: Squares of so many pixels become one, their mean.
+        image: The image; it is loaded here, and not changed otherwise.
+        divisor: The side of the squares of pixels that are averaged into one.
     """
     image.load()
     width, height = (-(-length // divisor) for length in image.size)
@@ -250,7 +250,7 @@ def _bgr(image: Image, divisor: int) -> NDArray[np.uint8]:
 
 
 def _tiles(image: Image) -> Iterator[tuple[int, int, Image]]:
-    """Yield an image in squares, each with its left and upper edge."""
+    """Yield an image in squares: left edge, upper edge, and the square."""
     width, height = image.size
     for y in range(0, height, _TILE):
         for x in range(0, width, _TILE):
@@ -266,9 +266,10 @@ def _rgb(image: Image) -> Image:
 
 
 def _top(image: Image) -> float:
-    """Return what is white in grey of more than 8 bits, or in floats: the smallest usual one that holds it.
+    """Return the value of white in a grey image of more than 8 bits, or of floats.
 
-    What lies in 16 bits often has the 10, 12 or 14 that a sensor or scanner gives.
+    It is the smallest usual maximum that no pixel exceeds: files of 16 bits often hold the 10, 12 or 14 bits
+    of a sensor or scanner.
     """
     largest = max(float(_levels(tile).max(initial=0.0)) for _, _, tile in _tiles(image))
     tops = [float((1 << bits) - 1) for bits in (8, 10, 12, 14, 15, 16)]
@@ -288,7 +289,7 @@ def _eight_bits(image: Image, top: float) -> Image:
 
 
 def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Undo the camera's turn as EXIF's orientation 1 to 8 tells it, in place where that is possible."""
+    """Turn pixels upright by EXIF's orientation, 1 to 8; in place where that is possible."""
     if orientation in (5, 6, 7, 8):
         pixels = cv2.transpose(pixels)
     flip = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}.get(orientation)

@@ -148,7 +148,7 @@ class ServedLibrary:
     def warm_up(self) -> None:
         """Load the model and bring the vectors into memory, so that the first question need not wait."""
         blank = content_of(_blank_photo())
-        for work in [self._workers.submit(self._pipeline.look_at, blank) for _ in range(self._cores)]:
+        for work in [self._workers.submit(self._pipeline.process, blank) for _ in range(self._cores)]:
             work.result()
         size = self.card.size
         vector = self._pipeline.embedder.embed(np.zeros((1, *size, 3), np.uint8))[0]
@@ -199,7 +199,7 @@ class ServedLibrary:
             NoFace: No such face was found in it.
         """
         pipeline = replace(self._pipeline, choose=chosen(face))
-        found = self._workers.submit(pipeline.look_at, content_of(data), path).result()
+        found = self._workers.submit(pipeline.process, content_of(data), path).result()
         if found.status is Status.UNREADABLE:
             raise UnreadablePhoto(f"This is not a photo that can be read. {found.reason}")
         if not found.faces:

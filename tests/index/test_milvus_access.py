@@ -69,7 +69,7 @@ def test_who_has_the_password_is_let_in(guarded, login):
         login(**wrong, CA=pem)
         with pytest.raises(IndexAway) as caught:
             open_backend(url).read()
-        assert "does not let us in" in caught.value.message
+        assert "refuses the login" in caught.value.message
         assert "FACESEARCH_MILVUS_PASSWORD" in caught.value.hint
         assert "wrong" not in caught.value.message
 
@@ -104,7 +104,7 @@ def test_a_server_that_is_full_keeps_what_it_has(guarded, login):
 
     with pytest.raises(StorageError) as caught:
         write()
-    assert "takes no more" in caught.value.message
+    assert "has no room left" in caught.value.message
     assert "Give it more room" in caught.value.hint
     photo = looked_at("/p/7.jpg", dim=2048)
     asked = Reference("/r.jpg", 1, Box(0, 0, 1, 1), photo.vectors[0])

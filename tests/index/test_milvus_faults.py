@@ -357,9 +357,9 @@ def test_an_index_by_euclidean_distance(url):
 @pytest.mark.parametrize(
     ("text", "kind", "words"),
     [
-        ("quota exceeded[reason=disk quota exceeded]", StorageError, "takes no more"),
-        ("deny to write, reason: memory quota exceeded", StorageError, "takes no more"),
-        ("auth check failure, please check api key is correct", IndexAway, "does not let us in"),
+        ("quota exceeded[reason=disk quota exceeded]", StorageError, "has no room left"),
+        ("deny to write, reason: memory quota exceeded", StorageError, "has no room left"),
+        ("auth check failure, please check api key is correct", IndexAway, "refuses the login"),
         ("unknown trouble", IndexAway, "does not answer as it should"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Where in Milvus an index is, and how to be let in."""
+"""The address of an index in Milvus, and the credentials for it."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ PORT = 19530
 SECONDS = 30.0
 
 _FORM = "milvus://HOST:PORT/COLLECTION"
-# What Milvus takes for a name; the collections of an index have more behind it.
+# Names that Milvus accepts; the collections of an index append to it.
 _COLLECTION = re.compile("[A-Za-z_][A-Za-z0-9_]{0,199}")
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A collection of a server.
+    """The address of a collection on a server.
 
     Attributes:
         name: The URL.
-        host: Of the server.
-        port: Of the server.
+        host: The server's host.
+        port: The server's port.
         tls: Whether the connection is encrypted.
-        collection: The index' name there.
+        collection: The index's name on the server.
     """
 
     name: str
@@ -37,10 +37,10 @@ class Address:
 
     @classmethod
     def parse(cls, url: str) -> Address:
-        """Read a URL.
+        """Parse a URL.
 
         Raises:
-            FacesearchError: It names no collection of a server, or holds a password.
+            FacesearchError: It does not name a collection on a server, or it holds a password.
         """
         try:
             parts = urlsplit(url)
@@ -62,11 +62,11 @@ class Address:
 
     @property
     def server(self) -> str:
-        """The server for a reader."""
+        """The server as HOST:PORT, for messages."""
         return f"{self.host}:{self.port}"
 
     def login(self) -> dict[str, str]:
-        """Return what the environment has of a user or a token, and of a certificate authority."""
+        """Return pymilvus' arguments: the URI, and what the environment has of credentials and a CA."""
         login = {"uri": f"{'https' if self.tls else 'http'}://{_bracketed(self.host)}:{self.port}"}
         names = {"token": "TOKEN", "user": "USER", "password": "PASSWORD"}
         login.update(
@@ -81,7 +81,7 @@ def patience() -> float:
     """Return how many seconds a server may be away or slow before a command gives up.
 
     Raises:
-        FacesearchError: The environment says something else than a number.
+        FacesearchError: FACESEARCH_MILVUS_TIMEOUT is not a number.
     """
     text = os.environ.get("FACESEARCH_MILVUS_TIMEOUT", "")
     try:

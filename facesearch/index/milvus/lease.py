@@ -1,4 +1,4 @@
-"""One writer at a time, by a document that says who writes and until when that counts."""
+"""A lease for one writer at a time: a document that names the writer and when its turn expires."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from contextlib import contextmanager, suppress
 from facesearch.errors import FacesearchError, IndexBusy
 from facesearch.index.milvus.photo_collection import PhotoCollection
 
-# A writer that was killed on another machine keeps others out for this long.
+# A writer that was killed on another machine blocks others for this long.
 SECONDS = 60.0
 _RENEWED = SECONDS / 3
-# Two that begin in the same moment both see who was last after this.
+# After this pause, two writers that began in the same moment both see which of them wrote last.
 _PAUSE = 0.2
 
-# Of this process: those that could not be given back since the server was away.
+# Owners of this process's ended leases: the server may have been away when they were to be removed.
 _ended_here: set[str] = set()
 
 
 class Lease:
-    """Who writes an index, or its people.
+    """The right to write an index, or its people.
 
     Args:
-        collection: Where the document is.
-        name: Of the document.
+        collection: The collection that holds the document.
+        name: The document's name.
     """
 
     def __init__(self, collection: PhotoCollection, name: str) -> None:
@@ -41,10 +41,10 @@ class Lease:
 
     @contextmanager
     def held(self) -> Iterator[Lease]:
-        """Be the only one.
+        """Hold the lease for the duration of the context.
 
         Raises:
-            IndexBusy: Another process is.
+            IndexBusy: Another process holds it.
         """
         self._refuse_others()
         self._write()
@@ -58,15 +58,15 @@ class Lease:
             self._ended.set()
             thread.join(timeout=SECONDS)
             _ended_here.add(self._owner)
-            with suppress(FacesearchError):  # it runs out by itself
+            with suppress(FacesearchError):  # it expires by itself
                 if not self._lost:
                     self._collection.erase(self._name)
 
     def check(self) -> None:
-        """See that nobody else has taken it meanwhile.
+        """Check that no other process has taken the lease meanwhile.
 
         Raises:
-            IndexBusy: Somebody has.
+            IndexBusy: One has.
         """
         if self._lost:
             raise self._busy()
@@ -82,7 +82,7 @@ class Lease:
             others = about["owner"] not in ours and float(about["until"]) > time.time()
             others = others and not (about["host"] == socket.gethostname() and _is_dead(int(about["pid"])))
         except (ValueError, TypeError, KeyError):
-            return  # nobody's who could hold it
+            return  # not a lease that a process could hold
         if others:
             raise self._busy()
 
@@ -111,7 +111,7 @@ class Lease:
                 self._lost = True
                 return
             except FacesearchError:
-                continue  # away for a while: what is written next says so
+                continue  # the server is away for a while: the next write reports it
 
 
 def _is_dead(process: int) -> bool:

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from pymilvus import MilvusClient
 
 
-MOST = 16_384  # hits of a search, rows of an answer
-# Making an index over all faces, or bringing it into the server's memory, may take this long.
+MOST = 16_384  # the largest number of hits of a search, or rows of an answer
+# Building an index over all faces, or loading it into the server's memory, may take this long.
 LONG = 3600.0
 
 Row = dict[str, Any]
-# Field -> what it is: "key", "text" with its length in bytes, "number", "vector" with its numbers.
+# Field -> its kind and size: "key" and "text" in bytes, "number", "vector" in dimensions.
 Fields = Mapping[str, tuple[str, int]]
 
 
@@ -32,7 +32,7 @@ class Server:
     """A connection, opened when it is first used.
 
     Args:
-        address: Of the server.
+        address: The address of an index on the server.
     """
 
     def __init__(self, address: Address) -> None:
@@ -44,7 +44,7 @@ class Server:
 
         Raises:
             FacesearchError: pymilvus is not installed.
-            IndexAway: Nobody answers there, or one who does not let us in.
+            IndexAway: The server does not answer, or refuses the login.
         """
         module = _pymilvus()
         seconds = patience()
@@ -58,18 +58,18 @@ class Server:
         return str(self._call("get_server_version"))
 
     def collections(self) -> list[str]:
-        """Name all collections."""
+        """Return the names of all collections."""
         return list(self._call("list_collections"))
 
     def description(self, name: str) -> tuple[str, Fields] | None:
-        """Return a collection's description and its fields; None where there is none."""
+        """Return a collection's description and its fields; None if there is no such collection."""
         if not self._call("has_collection", name):
             return None
         about = self._call("describe_collection", name)
         return str(about.get("description", "")), {field["name"]: _kind(field) for field in about["fields"]}
 
     def create(self, name: str, description: str, fields: Fields, index: Mapping[str, Any]) -> None:
-        """Make a collection with an index over its vectors, and load it."""
+        """Create a collection with an index over its vectors, and load it."""
         module = _pymilvus()
         schema = module.MilvusClient.create_schema(
             auto_id=False, enable_dynamic_field=False, description=description
@@ -81,23 +81,23 @@ class Server:
         self.index(name, vector, index)
 
     def index(self, name: str, field: str, index: Mapping[str, Any]) -> None:
-        """Make an index over a collection's vectors, and load it."""
+        """Build an index over a collection's vectors, and load it."""
         params = self.client.prepare_index_params()
         params.add_index(field, **index)
         self._call("create_index", name, params, seconds=LONG)
         self.load(name)
 
     def load(self, name: str) -> None:
-        """Bring a collection into the server's memory, where it can be searched."""
+        """Load a collection into the server's memory, where it can be searched."""
         self._call("load_collection", name, seconds=LONG)
 
     def unindex(self, name: str, field: str) -> None:
-        """Take a collection's index away; it cannot be searched until it has another."""
+        """Drop a collection's index; it cannot be searched until it has another."""
         self._call("release_collection", name, seconds=LONG)
         self._call("drop_index", name, field)
 
     def index_of(self, name: str, field: str) -> dict[str, Any]:
-        """Describe a collection's index; empty where it has none."""
+        """Return the properties of a collection's index; empty if it has none."""
         if field not in self._call("list_indexes", name):
             return {}
         return dict(self._call("describe_index", name, field))
@@ -107,7 +107,7 @@ class Server:
         self._call("drop_collection", name)
 
     def upsert(self, name: str, rows: Sequence[Row]) -> None:
-        """Write rows, each in place of one of the same key; again after a failure is the same."""
+        """Write rows, replacing those of the same key; repeating it after a failure is safe."""
         if rows:
             self._call("upsert", name, list(rows))
 
@@ -117,7 +117,7 @@ class Server:
             self._call("delete", name, ids=list(some))
 
     def get(self, name: str, keys: Sequence[str], fields: Sequence[str]) -> list[Row]:
-        """Return rows by key, those that are there."""
+        """Return rows by key; missing ones are left out."""
         found: list[Row] = []
         for some in batches(keys, 1000):
             found += self._call(
@@ -126,7 +126,7 @@ class Server:
         return found
 
     def where(self, name: str, condition: str, fields: Sequence[str], *, page: int = MOST) -> Iterator[Row]:
-        """Yield all rows of a condition, by key."""
+        """Yield all rows that satisfy a condition, sorted by key."""
         last = ""
         while True:
             rows = self._call(
@@ -144,13 +144,13 @@ class Server:
             last = rows[-1]["id"]
 
     def settle(self, name: str) -> None:
-        """Wait until what was written before can be read."""
+        """Wait until earlier writes can be read."""
         self._call("query", name, filter='id == ""', output_fields=["id"], consistency_level="Strong")
 
     def search(
         self, name: str, vectors: NDArray[np.float32], limit: int, params: Row, fields: Sequence[str]
     ) -> list[list[Row]]:
-        """Return the rows nearest to each vector, nearest first, each with its `distance` in Milvus."""
+        """Return the rows nearest to each vector, nearest first, each with Milvus' `distance`."""
         found = self._call(
             "search",
             name,
@@ -166,11 +166,11 @@ class Server:
         ]
 
     def flush(self, name: str) -> None:
-        """Let the server write to its storage what it has in memory."""
+        """Have the server write its memory to its storage."""
         self._call("flush", name, seconds=LONG)
 
     def compact(self, name: str) -> None:
-        """Let the server remove from its storage, in its own time, what was deleted."""
+        """Have the server remove deleted rows from its storage, in the background."""
         self._call("compact", name)
 
     def _call(self, method: str, *args: Any, seconds: float | None = None, **options: Any) -> Any:  # noqa: ANN401
@@ -189,7 +189,7 @@ class Server:
         return self._patiently(once)
 
     def _patiently(self, act: Any) -> Any:  # noqa: ANN401
-        """Do something, again where that may help, for as long as patience lasts."""
+        """Call `act` until it succeeds, fails for good, or patience() has passed."""
         import grpc
 
         until, pause = time.monotonic() + patience(), 0.1
@@ -204,19 +204,19 @@ class Server:
 
 
 def batches(things: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    """Return a sequence in pieces."""
+    """Split a sequence into batches of at most `size`."""
     return (things[start : start + size] for start in range(0, len(things), size))
 
 
 def quoted(names: Iterable[str]) -> str:
-    """Write a list of names for a condition; they hold no quotes."""
+    """Return a list of names for a condition; the names contain no quotes."""
     return "[" + ", ".join(f'"{name}"' for name in names) + "]"
 
 
 def _pymilvus() -> Any:  # noqa: ANN401 (it has no types)
-    # Its own reports, with tracebacks, are not for our users; it logs to stderr as soon as it is imported.
+    # Its own reports, with tracebacks, are not for users; it logs to stderr as soon as it is imported.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    # What it does before a fork aborts now and then the processes that Ray starts; those never call it.
+    # Its handlers of fork sometimes abort the processes that Ray starts, which never call it.
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     try:
         import pymilvus
@@ -271,7 +271,7 @@ _REFUSED = ("auth", "credential", "permission", "unauthenticated", "privilege")
 
 
 def passes(error: Exception) -> bool:
-    """Return whether the same call may succeed after a while."""
+    """Return whether the same call may succeed later."""
     texts = _texts(error)
     return not any(word in texts for word in (*_REFUSED, *_FULL)) and any(
         word in texts for word in _TRANSIENT
@@ -279,20 +279,20 @@ def passes(error: Exception) -> bool:
 
 
 def sentence(error: Exception, name: str) -> FacesearchError:
-    """Say what is wrong with a server, and the next step."""
+    """Return the error that says what is wrong with a server, and the next step."""
     text, texts = said_of(error), _texts(error)
     server = f"The Milvus server at {name}"
     again = "run the same command again: what was done so far is kept."
     if any(word in texts for word in _REFUSED):
         return IndexAway(
-            f"{server} does not let us in: {text}.",
+            f"{server} refuses the login: {text}.",
             "Set FACESEARCH_MILVUS_USER and FACESEARCH_MILVUS_PASSWORD, or FACESEARCH_MILVUS_TOKEN.",
         )
     if any(word in texts for word in _FULL):
-        return StorageError(f"{server} takes no more: {text}.", f"Give it more room, and {again}")
+        return StorageError(f"{server} has no room left: {text}.", f"Give it more room, and {again}")
     if getattr(error, "code", None) == _MISSING:
         return IndexFileError(
-            f"{server} does not have what is asked for: {text}.", f"Was it removed? Look there, and {again}"
+            f"{server} has no such collection: {text}.", f"It may have been removed. Check, and {again}"
         )
     return IndexAway(
         f"{server} does not answer as it should: {text}.",
@@ -301,14 +301,14 @@ def sentence(error: Exception, name: str) -> FacesearchError:
 
 
 def said_of(error: BaseException) -> str:
-    """Return what an error says, on one line."""
+    """Return an error's text on one line."""
     details = getattr(error, "details", None)
     text = str(getattr(error, "message", "") or (details() if callable(details) else "") or error)
     return " ".join(text.split("stack trace")[0].split()).rstrip(".")[:300] or type(error).__name__
 
 
 def _texts(error: BaseException | None) -> str:
-    """Return what an error and those behind it say: pymilvus calls a wrong password a failed connection."""
+    """Return the texts of an error and its causes: pymilvus wraps a wrong password in a failed connection."""
     texts: list[str] = []
     while error is not None and len(texts) < 5:
         code = getattr(error, "code", "")

@@ -1,8 +1,8 @@
 """Uncompressed .npz files whose arrays are mapped into memory instead of being read.
 
-An .npz is a zip of .npy members. Stored without compression, a member's data lies in the file as it is,
-and padding in the zip's extra field brings it to any boundary: BLAS works on a mapped array without a
-copy when it is aligned, and pages are mapped fastest when it begins on one.
+An .npz is a zip of .npy members. Without compression, a member's data lies in the file unchanged, and
+padding in the zip's extra field can align it: BLAS needs no copy of a mapped array that is aligned, and an
+array that begins on a page is mapped fastest.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 _ZIP64_EXTRA = 20  # bytes that zipfile adds to the local header of a member that may exceed 4 GiB
 _PADDING_ID = 0xD935  # the extra field that Android's zipalign uses for the same purpose
 _MAX_HEADER = 10_000
-# Every .npy header that numpy writes for a plain dtype. What a stranger wrote is matched, not evaluated.
+# Every .npy header that numpy writes for a plain dtype. A header from a stranger is matched, not evaluated.
 _HEADER = re.compile(
     rb"\{'descr': '([<>|=]?[biufU]\d{1,9})', 'fortran_order': (True|False), 'shape': \(([\d, ]*)\), \}\s*"
 )
@@ -50,7 +50,7 @@ class ArrayWriter:
     def write_blocks(
         self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], blocks: Iterable[NDArray[Any]]
     ) -> None:
-        """Write an array that comes in blocks along its first axis, so that it need not fit into memory."""
+        """Write an array given as blocks along its first axis, so that it need not fit into memory."""
         header = io.BytesIO()
         npy.write_array_header_1_0(
             header, {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
@@ -74,11 +74,11 @@ class ArrayWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Write the zip's directory, without which the file is no zip; after an error, nothing."""
+        """Finish the zip by writing its directory; after an error, leave the file incomplete."""
         if kind is None:
             self._zip.close()
         else:
-            self._zip.fp = None  # or it would be tried again, on a closed file, when the object is removed
+            self._zip.fp = None  # or zipfile would write it when the object is deleted, to a closed file
 
 
 def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
@@ -87,7 +87,7 @@ def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
     The arrays keep the mapping alive, and the file's content even after it has been replaced.
 
     Raises:
-        NpzError: The file is not a zip of stored .npy members, or a member claims what it does not hold.
+        NpzError: The file is not a zip of stored .npy members, or a member is shorter than it claims.
         OSError: It cannot be read.
     """
     with path.open("rb") as file:
@@ -102,7 +102,7 @@ def arrays_in(data: bytes) -> dict[str, NDArray[Any]]:
     """Return all arrays of an uncompressed .npz that is in memory.
 
     Raises:
-        NpzError: It is not a zip of stored .npy members, or a member claims what it does not hold.
+        NpzError: It is not a zip of stored .npy members, or a member is shorter than it claims.
     """
     return _arrays_in(data, io.BytesIO(data))
 

@@ -1,9 +1,9 @@
-"""The append-only journal beside an index: what was embedded since the file was last written.
+"""The append-only journal beside an index: the photos embedded since the file was last written.
 
     magic, then records: length (uint32), CRC-32 of the payload (uint32), payload
 
 The first record is the index's meta data, every other one photo with its faces and vectors. A record that
-is cut off or does not match its CRC ends the journal: what was in flight when the process died.
+is cut off or does not match its CRC ends the journal: it was being written when the process died.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from facesearch.index.index import LANDMARKS
 from facesearch.index.meta import Meta
 
 MAGIC = b"facesearch journal 1\n"
-# Killed processes lose nothing that was written; a power cut may lose this much.
+# A killed process loses nothing that it has written; a power cut may lose the last seconds.
 SYNC_SECONDS = 5.0
 
 _RECORD = struct.Struct("<II")
 # size, mtime_ns, digest (or zeros), status, faces, dim, length of the path
 _PHOTO = struct.Struct("<qq16sBIII")
-# What a face takes beside its vector: a box, a score, landmarks.
+# The size of a face beside its vector: a box, a score, landmarks.
 _FACE_BYTES = 16 + 4 + 8 * LANDMARKS
 
 
@@ -63,7 +63,7 @@ class Journal:
 
     def __init__(self, path: Path, meta: Meta) -> None:
         self.path = path
-        # Unbuffered: what a full disk refused is not tried again when the file is closed.
+        # Unbuffered, so that data refused by a full disk is not written again when the file is closed.
         self._file = open(path, "ab", buffering=0, opener=open_private)  # noqa: SIM115 (see close)
         self._synced = time.monotonic()
         try:
@@ -90,7 +90,7 @@ class Journal:
             rest = rest[self._file.write(rest) :]
 
     def close(self) -> None:
-        """Close the file; it stays."""
+        """Close the file, without removing it."""
         self._file.close()
 
     def __enter__(self) -> Journal:
@@ -130,9 +130,9 @@ class ReadJournal:
     """What a journal held.
 
     Attributes:
-        meta: Of the index that it belongs to; None when not even that was whole.
+        meta: The index's meta data; None if not even that record was whole.
         entries: In the order they were added.
-        torn: Bytes at the end that were no whole record.
+        torn: How many bytes at the end did not form a whole record.
     """
 
     meta: Meta | None
@@ -141,10 +141,10 @@ class ReadJournal:
 
 
 def read_journal(path: Path) -> ReadJournal:
-    """Read a journal as far as it is whole.
+    """Read a journal up to its last whole record.
 
     Raises:
-        IndexBroken: The file is something else.
+        IndexBroken: The file is not a journal.
         OSError: It cannot be read.
     """
     with path.open("rb") as file:

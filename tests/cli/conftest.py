@@ -1,5 +1,6 @@
 import pytest
 from support.command import LIBRARY, Tool
+from support.once import made_once
 
 
 @pytest.fixture
@@ -10,7 +11,9 @@ def tool(tmp_path, model_store):
 @pytest.fixture(scope="session")
 def sample_index(tmp_path_factory, model_store):
     """An index of samples/library, made once by the command itself; tests only read it."""
-    folder = tmp_path_factory.mktemp("sample-index")
-    done = Tool(folder, model_store.root).run("index", LIBRARY, "--index", "samples.npz")
-    assert done.status == 0, done
-    return folder / "samples.npz"
+
+    def make(folder):
+        done = Tool(folder, model_store.root).run("index", LIBRARY, "--index", "samples.npz")
+        assert done.status == 0, done
+
+    return made_once(tmp_path_factory, "sample-index", make) / "samples.npz"

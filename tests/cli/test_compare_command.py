@@ -119,6 +119,7 @@ def test_a_measured_model_of_looks_speaks_of_looks(compare):
     assert LOOKS in near.err
 
 
+@pytest.mark.slow
 def test_another_metric_than_was_measured(compare):
     told = figures(compare(OBAMA, HIM, "--metric", "euclidean"))
     assert float(told["distance"].removesuffix("  (euclidean)")) > 2
@@ -204,6 +205,7 @@ def test_the_matrix_keeps_to_the_width_of_the_terminal(compare, monkeypatch):
     assert "…" in "\n".join(lines[40])
 
 
+@pytest.mark.slow
 def test_names_that_are_the_same_are_told_apart(compare, tmp_path):
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
@@ -332,6 +334,7 @@ def test_what_cannot_be_read_is_status_2_and_the_others_are_compared(compare, tm
     assert compare("missing.jpg", OBAMA).status == 2
 
 
+@pytest.mark.slow
 def test_verbose_says_which_faces_were_compared(compare):
     done = compare(OBAMA, HIM, "-v", "--json")
     boxes = [photo["box"] for photo in json.loads(done.out)["photos"]]

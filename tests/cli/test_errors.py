@@ -153,6 +153,7 @@ def test_the_default_index_lies_in_the_users_data_folder(ask, photos, tmp_path, 
     assert len(ask("query", OBAMA).rows) == 2
 
 
+@pytest.mark.slow
 def test_facesearch_index_names_another(ask, photos, tmp_path, monkeypatch):
     monkeypatch.setenv("FACESEARCH_INDEX", "mine.npz")
     assert ask("index", photos).status == 0
@@ -163,6 +164,7 @@ def test_facesearch_index_names_another(ask, photos, tmp_path, monkeypatch):
     assert "data/facesearch/resnet50.npz" in ask("query", OBAMA).err
 
 
+@pytest.mark.slow
 def test_an_index_remembers_its_model(ask, sample_index, monkeypatch, tmp_path):
     done = ask("query", OBAMA, "--index", sample_index, "--model", "other")
     assert done.status == 2

@@ -307,6 +307,7 @@ def test_other_settings_are_refused_until_rebuild(index, photos, listed, ask):
     assert index(photos, "--min-face", 40).status == 2
 
 
+@pytest.mark.slow
 def test_rebuild_takes_all_that_the_index_covers(index, photos, listed, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
@@ -344,6 +345,7 @@ def test_the_turned_sample_is_upright(ask, sample_index):
     assert w > 600
 
 
+@pytest.mark.slow
 def test_batch_and_jobs_do_not_change_the_answer(index, photos, vectors, tmp_path):
     index(photos)
     before = vectors()

@@ -13,6 +13,7 @@ from support.fakes import photo as drawn
 from support.html_pages import Page
 from support.known_people import shows
 from support.known_people import write_people as write_known
+from support.once import made_once
 
 from facesearch.index.npz.backend import CompanionFile
 from facesearch.index.npz.store import open_index, people_path
@@ -26,13 +27,15 @@ HIS = [LIBRARY / "obama_2009.jpg", LIBRARY / "obama_2010.jpg", OBAMA]
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory, model_store):
     """An index of all samples, with people, made once by the command itself; tests only read it."""
-    folder = tmp_path_factory.mktemp("samples")
-    tool = Tool(folder, model_store.root)
-    done = tool.run("index", LIBRARY, SAMPLES / "queries", "--index", "s.npz", "--model", "sface")
-    assert done.status == 0, done
-    done = tool.run("people", "--index", "s.npz")
-    assert done.status == 0, done
-    return folder / "s.npz"
+
+    def make(folder):
+        tool = Tool(folder, model_store.root)
+        done = tool.run("index", LIBRARY, SAMPLES / "queries", "--index", "s.npz", "--model", "sface")
+        assert done.status == 0, done
+        done = tool.run("people", "--index", "s.npz")
+        assert done.status == 0, done
+
+    return made_once(tmp_path_factory, "samples", make) / "s.npz"
 
 
 @pytest.fixture

@@ -115,7 +115,16 @@ def test_head_takes_the_first_line(tool, sample_index):
     assert done.stderr == b""
 
 
-@pytest.mark.parametrize("args", [["query", OBAMA], ["info"], ["info", "--json"], ["--help"]])
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--help"],
+        *(
+            pytest.param(args, marks=pytest.mark.slow)
+            for args in (["query", OBAMA], ["info"], ["info", "--json"])
+        ),
+    ],
+)
 def test_a_full_disk_under_stdout(tool, sample_index, args):
     with open("/dev/full", "w") as full:
         done = tool.run(*args, env={"FACESEARCH_INDEX": sample_index}, stdout=full)
@@ -302,6 +311,7 @@ def test_no_socket_and_no_other_process(noted, name):
     assert sockets[name] == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_tensorflow_is_not_loaded(noted, name):
     imported = {event[2].partition(".")[0] for event in noted[0][name] if event[1] == "import"}
@@ -309,6 +319,7 @@ def test_tensorflow_is_not_loaded(noted, name):
     assert imported & {"tensorflow", "keras", "openvino_telemetry", "ray", "pymilvus", "requests"} == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["--help", "index --help", "query --help"])
 def test_help_loads_nothing_heavy(noted, name):
     imported = {event[2].partition(".")[0] for event in noted[0][name] if event[1] == "import"}

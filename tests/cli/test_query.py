@@ -179,6 +179,7 @@ def test_unique_lists_copies_once(ask, tmp_path):
     assert sorted(done.names) == ["a.jpg", "d.jpg"]
 
 
+@pytest.mark.slow
 def test_f32_and_the_keras_free_default_agree(query):
     fast, exact = query(OBAMA, "--top", 9), query(OBAMA, "--top", 9, "--precision", "f32")
     assert exact.names[:2] == HIS
@@ -377,7 +378,7 @@ def test_matches_put_together_in_a_folder(query, tmp_path, option):
     assert {path.name for path in (tmp_path / "found").iterdir()} == set(found)  # once is enough
 
 
-@pytest.mark.parametrize("option", ["--copy-to", "--link-to"])
+@pytest.mark.parametrize("option", ["--copy-to", pytest.param("--link-to", marks=pytest.mark.slow)])
 def test_nothing_in_the_folder_is_overwritten(query, tmp_path, option):
     one, other = query(OBAMA, "--top", 2).names
     found = tmp_path / "found"
@@ -396,7 +397,7 @@ def test_nothing_in_the_folder_is_overwritten(query, tmp_path, option):
     assert len(list(found.iterdir())) == 5
 
 
-@pytest.mark.parametrize("option", ["--copy-to", "--link-to"])
+@pytest.mark.parametrize("option", [pytest.param("--copy-to", marks=pytest.mark.slow), "--link-to"])
 def test_a_match_that_has_vanished(ask, tmp_path, option):
     photos = tmp_path / "photos"
     photos.mkdir()

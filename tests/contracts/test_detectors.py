@@ -243,6 +243,7 @@ def test_an_upright_photo_is_not_turned(opened):
     assert face.box.overlap(PORTRAITS[OBAMA]) > 0.7
 
 
+@pytest.mark.slow
 def test_a_large_photo_is_searched_as_one_of_the_working_side(detector):
     image = read(OBAMA)
     large = cv2.resize(image, None, fx=4, fy=4, interpolation=cv2.INTER_LINEAR)

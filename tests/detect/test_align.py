@@ -129,7 +129,7 @@ def recogniser(model_store):
 PHOTOS = ["library/solvay_1927.jpg", "queries/marie_curie.jpg", "queries/obama.jpg", "library/biden.jpg"]
 
 
-@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("turned", [pytest.param(False, marks=pytest.mark.slow), True])
 @pytest.mark.parametrize("name", PHOTOS)
 def test_a_face_up_to_twice_its_crop_is_aligned_as_cv2_does_it(name, turned, detector, recogniser):
     image = read(name)

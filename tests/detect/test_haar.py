@@ -121,7 +121,7 @@ def test_a_face_from_the_side_is_found_by_the_profile_cascade(detector, monkeypa
     assert detector.detect(image) == []
 
 
-@pytest.mark.parametrize("turns", [1, 2, 3])
+@pytest.mark.parametrize("turns", [1, *(pytest.param(turns, marks=pytest.mark.slow) for turns in (2, 3))])
 def test_a_turned_portrait_is_found_only_when_asked_for(detector, turns):
     upright = read("queries/obama.jpg")
     turned = np.ascontiguousarray(np.rot90(upright, -turns))

@@ -267,6 +267,7 @@ def test_a_damaged_network_is_refused_with_the_command_that_mends_it(damage, cop
     assert "'facesearch models fetch yunet'" in raised.value.hint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [flip_a_byte, cut_off], ids=["changed", "cut off"])
 def test_fetching_it_again_mends_it(damage, copied, model_store):
     damage(copied.path("yunet") / ONNX)
@@ -322,6 +323,7 @@ def test_an_exported_detector_is_imported_as_it_was(tmp_path, model_store):
     assert store.verify("yunet") == model_store.detector_card("yunet")
 
 
+@pytest.mark.slow
 def test_an_archive_of_another_network_does_not_pass_for_it(tmp_path, model_store):
     archive = export_model(model_store, "sface", tmp_path)
     store = ModelStore(tmp_path / "models")

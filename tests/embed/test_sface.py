@@ -140,6 +140,7 @@ def test_two_photos_of_one_man_are_nearer_than_two_people(metric, detector, mode
     assert all(calibration.probability(distance) < 0.1 for distance in different)
 
 
+@pytest.mark.slow
 def test_the_publishers_file_can_be_imported_by_hand(store, model_store, exact, faces, tmp_path):
     file = Path(shutil.copy(model_store.path("sface") / ONNX, tmp_path / "downloaded.onnx"))
 

@@ -238,6 +238,7 @@ def test_pictures_are_drawn_of_all_that_there_is(folder, drawn_model, tmp_path):
             assert min(drawn.size) > 100
 
 
+@pytest.mark.slow
 def test_what_is_not_there_is_not_drawn(folder, drawn_model, tmp_path):
     """Neither an accuracy nor a mistake of two people."""
     (folder / "cy").rename(tmp_path / "cy")

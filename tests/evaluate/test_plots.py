@@ -61,7 +61,7 @@ def written(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", DRAWINGS)
-@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("count", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_a_picture_is_a_png_with_ink_that_is_not_cut_off(kind, count, tmp_path, monkeypatch):
     monkeypatch.undo()
     path = tmp_path / "picture.png"

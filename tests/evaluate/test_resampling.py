@@ -105,6 +105,7 @@ def test_intervals_hold_the_figures_and_shrink_with_more_people():
     assert widths[1] < widths[0]
 
 
+@pytest.mark.slow
 def test_intervals_mostly_hold_what_many_more_people_would_give():
     vectors, person = people_of(5, people=150, photos=2)
     truth = verify(pairs_among(vectors, person)).figures.auc

@@ -148,8 +148,19 @@ except StorageError as error:
 """
 
 
-@pytest.mark.parametrize("room", [0, 10, 700, 5_000, 21_000, 30_000, 50_000, 60_000])
-@pytest.mark.parametrize("known", [0, 30])
+@pytest.mark.parametrize(
+    ("known", "room"),
+    [
+        (0, 10),
+        (30, 0),
+        (30, 21_000),
+        *(
+            pytest.param(known, room, marks=pytest.mark.slow)
+            for known in (0, 30)
+            for room in (700, 5_000, 30_000, 50_000, 60_000)
+        ),
+    ],
+)
 def test_a_full_disk_loses_nothing(tmp_path, room, known):
     path = tmp_path / "i.npz"
     if known:

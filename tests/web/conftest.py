@@ -4,6 +4,7 @@ import shutil
 import pytest
 from support.browsing import a_browser
 from support.command import OBAMA, Tool
+from support.once import made_once
 from support.serving import Served, check_end, make_album, serving
 
 
@@ -16,9 +17,7 @@ def browser():
 @pytest.fixture(scope="session")
 def album(tmp_path_factory, model_store):
     """A folder with photos and an index of them; tests only read it."""
-    folder = tmp_path_factory.mktemp("album")
-    make_album(Tool(folder, model_store.root))
-    return folder
+    return made_once(tmp_path_factory, "album", lambda folder: make_album(Tool(folder, model_store.root)))
 
 
 @pytest.fixture(scope="session")

@@ -358,11 +358,11 @@ def wait_for(path):
 @pytest.mark.slow
 def test_two_that_fetch_at_once_end_with_one_model(store, run_python, tmp_path):
     asked = tmp_path / "asked"
-    first = run_python(FETCH, store.root, asked, 1)
+    first = run_python(FETCH, store.root, asked, 8)  # as long as the second may take to start
     wait_for(asked)
-    second = run_python(FETCH, store.root, asked, 1)
+    second = run_python(FETCH, store.root, asked, 0)
 
-    said = [process.communicate(timeout=30) for process in (first, second)]
+    said = [process.communicate(timeout=60) for process in (first, second)]
 
     assert [first.returncode, second.returncode] == [0, 0], said
     assert said[1][0] == "Another process is at the model tiny; waiting for it.\n"

@@ -95,7 +95,8 @@ class EvaluateOptions(Verbosity, RuntimeOptions):
 def command(folder: str | None, **given: Any) -> None:  # noqa: ANN401 (click's options by name)
     """Measure how well models tell people apart, on photos whose people are known.
 
-    DIR holds one folder per person. All photos are compared with all others: for each tenth of the people,
+    DIR holds one folder per person; where a photo shows several faces, the largest one counts (with --pairs
+    the most central one). All photos are compared with all others: for each tenth of the people,
     the threshold is the best one for the other nine tenths; pairs of one person and pairs of strangers have
     the same weight; a photo without a detected face makes its pairs wrong. With --pairs, the pairs of a file
     are compared by the protocol of Labeled Faces in the Wild; DIR may be left out if the photos are beside

@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,7 @@ class Dataset:
         remarks: Peculiarities of the data, in sentences.
         missing: Photos that are named but do not exist.
         protocol: The protocol in a few words.
+        face: Which of several faces in a photo shows its person.
     """
 
     folder: str
@@ -63,6 +65,7 @@ class Dataset:
     remarks: tuple[str, ...]
     missing: tuple[str, ...] = ()
     protocol: str = ""
+    face: Literal["largest", "central"] = "largest"
 
 
 def read_people(folder: str) -> Dataset:

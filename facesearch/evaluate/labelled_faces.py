@@ -51,7 +51,8 @@ def find_faces(
 ) -> LabelledFaces:
     """Embed the photos that are not in the cache of this model and folder, and choose a face of each.
 
-    Of several faces the most central one is chosen: a labelled photo shows its person in the middle.
+    Of several faces, the data set says whether the largest or the most central one is chosen. The choice does
+    not look at the vectors: a model that chose the face nearest to its person's others would flatter itself.
 
     Raises:
         FacesearchError: The model or the disk cannot be used, or another process writes the cache.
@@ -89,7 +90,9 @@ def _taken(dataset: Dataset, index: Index) -> LabelledFaces:
         if not faces:
             no_face += 1
             continue
-        face = faces[_most_central(path, [index.box(face) for face in faces])]
+        face = faces[0]  # the largest
+        if dataset.face == "central":
+            face = faces[_most_central(path, [index.box(face) for face in faces])]
         vectors[place], boxes[place] = index.vectors[face], index.box(face)
     remarks = _about_copies(owners, dataset.names)
     return LabelledFaces(vectors, tuple(boxes), no_face, tuple(unreadable), remarks)

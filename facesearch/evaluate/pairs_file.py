@@ -85,6 +85,7 @@ def read_pairs(file: str, folder: str | None) -> Dataset:
         _remarks(lines, kept, missing),
         missing,
         protocol=f"{len(kept):,} pairs of {os.path.basename(file)}, {folds_in_words(trials)}",
+        face="central",  # such lists come with photos that were cut around their person, as in LFW
     )
 
 

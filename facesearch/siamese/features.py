@@ -29,7 +29,7 @@ from facesearch.update import IndexRequest, update_index
 # Crops in one call of the backbone, each with all its views.
 BATCH = 4
 # Increased when the same network comes to give other numbers, so that cached ones are computed anew.
-_CACHE_VERSION = 3
+_CACHE_VERSION = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +154,8 @@ def extract_crops(paths: Sequence[str], card: Card, store: ModelStore, listener:
     return ExtractedFaces(crops, readable, whole)
 
 
-class CentralOrWhole(Detector):
-    """Detector of one face: the most central of those another detector finds, or else the whole photo."""
+class LargestOrWhole(Detector):
+    """Detector of one face: the largest that another detector finds, or else the whole photo."""
 
     def __init__(self, detector: Detector) -> None:
         self.detector = detector
@@ -166,8 +166,7 @@ class CentralOrWhole(Detector):
         """Return the one face, with the score 0 where it is the whole photo."""
         height, width = image.shape[:2]
         whole = Face(Box(0, 0, width, height), 0.0)
-        faces = self.detector.detect(image)
-        return [min(faces, key=lambda face: face.box.off_centre(width, height), default=whole)]
+        return self.detector.detect(image)[:1] or [whole]
 
 
 class _ViewEmbedder(Embedder):
@@ -199,7 +198,7 @@ class _PixelEmbedder(Embedder):
 
 def _pipeline(embedder: Embedder, store: ModelStore, notify: Notify) -> Pipeline:
     card = embedder.card
-    detector = CentralOrWhole(open_detector(card.detector, store=store, notify=notify))
+    detector = LargestOrWhole(open_detector(card.detector, store=store, notify=notify))
     return Pipeline(detector, embedder, batch=BATCH, margin=card.margin)
 
 

@@ -1,6 +1,7 @@
 """One face of each labelled photo, what is kept of them, and their distances."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from facesearch import ranking
 from facesearch.errors import IndexBusy
 from facesearch.evaluate.dataset import read_people
 from facesearch.evaluate.labelled_faces import cache_path, find_faces
+from facesearch.evaluate.pairs_file import read_pairs
 from facesearch.faces import Box
 from facesearch.index.meta import Meta
 from facesearch.index.npz.writer import NpzIndexWriter
@@ -29,11 +31,11 @@ def people(tmp_path):
     return tmp_path / "people"
 
 
-def found_in(folder, model, **more):
-    return find_faces(read_people(str(folder)), model, **more)
+def found_in(folder, model, *, face="largest", **more):
+    return find_faces(replace(read_people(str(folder)), face=face), model, **more)
 
 
-def open_backend(folder, name):
+def position(folder, name):
     """Return the number of a photo of a data set."""
     return read_people(str(folder)).paths.index(str(folder / name))
 
@@ -55,33 +57,45 @@ def test_each_photo_has_the_vector_and_the_box_of_its_face(people, drawn_model):
 
 
 @pytest.mark.parametrize("size", [{"width": 300, "height": 100}, {"width": 3000, "height": 1000}])
-def test_of_several_faces_the_most_central_one_is_taken(people, drawn_model, size):
-    """Not the largest one, and in the photo's own pixels also where it is looked at in a smaller size."""
+@pytest.mark.parametrize(("face", "color"), [("largest", RED), ("central", GREEN)])
+def test_of_several_faces_the_data_set_says_which_one_counts(people, drawn_model, size, face, color):
+    """The central one is not the largest, and is found in the photo's own pixels, however it is searched."""
     unit = size["height"] // 100
     squares = [(5, 5, 60, RED), (140, 40, 20, GREEN), (240, 30, 50, BLUE)]
     squares = [(*(unit * value for value in square[:3]), square[3]) for square in squares]
     photo(people / "anna" / "3.png", *squares, **size)
-    found = found_in(people, drawn_model())
-    place = open_backend(people, "anna/3.png")
+    found = found_in(people, drawn_model(), face=face)
+    place = position(people, "anna/3.png")
+    x, y = {"largest": (35, 35), "central": (150, 50)}[face]
     box = found.boxes[place]
-    assert np.hypot(box.centre[0] - 150 * unit, box.centre[1] - 50 * unit) < 3 * unit
-    np.testing.assert_allclose(found.vectors[place], colour(GREEN), atol=0.1)
+    assert np.hypot(box.centre[0] - x * unit, box.centre[1] - y * unit) < 3 * unit
+    np.testing.assert_allclose(found.vectors[place], colour(color), atol=0.1)
 
 
 def test_the_middle_is_that_of_the_upright_photo(people, drawn_model):
-    upright = picture((5, 140, 40, GREEN), (15, 5, 30, RED), width=60, height=300)
+    upright = picture((5, 140, 40, GREEN), (15, 5, 50, RED), width=60, height=300)
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by 90 degrees
     lying = Image.fromarray(upright[:, :, ::-1]).rotate(90, expand=True)
     lying.save(people / "anna" / "3.jpg", quality=100, subsampling=0, exif=exif)
-    found = found_in(people, drawn_model())
-    np.testing.assert_allclose(found.vectors[open_backend(people, "anna/3.jpg")], colour(GREEN), atol=0.05)
+    found = found_in(people, drawn_model(), face="central")
+    np.testing.assert_allclose(found.vectors[position(people, "anna/3.jpg")], colour(GREEN), atol=0.05)
+
+
+def test_a_folder_of_people_means_the_largest_face_and_a_list_of_pairs_the_central_one(people):
+    listed = people.parent / "pairs.txt"
+    listed.write_text("1\nanna\t1\t2\nanna\t1\tbo\t1\n")
+    for name in ("anna", "bo"):
+        for number in (1, 2):
+            (people / name / f"{number}.png").rename(people / name / f"{name}_{number:04d}.png")
+    assert read_people(str(people)).face == "largest"
+    assert read_pairs(str(listed), str(people)).face == "central"
 
 
 def test_a_photo_without_a_face_has_no_numbers(people, drawn_model):
     photo(people / "anna" / "3.png")
     found = found_in(people, drawn_model())
-    place = open_backend(people, "anna/3.png")
+    place = position(people, "anna/3.png")
     assert np.isnan(found.vectors[place]).all()
     assert np.isfinite(np.delete(found.vectors, place, axis=0)).all()
     assert found.boxes[place] is None

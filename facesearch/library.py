@@ -26,7 +26,7 @@ from facesearch.people.people import People
 from facesearch.people.register import only_editor, read_register, write_register
 from facesearch.photos.urls import absolute_path
 from facesearch.pipeline import PhotoProcessor
-from facesearch.search import FaceWanted, Question, find_references, search
+from facesearch.search import FaceWanted, Judge, Question, find_references, search
 from facesearch.show.thumbnails import Thumbnails
 from facesearch.update import IndexRequest, Plan, Report, make_plan, rebuild_index, update_index, with_known
 
@@ -290,9 +290,9 @@ class Library:
         pipeline = self.model.pipeline(meta, few=len(references) <= self._runtime.batch, whole=whole)
         found, problems = find_references(pipeline, absolute(references), face, on_photo)
         # Where the model wants aligned faces, a picture taken whole is not what was measured.
-        judged = not (whole and self.card.landmarks)
-        calibration = self.card.calibration.get(str(question.metric)) if judged else None
-        return Answers(tuple(search(index, found, question, calibration)), tuple(problems))
+        untold = whole and self.card.landmarks
+        judge = None if untold else Judge.of(self.card, index, question.metric or "cosine")
+        return Answers(tuple(search(index, found, question, judge)), tuple(problems))
 
     def forget(self, paths: Iterable[str | os.PathLike[str]]) -> list[str]:
         """Remove photos for good: from the index, from its people, and their small pictures; copies too.

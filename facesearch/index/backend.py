@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, TypeGuard, cast
 
+import numpy as np
 from numpy.typing import NDArray
 
 from facesearch import plugins
@@ -78,6 +79,9 @@ class SearchableIndex(Protocol):
 
     def near(self, request: SearchRequest) -> list[list[Hit]]:
         """Return the nearest faces for each query, by distance, then by path, then by face."""
+
+    def sample(self, count: int) -> NDArray[np.float32]:
+        """Return the vectors of up to `count` faces, those of the photos with the smallest digests."""
 
 
 @dataclass(frozen=True, slots=True)

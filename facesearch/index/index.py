@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -76,12 +76,14 @@ class Hit:
         face: The face's number in its photo, 1 for the largest.
         box: In the upright photo.
         distance: From the query.
+        vector: (dim,) float32, the face's.
     """
 
     path: str
     face: int
     box: Box
     distance: float
+    vector: NDArray[np.float32] = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -192,6 +194,29 @@ class Index:
         """Each path's photo."""
         return {self.path(photo): photo for photo in range(self.photo_count)}
 
+    def sample(self, count: int) -> NDArray[np.float32]:
+        """Return the vectors of up to `count` faces, (n, dim): a random sample that is always the same.
+
+        They are the faces of the photos with the smallest digests, which are random numbers; copies of a
+        photo count once. A photo that comes or goes changes little of it.
+        """
+        photos = np.flatnonzero(self.status == Status.OK)
+        start = np.ascontiguousarray(self.digest[photos, :8]).view(">u8").reshape(-1)
+        if len(photos) > 4 * count:
+            smallest = np.argpartition(start, 4 * count)[: 4 * count]
+            if len(np.unique(start[smallest])) > count:
+                photos, start = photos[smallest], start[smallest]
+        rows: list[int] = []
+        before = b""
+        for photo in photos[np.argsort(start, kind="stable")].tolist():
+            digest = self.digest[photo].tobytes()
+            if digest != before:
+                rows.extend(self.faces_of(photo))
+            if len(rows) >= count:
+                break
+            before = digest
+        return np.asarray(self.vectors[rows[:count]])
+
     def near(self, request: SearchRequest) -> list[list[Hit]]:
         """Return the nearest faces for each query, by distance, then by path, then by face."""
         own = [self._photos_at(paths, copies=request.unique) for paths in request.own]
@@ -239,7 +264,8 @@ class Index:
         return groups
 
     def _hit(self, face: int, distance: float) -> Hit:
-        return Hit(self.path(int(self.photo[face])), self.number(face), self.box(face), distance)
+        path, vector = self.path(int(self.photo[face])), np.asarray(self.vectors[face])
+        return Hit(path, self.number(face), self.box(face), distance, vector)
 
 
 def empty_index(meta: Meta) -> Index:

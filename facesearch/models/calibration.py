@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+Rates = tuple[tuple[float, float], ...]
+
+# Expected strangers beside which a face of the person is as likely as one of theirs.
+OWN = 0.5
 # Of log-odds: beyond this a float knows no probability but 0 and 1.
 _CERTAIN = 700.0
 
@@ -27,7 +31,7 @@ class Calibration:
     threshold: float
     slope: float
     intercept: float
-    strangers: tuple[tuple[float, float], ...]
+    strangers: Rates
     data: str
     date: str
     own: bool = False
@@ -44,17 +48,8 @@ class Calibration:
         return (self.intercept - math.log(probability / (1.0 - probability))) / self.slope
 
     def stranger_rate(self, distance: float) -> float:
-        """Return the share of strangers that are as near as this.
-
-        Between what was measured, the rate's logarithm is taken to be linear in the distance; so it is below
-        the smallest rate that was measured, where this is an estimate.
-        """
-        table = self.strangers
-        if distance >= table[-1][1]:
-            return table[-1][0]
-        above = next(place for place, (_, limit) in enumerate(table) if limit > distance)
-        high_rate, high, steepness = self._below(above)
-        return math.exp(max(high_rate - steepness * (high - distance), -_CERTAIN))
+        """Return the share of strangers that are as near as this; see `rate_at`."""
+        return rate_at(self.strangers, distance)
 
     def stranger_distance(self, rate: float) -> float:
         """Return the distance up to which this share of strangers is near, as `stranger_rate` has it."""
@@ -62,11 +57,76 @@ class Calibration:
         if rate >= table[-1][0]:
             return table[-1][1]
         above = next(place for place, (limit, _) in enumerate(table) if limit > rate)
-        high_rate, high, steepness = self._below(above)
+        high_rate, high, steepness = _below(table, above)
         return high - (high_rate - math.log(rate)) / steepness
 
-    def _below(self, place: int) -> tuple[float, float, float]:
-        """Return a place's log-rate and distance, and the slope of the line from the one before."""
-        (low_rate, low), (high_rate, high) = self.strangers[max(place - 1, 0)], self.strangers[max(place, 1)]
-        steepness = (math.log(high_rate) - math.log(low_rate)) / (high - low)
-        return math.log(high_rate), high, steepness
+
+def rate_at(table: Rates, distance: float) -> float:
+    """Return the share of strangers that are as near as this.
+
+    Between what was measured, the rate's logarithm is taken to be linear in the distance; so it is below
+    the smallest rate that was measured, where this is an estimate.
+
+    Args:
+        table: (rate, distance) rows, both rising.
+        distance: A distance, or nearness with the sign changed.
+    """
+    if distance >= table[-1][1]:
+        return table[-1][0]
+    above = next(place for place, (_, limit) in enumerate(table) if limit > distance)
+    high_rate, high, steepness = _below(table, above)
+    return math.exp(max(high_rate - steepness * (high - distance), -_CERTAIN))
+
+
+def _below(table: Rates, place: int) -> tuple[float, float, float]:
+    """Return a place's log-rate and distance, and the slope of the line from the one before."""
+    (low_rate, low), (high_rate, high) = table[max(place - 1, 0)], table[max(place, 1)]
+    steepness = (math.log(high_rate) - math.log(low_rate)) / (high - low)
+    return math.log(high_rate), high, steepness
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryScale:
+    """What nearness in a library means for persons; see `facesearch.cohort`.
+
+    It was measured like a `Calibration`, each set of photos being a library of its own. The numbers before
+    `near` stand in for a library's own where it has few faces.
+
+    Attributes:
+        centre: The mean of the unit vectors of all faces, each person counted once.
+        location: The usual similarity of two strangers about the centre.
+        spread: How much it varies, in standard deviations.
+        near: The cosine similarity from which two faces are taken to show one person when people are counted.
+        strangers: (rate, minus nearness), rising: this share of all pairs of strangers is at least so near.
+        data: What it was measured on.
+        date: When, as YYYY-MM-DD.
+        own: Whether the user measured it on people of their own.
+    """
+
+    centre: tuple[float, ...]
+    location: float
+    spread: float
+    near: float
+    strangers: Rates
+    data: str
+    date: str
+    own: bool = False
+
+    def strangers_within(self, nearness: float, faces: int) -> float:
+        """Return how many strangers to expect as near as this among so many faces."""
+        return faces * rate_at(self.strangers, -nearness)
+
+
+def probability_beside(strangers: float) -> float:
+    """Return the probability that a face shows the person searched for, beside so many expected strangers.
+
+    It is that of a library with about a dozen photos of the person. The form follows from the tails of both
+    distributions: that of strangers falls exponentially, while that of the person's own faces is wide and
+    hardly changes meanwhile. The constant is fitted to the collections in docs/accuracy.md.
+    """
+    return OWN / (OWN + strangers)
+
+
+def strangers_beside(probability: float) -> float:
+    """Return the expected strangers beside which a face has this probability; the inverse."""
+    return OWN * (1.0 - probability) / probability if probability > 0.0 else math.inf

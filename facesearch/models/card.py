@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 from facesearch.errors import ModelBroken
-from facesearch.models.calibration import Calibration
+from facesearch.models.calibration import Calibration, LibraryScale
 from facesearch.models.json_checks import flag, number, prose, row, rows, table, text, whole
 
 Metric = Literal["cosine", "euclidean"]
@@ -112,6 +112,7 @@ class Card(StoredCard):
         identity: Whether the network was trained to tell people apart; otherwise it compares looks.
         metric: The distance that suits the model.
         calibration: For each metric, what a distance means for two persons.
+        library: What nearness in a library means for two persons; None if it was not measured.
         color: The order of channels that the network was trained on; crops are BGR whatever it is.
         mean: Subtracted from each channel, in the network's order; crops hold 0 to 255.
         scale: What each channel is then divided by.
@@ -128,6 +129,7 @@ class Card(StoredCard):
     identity: bool = False
     metric: Metric = "cosine"
     calibration: dict[str, Calibration] = field(default_factory=dict)
+    library: LibraryScale | None = None
     color: Color = "bgr"
     mean: Channels = (0.0, 0.0, 0.0)
     scale: Channels = (1.0, 1.0, 1.0)
@@ -146,7 +148,8 @@ def with_own_calibration(card: _AnyCard, other: StoredCard) -> _AnyCard:
     if not isinstance(card, Card) or not isinstance(other, Card) or card.digest != other.digest:
         return card
     own = {metric: one for metric, one in other.calibration.items() if one.own}
-    return replace(card, calibration={**card.calibration, **own})
+    library = other.library if other.library and other.library.own else card.library
+    return replace(card, calibration={**card.calibration, **own}, library=library)
 
 
 def check_name(name: str) -> str:
@@ -208,7 +211,7 @@ def _stored_file(value: Any) -> StoredFile:  # noqa: ANN401 - JSON
 
 def _rising(value: Any) -> tuple[tuple[float, float], ...]:  # noqa: ANN401 - JSON
     """Read pairs of numbers of which both rise from each to the next."""
-    table: tuple[tuple[float, float], ...] = rows(row(number(0, _LARGE), 2), 2, 100)(value)
+    table: tuple[tuple[float, float], ...] = rows(row(number(-_LARGE, _LARGE), 2), 2, 100)(value)
     if any(low >= high for before, after in pairwise(table) for low, high in zip(before, after, strict=True)):
         raise ValueError
     if not 0 < table[0][0] < table[-1][0] <= 1:
@@ -219,7 +222,18 @@ def _rising(value: Any) -> tuple[tuple[float, float], ...]:  # noqa: ANN401 - JS
 def _calibration(value: Any) -> Calibration:  # noqa: ANN401 - JSON
     if set(value) != set(_CALIBRATION):
         raise ValueError
-    return Calibration(**{key: read(value[key]) for key, read in _CALIBRATION.items()})
+    found = Calibration(**{key: read(value[key]) for key, read in _CALIBRATION.items()})
+    if found.strangers[0][1] < 0:
+        raise ValueError
+    return found
+
+
+def _library(value: Any) -> LibraryScale | None:  # noqa: ANN401 - JSON
+    if value is None:
+        return None
+    if set(value) != set(_LIBRARY):
+        raise ValueError
+    return LibraryScale(**{key: read(value[key]) for key, read in _LIBRARY.items()})
 
 
 _METRIC = text("cosine|euclidean")
@@ -235,6 +249,14 @@ _CALIBRATION: Mapping[str, Callable[[Any], Any]] = {
     "own": flag,
 }
 
+_LIBRARY: Mapping[str, Callable[[Any], Any]] = {
+    "centre": rows(number(-1, 1), 1, 1 << 20),
+    "location": number(-1, 1),
+    "spread": number(1e-6, 2),
+    "near": number(-1, 1),
+    **{key: _CALIBRATION[key] for key in ("strangers", "data", "date", "own")},
+}
+
 _READERS: Mapping[str, Callable[[Any], Any]] = {
     "name": text(NAME.pattern),
     "dim": whole(1, 1 << 20),
@@ -245,6 +267,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "identity": flag,
     "metric": _METRIC,
     "calibration": table(_METRIC, _calibration),
+    "library": _library,
     "measured_on": prose,
     "licence": prose,
     "source": prose,

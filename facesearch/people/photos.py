@@ -6,17 +6,16 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from facesearch.errors import PeopleError, UnreadablePhoto
 from facesearch.faces import Answer, Match, Reference
-from facesearch.models.calibration import Calibration
 from facesearch.people.people import People, Person
 from facesearch.people.register import folded, folder_name
-from facesearch.search import judged
+from facesearch.search import Judge
 from facesearch.show.collect import collect
 
 
@@ -42,7 +41,7 @@ class PeopleQuery:
 
 
 def photos_with(
-    people: People, persons: Sequence[Person], query: PeopleQuery, calibration: Calibration | None = None
+    people: People, persons: Sequence[Person], query: PeopleQuery, judge: Judge | None = None
 ) -> Answer:
     """Return the photos that show all of several people, each with a face of their own.
 
@@ -53,14 +52,15 @@ def photos_with(
         people: The people of an index.
         persons: One or more of them.
         query: Which photos to find.
-        calibration: What cosine distances say about persons.
+        judge: Says what cosine distances mean for persons.
 
     Raises:
         PeopleError: A person is named twice.
     """
     if len({person.number for person in persons}) < len(persons):
         raise PeopleError("A photo that shows a person twice is not looked for.", "Name each person once.")
-    shown = [_faces_by_photo(people, person, query, calibration) for person in persons]
+    judge = judge or Judge(people.index.face_count)
+    shown = [_faces_by_photo(people, person, query, judge) for person in persons]
     together = set(shown[0]).intersection(*shown[1:])
     if query.only:
         together = {photo for photo in together if _nobody_else(people, photo, persons)}
@@ -76,24 +76,24 @@ def photos_with(
         faces = [shown[0][photo][0] for photo in order]
     else:
         faces = [face for photo in order for faces in shown for face in faces[photo]]
-    matches = [_match(people, rank, *face) for rank, face in enumerate(faces[: query.top], 1)]
-    count = people.index.face_count
-    references = tuple(_portrait(people, person) for person in persons)
-    return Answer(references, tuple(judged(match, count, calibration) for match in matches))
+    matches = [replace(match, rank=rank) for rank, (_, _, match) in enumerate(faces[: query.top], 1)]
+    return Answer(tuple(_portrait(people, person) for person in persons), tuple(matches))
 
 
 def _faces_by_photo(
-    people: People, person: Person, query: PeopleQuery, calibration: Calibration | None
-) -> dict[int, list[tuple[float, int]]]:
-    """Return a person's faces in each photo with their distances, the nearest first."""
-    limit = query.threshold
-    if calibration is not None and query.min_probability > 0:
-        limit = min(limit, calibration.distance(query.min_probability))
-    found: dict[int, list[tuple[float, int]]] = {}
-    distances = people.mean_distances(person.faces).tolist() if person.faces else []
-    for distance, row in sorted(zip(distances, person.faces, strict=True)):
-        if distance <= limit:
-            found.setdefault(int(people.index.photo[row]), []).append((distance, row))
+    people: People, person: Person, query: PeopleQuery, judge: Judge
+) -> dict[int, list[tuple[float, int, Match]]]:
+    """Return a person's faces in each photo: distance, row and match; the nearest first."""
+    found: dict[int, list[tuple[float, int, Match]]] = {}
+    if not person.faces:
+        return found
+    distances = people.mean_distances(person.faces)
+    told = judge.among(people.index.vectors[list(person.faces)], distances)
+    for distance, row, one in sorted(zip(distances.tolist(), person.faces, told.tolist(), strict=True)):
+        face = judge.verdict(_match(people, 0, distance, row), one)
+        unlikely = face.probability is not None and face.probability < query.min_probability
+        if distance <= query.threshold and not unlikely:
+            found.setdefault(int(people.index.photo[row]), []).append((distance, row, face))
     return found
 
 

@@ -28,7 +28,7 @@ from facesearch.people.people import People, Person
 from facesearch.photos.read import DIGEST_BYTES, content_of, decode
 from facesearch.pipeline import Pipeline
 from facesearch.ranking import Metric
-from facesearch.search import FaceWanted, Question, chosen, references_in, search
+from facesearch.search import FaceWanted, Judge, Question, chosen, references_in, search
 from facesearch.show.thumbnails import Thumbnails, photo_jpeg
 
 UPLOADS = 64  # photos kept at one time
@@ -48,6 +48,16 @@ class Snapshot:
     index: Index
     people: People | None
     no_people: str
+
+    def judge(self, card: Card, metric: Metric) -> Judge:
+        """Return what says what distances mean in this index; prepared once."""
+        if metric not in self._judges:
+            self._judges[metric] = Judge.of(card, self.index, metric)
+        return self._judges[metric]
+
+    @cached_property
+    def _judges(self) -> dict[Metric, Judge]:
+        return {}
 
     @cached_property
     def everyone(self) -> list[Person]:
@@ -211,8 +221,9 @@ class ServedLibrary:
     def ask(self, references: Sequence[Reference], question: Question) -> list[Answer]:
         """Rank the index by distance to each reference, in one pass over it."""
         metric = question.metric or self.metric
-        calibration, question = self.card.calibration.get(metric), replace(question, metric=metric)
-        return self._workers.submit(search, self.now().index, references, question, calibration).result()
+        snapshot, question = self.now(), replace(question, metric=metric)
+        judge = snapshot.judge(self.card, metric)
+        return self._workers.submit(search, snapshot.index, references, question, judge).result()
 
     def query(self, data: bytes, path: str, face: FaceWanted, question: Question) -> list[Answer]:
         """Find the faces nearest to those of a photo: `find_faces`, then `ask`."""

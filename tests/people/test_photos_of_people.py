@@ -11,6 +11,7 @@ from support.known_people import grouped, kept, opened, shows, write_people
 from facesearch.embed.sface import CARD
 from facesearch.errors import PeopleError
 from facesearch.people.photos import PeopleQuery, photos_with
+from facesearch.search import Judge
 
 ADA, BEA, CLEO, DORA = range(4)
 PHOTOS = [
@@ -24,7 +25,6 @@ PHOTOS = [
     shows("/p/8-copy.jpg", ADA, BEA, content="/p/2-ada-bea.jpg"),
     shows("/p/9-nobody.jpg"),
 ]
-CALIBRATION = CARD.calibration["cosine"]
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +46,8 @@ def people(index):
     return opened(index)
 
 
-def ask(people, *names, calibration=None, **wish):
-    answer = photos_with(people, [people.person(name) for name in names], PeopleQuery(**wish), calibration)
+def ask(people, *names, judge=None, **wish):
+    answer = photos_with(people, [people.person(name) for name in names], PeopleQuery(**wish), judge)
     assert [match.rank for match in answer.matches] == list(range(1, len(answer.matches) + 1))
     return answer.matches
 
@@ -169,14 +169,20 @@ def test_a_threshold_holds_for_each_of_several(people):
     assert all(bea[match.path] <= limit and match.distance <= limit for match in left)
 
 
-def test_probabilities_come_with_a_calibration_and_limit(people):
-    assert all(match.probability is None for match in ask(people, "Ada", min_probability=0.99))
-    matches = ask(people, "Ada", calibration=CALIBRATION)
+@pytest.mark.parametrize("by", ["distance", "nearness in the library"])
+def test_probabilities_come_with_a_calibration_and_limit(people, by):
+    card = CARD if by == "nearness in the library" else replace(CARD, library=None)
+    judge = Judge.of(card, people.index, "cosine")
+    assert all(match.probability is None for match in ask(people, "Ada"))
+    matches = ask(people, "Ada", judge=judge)
     assert all(match.probability > 0.9 and match.same for match in matches)
-    limit = (matches[2].probability + matches[3].probability) / 2
-    assert 0 < limit < 1
-    left = ask(people, "Ada", calibration=CALIBRATION, min_probability=limit)
-    assert numbers(left) == numbers(matches)[:3]
+    told = sorted({match.probability for match in matches})
+    limit = sum(told[-2:]) / 2
+    left = ask(people, "Ada", judge=judge, min_probability=limit)
+    assert numbers(left) == [
+        number for number, match in zip(numbers(matches), matches, strict=True) if match.probability >= limit
+    ]
+    assert 0 < len(left) < len(matches)
 
 
 def test_the_reference_is_the_portrait_under_the_persons_name(people):

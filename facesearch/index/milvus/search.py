@@ -73,6 +73,16 @@ class MilvusSearch:
             assembly.put(one.rows)
         return assembly.index(self._collection.address.name).near(request)
 
+    def sample(self, count: int) -> Vector:
+        """Return the vectors of up to `count` faces, those of the photos with the smallest digests."""
+        some, seen = [], 0
+        for block in self._faces.all():  # by key, which begins with the photo's digest
+            some.append(block.vectors)
+            seen += len(block.vectors)
+            if seen >= count:
+                break
+        return np.concatenate([*some, np.empty((0, self.meta.dim), np.float32)])[:count]
+
     def _photos_of(self, found: Sequence[_Found]) -> tuple[dict[bytes, PhotoRow], int]:
         """Return the photos of faces by path, and how many face sets have none."""
         face_sets = sorted({face_set for one in found for face_set in one.rows.face_set})

@@ -120,9 +120,9 @@ class Match:
         face: The face's number in its photo, 1 for the largest.
         box: The face in the upright photo.
         distance: Cosine or euclidean distance to the reference; smaller is nearer.
-        probability: The probability that both show one person, at even prior odds; None if the model is not
+        probability: How likely both show one person, see `facesearch.search.Judge`; None if the model is not
             calibrated.
-        same: Whether the model calls both one person; None if it is not calibrated.
+        same: Whether that is more likely than not; None if the model is not calibrated.
         strangers: The number of strangers' faces to expect this near in an index of this size; None if the
             model is not calibrated.
     """

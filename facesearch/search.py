@@ -78,9 +78,11 @@ class Judge:
 
     @classmethod
     def of(cls, card: Card, index: SearchableIndex, metric: Metric) -> Judge:
-        """Return the judge of an index."""
-        cohort = Cohort.of(index.sample(SIZE), card.library) if card.library else None
-        return cls(index.face_count, card.calibration.get(metric), cohort)
+        """Return the judge of an index: by nearness where that was measured, by distances where users did."""
+        calibration = card.calibration.get(metric)
+        if card.library is None or (calibration is not None and calibration.own and not card.library.own):
+            return cls(index.face_count, calibration)
+        return cls(index.face_count, calibration, Cohort.of(index.sample(SIZE), card.library))
 
     @property
     def knows(self) -> bool:

@@ -11,7 +11,7 @@ from facesearch.faces import Box, Reference
 from facesearch.index.npz.store import open_index
 from facesearch.library import Library
 from facesearch.model import Model
-from facesearch.models.calibration import Calibration
+from facesearch.models.calibration import Calibration, LibraryScale
 from facesearch.search import Judge, Question, search
 
 
@@ -291,6 +291,39 @@ def test_a_probability_cannot_be_asked_of_distances_that_are_not_calibrated(make
     with pytest.raises(ModelError, match="do not say how likely") as raised:
         search(index, [reference(*EAST)], Question(min_probability=0.5))
     assert "--threshold" in raised.value.hint
+
+
+def test_a_calibration_on_people_of_your_own_comes_first(make):
+    index = make(*(holding(f"/p/{degrees}.jpg", on_circle(degrees)) for degrees in range(0, 180, 2)))
+    scale = LibraryScale((0.0, 0.0, 0.0), 0.0, 0.3, 0.9, ((0.01, -2.0), (1.0, 2.0)), "drawn", "2026-11-29")
+    card = dataclasses.replace(CARD, calibration={"cosine": CALIBRATION}, library=scale)
+    assert Judge.of(card, index, "cosine").cohort is not None
+    own = dataclasses.replace(CALIBRATION, own=True)
+    assert Judge.of(dataclasses.replace(card, calibration={"cosine": own}), index, "cosine").cohort is None
+    both = dataclasses.replace(
+        card, calibration={"cosine": own}, library=dataclasses.replace(scale, own=True)
+    )
+    assert Judge.of(both, index, "cosine").cohort is not None
+
+
+@pytest.mark.parametrize("least", [0.0, 0.5, 0.9])
+def test_as_many_probable_matches_are_found_as_there_are(make, least):
+    """A farther face can be the more probable match, so that looking at the nearest ones is not enough."""
+    rng = np.random.default_rng(4)
+    common = np.array([2.0, 0.0, 0.0])
+    vectors = np.float32(rng.normal(size=(400, 3)) + common * rng.uniform(0, 1, (400, 1)))
+    index = make(*(holding(f"/p/{number:03}.jpg", vector) for number, vector in enumerate(vectors)))
+    rates = ((1e-6, -1.5), (0.01, -0.8), (1.0, 3.0))
+    scale = LibraryScale((0.5, 0.0, 0.0), 0.0, 0.3, 0.99, rates, "drawn", "2026-11-29")
+    judge = Judge.of(dataclasses.replace(CARD, library=scale), index, "cosine")
+    asked = [reference(*vector) for vector in vectors[:5]]
+    for top in (1, 5, 400):
+        told = search(index, asked, Question(top=top, min_probability=least, include_self=True), judge)
+        whole = search(index, asked, Question(top=400, include_self=True), judge)
+        for answer, every in zip(told, whole, strict=True):
+            wanted = [match for match in every.matches if match.probability >= least][:top]
+            assert [match.path for match in answer.matches] == [match.path for match in wanted]
+            assert [match.rank for match in answer.matches] == list(range(1, len(wanted) + 1))
 
 
 def test_fused_references_leave_out_all_their_files(make):

@@ -161,10 +161,11 @@ def command(refs: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 (click
     """Find the photos whose faces are nearest to the face in a reference photo.
 
     The largest face of each REF is searched for. The smaller a distance, the nearer: 0 is the same picture.
-    The probability is that both faces are one person, if that is as likely as not beforehand; next to it is
-    the number of strangers' faces to expect this near in an index of this size. A match beyond the model's
-    threshold is marked x. To find a person use --model sface: resnet50 measures how alike two pictures of
-    faces look, not who they show.
+    The probability says how likely the match shows the same person; next to it is the number of strangers'
+    faces to expect this near in an index of this size. Both are judged by how near strangers come in the
+    index itself, so that a farther match can be the more probable one. A match that is more likely another
+    person is marked x. To find a person use --model sface: resnet50 measures how alike two pictures of faces
+    look, not who they show.
 
     \b
     Examples:

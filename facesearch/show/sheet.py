@@ -280,7 +280,7 @@ def _match_tile(page: _Page, match: Match) -> Image.Image:
 
 
 def _colour(match: Match) -> Colour:
-    """Return the colour of a match; beyond the model's threshold it is a quiet one."""
+    """Return the colour of a match; for one that is more likely another person it is a quiet one."""
     return QUIET if match.same is False else ACCENT
 
 

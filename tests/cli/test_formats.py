@@ -133,7 +133,7 @@ def test_the_table_shows_names_and_no_control_character(query):
     lines = done.text.splitlines()
     assert lines[0] == "rank  distance  probability  strangers    photo"
     assert lines[1] == str(OBAMA)
-    assert lines[2 + len(NAMES) :] == ["", "x beyond the model's threshold"]
+    assert lines[2 + len(NAMES) :] == ["", "x more likely another person"]
     assert "\x1b" not in done.text
     assert "\x07" not in done.text
     assert "\\x1b[31mred\\x07\\r.jpg" in done.text
@@ -152,7 +152,7 @@ def test_the_table_shows_names_and_no_control_character(query):
 def test_the_table_has_a_block_for_each_ref_and_names_the_face(ask, sample_index):
     done = ask("query", "--index", sample_index, OBAMA, CURIE, "--top", 9, "--format", "table")
     *blocks, note = done.text.partition("\n")[2].split("\n\n")
-    assert note == "x beyond the model's threshold\n"
+    assert note == "x more likely another person\n"
     assert [block.splitlines()[0] for block in blocks] == [str(OBAMA), str(CURIE)]
     assert all(len(line) <= 80 for line in done.text.splitlines() if str(LIBRARY) not in line)
     (solvay,) = (line for line in blocks[1].splitlines() if "solvay_1927" in line)

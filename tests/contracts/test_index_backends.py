@@ -10,15 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.fakes import GREEN, META, RED, YELLOW, coloured, looked_at, photo, pipeline, write_index
+from support.fakes import CARD, GREEN, META, RED, YELLOW, coloured, looked_at, photo, pipeline, write_index
 
 from facesearch.errors import IndexBusy, IndexConflict, IndexMissing, StorageError
 from facesearch.faces import Box, Face, PhotoFaces, Reference, Status
 from facesearch.index import operations
 from facesearch.index.backend import open_backend
 from facesearch.index.meta import Meta
+from facesearch.models.calibration import LibraryScale
 from facesearch.people.register import Register, empty_register, only_editor, read_register, write_register
-from facesearch.search import Question, search
+from facesearch.search import Judge, Question, search
 from facesearch.update import IndexRequest, rebuild_index, update_index
 
 _NUMBERS = itertools.count()
@@ -155,6 +156,34 @@ def test_a_search_finds_what_the_ranking_of_the_whole_finds(backend):
     ]
     for question in QUESTIONS:
         assert search(remote, references, question) == search(whole, references, question), question
+
+
+def test_a_sample_is_of_the_same_faces_wherever_they_are(backend):
+    many = [looked_at(f"/p/many/{number:03d}.jpg", 3, seed=1) for number in range(60)]
+    copies = [replace(many[5], path=f"/p/copies/{number}.jpg") for number in range(40)]
+    written(backend, [*odd_photos(), *many, *copies])
+    whole, remote = backend.read(), backend.searchable()
+    contents = {whole.digest[photo].tobytes(): photo for photo in np.unique(whole.photo)[::-1].tolist()}
+    rows = [row for digest in sorted(contents) for row in whole.faces_of(contents[digest])]
+    for count in (0, 1, 10, 100, 10_000):
+        expected = whole.vectors[rows[:count]]
+        np.testing.assert_array_equal(remote.sample(count), expected)
+        np.testing.assert_array_equal(whole.sample(count), expected)
+
+
+def test_probabilities_are_the_same_wherever_the_faces_are(backend):
+    many = [looked_at(f"/p/many/{number:03d}.jpg", 3, seed=1) for number in range(60)]
+    written(backend, [*odd_photos(), *many])
+    whole, remote = backend.read(), backend.searchable()
+    rates = ((1e-6, -1.5), (0.1, -0.5), (1.0, 3.0))
+    card = replace(CARD, library=LibraryScale((0.1, 0.0, 0.0), 0.0, 0.3, 0.9, rates, "drawn", "2026-11-29"))
+    references = [reference_of(vector) for vector in np.random.default_rng(3).normal(size=(5, 3))]
+    for question in (Question(top=30), Question(top=30, min_probability=0.2), Question(top=9, together=True)):
+        told = [search(one, references, question, Judge.of(card, one, "cosine")) for one in (remote, whole)]
+        assert told[0] == told[1]
+        probabilities = [match.probability for answer in told[0] for match in answer.matches]
+        assert min(probabilities) >= question.min_probability
+        assert len(set(probabilities)) > 3
 
 
 def test_every_change_is_that_of_the_file(backend, name, tmp_path):  # noqa: C901 (one story)

@@ -76,7 +76,7 @@ def as_table(answers: Answers) -> Iterator[str]:
             path = escaped(match.path) + which(match.face)
             yield f"{match.rank:4}  {match.distance:8.4f}  {_judgement(match)}{path}\n"
     if any(match.same is False for match in matches):
-        yield f"\n{BEYOND} beyond the model's threshold\n"
+        yield f"\n{BEYOND} more likely another person\n"
 
 
 def _judgement(match: Match) -> str:

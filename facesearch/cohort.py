@@ -179,7 +179,7 @@ def _nearness(
 def _fading(value: Vectors, ends: tuple[float, float]) -> Vectors:
     """Return 1 up to the first end, 0 from the second on, and between them what lies between."""
     low, high = ends
-    return np.clip((high - value) / (high - low), 0.0, 1.0)
+    return np.asarray(np.clip((high - value) / (high - low), 0.0, 1.0), np.float32)
 
 
 def _lower(similarity: Vectors) -> tuple[Vectors, Vectors]:

@@ -5,14 +5,6 @@ import pytest
 from support.command import Done
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Keep the tests of the Milvus server in one process of `--dist loadgroup`: one server is enough."""
-    for item in items:
-        if "milvus" in item.fixturenames:
-            item.add_marker(pytest.mark.xdist_group("milvus"))
-
-
 @pytest.fixture(scope="session")
 def model_store():
     """The store of this machine with the models and detectors in it: fetched once and kept between runs."""

@@ -11,7 +11,7 @@ from support.command import Tool
 from support.drawn_people import draw_people
 from support.html_pages import Page
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("trained")]
+pytestmark = pytest.mark.slow
 
 SHORT = ["--whole", "--base", "cnn", "--epochs", "3", "--batch", "24", "--validation", "0.4", "--test", "0.4"]
 

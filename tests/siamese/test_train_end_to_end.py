@@ -21,7 +21,7 @@ from facesearch.siamese.features import Listener
 from facesearch.siamese.run import HISTORY, STATE, Run
 from facesearch.siamese.training import default_run, train
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cache"), pytest.mark.xdist_group("siamese")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cache")]
 
 # A head on a small backbone is trained in a second; the network from scratch takes as long to be converted.
 HEAD = {"base": "soft", "whole": True, "epochs": 6, "rate": 3e-3, "validation": 0.4, "test": 0.4}

@@ -79,7 +79,9 @@ def test_slow_clients_are_disconnected_and_others_answered_meanwhile(server):
         if all(one.lasted is not None for one in [*loris, *uploads, *unwanted, chunked, *silent]):
             break
         time.sleep(0.5)
-    assert max(answered) < 2
+    # Nobody waited for a slow client, who lasts at least so long; and mostly it took no time at all.
+    assert max(answered) < min(BODY_SECONDS, UPLOAD_SECONDS, ANSWER_SECONDS)
+    assert sorted(answered)[len(answered) // 2] < 2
     for one in (*loris, *silent):
         assert one.lasted is not None
         assert HEAD_SECONDS - 1 < one.lasted < HEAD_SECONDS + LATE

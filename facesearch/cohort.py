@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.models.calibration import LibraryScale
-from facesearch.ranking import unit_vectors
+from facesearch.ranking import norms_of, unit_vectors
 
 # Faces in a cohort.
 SIZE = 1000
@@ -82,8 +82,8 @@ class Cohort:
     @classmethod
     def of(cls, sample: Vectors, scale: LibraryScale) -> Cohort:
         """Return the cohort of a random sample of a library's faces, (n, dim) float32 of any length."""
-        squares = np.einsum("ij,ij->i", sample, sample, dtype=np.float64)
-        faces = unit_vectors(sample[np.isfinite(squares) & (squares > 0)])
+        lengths = norms_of(sample)
+        faces = unit_vectors(sample[np.isfinite(lengths) & (lengths > 0)])
         # Faces that are near to each other share the weight of a person.
         share = 1.0 / (faces @ faces.T >= scale.near).sum(axis=1).clip(1)
         people, reference = float(share.sum()), np.asarray(scale.centre, np.float32)
@@ -100,9 +100,7 @@ class Cohort:
     def standing(self, vectors: Vectors) -> Standing:
         """Return where some faces stand: (n, dim) float32 of any length."""
         centred = self._centred(vectors)
-        blocks = [self._block(centred[at : at + _BLOCK]) for at in range(0, len(centred), _BLOCK)]
-        if not blocks:
-            return Standing(centred, np.empty(0, np.float32), np.empty(0, np.float32))
+        blocks = [self._block(centred[at : at + _BLOCK]) for at in range(0, max(len(centred), 1), _BLOCK)]
         location, spread = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
         return Standing(centred, location, spread)
 

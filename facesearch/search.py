@@ -132,20 +132,24 @@ class Judge:
 
     def verdict(self, match: Match, distance: float) -> Match:
         """Return a match judged by its distance, or by its nearness with the sign changed."""
-        if not math.isfinite(distance):
+        probability = self.probability(distance)
+        if probability is None:
             return match
         if self.cohort is not None:
             strangers = self.cohort.scale.strangers_within(-distance, self.faces)
-            probability = probability_beside(strangers)
             return replace(match, probability=probability, same=probability >= 0.5, strangers=strangers)
-        if (told := self.calibration) is None:
-            return match
-        return replace(
-            match,
-            probability=told.probability(distance),
-            same=distance <= told.threshold,
-            strangers=self.faces * told.stranger_rate(distance),
-        )
+        assert self.calibration is not None
+        strangers = self.faces * self.calibration.stranger_rate(distance)
+        same = distance <= self.calibration.threshold
+        return replace(match, probability=probability, same=same, strangers=strangers)
+
+    def probability(self, distance: float) -> float | None:
+        """Return the probability at a distance, or at nearness with the sign changed; None if unknown."""
+        if not math.isfinite(distance):
+            return None
+        if self.cohort is not None:
+            return probability_beside(self.cohort.scale.strangers_within(-distance, self.faces))
+        return self.calibration.probability(distance) if self.calibration is not None else None
 
 
 def search(

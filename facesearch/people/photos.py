@@ -6,7 +6,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -76,24 +76,27 @@ def photos_with(
         faces = [shown[0][photo][0] for photo in order]
     else:
         faces = [face for photo in order for faces in shown for face in faces[photo]]
-    matches = [replace(match, rank=rank) for rank, (_, _, match) in enumerate(faces[: query.top], 1)]
+    matches = [
+        judge.verdict(_match(people, rank, distance, row), told)
+        for rank, (distance, row, told) in enumerate(faces[: query.top], 1)
+    ]
     return Answer(tuple(_portrait(people, person) for person in persons), tuple(matches))
 
 
 def _faces_by_photo(
     people: People, person: Person, query: PeopleQuery, judge: Judge
-) -> dict[int, list[tuple[float, int, Match]]]:
-    """Return a person's faces in each photo: distance, row and match; the nearest first."""
-    found: dict[int, list[tuple[float, int, Match]]] = {}
+) -> dict[int, list[tuple[float, int, float]]]:
+    """Return a person's faces in each photo: distance, row, and what it is judged by; the nearest first."""
+    found: dict[int, list[tuple[float, int, float]]] = {}
     if not person.faces:
         return found
     distances = people.mean_distances(person.faces)
     told = judge.among(people.index.vectors[list(person.faces)], distances)
     for distance, row, one in sorted(zip(distances.tolist(), person.faces, told.tolist(), strict=True)):
-        face = judge.verdict(_match(people, 0, distance, row), one)
-        unlikely = face.probability is not None and face.probability < query.min_probability
+        probability = judge.probability(one) if query.min_probability > 0 else None
+        unlikely = probability is not None and probability < query.min_probability
         if distance <= query.threshold and not unlikely:
-            found.setdefault(int(people.index.photo[row]), []).append((distance, row, face))
+            found.setdefault(int(people.index.photo[row]), []).append((distance, row, one))
     return found
 
 

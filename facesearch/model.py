@@ -49,10 +49,9 @@ class DetectionSettings:
 
     Attributes:
         detector: The detector's name; by default the one in the model's card.
-        min_face: The smallest face to detect, in pixels of the photo, which is scaled down to the detector's
-            working size.
+        min_face: The smallest face to detect, in pixels of the photo.
         faces: Which faces of a photo are indexed.
-        rotations: Whether a photo without an upright face is searched in the other three orientations.
+        rotations: Whether faces in the other three orientations are searched for; see the detector.
         own: Further settings of the detector, by name.
     """
 

@@ -25,7 +25,7 @@ from facesearch.detect.crop import align_face, crop_face
 from facesearch.embed import Embedder
 from facesearch.errors import UnreadablePhoto
 from facesearch.faces import Box, Face, PhotoFaces, Status
-from facesearch.photos.read import Content, Picture, decode, read_content
+from facesearch.photos.read import Content, Picture, brightened, decode, read_content
 
 # Faces in one call of the network: beyond this the figures stop improving, and Ctrl-C has to wait longer.
 DEFAULT_BATCH = 16
@@ -167,7 +167,10 @@ class Pipeline:
             whole = Face(Box(0, 0, picture.width, picture.height), 1.0)
             return [whole], [crop_face(picture.pixels, whole, size=card.size, margin=0.0)]
         picture = decode(content.data, side=self.detector.working_side)
-        faces = self.choose(self.detector.detect(picture.pixels))
+        found = self.detector.detect(picture.pixels, picture.scale)
+        if not found and (bright := brightened(picture.pixels)) is not picture.pixels:
+            found = self.detector.detect(bright, picture.scale)
+        faces = self.choose(found)
         if not faces:
             return [], []
         scale = picture.scale
@@ -178,8 +181,10 @@ class Pipeline:
     def _crop(self, pixels: NDArray[np.uint8], face: Face) -> NDArray[np.uint8]:
         card = self.embedder.card
         if card.landmarks and face.landmarks is not None:
-            return align_face(pixels, face.landmarks, size=card.size, margin=self._margin)
-        return crop_face(pixels, face, size=card.size, margin=self._margin)
+            crop = align_face(pixels, face.landmarks, size=card.size, margin=self._margin)
+        else:
+            crop = crop_face(pixels, face, size=card.size, margin=self._margin)
+        return brightened(crop)
 
     @property
     def _margin(self) -> float:

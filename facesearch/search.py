@@ -359,5 +359,5 @@ def problem(photo: PhotoFaces, face: FaceWanted) -> PhotoError:
         return NoFace(f"{photo.path}: There is no face number {face}.", "Leave out --face for the largest.")
     return NoFace(
         f"{photo.path}: No face was found.",
-        "Try --rotations, or --whole when the photo is nothing but the face.",
+        "Try --rotations if the face lies on its side, or --whole when the photo is nothing but the face.",
     )

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from support.command import LIBRARY
 from support.fakes import (
     BLUE,
     CARD,
@@ -24,8 +25,9 @@ from support.fakes import (
     pipeline,
 )
 
-from facesearch.detect import Detector
+from facesearch.detect import Detector, open_detector
 from facesearch.detect.crop import TEMPLATE
+from facesearch.embed import open_embedder
 from facesearch.errors import FacesearchError, ModelError
 from facesearch.faces import Box, Face, Status
 from facesearch.index.meta import Meta
@@ -33,6 +35,7 @@ from facesearch.model import DetectionSettings, Runtime, make_meta, make_pipelin
 from facesearch.models.card import Card
 from facesearch.photos.read import fingerprint
 from facesearch.pipeline import Pipeline, largest_face
+from facesearch.ranking import unit_vectors
 
 
 def run(paths, **options):
@@ -65,8 +68,8 @@ def test_a_photo_without_a_face(tmp_path):
 @pytest.mark.parametrize("batch", [1, 3, 16])
 def test_results_come_in_the_order_of_the_paths(tmp_path, jobs, batch):
     class Dawdling(SquareDetector):
-        def detect(self, image):
-            faces = super().detect(image)
+        def detect(self, image, scale):
+            faces = super().detect(image, scale)
             time.sleep(0.004 * (int(image[15, 15, 0]) % 3))
             return faces
 
@@ -130,7 +133,7 @@ def test_nothing_to_look_at_embeds_nothing(tmp_path):
 
 def test_known_content_is_not_looked_at(tmp_path):
     class Refusing(SquareDetector):
-        def detect(self, image):
+        def detect(self, image, scale):
             raise AssertionError("it was looked at")
 
     path = photo(tmp_path / "a.png", (5, 5, 20, RED))
@@ -142,12 +145,12 @@ def test_known_content_is_not_looked_at(tmp_path):
 
 def test_a_bad_photo_never_ends_a_run(tmp_path):
     class Failing(SquareDetector):
-        def detect(self, image):
+        def detect(self, image, scale):
             if image.shape[1] == 77:
                 raise cv2.error("OpenCV(4.x) a.cpp:1:\n error: it is too strange\n")
             if image.shape[1] == 78:
                 raise MemoryError
-            return super().detect(image)
+            return super().detect(image, scale)
 
     good = photo(tmp_path / "good.png", (5, 5, 20, RED))
     bad = {
@@ -215,7 +218,7 @@ def test_a_small_face_in_a_large_photo_is_cut_from_the_full_pixels(tmp_path, ori
     (tmp_path / "a.jpg").write_bytes(jpeg(image, orientation))
     card = CARD.__class__(name="c", dim=3, size=(64, 64), margin=0.0, detector="squares")
     embedder = ColourEmbedder(card)
-    (found,) = Pipeline(SquareDetector(working_side=300), embedder).run([str(tmp_path / "a.jpg")])
+    (found,) = Pipeline(SquareDetector(side=300), embedder).run([str(tmp_path / "a.jpg")])
     box = found.faces[0].box
     wanted = Box(1600, 800, 64, 64) if orientation == 1 else Box(1600 - 864, 1600, 64, 64)
     assert box.overlap(wanted) > 0.8
@@ -228,19 +231,51 @@ def test_a_large_face_needs_no_second_look(tmp_path, monkeypatch):
     sides = []
     real = module.decode
     monkeypatch.setattr(
-        module, "decode", lambda data, side=None: (sides.append(side), real(data, side=side))[1]
+        module, "decode", lambda data, side: (sides.append(side(2400, 1600)), real(data, side=side))[1]
     )
     (tmp_path / "a.jpg").write_bytes(jpeg(picture((400, 200, 1200, RED), width=2400, height=1600)))
-    (found,) = Pipeline(SquareDetector(working_side=300), ColourEmbedder()).run([str(tmp_path / "a.jpg")])
+    (found,) = Pipeline(SquareDetector(side=300), ColourEmbedder()).run([str(tmp_path / "a.jpg")])
     assert sides == [300]
     assert found.faces[0].box.overlap(Box(400, 200, 1200, 1200)) > 0.97
     np.testing.assert_allclose(found.vectors, [colour(RED)], atol=0.02)
 
 
+@pytest.mark.parametrize("detector", ["haar", "yunet"])
+def test_the_smallest_face_is_in_pixels_of_the_photo_whatever_its_format(tmp_path, detector, model_store):
+    """A JPEG is decoded at half its size, a PNG is not."""
+    astronaut = cv2.resize(cv2.imread(str(LIBRARY / "astronaut.png")), (480, 480))
+    canvas = np.full((1800, 2600, 3), 127, np.uint8)
+    for left in (100, 900, 1700):
+        canvas[600:1080, left : left + 480] = astronaut
+    (tmp_path / "a.jpg").write_bytes(jpeg(canvas))
+    cv2.imwrite(str(tmp_path / "a.png"), canvas)
+    counts = {}
+    for least in (60, 300):
+        made = Pipeline(
+            open_detector(detector, {"min_face": least}, store=model_store), ColourEmbedder(), jobs=1
+        )
+        found = made.run([str(tmp_path / "a.jpg"), str(tmp_path / "a.png")])
+        counts[least] = [len(one.faces) for one in found]
+    assert all(count >= 2 for count in counts[60])
+    assert counts[300] == [0, 0]
+
+
+def test_a_face_in_a_dark_photo_is_found_and_is_like_itself(tmp_path, model_store):
+    image = cv2.resize(cv2.imread(str(LIBRARY / "astronaut.png")), (250, 250))
+    for name, share in (("bright", 1.0), ("dark", 0.1)):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), (image * share).astype(np.uint8))
+    made = Pipeline(open_detector("yunet", store=model_store), open_embedder("sface", store=model_store))
+    bright, dark = (
+        one.vectors for one in made.run([str(tmp_path / "bright.png"), str(tmp_path / "dark.png")])
+    )
+    assert len(bright) == len(dark) == 1
+    assert float((unit_vectors(bright) @ unit_vectors(dark).T)[0, 0]) > 0.9  # 0.78 as it is
+
+
 def test_boxes_stay_inside_the_photo(tmp_path):
     image = picture((0, 0, 800, YELLOW), width=800, height=533)
     (tmp_path / "a.jpg").write_bytes(jpeg(image))
-    (found,) = Pipeline(SquareDetector(working_side=90), ColourEmbedder()).run([str(tmp_path / "a.jpg")])
+    (found,) = Pipeline(SquareDetector(side=90), ColourEmbedder()).run([str(tmp_path / "a.jpg")])
     assert found.faces[0].box == Box(0, 0, 800, 533)
 
 
@@ -248,11 +283,11 @@ def test_landmarks_are_in_pixels_of_the_photo(tmp_path):
     marks = tuple((10.0 * n, 5.0 * n) for n in range(1, 6))
 
     class Marking(SquareDetector):
-        def detect(self, image):
-            return [Face(face.box, 1.0, marks, turns=1) for face in super().detect(image)]
+        def detect(self, image, scale):
+            return [Face(face.box, 1.0, marks, turns=1) for face in super().detect(image, scale)]
 
     (tmp_path / "a.jpg").write_bytes(jpeg(picture((400, 200, 1200, RED), width=2400, height=1600)))
-    (found,) = Pipeline(Marking(working_side=300), ColourEmbedder()).run([str(tmp_path / "a.jpg")])
+    (found,) = Pipeline(Marking(side=300), ColourEmbedder()).run([str(tmp_path / "a.jpg")])
     np.testing.assert_allclose(found.faces[0].landmarks, [(8 * x, 8 * y) for x, y in marks])
     assert found.faces[0].turns == 1
 
@@ -280,10 +315,13 @@ class DotDetector(Detector):
 
     landmarks = True
 
-    def __init__(self, marks, width, working_side=1280):
-        self.marks, self.width, self.working_side = marks, width, working_side
+    def __init__(self, marks, width, side=1280):
+        self.marks, self.width, self.side = marks, width, side
 
-    def detect(self, image):
+    def working_side(self, width, height):
+        return self.side
+
+    def detect(self, image, scale):
         scale = image.shape[1] / self.width
         marks = tuple((x * scale, y * scale) for x, y in self.marks)
         box = Box(*(round(value * scale) for value in (60, 40, 240, 240)))
@@ -313,7 +351,7 @@ def test_aligned_faces_are_cut_from_the_full_pixels(tmp_path):
     embedder = ColourEmbedder(ALIGNED)
 
     # At an eighth of the size the dots are three pixels wide.
-    (found,) = Pipeline(DotDetector(marks, 1600, working_side=200), embedder).run([str(tmp_path / "a.jpg")])
+    (found,) = Pipeline(DotDetector(marks, 1600, side=200), embedder).run([str(tmp_path / "a.jpg")])
 
     np.testing.assert_allclose(dots_seen(embedder.crops[0]), DOTS, atol=40)
     np.testing.assert_allclose(found.faces[0].landmarks, marks, atol=0.01)
@@ -394,12 +432,12 @@ def test_decoded_photos_are_not_kept(tmp_path):
     held, most, lock = [], [0], threading.Lock()
 
     class Counting(SquareDetector):
-        def detect(self, image):
+        def detect(self, image, scale):
             pixels = image if image.base is None else image.base
             with lock:
                 held.append(weakref.ref(pixels))
                 most[0] = max(most[0], sum(ref() is not None for ref in held))
-            return super().detect(image)
+            return super().detect(image, scale)
 
     class Slow(ColourEmbedder):
         def embed(self, crops):
@@ -433,10 +471,10 @@ def test_a_run_that_is_given_up_stops(tmp_path):
     looked = []
 
     class Noting(SquareDetector):
-        def detect(self, image):
+        def detect(self, image, scale):
             looked.append(1)
             time.sleep(0.002)
-            return super().detect(image)
+            return super().detect(image, scale)
 
     paths = [str(coloured(tmp_path / f"{number}.png", number)) for number in range(200)]
     results = Pipeline(Noting(), ColourEmbedder(), jobs=2, batch=40).run(paths)

@@ -30,8 +30,8 @@ def installed(monkeypatch):
 def test_a_detector_is_found_by_its_name_and_takes_settings_of_its_own():
     assert {"haar", "yunet", "example-half"} <= set(detector_names())
     picture = np.zeros((40, 100, 3), np.uint8)
-    (left,) = open_detector("example-half").detect(picture)
-    (right,) = open_detector("example-half", {"side": "right"}).detect(picture)
+    (left,) = open_detector("example-half").detect(picture, 1.0)
+    (right,) = open_detector("example-half", {"side": "right"}).detect(picture, 1.0)
     assert (left.box.x, right.box.x) == (0, 50)
     with pytest.raises(FacesearchError, match="example-half has no setting 'colour'"):
         open_detector("example-half", {"colour": 1})

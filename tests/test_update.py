@@ -373,10 +373,10 @@ class Hindering(SquareDetector):
         super().__init__()
         self._do = do
 
-    def detect(self, image):
+    def detect(self, image, scale):
         self._do, do = lambda: None, self._do
         do()
-        return super().detect(image)
+        return super().detect(image, scale)
 
 
 def hindered(library, do):

@@ -60,7 +60,7 @@ class CompareOptions(Verbosity, ListOptions, RuntimeOptions):
     ),
     click.option("--whole", is_flag=True, help="The photos are nothing but the faces."),
     click.option(
-        "--rotations/--no-rotations", default=None, help="Search the photos in all four orientations."
+        "--rotations/--no-rotations", default=None, help="Look for small faces in all four orientations, too."
     ),
     list_options,
 )

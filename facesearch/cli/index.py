@@ -85,7 +85,7 @@ class IndexOptions(LibraryOptions, RuntimeOptions):
     click.option(
         "--rotations/--no-rotations",
         default=None,
-        help="Search photos without a face in all four orientations.",
+        help="Look for small faces in all four orientations, too; large ones are found anyway.",
     ),
 )
 @option_group(

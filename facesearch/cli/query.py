@@ -70,7 +70,9 @@ def _a_probability(_context: click.Context, _option: click.Parameter, number: fl
     click.option("--all-faces", is_flag=True, help="Every face of REF."),
     click.option("--whole", is_flag=True, help="REF is nothing but the face."),
     click.option("--together", is_flag=True, help="All REFs show one person: combine them."),
-    click.option("--rotations/--no-rotations", default=None, help="Search REF in all four orientations."),
+    click.option(
+        "--rotations/--no-rotations", default=None, help="Look for small faces in all four orientations, too."
+    ),
     list_options,
     click.option(
         "--person",

@@ -28,6 +28,9 @@ DETECTORS: Mapping[str, str] = {
     "yunet": "facesearch.detect.yunet:YuNetDetector",
 }
 
+# What most detectors need of a photo, in pixels of its longer side.
+WORKING_SIDE = 1280
+
 
 class Detector(Protocol):
     """Finds the faces of a photo.
@@ -37,26 +40,32 @@ class Detector(Protocol):
     instance at once.
 
     Attributes:
-        working_side: The longer side, in pixels, at which photos are searched: a larger photo is scaled
-            down to it, so it need not be decoded at a larger size.
         landmarks: Whether its faces have landmarks, by which crops can be aligned.
         recipe: Where its network comes from; None for a detector without one.
 
     Example:
         >>> class CornerDetector(Detector):
-        ...     def detect(self, image):
+        ...     def detect(self, image, scale):
         ...         return [Face(Box(0, 0, image.shape[1] // 2, image.shape[0] // 2), 1.0)]
     """
 
-    working_side: int = 1280
     landmarks: bool = False
     recipe: ClassVar[Recipe | None] = None
 
-    def detect(self, image: NDArray[np.uint8]) -> list[Face]:
+    def working_side(self, width: int, height: int) -> int:
+        """Return the longer side, in pixels, that is enough to search a photo of this size.
+
+        A larger photo need not be decoded at a larger size, or be given to `detect` at one.
+        """
+        return min(max(width, height), WORKING_SIDE)
+
+    def detect(self, image: NDArray[np.uint8], scale: float) -> list[Face]:
         """Find all faces of an upright photo.
 
         Args:
-            image: (height, width, 3) BGR uint8.
+            image: (height, width, 3) BGR uint8, of the working side or more.
+            scale: Pixels of the photo to a pixel of `image`, 1.0 or more. What is said in pixels of the
+                photo, such as a smallest face, is so many times less here.
 
         Returns:
             The faces, largest first, boxes in pixels of `image` and inside it; empty when there is none.
@@ -164,8 +173,11 @@ def _find_class(name: str) -> type[Detector] | None:
     kind = plugins.load_plugin(plugins.DETECTORS, name)
     if kind is None:
         return None
-    if not (isinstance(kind, type) and callable(getattr(kind, "detect", None))):
+    detect = getattr(kind, "detect", None)
+    if not (isinstance(kind, type) and callable(detect)):
         raise plugins.broken_plugin(name, "it is not a class with a method `detect`")
+    if list(signature(detect).parameters)[2:3] != ["scale"]:
+        raise plugins.broken_plugin(name, "its method is not `detect(self, image, scale)`")
     if Detector not in kind.__mro__:
         # The attributes that it leaves out are the protocol's.
         kind = type(kind.__name__, (kind, Detector), {})

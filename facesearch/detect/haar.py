@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from facesearch.detect import Detector
+from facesearch.detect import WORKING_SIDE, Detector
 from facesearch.detect.cascades import Cascade, Cluster, shrunk
 from facesearch.errors import FacesearchError
 from facesearch.faces import Box, Face
@@ -74,7 +74,7 @@ class HaarDetector(Detector):
 
     Args:
         min_face: Side of the smallest face to find, in pixels of the photo. In photos that are larger than
-            `working_side`, no face is found that is smaller than 24 pixels at the working size.
+            `WORKING_SIDE`, no face is found that is smaller than 24 pixels at that size.
         rotations: Whether photos without a sure upright face are also searched in the other quarter turns.
     """
 
@@ -88,24 +88,18 @@ class HaarDetector(Detector):
         self._opinion = SecondOpinion([self._frontal_judge, self._frontal], weights=WEIGHTS, bias=BIAS)
         self._profile_opinion = SecondOpinion([self._profile], weights=PROFILE_WEIGHTS, bias=PROFILE_BIAS)
 
-    def detect(self, image: NDArray[np.uint8]) -> list[Face]:
-        """Find all faces of an upright photo.
-
-        Args:
-            image: (height, width, 3) BGR uint8.
-
-        Returns:
-            The faces, largest first, boxes in pixels of `image` and inside it; empty when there is none.
-        """
+    def detect(self, image: NDArray[np.uint8], scale: float) -> list[Face]:
+        """Find all faces of an upright photo; see `Detector.detect`."""
         height, width = image.shape[:2]
-        factor = min(1.0, self.working_side / max(height, width))
+        factor = min(1.0, WORKING_SIDE / max(height, width))
         grey = np.asarray(cv2.cvtColor(shrunk(image, factor), cv2.COLOR_BGR2GRAY), dtype=np.uint8)
-        smallest = max(SMALLEST_WINDOW, self.min_face * factor)
+        least = self.min_face / scale
+        smallest = max(SMALLEST_WINDOW, least * factor)
         found = [
             replace(one, x=one.x / factor, y=one.y / factor, side=one.side / factor)
             for one in self._attempts(grey, smallest)
         ]
-        faces = [_face(one, width, height) for one in found if one.side >= self.min_face]
+        faces = [_face(one, width, height) for one in found if one.side >= least]
         return sorted(faces, key=lambda face: (-face.box.area, face.box.x, face.box.y))
 
     def _attempts(self, grey: NDArray[np.uint8], smallest: float) -> list[Sighting]:

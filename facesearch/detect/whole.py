@@ -24,7 +24,9 @@ class WholeDetector(Detector):
         self.min_face = min_face
         self.rotations = rotations
 
-    def detect(self, image: NDArray[np.uint8]) -> list[Face]:
+    def detect(self, image: NDArray[np.uint8], scale: float) -> list[Face]:
         """Return the one face; see `Detector.detect`."""
         height, width = image.shape[:2]
-        return [Face(Box(0, 0, width, height), 1.0)] if max(height, width) >= self.min_face else []
+        if max(height, width) * scale < self.min_face:
+            return []
+        return [Face(Box(0, 0, width, height), 1.0)]

@@ -10,7 +10,7 @@ import re
 import stat
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from functools import cache
@@ -48,6 +48,14 @@ _ISO_MAGIC = b"ftyp"  # from byte 4 on
 # Pixels are converted in squares of this side: a large photo leaves no memory for a copy of the whole.
 _TILE = 1024
 _ONE_LARGE = threading.RLock()
+# A picture is dark if its 99.5th percentile is below this; of 100 press photographs it is 186 or more.
+# Multiplied by 0.06, 25 of them lost their faces, and the vectors of the others were no longer near to their
+# own (cosine similarity 0.66; stretched again 0.96). Multiplied by 0.3 it was 0.95, stretched again 0.99.
+_DARK, _BRIGHTEST = 96, 99.5
+# In each direction; enough to tell.
+_PROBES = 100
+
+Side = int | Callable[[int, int], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +123,15 @@ def content_of(data: bytes) -> Content:
     return Content(data, len(data), -1, fingerprint(data))
 
 
-def decode(data: bytes, *, side: int | None = None, shrink: float = 1.0) -> Picture:
+def decode(data: bytes, *, side: Side | None = None, shrink: float = 1.0) -> Picture:
     """Decode a photo upright.
 
     Args:
         data: The file's bytes, in any format of `SUFFIXES`; the file's name does not matter.
-        side: The longer side that is needed, in pixels. A larger JPEG is decoded at a half, a quarter or an
-            eighth of its size if that still leaves this much, which saves time. Any photo of more than
-            `LARGE_PIXELS` is reduced likewise, which saves memory.
+        side: The longer side that is needed, in pixels, or a function of the photo's width and height that
+            returns it. A larger JPEG is decoded at a half, a quarter or an eighth of its size if that still
+            leaves this much, which saves time. Any photo of more than `LARGE_PIXELS` is reduced likewise,
+            which saves memory.
         shrink: The same as a factor: the photo may be decoded this many times smaller.
 
     Raises:
@@ -140,10 +149,12 @@ def decode(data: bytes, *, side: int | None = None, shrink: float = 1.0) -> Pict
         raise UnreadablePhoto(f"It is not a whole picture ({_first_line(error)}).") from error
 
 
-def _decode(data: bytes, side: int | None, shrink: float) -> Picture:
+def _decode(data: bytes, side: Side | None, shrink: float) -> Picture:
     with closing(_open(data)) as image:
         width, height = image.size
         pixels = None
+        if callable(side):
+            side = side(width, height)
         divisor = _divisor(max(width, height) / side if side else shrink)
         jpeg = data.startswith(_JPEG_MAGIC) and image.mode in ("L", "RGB")
         # A reduced JPEG is never in memory at full size, unless it is progressive.
@@ -294,6 +305,20 @@ def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
         pixels = cv2.transpose(pixels)
     flip = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}.get(orientation)
     return pixels if flip is None else np.asarray(cv2.flip(pixels, flip, pixels), np.uint8)
+
+
+def brightened(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a dark picture with its values stretched to the whole range; any other as it is.
+
+    Args:
+        pixels: (height, width, 3) uint8.
+    """
+    down, across = (max(1, length // _PROBES) for length in pixels.shape[:2])
+    brightest = float(np.percentile(pixels[::down, ::across], _BRIGHTEST))
+    if not 0 < brightest < _DARK:
+        return pixels
+    stretched = np.clip(np.arange(256) * (255 / brightest) + 0.5, 0, 255).astype(np.uint8)
+    return np.asarray(cv2.LUT(pixels, stretched), np.uint8)
 
 
 def _first_line(error: Exception) -> str:

@@ -159,14 +159,17 @@ class LargestOrWhole(Detector):
 
     def __init__(self, detector: Detector) -> None:
         self.detector = detector
-        self.working_side = detector.working_side
         self.landmarks = detector.landmarks
 
-    def detect(self, image: NDArray[np.uint8]) -> list[Face]:
+    def working_side(self, width: int, height: int) -> int:
+        """Return the other detector's; see `Detector.working_side`."""
+        return self.detector.working_side(width, height)
+
+    def detect(self, image: NDArray[np.uint8], scale: float) -> list[Face]:
         """Return the one face, with the score 0 where it is the whole photo."""
         height, width = image.shape[:2]
         whole = Face(Box(0, 0, width, height), 0.0)
-        return self.detector.detect(image)[:1] or [whole]
+        return self.detector.detect(image, scale)[:1] or [whole]
 
 
 class _ViewEmbedder(Embedder):

@@ -26,12 +26,16 @@ class Central:
     """Takes the most central of the faces that a detector finds."""
 
     def __init__(self, detector):
-        self.detector, self.working_side = detector, detector.working_side
+        self.detector = detector
 
-    def detect(self, image):
+    def working_side(self, width, height):
+        return self.detector.working_side(width, height)
+
+    def detect(self, image, scale):
         middle = image.shape[1] / 2, image.shape[0] / 2
         return sorted(
-            self.detector.detect(image), key=lambda face: np.hypot(*np.subtract(face.box.centre, middle))
+            self.detector.detect(image, scale),
+            key=lambda face: np.hypot(*np.subtract(face.box.centre, middle)),
         )[:1]
 
 

@@ -53,7 +53,7 @@ def measure(detector, paths, kind):
             continue
         height, width = image.shape[:2]
         start = time.process_time()
-        faces = detector.detect(image)
+        faces = detector.detect(image, 1.0)
         tally.seconds += time.process_time() - start
         tally.photos += 1
         if kind == "portraits":

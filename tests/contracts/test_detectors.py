@@ -1,6 +1,7 @@
 """What holds for every detector that looks for faces: one body, run over all that are registered."""
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from pathlib import Path
 
 import cv2
@@ -45,7 +46,7 @@ def detector(opened):
 
 @pytest.fixture(scope="module")
 def crowd(detector):
-    return detector.detect(read("library/solvay_1927.jpg"))
+    return detector.detect(read("library/solvay_1927.jpg"), 1.0)
 
 
 def noise(shape):
@@ -82,7 +83,7 @@ def assert_landmarks_of_an_upright_face(face):
 
 @pytest.mark.parametrize("photo", PORTRAITS)
 def test_a_portrait_has_its_one_face(photo, detector):
-    (face,) = detector.detect(read(photo))
+    (face,) = detector.detect(read(photo), 1.0)
 
     assert face.box.overlap(PORTRAITS[photo]) > 0.7
     assert_inside(face.box, read(photo))
@@ -93,7 +94,7 @@ def test_a_portrait_has_its_one_face(photo, detector):
 
 @pytest.mark.parametrize("photo", PORTRAITS)
 def test_landmarks_are_given_or_not_as_the_class_says(photo, name, detector):
-    (face,) = detector.detect(read(photo))
+    (face,) = detector.detect(read(photo), 1.0)
 
     assert detector.landmarks == gives_landmarks(name)
     if detector.landmarks:
@@ -125,31 +126,31 @@ def test_of_a_face_at_the_edge_the_box_stays_in_the_photo(detector):
     # Half of the forehead is outside, and so is some of the cheek.
     cut = np.ascontiguousarray(read(OBAMA)[box.y + 50 :, : box.x + box.width - 20])
 
-    for face in detector.detect(cut):
+    for face in detector.detect(cut, 1.0):
         assert_inside(face.box, cut)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_where_there_is_nothing_to_see_there_is_no_face(shape, detector):
     for value in (0, 127, 255):
-        assert detector.detect(np.full((*shape, 3), value, np.uint8)) == []
+        assert detector.detect(np.full((*shape, 3), value, np.uint8), 1.0) == []
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_in_noise_there_is_no_face(shape, detector):
-    assert detector.detect(noise(shape)) == []
+    assert detector.detect(noise(shape), 1.0) == []
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 500), (500, 1), (3000, 20)], ids=str)
 def test_odd_shapes_are_looked_at_from_all_sides(shape, opened):
-    assert opened(rotations=True).detect(noise(shape)) == []
+    assert opened(rotations=True).detect(noise(shape), 1.0) == []
 
 
 def test_the_photo_is_not_changed(opened):
     detector = opened(rotations=True)
     for image in (read(CURIE), noise((90, 120))):
         before = image.copy()
-        detector.detect(image)
+        detector.detect(image, 1.0)
         np.testing.assert_array_equal(image, before)
 
 
@@ -157,29 +158,29 @@ def test_the_photo_is_not_changed(opened):
 def test_a_photo_that_does_not_lie_in_one_piece_gives_the_same(detector):
     image = read(OBAMA)
     for view in (image[:, ::-1], image[20:-20, 30:-30], image[..., ::-1], np.rot90(np.rot90(image, 1), -1)):
-        found = detector.detect(view)
+        found = detector.detect(view, 1.0)
         assert len(found) == 1
-        assert found == detector.detect(np.ascontiguousarray(view))
+        assert found == detector.detect(np.ascontiguousarray(view), 1.0)
 
 
 def test_the_same_photo_gives_the_same_faces(opened, detector):
     image = read(CURIE)
 
-    first = detector.detect(image)
-    detector.detect(read(OBAMA))
+    first = detector.detect(image, 1.0)
+    detector.detect(read(OBAMA), 1.0)
 
-    assert detector.detect(image) == first
-    assert opened().detect(image) == first
+    assert detector.detect(image, 1.0) == first
+    assert opened().detect(image, 1.0) == first
 
 
 @pytest.mark.slow
 def test_several_threads_get_their_own_results(opened):
     detector = opened()
     images = [read(CURIE), read(OBAMA), noise((200, 300)), read("library/henry_moseley.jpg")]
-    alone = [detector.detect(image) for image in images]
+    alone = [detector.detect(image, 1.0) for image in images]
 
     with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(detector.detect, images * 4))
+        together = list(pool.map(detector.detect, images * 4, repeat(1.0)))
 
     assert together == alone * 4
     assert [len(faces) for faces in alone] == [1, 1, 0, 1]
@@ -192,14 +193,17 @@ def test_faces_smaller_than_is_asked_for_are_left_out(opened, detector):
     both = np.full((photo.shape[0], photo.shape[1] + half.shape[1], 3), 127, np.uint8)
     both[:, : photo.shape[1]] = photo
     both[: half.shape[0], photo.shape[1] :] = half
-    large, small = (max(face.box.width, face.box.height) for face in detector.detect(both))
+    large, small = (max(face.box.width, face.box.height) for face in detector.detect(both, 1.0))
     assert large > 1.5 * small
 
-    (kept,) = opened(min_face=round(0.8 * large)).detect(both)
+    (kept,) = opened(min_face=round(0.8 * large)).detect(both, 1.0)
 
     assert kept.box.overlap(PORTRAITS[OBAMA]) > 0.7
-    assert len(opened(min_face=round(0.7 * small)).detect(both)) == 2
-    assert opened(min_face=round(1.3 * large)).detect(both) == []
+    assert len(opened(min_face=round(0.7 * small)).detect(both, 1.0)) == 2
+    assert opened(min_face=round(1.3 * large)).detect(both, 1.0) == []
+    # It is in pixels of the photo, of which this is a smaller copy.
+    assert len(opened(min_face=round(2.6 * large)).detect(both, 3.0)) == 1
+    assert opened(min_face=round(2.6 * large)).detect(both, 2.0) == []
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
@@ -208,7 +212,7 @@ def test_in_a_turned_photo_the_face_is_found_and_its_turn(turns, photo, opened):
     upright = read(photo)
     turned = np.ascontiguousarray(np.rot90(upright, -turns))
 
-    (face,) = opened(rotations=True).detect(turned)
+    (face,) = opened(rotations=True).detect(turned, 1.0)
 
     assert face.turns == turns
     assert_inside(face.box, turned)
@@ -220,8 +224,8 @@ def test_in_a_turned_photo_the_face_is_found_and_its_turn(turns, photo, opened):
 @pytest.mark.parametrize("photo", [pytest.param(OBAMA, marks=pytest.mark.slow), CURIE])
 def test_landmarks_in_a_turned_photo_are_those_of_the_upright_one(turns, photo, opened):
     upright = read(photo)
-    (wanted,) = opened().detect(upright)
-    (face,) = opened(rotations=True).detect(np.ascontiguousarray(np.rot90(upright, -turns)))
+    (wanted,) = opened().detect(upright, 1.0)
+    (face,) = opened(rotations=True).detect(np.ascontiguousarray(np.rot90(upright, -turns)), 1.0)
     if wanted.landmarks is None:
         assert face.landmarks is None
         return
@@ -237,7 +241,7 @@ def test_landmarks_in_a_turned_photo_are_those_of_the_upright_one(turns, photo, 
 
 
 def test_an_upright_photo_is_not_turned(opened):
-    (face,) = opened(rotations=True).detect(read(OBAMA))
+    (face,) = opened(rotations=True).detect(read(OBAMA), 1.0)
 
     assert face.turns == 0
     assert face.box.overlap(PORTRAITS[OBAMA]) > 0.7
@@ -248,9 +252,9 @@ def test_a_large_photo_is_searched_as_one_of_the_working_side(detector):
     image = read(OBAMA)
     large = cv2.resize(image, None, fx=4, fy=4, interpolation=cv2.INTER_LINEAR)
 
-    (face,) = detector.detect(large)
+    (face,) = detector.detect(large, 1.0)
 
-    assert max(large.shape) > 3 * detector.working_side
+    assert max(large.shape) > 3 * detector.working_side(*large.shape[1::-1])
     assert face.box.overlap(PORTRAITS[OBAMA].scaled(4)) > 0.7
 
 

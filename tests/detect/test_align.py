@@ -133,12 +133,12 @@ PHOTOS = ["library/solvay_1927.jpg", "queries/marie_curie.jpg", "queries/obama.j
 @pytest.mark.parametrize("name", PHOTOS)
 def test_a_face_up_to_twice_its_crop_is_aligned_as_cv2_does_it(name, turned, detector, recogniser):
     image = read(name)
-    if (largest := detector.detect(image)[0].box.height) > 180:
+    if (largest := detector.detect(image, 1.0)[0].box.height) > 180:
         image = cv2.resize(image, None, fx=180 / largest, fy=180 / largest, interpolation=cv2.INTER_AREA)
     if turned:
         middle = image.shape[1] / 2, image.shape[0] / 2
         image = cv2.warpAffine(image, cv2.getRotationMatrix2D(middle, 15, 1), image.shape[1::-1])
-    faces = detector.detect(image)
+    faces = detector.detect(image, 1.0)
     assert faces
 
     for face in faces:
@@ -167,7 +167,7 @@ def test_a_large_face_is_averaged_and_not_sampled(scale, degrees):
 
 def test_a_large_face_gives_the_crop_of_the_same_face_made_small(detector):
     image = read("library/biden.jpg")
-    (face,) = detector.detect(image)
+    (face,) = detector.detect(image, 1.0)
     marks = np.array(face.landmarks)
     large = cv2.resize(image, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from facesearch.detect import cascades, open_detector
+from facesearch.detect import WORKING_SIDE, cascades, open_detector
 from facesearch.detect.cascades import Cascade, cluster, find_cascade, load_cascade
 from facesearch.detect.haar import HaarDetector, Sighting, without_duplicates
 from facesearch.errors import FacesearchError
@@ -40,7 +41,7 @@ def detector():
 
 @pytest.fixture(scope="module")
 def solvay(detector):
-    return detector.detect(read("library/solvay_1927.jpg"))
+    return detector.detect(read("library/solvay_1927.jpg"), 1.0)
 
 
 def assert_inside(box, image):
@@ -55,7 +56,7 @@ def assert_inside(box, image):
 
 @pytest.mark.parametrize("name", PORTRAITS)
 def test_a_portrait_has_its_one_face(detector, name):
-    (face,) = detector.detect(read(name))
+    (face,) = detector.detect(read(name), 1.0)
     assert face.box.overlap(PORTRAITS[name]) > 0.7
     assert 0.99 < face.score <= 1
     assert face.turns == 0
@@ -64,7 +65,7 @@ def test_a_portrait_has_its_one_face(detector, name):
 
 @pytest.mark.parametrize("name", NO_FACE)
 def test_a_photo_without_people_has_none(detector, name):
-    assert detector.detect(read(name)) == []
+    assert detector.detect(read(name), 1.0) == []
 
 
 def test_a_group_photo_has_nearly_all_of_its_faces(solvay):
@@ -90,10 +91,10 @@ def test_smaller_faces_than_asked_for_are_left_out(solvay):
     image = read("library/solvay_1927.jpg")
     sides = sorted(face.box.width for face in solvay)
     limit = sides[len(sides) // 2]
-    found = HaarDetector(min_face=limit).detect(image)
+    found = HaarDetector(min_face=limit).detect(image, 1.0)
     assert 3 <= len(found) < len(solvay)
     assert all(face.box.width >= limit for face in found)
-    assert HaarDetector(min_face=400).detect(image) == []
+    assert HaarDetector(min_face=400).detect(image, 1.0) == []
 
 
 @pytest.mark.parametrize("name", PORTRAITS)
@@ -101,11 +102,11 @@ def test_a_tight_crop_is_found_thanks_to_the_border(detector, monkeypatch, name)
     box, cut = PORTRAITS[name], round(0.14 * PORTRAITS[name].width)
     image = read(name)[box.y + cut : box.y + box.height - cut, box.x + cut : box.x + box.width - cut]
     chip = np.ascontiguousarray(image)
-    (face,) = detector.detect(chip)
+    (face,) = detector.detect(chip, 1.0)
     assert_inside(face.box, chip)
     assert face.box.area > 0.8 * chip.shape[0] * chip.shape[1]
     monkeypatch.setattr("facesearch.detect.haar.BORDER", 0.0)
-    assert detector.detect(chip) == []
+    assert detector.detect(chip, 1.0) == []
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
@@ -113,20 +114,20 @@ def test_a_face_from_the_side_is_found_by_the_profile_cascade(detector, monkeypa
     left, top, side = PAULI
     crop = read("library/solvay_1927.jpg")[top : top + side, left : left + side]
     image = np.ascontiguousarray(crop[:, ::-1] if mirrored else crop)
-    (face,) = detector.detect(image)
+    (face,) = detector.detect(image, 1.0)
     x, y = face.box.centre
     assert abs(x - side / 2) < 0.15 * side
     assert abs(y - side / 2) < 0.15 * side
     monkeypatch.setattr(HaarDetector, "_profiles", lambda *_: [])
-    assert detector.detect(image) == []
+    assert detector.detect(image, 1.0) == []
 
 
 @pytest.mark.parametrize("turns", [1, *(pytest.param(turns, marks=pytest.mark.slow) for turns in (2, 3))])
 def test_a_turned_portrait_is_found_only_when_asked_for(detector, turns):
     upright = read("queries/obama.jpg")
     turned = np.ascontiguousarray(np.rot90(upright, -turns))
-    assert detector.detect(turned) == []
-    (face,) = HaarDetector(rotations=True).detect(turned)
+    assert detector.detect(turned, 1.0) == []
+    (face,) = HaarDetector(rotations=True).detect(turned, 1.0)
     assert face.turns == turns
     assert_inside(face.box, turned)
     # The crop of the turned photo, turned back, shows what the crop of the upright one shows.
@@ -138,7 +139,7 @@ def test_a_turned_portrait_is_found_only_when_asked_for(detector, turns):
 
 
 def test_an_upright_portrait_is_not_turned():
-    (face,) = HaarDetector(rotations=True).detect(read("library/grace_hopper.jpg"))
+    (face,) = HaarDetector(rotations=True).detect(read("library/grace_hopper.jpg"), 1.0)
     assert face.turns == 0
 
 
@@ -154,23 +155,23 @@ def test_a_large_photo_is_searched_at_the_working_size(detector, monkeypatch):
     image = read("library/grace_hopper.jpg")
     large = cv2.resize(image, None, fx=12, fy=12, interpolation=cv2.INTER_LINEAR)
     assert large.shape[0] * large.shape[1] > 44_000_000
-    (face,) = detector.detect(large)
+    (face,) = detector.detect(large, 1.0)
     assert face.box.overlap(PORTRAITS["library/grace_hopper.jpg"].scaled(12)) > 0.7
     assert searched
-    assert all(max(shape) <= detector.working_side for shape in searched)
+    assert all(max(shape) <= WORKING_SIDE for shape in searched)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (5000, 1), (3, 40), (24, 24), (8000, 6250)])
 @pytest.mark.parametrize("rotations", [False, True])
 def test_a_blank_photo_of_any_shape_has_none(shape, rotations):
     image = np.full((*shape, 3), 127, np.uint8)
-    assert HaarDetector(rotations=rotations).detect(image) == []
+    assert HaarDetector(rotations=rotations).detect(image, 1.0) == []
 
 
 def test_a_face_at_the_edge_keeps_its_box_inside(detector):
     box = PORTRAITS["library/grace_hopper.jpg"]
     cut = np.ascontiguousarray(read("library/grace_hopper.jpg")[box.y + 30 :])
-    faces = detector.detect(cut)
+    faces = detector.detect(cut, 1.0)
     assert len(faces) == 1
     assert_inside(faces[0].box, cut)
 
@@ -179,9 +180,9 @@ def test_a_face_at_the_edge_keeps_its_box_inside(detector):
 def test_threads_share_one_detector(detector):
     names = [*PORTRAITS, *NO_FACE]
     images = [read(name) for name in names]
-    alone = [detector.detect(image) for image in images]
+    alone = [detector.detect(image, 1.0) for image in images]
     with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(detector.detect, images * 4))
+        together = list(pool.map(detector.detect, images * 4, repeat(1.0)))
     assert together == alone * 4
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,16 @@ import numpy as np
 import pytest
 
 from facesearch.detect import open_detector
-from facesearch.detect.yunet import ACCEPTED, CARD, FINE_SIDE, RECIPE, SINGLE_SIDE, YuNetDetector
+from facesearch.detect.yunet import (
+    ACCEPTED,
+    CARD,
+    FINE_SIDE,
+    RECIPE,
+    SINGLE_SIDE,
+    YuNetDetector,
+    _tiles,
+    _View,
+)
 from facesearch.embed.foreign import import_model
 from facesearch.errors import FacesearchError, FetchFailed, ModelBroken, UnknownModel
 from facesearch.faces import Box
@@ -46,7 +56,7 @@ def detector(model_store):
 
 @pytest.fixture(scope="module")
 def crowd(detector):
-    return detector.detect(read("library/solvay_1927.jpg"))
+    return detector.detect(read("library/solvay_1927.jpg"), 1.0)
 
 
 @pytest.fixture
@@ -72,7 +82,7 @@ class Given:
 
 @pytest.mark.parametrize("name", PORTRAITS)
 def test_a_portrait_has_its_one_face(name, detector):
-    (face,) = detector.detect(read(name))
+    (face,) = detector.detect(read(name), 1.0)
 
     assert face.box.overlap(PORTRAITS[name]) > 0.8
     assert 0.9 < face.score <= 1
@@ -80,8 +90,8 @@ def test_a_portrait_has_its_one_face(name, detector):
 
 @pytest.mark.parametrize("name", NO_FACE)
 def test_a_photo_without_people_has_none(name, detector, model_store):
-    assert detector.detect(read(name)) == []
-    assert YuNetDetector(model_store.path("yunet"), rotations=True).detect(read(name)) == []
+    assert detector.detect(read(name), 1.0) == []
+    assert YuNetDetector(model_store.path("yunet"), rotations=True).detect(read(name), 1.0) == []
 
 
 def test_all_29_faces_of_a_crowd_are_found(crowd):
@@ -105,7 +115,7 @@ def test_a_small_face_in_a_photo_of_the_working_side_is_found(name, pixels, dete
     canvas = np.full((960, FINE_SIDE, 3), 90, np.uint8)
     canvas[700 : 700 + small.shape[0], 1000 : 1000 + small.shape[1]] = small
 
-    (face,) = detector.detect(canvas)
+    (face,) = detector.detect(canvas, 1.0)
 
     inside = PORTRAITS[name].scaled(factor)
     assert face.box.overlap(replace(inside, x=inside.x + 1000, y=inside.y + 700)) > 0.6
@@ -118,7 +128,7 @@ def test_a_face_of_a_fiftieth_of_a_large_photo_is_found(detector):
     canvas = np.full((3000, 4000, 3), 90, np.uint8)
     canvas[2000 : 2000 + small.shape[0], 3000 : 3000 + small.shape[1]] = small
 
-    (face,) = detector.detect(canvas)
+    (face,) = detector.detect(canvas, 1.0)
 
     inside = PORTRAITS[name].scaled(factor)
     assert face.box.overlap(replace(inside, x=inside.x + 3000, y=inside.y + 2000)) > 0.7
@@ -130,7 +140,7 @@ def test_a_face_that_fills_a_large_photo_is_found(name, detector):
     cut = read(name)[box.y : box.y + box.height, box.x : box.x + box.width]
     filling = resized(cut, 1200 / box.height)
 
-    (face,) = detector.detect(filling)
+    (face,) = detector.detect(filling, 1.0)
 
     assert face.box.area > 0.8 * filling.shape[0] * filling.shape[1]
     assert np.ptp(face.landmarks, axis=0).min() > 0.3 * filling.shape[1]
@@ -138,24 +148,24 @@ def test_a_face_that_fills_a_large_photo_is_found(name, detector):
 
 @pytest.fixture
 def looks(monkeypatch):
-    """Note what each look at a scale gives, before what is seen twice is merged."""
+    """Note what is seen at each scale and in which turns, before what is seen twice is merged."""
     noted = []
-    real = YuNetDetector._at_scale
+    real = YuNetDetector._see
 
-    def note(self, image, factor):
-        found = real(self, image, factor)
-        noted.append((round(max(image.shape) * factor), found))
+    def note(self, shown, view, turns, photo):
+        found = real(self, shown, view, turns, photo)
+        noted.append((max(shown.shape), tuple(turns), found))
         return found
 
-    monkeypatch.setattr(YuNetDetector, "_at_scale", note)
+    monkeypatch.setattr(YuNetDetector, "_see", note)
     return noted
 
 
 def test_a_face_that_is_seen_at_two_scales_is_one_face(looks, detector):
-    (face,) = detector.detect(read("queries/obama.jpg"))
+    (face,) = detector.detect(read("queries/obama.jpg"), 1.0)
 
     assert len(looks) == 2
-    (one,), (other,) = (found for _, found in looks)
+    one, other = (next(face for face in found if not face.turns) for _, _, found in looks)
     assert one.box.overlap(other.box) > 0.7
     # It is taken from where it was seen better.
     assert face == max(one, other, key=lambda seen: seen.score)
@@ -168,26 +178,110 @@ def test_each_scale_finds_faces_that_the_other_does_not(looks, detector):
     tiny = resized(portrait, 30 / PORTRAITS["library/grace_hopper.jpg"].height)
     canvas[1000 : 1000 + tiny.shape[0], 1100 : 1100 + tiny.shape[1]] = tiny
 
-    large, small = detector.detect(canvas)
+    large, small = detector.detect(canvas, 1.0)
 
     assert large.box.height > 300
     assert small.box.height < 60
-    (_, whole), (_, fine) = looks
+    (_, _, whole), (_, _, fine), *_ = looks
     assert small not in whole
-    assert small in fine
+    assert any(face.box.overlap(small.box) > 0.5 for face in fine)
 
 
 def test_a_small_photo_is_looked_at_once_as_it_is(looks, detector):
-    detector.detect(read("queries/marie_curie.jpg"))
+    detector.detect(read("queries/marie_curie.jpg"), 1.0)
 
-    assert [side for side, _ in looks] == [325]
+    assert [(side, turns) for side, turns, _ in looks] == [(325, (0,))]
     assert SINGLE_SIDE > 325
 
 
 def test_a_large_photo_is_looked_at_as_a_whole_and_at_the_working_side(looks, detector):
-    detector.detect(np.zeros((3000, 4000, 3), np.uint8))
+    detector.detect(np.zeros((3000, 4000, 3), np.uint8), 1.0)
 
-    assert [side for side, _ in looks] == [320, detector.working_side]
+    first, second, *_ = looks
+    assert first[:2] == (320, (0,))
+    assert second[:2] == (detector.working_side(4000, 3000), (0,)) == (1280, (0,))
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+@pytest.mark.parametrize("side", [250, 900])
+@pytest.mark.parametrize("name", PORTRAITS)
+def test_a_turned_portrait_has_its_face_the_right_way_up(name, side, turns, detector):
+    image = read(name)
+    upright = resized(image, side / max(image.shape))
+    (wanted,) = detector.detect(upright, 1.0)
+
+    (face,) = detector.detect(np.ascontiguousarray(np.rot90(upright, turns)), 1.0)
+
+    assert (face.turns + turns) % 4 == 0
+    eyes = np.subtract(*face.landmarks[:2])
+    # The right eye is where turning puts it: below, to the right of, or above the left one.
+    assert np.linalg.norm(eyes) == pytest.approx(np.linalg.norm(np.subtract(*wanted.landmarks[:2])), rel=0.2)
+    assert {1: eyes[1] > abs(eyes[0]), 2: eyes[0] > abs(eyes[1]), 3: -eyes[1] > abs(eyes[0])}[turns]
+
+
+@pytest.mark.parametrize("rotations", [False, True])
+def test_each_face_is_turned_on_its_own(rotations, model_store):
+    upright = resized(read("library/grace_hopper.jpg"), 0.5)
+    lying = np.rot90(resized(read("queries/obama.jpg"), 0.5), 1)
+    canvas = np.full((600, 1100, 3), 90, np.uint8)
+    canvas[: upright.shape[0], : upright.shape[1]] = upright
+    canvas[: lying.shape[0], 500 : 500 + lying.shape[1]] = lying
+    detector = YuNetDetector(model_store.path("yunet"), rotations=rotations)
+
+    faces = sorted(detector.detect(canvas, 1.0), key=lambda face: face.box.x)
+
+    assert [face.turns for face in faces] == [0, 3]
+
+
+def test_the_faces_of_a_panorama_are_found(detector):
+    face = resized(read("library/grace_hopper.jpg"), 190 / PORTRAITS["library/grace_hopper.jpg"].height)
+    canvas = np.full((1000, 15_000, 3), 90, np.uint8)
+    lefts = [0, 1400, 3333, 7000, 11_111, 15_000 - face.shape[1]]
+    for left in lefts:
+        canvas[400 : 400 + face.shape[0], left : left + face.shape[1]] = face
+
+    found = sorted(face.box.x for face in detector.detect(canvas, 2.0))
+
+    offset = round(
+        PORTRAITS["library/grace_hopper.jpg"].x * face.shape[1] / read("library/grace_hopper.jpg").shape[1]
+    )
+    np.testing.assert_allclose(found, np.add(lefts, offset), atol=15)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "side"),
+    [
+        (250, 250, 250),
+        (4000, 3000, 1280),
+        (6000, 4000, 1280),
+        (1280, 300, 1280),
+        (12_000, 9000, 2500),
+        (30_000, 2000, 6400),
+    ],
+)
+def test_the_working_side_grows_with_panoramas_and_very_large_photos(width, height, side, detector):
+    assert detector.working_side(width, height) == detector.working_side(height, width) == side
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "side"), [(12_000, 9000, 2500), (15_000, 1000, 6400), (1280, 300, 1280)]
+)
+def test_tiles_cover_the_photo_and_share_a_quarter(width, height, side):
+    tiles = _tiles(_View(0, 0, width, height), side)
+    span = 1280 * width / side
+    assert all(tile.longer <= span + 1 for tile in tiles)
+    columns = sorted({(tile.x, tile.x + tile.width) for tile in tiles})
+    assert columns[0][0] == 0
+    assert columns[-1][1] == width
+    assert all(end - start >= span / 4 - 2 for (_, end), (start, _) in pairwise(columns))
+
+
+def test_a_face_that_is_cut_off_by_the_edge_is_found(detector):
+    box = PORTRAITS["queries/obama.jpg"]
+    cut = read("queries/obama.jpg")[box.y + 60 : box.y + box.height, box.x + 90 : box.x + box.width]
+    small = resized(cut, 120 / cut.shape[0])
+    (face,) = detector.detect(small, 1.0)
+    assert face.box.area > 0.5 * small.shape[0] * small.shape[1]
 
 
 @pytest.fixture
@@ -207,11 +301,11 @@ def test_a_long_strip_gives_its_one_face_each_time(dirty, detector):
     portrait = read("queries/obama.jpg")
     strip = np.full((500, 5500, 3), 90, np.uint8)
     strip[:, 300:700] = cv2.resize(portrait, (400, 500), interpolation=cv2.INTER_AREA)
-    (wanted,) = detector.detect(strip[:, :800])
+    (wanted,) = detector.detect(strip[:, :800], 1.0)
 
     for _ in range(10):
         dirty()
-        (face,) = detector.detect(strip)
+        (face,) = detector.detect(strip, 1.0)
         assert face.box.overlap(wanted.box) > 0.7
 
 
@@ -219,7 +313,7 @@ def test_a_blank_picture_of_any_shape_has_no_face(dirty, detector):
     for height in (1, 5, 31, 32, 33, 64):
         for width in (1, 32, 33, 100, 320, 500):
             dirty()
-            assert detector.detect(np.full((height, width, 3), 127, np.uint8)) == []
+            assert detector.detect(np.full((height, width, 3), 127, np.uint8), 1.0) == []
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (32, 300), (300, 20), (500, 5500)], ids=str)
@@ -238,7 +332,7 @@ def test_the_network_is_given_more_than_32_pixels_on_each_side(shape, detector, 
     network = Blind()
     monkeypatch.setattr(detector, "_instance", lambda: network)
 
-    detector.detect(np.zeros((*shape, 3), np.uint8))
+    detector.detect(np.zeros((*shape, 3), np.uint8), 1.0)
 
     assert min(network.sides) > 32
 
@@ -275,7 +369,7 @@ def test_fetching_it_again_mends_it(damage, copied, model_store):
 
     copied.fetch(recipe)
 
-    assert len(open_detector("yunet", store=copied).detect(read("queries/obama.jpg"))) == 1
+    assert len(open_detector("yunet", store=copied).detect(read("queries/obama.jpg"), 1.0)) == 1
 
 
 def test_a_missing_network_is_fetched_when_the_detector_is_opened(tmp_path, model_store, monkeypatch):
@@ -287,7 +381,7 @@ def test_a_missing_network_is_fetched_when_the_detector_is_opened(tmp_path, mode
 
     assert said == ["Fetching the model yunet from the place given."]
     assert store.verify("yunet").digest == CARD.digest
-    assert len(detector.detect(read("queries/obama.jpg"))) == 1
+    assert len(detector.detect(read("queries/obama.jpg"), 1.0)) == 1
 
 
 def test_another_file_than_is_pinned_is_not_taken_for_it(tmp_path, monkeypatch):
@@ -346,4 +440,4 @@ def test_an_empty_store_is_filled_from_its_real_sources(tmp_path):
     detector = open_detector("yunet", store=store)
 
     assert store.verify("yunet").digest == CARD.digest
-    assert len(detector.detect(read("queries/obama.jpg"))) == 1
+    assert len(detector.detect(read("queries/obama.jpg"), 1.0)) == 1

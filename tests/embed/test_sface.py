@@ -60,7 +60,7 @@ def faces(detector, recogniser):
     crops = []
     for name in (*ONE_MAN, *OTHERS):
         image = cv2.imread(str(SAMPLES / name))
-        face = detector.detect(image)[0]
+        face = detector.detect(image, 1.0)[0]
         box = face.box.x, face.box.y, face.box.width, face.box.height
         row = np.array([*box, *np.ravel(face.landmarks), face.score], np.float32)
         crops.append(recogniser.alignCrop(image, row))

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from facesearch.errors import UnreadablePhoto
 from facesearch.photos import read
-from facesearch.photos.read import decode, fingerprint, read_content
+from facesearch.photos.read import brightened, decode, fingerprint, read_content
 
 pillow_heif.register_heif_opener()
 
@@ -513,3 +513,13 @@ def test_a_file_that_never_rests_is_given_up(tmp_path, monkeypatch, clock):
     monkeypatch.setattr(read.os, "fstat", stat_and_write)
     with pytest.raises(UnreadablePhoto, match="changes while it is read"):
         read_content(str(path))
+
+
+def test_a_dark_picture_is_stretched_and_any_other_left_as_it_is():
+    ramp = np.repeat(np.arange(0, 50, dtype=np.uint8), 4).reshape(1, -1, 1).repeat(50, 0).repeat(3, 2)
+    bright = brightened(ramp)
+    assert bright[:, 0].max() == 0
+    assert bright.max() == 255
+    assert (np.diff(bright[0, :, 0].astype(int)) >= 0).all()
+    for other in (ramp * 5, np.zeros((9, 9, 3), np.uint8), np.full((1, 1, 3), 200, np.uint8)):
+        assert brightened(other) is other

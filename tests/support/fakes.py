@@ -12,7 +12,7 @@ from facesearch.index.npz.writer import NpzIndexWriter
 from facesearch.models.card import Card
 from facesearch.pipeline import Pipeline
 
-GROUND = 20
+GROUND = 100  # a darker picture would be brightened before it is searched again
 CARD = Card(
     name="colours", dim=3, size=(16, 16), margin=0.0, detector="squares", digest="fake:0123456789abcdef"
 )
@@ -24,10 +24,13 @@ RED, GREEN, BLUE, YELLOW = (20, 20, 250), (20, 250, 20), (250, 20, 20), (20, 250
 class SquareDetector:
     """Takes every bright square on a dark ground for a face."""
 
-    def __init__(self, working_side: int = 1280) -> None:
-        self.working_side = working_side
+    def __init__(self, side: int = 1280) -> None:
+        self.side = side
 
-    def detect(self, image):
+    def working_side(self, width: int, height: int) -> int:
+        return self.side
+
+    def detect(self, image, scale):
         bright = (image.max(axis=2) > 120).astype(np.uint8)
         _, _, stats, _ = cv2.connectedComponentsWithStats(bright)
         boxes = [Box(*(int(value) for value in row[:4])) for row in stats[1:] if row[4] >= 4]

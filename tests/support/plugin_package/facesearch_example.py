@@ -23,7 +23,7 @@ class HalfDetector(Detector):
         self.side = side
         self.min_face = min_face
 
-    def detect(self, image):
+    def detect(self, image, scale):
         height, width = image.shape[:2]
         half = max(1, width // 2)
         left = 0 if self.side == "left" else width - half
@@ -33,7 +33,7 @@ class HalfDetector(Detector):
 class PlainDetector:
     """Takes each photo for a face; it derives from nothing and has no settings."""
 
-    def detect(self, image):
+    def detect(self, image, scale):
         height, width = image.shape[:2]
         return [Face(Box(0, 0, width, height), 1.0)]
 

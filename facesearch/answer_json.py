@@ -42,6 +42,7 @@ def match_as_json(match: Match) -> dict[str, Any]:
             "probability": match.probability,
             "same_person": match.same,
             "expected_strangers": match.strangers,
+            "quality": match.quality,
             "path": match.path,
             "face": match.face,
             "box": box_as_json(match.box),
@@ -85,6 +86,7 @@ def answer_from_json(value: Mapping[str, Any]) -> Answer:
             one["probability"],
             one["same_person"],
             one["expected_strangers"],
+            one["quality"],
         )
         for one in value["matches"]
     )

@@ -124,7 +124,8 @@ class Match:
             calibrated.
         same: Whether that is more likely than not; None if the model is not calibrated.
         strangers: The number of strangers' faces to expect this near in an index of this size; None if the
-            model is not calibrated.
+            model is not calibrated. A poor face has none of the three.
+        quality: How good the face is, 0 to 1, see `facesearch.quality`; None if the model does not tell.
     """
 
     rank: int
@@ -135,6 +136,7 @@ class Match:
     probability: float | None = None
     same: bool | None = None
     strangers: float | None = None
+    quality: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

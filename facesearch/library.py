@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from platformdirs import user_data_dir
 
-from facesearch.errors import IndexFileError, IndexMissing, ModelMismatch
+from facesearch.embed import card_of
+from facesearch.errors import FacesearchError, IndexFileError, IndexMissing, ModelMismatch
 from facesearch.faces import Answers, PhotoFaces
 from facesearch.index import operations
 from facesearch.index.backend import IndexBackend, SearchableIndex, is_server, open_backend
@@ -127,6 +128,16 @@ class Library:
     def card(self) -> Card:
         """The model's card."""
         return self.model.card
+
+    @property
+    def card_of_index(self) -> Card | None:
+        """The card of the index's model; None if that is not known here, or has other weights."""
+        meta = self.backend.meta()
+        try:
+            card = card_of(meta.model, self._store) if meta else None
+        except FacesearchError:
+            return None
+        return card if card and meta and card.digest == meta.model_digest else None
 
     @property
     def contents(self) -> Index:

@@ -16,14 +16,16 @@ from facesearch.errors import ModelError, NoFace, PhotoError, UnreadablePhoto
 from facesearch.faces import Answer, Face, Match, PhotoFaces, Reference, Status
 from facesearch.index.backend import SearchableIndex
 from facesearch.index.index import Hit, How, SearchRequest
-from facesearch.models.calibration import Calibration, probability_beside
+from facesearch.models.calibration import Calibration, QualityScale, probability_beside
 from facesearch.models.card import Card
 from facesearch.pipeline import Choice, Pipeline, all_faces, largest_face
+from facesearch.quality import POOR, quality_of
 from facesearch.ranking import Metric, unit_vectors
 
 # A farther face can be the more probable match. Where too few of the nearest faces are probable enough, the
 # search goes so many times deeper, to this depth in any case.
 DEEPER, LEAST_DEPTH = 4, 256
+NO_QUALITY = "This model's vectors do not tell how good a face is."
 NO_PROBABILITY = "This model's distances do not say how likely it is that two faces show one person."
 MEASURE_IT = (
     "Use an index made with --model sface, ask by --threshold, or measure this model on people of your own: "
@@ -42,6 +44,7 @@ class Question:
         metric: The distance; None for the model's own in `Library.query`, for cosine in `search`.
         threshold: The largest distance of a match.
         min_probability: The smallest probability that a match shows the same person.
+        min_quality: The smallest quality of a match.
         by: "photo" lists each photo once, with its best face; "face" lists every face.
         include_self: Whether the reference's own file may be among its matches.
         unique: Whether copies of one photo count once.
@@ -54,6 +57,7 @@ class Question:
     metric: Metric | None = None
     threshold: float = math.inf
     min_probability: float = 0.0
+    min_quality: float = 0.0
     by: Literal["photo", "face"] = "photo"
     include_self: bool = False
     unique: bool = False
@@ -70,19 +74,21 @@ class Judge:
         calibration: What distances mean; None if that was not measured.
         cohort: A sample of the index, by which nearness is judged instead of the distance; None for a model
             whose nearness was not measured.
+        quality: What tells poor faces, of which nothing is said; None for a model that does not tell.
     """
 
     faces: int
     calibration: Calibration | None = None
     cohort: Cohort | None = None
+    quality: QualityScale | None = None
 
     @classmethod
     def of(cls, card: Card, index: SearchableIndex, metric: Metric) -> Judge:
         """Return the judge of an index: by nearness where that was measured, by distances where users did."""
         calibration = card.calibration.get(metric)
         if card.library is None or (calibration is not None and calibration.own and not card.library.own):
-            return cls(index.face_count, calibration)
-        return cls(index.face_count, calibration, Cohort.of(index.sample(SIZE), card.library))
+            return cls(index.face_count, calibration, None, card.quality)
+        return cls(index.face_count, calibration, Cohort.of(index.sample(SIZE), card.library), card.quality)
 
     @property
     def knows(self) -> bool:
@@ -93,8 +99,10 @@ class Judge:
         """Return the largest distance that a question allows, as far as that can be told before the search.
 
         Raises:
-            ModelError: A probability is asked for, and nothing was measured.
+            ModelError: A probability or quality is asked for, and nothing was measured.
         """
+        if question.min_quality > 0 and self.quality is None:
+            raise ModelError(NO_QUALITY, "Use an index made with --model sface.")
         if question.min_probability <= 0:
             return question.threshold
         if not self.knows:
@@ -113,11 +121,22 @@ class Judge:
             vectors: The vector of each match.
             references: The references, which show one person.
         """
-        if self.cohort is None or not matches:
-            return [self.verdict(match, match.distance) for match in matches]
-        asked = self.cohort.standing(np.stack([one.vector for one in references]))
-        near = mean_nearness(self.cohort.standing(np.stack(vectors)), asked)
-        return [self.verdict(match, -one) for match, one in zip(matches, near.tolist(), strict=True)]
+        if not matches:
+            return []
+        found, asked = np.stack(vectors), np.stack([one.vector for one in references])
+        if self.cohort is None:
+            told = [match.distance for match in matches]
+        else:
+            told = (-mean_nearness(self.cohort.standing(found), self.cohort.standing(asked))).tolist()
+        if self.quality is None:
+            return [self.verdict(*pair) for pair in zip(matches, told, strict=True)]
+        good = quality_of(found, self.quality).tolist()
+        # What a poor face is near to says nothing, on either side.
+        asked_well = quality_of(asked, self.quality).max() >= POOR
+        return [
+            replace(self.verdict(match, one) if asked_well and quality >= POOR else match, quality=quality)
+            for match, one, quality in zip(matches, told, good, strict=True)
+        ]
 
     def among(self, vectors: Vector, distances: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return what `verdict` judges the faces of one person by.
@@ -202,10 +221,13 @@ def search(
 
 
 def _likely(matches: Sequence[Match], question: Question) -> list[Match]:
-    """Return the matches that are as probable as is asked for."""
-    if question.min_probability <= 0:
-        return list(matches)
-    return [match for match in matches if (match.probability or 0.0) >= question.min_probability]
+    """Return the matches that are as probable, and as good faces, as is asked for."""
+    return [
+        match
+        for match in matches
+        if (question.min_probability <= 0 or (match.probability or 0.0) >= question.min_probability)
+        and (question.min_quality <= 0 or (match.quality or 0.0) >= question.min_quality)
+    ]
 
 
 def _may_have_more(likely: Sequence[Match], hits: Sequence[Hit], question: Question, depth: int) -> bool:

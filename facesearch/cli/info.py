@@ -13,6 +13,7 @@ from facesearch.cli.output.text import counted, escaped, shown, write, write_jso
 if TYPE_CHECKING:
     from facesearch.index.backend import IndexBackend
     from facesearch.index.index import Index
+    from facesearch.models.card import Card
 
 STATUSES = ("ok", "no-face", "unreadable")
 
@@ -44,7 +45,7 @@ def command(index_file: str | None, model: str | None, status: str | None, null:
     if status is not None:
         _write_list(index, status, end="\0" if null else "\n", as_json=as_json)
         return
-    facts = _facts(index, library.backend)
+    facts = _facts(index, library.backend, library.card_of_index)
     if as_json:
         write_json(facts)
     else:
@@ -60,7 +61,10 @@ def _write_list(index: Index, status: str, *, end: str, as_json: bool) -> None:
         write("".join((path if end == "\0" else shown(path)) + end for path in paths))
 
 
-def _facts(index: Index, backend: IndexBackend) -> dict[str, Any]:
+def _facts(index: Index, backend: IndexBackend, card: Card | None) -> dict[str, Any]:
+    from facesearch.cohort import SIZE, Cohort
+    from facesearch.quality import poor_faces
+
     meta = index.meta
     counts = {name: int((index.status == number).sum()) for number, name in enumerate(STATUSES)}
     facts: dict[str, Any] = {
@@ -76,17 +80,25 @@ def _facts(index: Index, backend: IndexBackend) -> dict[str, Any]:
         "facesearch": meta.facesearch,
         "photos": index.photo_count,
         "faces": index.face_count,
+        "poor_faces": int(poor_faces(index.vectors, card.quality).sum()) if card and card.quality else None,
         "status": counts,
         "forgotten": len(index.forgotten),
         "bytes": index.vectors.nbytes,
     }
+    if card and card.library:
+        cohort = Cohort.of(index.sample(SIZE), card.library)
+        facts["judged_by"] = {
+            "own": cohort.speaks,
+            "faces": len(cohort.faces),
+            "people": round(cohort.people),
+        }
     if searched := backend.search_details():
         facts["search"] = searched
     return with_path_bytes(facts, "index")
 
 
 def _shown(facts: dict[str, Any]) -> str:
-    status = facts["status"]
+    status, poor = facts["status"], _poor(facts["poor_faces"])
     settings = ", ".join(f"{name} {value}" for name, value in sorted(facts["settings"].items()))
     lines = [
         ("index", facts["index"]),
@@ -95,9 +107,13 @@ def _shown(facts: dict[str, Any]) -> str:
             f"{facts['photos']:,}: {status['ok']:,} with a face, {status['no-face']:,} without, "
             f"{status['unreadable']:,} unreadable",
         ),
-        ("faces", f"{facts['faces']:,}, {facts['dim']} numbers each, {facts['bytes'] / 1e6:.1f} MB"),
+        (
+            "faces",
+            f"{facts['faces']:,}{poor}, {facts['dim']} numbers each, {facts['bytes'] / 1e6:.1f} MB",
+        ),
         ("model", f"{facts['model']} ({facts['model_digest'][:19]}...)"),
         ("detector", f"{facts['detector']} ({settings})"),
+        *_judged(facts.get("judged_by")),
         *_searched(facts.get("search")),
         *(("root", root["path"]) for root in facts["roots"]),
         ("forgotten", counted(facts["forgotten"], "photo")),
@@ -105,6 +121,20 @@ def _shown(facts: dict[str, Any]) -> str:
         ("updated", f"{facts['updated']} by facesearch {facts['facesearch']}"),
     ]
     return "".join(f"{name:10} {escaped(value)}\n" for name, value in lines)
+
+
+def _poor(count: int | None) -> str:
+    return f" ({count:,} poor: blurred, tiny, or no face)" if count else ""
+
+
+def _judged(judged: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """Return what probabilities come from."""
+    if judged is None:
+        return []
+    if not judged["own"]:
+        return [("judged by", "the model's reference: there are too few faces to judge by")]
+    people = "1 person" if judged["people"] == 1 else f"{judged['people']:,} people"
+    return [("judged by", f"{counted(judged['faces'], 'face')} of its own, of about {people}")]
 
 
 def _searched(search: dict[str, Any] | None) -> list[tuple[str, str]]:

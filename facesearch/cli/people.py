@@ -32,12 +32,18 @@ if TYPE_CHECKING:
 Options = TypeVar("Options", bound="PeopleOptions")
 
 
+all_option = click.option(
+    "--all", "show_all", is_flag=True, help="List poor faces, too, which make no person."
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class PeopleOptions(LibraryOptions):
     """The options of `facesearch people` and of its subcommands."""
 
     as_json: bool = False
     within: float | None = None
+    show_all: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +65,7 @@ class ExportOptions(PeopleOptions):
     metavar="D",
     help="The distance up to which two groups are one person.  [default: the model's]",
 )
+@all_option
 @json_option
 @quiet_option
 @click.pass_context
@@ -69,7 +76,7 @@ def people(context: click.Context, /, **given: Any) -> None:  # noqa: ANN401 (cl
     is careful: it rather leaves two groups of one person, which `merge` joins, than puts two people in one.
     Numbers and names stay: photos indexed later join their people when this is run again. A face like no
     other belongs to no person until a second one is found, or until it is named. The people are stored beside
-    the index.
+    the index. Poor faces (blurred, tiny, or no faces at all) make no person; --all lists them.
 
     P is a person's number or name; FACE is a photo's path, followed by #2 for its second largest face.
 
@@ -86,25 +93,28 @@ def people(context: click.Context, /, **given: Any) -> None:  # noqa: ANN401 (cl
     options = PeopleOptions(**given)
     if context.invoked_subcommand is None:
         _group_and_list(options.open_library(), options)
-    elif options.as_json or options.within is not None:
-        raise click.UsageError("--json and --within go with grouping; write --json after the subcommand.")
+    elif options.as_json or options.within is not None or options.show_all:
+        raise click.UsageError(
+            "--json, --all and --within go with grouping; write --json and --all after the subcommand."
+        )
 
 
 def _group_and_list(library: Library, options: PeopleOptions) -> None:
     from facesearch.people.grouping import grouping_distance
 
     with library.changing_people() as found:
-        done = found.group(options.within or grouping_distance(library.card))
+        done = found.group(options.within or grouping_distance(library.card), library.card.quality)
     if not options.quiet:
         new = "1 new person" if done.new == 1 else f"{done.new:,} new people"
         said = f"{new}, {counted(done.joined, 'face')} joined known ones, {counted(done.alone, 'face')} alone"
         click.echo(said, err=True)
-    _list(found, as_json=options.as_json)
+    _list(found, options, library)
 
 
 @people.command("list", short_help="List the people.")
 @index_option
 @model_option
+@all_option
 @json_option
 @quiet_option
 @click.pass_context
@@ -112,7 +122,7 @@ def list_people(context: click.Context, /, **given: Any) -> None:  # noqa: ANN40
     """List the people: the named first, then those in most photos.
 
     Without a terminal: one line a person, the columns number, name, photos, faces, path (tsv); path is the
-    photo with the most typical face.
+    photo with the most typical face. --all adds a line for each poor face, without a number.
 
     \b
     Examples:
@@ -122,24 +132,40 @@ def list_people(context: click.Context, /, **given: Any) -> None:  # noqa: ANN40
     Exit status: 0 done, 1 when there is nobody, 2 any error.
     """  # noqa: D301
     options = _of_subcommand(context, PeopleOptions(**given))
-    _list(options.open_library().people(), as_json=options.as_json)
+    library = options.open_library()
+    _list(library.people(), options, library)
 
 
-def _list(found: People, *, as_json: bool) -> None:
-    everyone = found.everyone()
-    if as_json:
-        write_json({"people": [with_path_bytes(fields) for fields in _fields(found, everyone)]})
+def _list(found: People, options: PeopleOptions, library: Library) -> None:
+    everyone, quality = found.everyone(), library.card.quality
+    poor = found.poor_and_alone(quality) if options.show_all and quality else []
+    if options.as_json:
+        told = {"people": [with_path_bytes(fields) for fields in _fields(found, everyone)]}
+        if options.show_all:
+            told["poor"] = [with_path_bytes(_face(found, row)) for row in poor]
+        write_json(told)
     elif sys.stdout.isatty():
         write("".join(_table(everyone)))
+        if options.show_all:
+            write("".join(_poor_table(found, poor)))
     else:
         write("".join(tsv_line(fields.values()) for fields in _fields(found, everyone)))
-    sys.exit(0 if everyone else 1)
+        paths = (found.index.path(int(found.index.photo[row])) for row in poor)
+        write("".join(tsv_line(("", "", 1, 1, path)) for path in paths))
+    sys.exit(0 if everyone or poor else 1)
 
 
 def _table(everyone: Iterable[Person]) -> Iterator[str]:
     yield "number  photos  faces  name\n"
     for one in everyone:
         yield f"{one.number:6}  {one.photos:6,}  {len(one.faces):5,}  {escaped(one.name)}".rstrip() + "\n"
+
+
+def _poor_table(found: People, poor: Sequence[int]) -> Iterator[str]:
+    yield f"\n{counted(len(poor), 'poor face')}, which {'makes' if len(poor) == 1 else 'make'} no person\n"
+    for row in poor:
+        face = _face(found, row)
+        yield f"  {escaped(face['path'])}#{face['face']}\n"
 
 
 def _fields(found: People, persons: Sequence[Person]) -> Iterator[dict[str, Any]]:

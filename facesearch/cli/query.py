@@ -55,10 +55,10 @@ class QueryOptions(OutputOptions, LibraryOptions, ListOptions, RuntimeOptions):
     server: str | None
 
 
-def _a_probability(_context: click.Context, _option: click.Parameter, number: float | None) -> float | None:
+def _a_share(_context: click.Context, _option: click.Parameter, number: float | None) -> float | None:
     """Refuse numbers that are not probabilities, and 1, which no match reaches."""
     if number is not None and not 0 <= number < 1:
-        raise click.BadParameter(f"{number:g} is not a probability from 0 up to, but without, 1.")
+        raise click.BadParameter(f"{number:g} is not a number from 0 up to, but without, 1.")
     return number
 
 
@@ -126,9 +126,16 @@ def _a_probability(_context: click.Context, _option: click.Parameter, number: fl
     click.option(
         "--min-probability",
         type=float,
-        callback=_a_probability,
+        callback=_a_share,
         metavar="P",
         help="Leave out matches that are less likely the same person than this, 0 to 1.",
+    ),
+    click.option(
+        "--min-quality",
+        type=float,
+        callback=_a_share,
+        metavar="Q",
+        help="Leave out faces that are poorer than this, 0 to 1; 0.5 leaves out those marked ?.",
     ),
     click.option(
         "--by",
@@ -166,7 +173,8 @@ def command(refs: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 (click
     The probability says how likely the match shows the same person; next to it is the number of strangers'
     faces to expect this near in an index of this size. Both are judged by how near strangers come in the
     index itself, so that a farther match can be the more probable one. A match that is more likely another
-    person is marked x. To find a person use --model sface: resnet50 measures how alike two pictures of faces
+    person is marked x. A face that is blurred, tiny or no face at all is marked ?, and nothing is said of it.
+    To find a person use --model sface: resnet50 measures how alike two pictures of faces
     look, not who they show.
 
     \b
@@ -229,6 +237,7 @@ def _answer_by_server(references: list[str], options: QueryOptions) -> int:
         metric=options.metric,
         threshold=options.threshold,
         min_probability=options.min_probability,
+        min_quality=options.min_quality,
         by=options.by,
         include_self=options.include_self,
         unique=options.unique,
@@ -269,7 +278,8 @@ def _photos_of_people(library: Library, options: QueryOptions) -> Answers:
 def _question(options: QueryOptions) -> Question:
     from facesearch.search import Question
 
-    given = {"top": options.top, "threshold": options.threshold, "min_probability": options.min_probability}
+    names = ("top", "threshold", "min_probability", "min_quality")
+    given = {name: getattr(options, name) for name in names}
     chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     return Question(
         metric=options.metric,
@@ -336,6 +346,8 @@ def _refuse_references(refs: Sequence[str], options: QueryOptions) -> None:
             raise click.UsageError(
                 f"--{name.replace('_', '-')} goes with REF, and not with --person or --with."
             )
+    if options.min_quality:
+        raise click.UsageError("--min-quality goes with REF: poor faces make no person.")
     if options.how:
         raise click.UsageError("--search goes with REF, and not with --person or --with.")
     if options.metric == "euclidean":

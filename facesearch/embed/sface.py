@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from facesearch.embed.conversion import store_network
-from facesearch.models.calibration import Calibration, LibraryScale
+from facesearch.models.calibration import Calibration, LibraryScale, QualityScale
 from facesearch.models.card import ONNX, Card, check_digest
 from facesearch.models.sources import NpmPackage, Recipe, Url
 
@@ -38,6 +38,20 @@ _CENTRE = (
     0.0088, 0.0142, -0.0184, -0.0021, -0.003, -0.018, -0.0301, -0.0307, -0.0044, -0.0381, -0.0095, -0.0025,
     0.0239, 0.0004, 0.0287, -0.0113, -0.0146, -0.0076, 0.028, 0.0177, -0.0196, 0.0076, 0.0198, -0.0006,
     -0.0042, -0.0069, 0.0365, -0.0189, 0.0149, 0.0007, -0.0259, 0.0082,
+)  # fmt: skip
+
+# The direction of good faces; see facesearch.quality.
+_GOOD = (
+    0.623, 1.946, -0.439, 0.312, 1.565, -1.267, 0.931, 0.266, -0.664, 4.595, -0.502, -1.774, -1.407, -0.269,
+    0.114, -0.284, -1.861, 0.264, 1.36, 0.698, -1.792, 1.449, -0.029, 0.762, -1.359, -0.512, 0.506, 2.299,
+    -0.385, -1.522, 0.042, 2.304, -2.9, -0.553, -1.888, -1.075, -3.836, 1.733, 1.312, 0.041, -0.241, 0.447,
+    -2.772, -0.957, -0.593, -1.973, -0.722, -1.241, -1.437, 1.241, -0.991, 1.513, -0.162, 1.52, -0.351,
+    -0.076, 0.219, 2.284, -0.547, -0.403, -0.439, 2.233, -1.13, 2.125, -2.397, 0.546, -0.347, -1.293,
+    -0.978, -2.46, -1.049, 1.585, -1.319, 0.218, 1.555, 0.621, 0.063, 0.734, 0.548, 1.017, 0.542, -0.5,
+    0.537, 0.2, 0.958, -2.897, 2.118, 0.601, -1.024, -2.247, 0.41, 1.502, 0.982, -2.201, 1.887, -0.15,
+    1.286, 0.62, 1.559, -2.499, -0.448, -3.858, -1.77, -0.63, -0.486, 1.294, 1.593, -0.346, 3.493, 0.296,
+    0.823, 0.17, -2.566, -1.344, 0.991, -0.045, 0.643, -0.622, 2.211, 1.333, -1.01, -0.436, -0.08, -0.813,
+    1.145, 2.464, -0.665, -0.415,
 )  # fmt: skip
 
 CARD = Card(
@@ -97,6 +111,14 @@ CARD = Card(
             _DATE,
         ),
     },
+    # tests/benchmarks/face_quality.py; at most 2 % of the faces of each collection are called poor.
+    quality=QualityScale(
+        direction=_GOOD,
+        length=0.9679,
+        offset=-6.5535,
+        data="faces of LFW, CFP, FG-NET, UTKFace and 25 Indian actors, and the same blurred, shaken and tiny",
+        date="2026-11-29",
+    ),
     # tests/benchmarks/library_scale.py on the largest faces of the four collections.
     library=LibraryScale(
         centre=_CENTRE,

@@ -1,4 +1,4 @@
-"""What a model's distances mean for persons: a threshold, a probability, the share of strangers."""
+"""What a model's vectors mean: a threshold, a probability, the share of strangers, and how good a face is."""
 
 from __future__ import annotations
 
@@ -115,6 +115,27 @@ class LibraryScale:
     def strangers_within(self, nearness: float, faces: int) -> float:
         """Return how many strangers to expect as near as this among so many faces."""
         return faces * rate_at(self.strangers, -nearness)
+
+
+@dataclass(frozen=True, slots=True)
+class QualityScale:
+    """What tells a face that can be told apart from one that cannot; see `facesearch.quality`.
+
+    The log-odds of the former are `offset` + `length` x a vector's length + `direction` . its unit vector.
+
+    Attributes:
+        direction: One number for each of the vector's.
+        length: Per unit of length.
+        offset: Those log-odds of a vector without direction and length.
+        data: What it was fitted to.
+        date: When, as YYYY-MM-DD.
+    """
+
+    direction: tuple[float, ...]
+    length: float
+    offset: float
+    data: str
+    date: str
 
 
 def probability_beside(strangers: float) -> float:

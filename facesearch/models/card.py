@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 from facesearch.errors import ModelBroken
-from facesearch.models.calibration import Calibration, LibraryScale
+from facesearch.models.calibration import Calibration, LibraryScale, QualityScale
 from facesearch.models.json_checks import flag, number, prose, row, rows, table, text, whole
 
 Metric = Literal["cosine", "euclidean"]
@@ -96,7 +96,9 @@ class StoredCard:
         if found is None or not issubclass(found, cls):
             raise ModelBroken(f"The card is of another kind than is wanted: {str(kind)[:80]!r}.")
         _check_keys(found, data)
-        return found(**{key: _checked(key, value) for key, value in data.items()})
+        card = found(**{key: _checked(key, value) for key, value in data.items()})
+        _check_lengths(card)
+        return card
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +115,7 @@ class Card(StoredCard):
         metric: The distance that suits the model.
         calibration: For each metric, what a distance means for two persons.
         library: What nearness in a library means for two persons; None if it was not measured.
+        quality: What tells good faces from poor ones; None if it was not measured.
         color: The order of channels that the network was trained on; crops are BGR whatever it is.
         mean: Subtracted from each channel, in the network's order; crops hold 0 to 255.
         scale: What each channel is then divided by.
@@ -130,6 +133,7 @@ class Card(StoredCard):
     metric: Metric = "cosine"
     calibration: dict[str, Calibration] = field(default_factory=dict)
     library: LibraryScale | None = None
+    quality: QualityScale | None = None
     color: Color = "bgr"
     mean: Channels = (0.0, 0.0, 0.0)
     scale: Channels = (1.0, 1.0, 1.0)
@@ -196,6 +200,21 @@ def _check_keys(kind: type[StoredCard], data: Mapping[str, Any]) -> None:
             raise ModelBroken(f"The model's card does not say its {key}.")
 
 
+def _check_lengths(card: StoredCard) -> None:
+    """Refuse a card whose directions are not of the model's space."""
+    if not isinstance(card, Card):
+        return
+    directions = {
+        "library": card.library and card.library.centre,
+        "quality": card.quality and card.quality.direction,
+    }
+    for key, numbers in directions.items():
+        if numbers and len(numbers) != card.dim:
+            raise ModelBroken(
+                f"The model's card holds no usable {key}: {len(numbers)} numbers for {card.dim}."
+            )
+
+
 def _checked(key: str, value: Any) -> Any:  # noqa: ANN401 - JSON
     """Return a card's value in its own type."""
     try:
@@ -236,6 +255,14 @@ def _library(value: Any) -> LibraryScale | None:  # noqa: ANN401 - JSON
     return LibraryScale(**{key: read(value[key]) for key, read in _LIBRARY.items()})
 
 
+def _quality(value: Any) -> QualityScale | None:  # noqa: ANN401 - JSON
+    if value is None:
+        return None
+    if set(value) != set(_QUALITY):
+        raise ValueError
+    return QualityScale(**{key: read(value[key]) for key, read in _QUALITY.items()})
+
+
 _METRIC = text("cosine|euclidean")
 _LARGE = 1e9
 
@@ -257,6 +284,13 @@ _LIBRARY: Mapping[str, Callable[[Any], Any]] = {
     **{key: _CALIBRATION[key] for key in ("strangers", "data", "date", "own")},
 }
 
+_QUALITY: Mapping[str, Callable[[Any], Any]] = {
+    "direction": rows(number(-_LARGE, _LARGE), 1, 1 << 20),
+    "length": number(-_LARGE, _LARGE),
+    "offset": number(-_LARGE, _LARGE),
+    **{key: _CALIBRATION[key] for key in ("data", "date")},
+}
+
 _READERS: Mapping[str, Callable[[Any], Any]] = {
     "name": text(NAME.pattern),
     "dim": whole(1, 1 << 20),
@@ -268,6 +302,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "metric": _METRIC,
     "calibration": table(_METRIC, _calibration),
     "library": _library,
+    "quality": _quality,
     "measured_on": prose,
     "licence": prose,
     "source": prose,

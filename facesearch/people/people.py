@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from facesearch.errors import PeopleError
 from facesearch.faces import Box
 from facesearch.index.index import Index
+from facesearch.models.calibration import QualityScale
 from facesearch.people.grouping import ALONE, group_faces
 from facesearch.people.register import IGNORED, Register, face_keys, folded, good_name, placed
+from facesearch.quality import poor_faces
 
 # Of so many people at once the portraits are chosen: their vectors are in memory together.
 _BLOCK = 2048
@@ -101,15 +103,19 @@ class People:
             self._grouped,
         )
 
-    def group(self, within: float) -> Grouped:
+    def group(self, within: float, quality: QualityScale | None = None) -> Grouped:
         """Group the faces that belong to nobody yet: each joins a known person, or others form a new one.
 
         Copies of a photo count once, so that copies alone do not make a person.
 
         Args:
             within: The cosine distance up to which two groups are one person.
+            quality: What tells poor faces, which are left out; None to group all.
         """
-        open_rows = np.flatnonzero((self.whose != IGNORED) & (self.index.norms > 0))
+        usable = self.index.norms > 0
+        if quality is not None:
+            usable &= (self.whose != ALONE) | ~self.poor(quality)
+        open_rows = np.flatnonzero((self.whose != IGNORED) & usable)
         keys = face_keys(self.index.digest[self.index.photo[open_rows]], self.index.boxes[open_rows])
         _, first, copy = np.unique(keys, return_index=True, return_inverse=True)
         order = np.argsort(first)  # in the index's order, which decides who is numbered first
@@ -126,6 +132,15 @@ class People:
         self._grouped = self.index.meta.updated
         joined = int(np.sum((before == ALONE) & np.isin(after, list(known))))
         return Grouped(len(given), joined, int(np.sum(after == ALONE)))
+
+    def poor(self, scale: QualityScale) -> NDArray[np.bool_]:
+        """Return which faces of the index are poor, (F,)."""
+        return poor_faces(self.index.vectors, scale)
+
+    def poor_and_alone(self, scale: QualityScale) -> list[int]:
+        """Return the rows of the poor faces that belong to nobody."""
+        rows: list[int] = np.flatnonzero((self.whose == ALONE) & self.poor(scale)).tolist()
+        return rows
 
     def everyone(self) -> list[Person]:
         """Return all people: the named ones by name, then the others by number of photos."""

@@ -37,6 +37,7 @@ class ServerQuery:
         metric: The distance.
         threshold: The largest distance of a match.
         min_probability: The smallest probability of a match.
+        min_quality: The smallest quality of a match.
         by: "photo" or "face".
         include_self: Whether a reference's own file may be a match.
         unique: Whether copies of one photo are listed once.
@@ -49,6 +50,7 @@ class ServerQuery:
     metric: str | None = None
     threshold: float | None = None
     min_probability: float | None = None
+    min_quality: float | None = None
     by: str | None = None
     include_self: bool = False
     unique: bool = False
@@ -196,7 +198,8 @@ def _select(indexes: Sequence[ServedIndex], query: ServerQuery) -> ServedIndex:
 
 def _parameters(path: str, query: ServerQuery) -> dict[str, str]:
     """Return a query as the API's parameters."""
-    given = {name: getattr(query, name) for name in ("top", "metric", "threshold", "min_probability", "by")}
+    names = ("top", "metric", "threshold", "min_probability", "min_quality", "by")
+    given = {name: getattr(query, name) for name in names}
     values = {name: str(value) for name, value in given.items() if value is not None}
     values |= {name: "1" for name in ("include_self", "unique") if getattr(query, name)}
     values["face"] = str(query.face)

@@ -289,7 +289,7 @@ class Forms:
         within = await run_in_threadpool(grouping_distance, card)
 
         def change(people: People) -> None:
-            people.group(within)
+            people.group(within, card.quality)
 
         return await self._change(request, change)
 

@@ -102,7 +102,8 @@ def question_of(values: Mapping[str, str], metric: str) -> Question:
     """Read a question from the parameters of an address.
 
     Args:
-        values: `top`, `metric`, `threshold`, `min_probability`, `by`, `include_self`, `unique`; all optional.
+        values: `top`, `metric`, `threshold`, `min_probability`, `min_quality`, `by`, `include_self`,
+            `unique`; all optional.
         metric: The distance if none is given.
 
     Raises:
@@ -113,6 +114,7 @@ def question_of(values: Mapping[str, str], metric: str) -> Question:
         "metric": _value(values, "metric", str, lambda name: name in ("cosine", "euclidean")) or metric,
         "threshold": _value(values, "threshold", float, lambda number: not math.isnan(number)),
         "min_probability": _value(values, "min_probability", float, lambda number: 0 <= number < 1),
+        "min_quality": _value(values, "min_quality", float, lambda number: 0 <= number < 1),
         "by": _value(values, "by", str, lambda name: name in ("photo", "face")),
         "include_self": _value(values, "include_self", _flag, lambda _: True),
         "unique": _value(values, "unique", _flag, lambda _: True),

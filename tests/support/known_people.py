@@ -13,6 +13,7 @@ from support.fakes import write_index
 
 META = Meta(CARD.name, CARD.digest, CARD.dim, CARD.detector, {"margin": CARD.margin})
 WITHIN = 0.45
+LENGTH = 16  # a much shorter vector would be a poor face's; a power of two keeps ties
 
 
 def shows(path, *persons, content=None, digest=None, shift=0, spread=0.3):
@@ -31,7 +32,7 @@ def shows(path, *persons, content=None, digest=None, shift=0, spread=0.3):
         digest or own,
         Status.OK if persons else Status.NO_FACE,
         faces,
-        vectors.astype(np.float32) if persons else None,
+        (LENGTH * vectors).astype(np.float32) if persons else None,
     )
 
 

@@ -36,6 +36,7 @@ class OutputOptions:
     others: tuple[str, ...]
     threshold: float | None
     min_probability: float | None
+    min_quality: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,8 @@ def _why_nothing(options: OutputOptions, searched: Searched) -> str:
         limits.append(f"within a distance of {options.threshold}")
     if options.min_probability:
         limits.append(f"with a probability of {options.min_probability} or more")
+    if options.min_quality:
+        limits.append(f"with a quality of {options.min_quality} or more")
     if limits:
         return f"No face lies {' and '.join(limits)}."
     return "The index holds only the faces of REF itself: --include-self lists them."

@@ -18,8 +18,8 @@ COLUMNS = ("query", "rank", "distance", "probability", "path", "x", "y", "w", "h
 
 Answers = Iterable["Answer"]
 
-# Marks a match that is farther than the model's threshold.
-BEYOND = "x"
+# Marks a match that is more likely another person, and a poor face, of which nothing is said.
+BEYOND, POOR_FACE = "x", "?"
 
 
 def _fields(answer: Answer, match: Match) -> tuple[object, ...]:
@@ -74,7 +74,9 @@ def as_table(answers: Answers) -> Iterator[str]:
             yield "   no match\n"
         for match in answer.matches:
             path = escaped(match.path) + which(match.face)
-            yield f"{match.rank:4}  {match.distance:8.4f}  {_judgement(match)}{path}\n"
+            yield f"{match.rank:4}  {match.distance:8.4f}  {_judgement(match) if known else ''}{path}\n"
+    if known and any(match.probability is None for match in matches):
+        yield f"\n{POOR_FACE} a poor face, or REF is one: its distance does not tell who it is\n"
     if any(match.same is False for match in matches):
         yield f"\n{BEYOND} more likely another person\n"
 
@@ -82,7 +84,7 @@ def as_table(answers: Answers) -> Iterator[str]:
 def _judgement(match: Match) -> str:
     """Return the columns probability, strangers and mark."""
     if match.probability is None or match.strangers is None:
-        return ""
+        return f"{'':11}  {'':9}  {POOR_FACE} "
     mark = BEYOND if match.same is False else " "
     return f"{percent(match.probability):>11}  {few(match.strangers):>9}  {mark} "
 

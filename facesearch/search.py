@@ -25,6 +25,8 @@ from facesearch.ranking import Metric, unit_vectors
 # A farther face can be the more probable match. Where too few of the nearest faces are probable enough, the
 # search goes so many times deeper, to this depth in any case.
 DEEPER, LEAST_DEPTH = 4, 256
+# At most so many matches of at least this probability become references when a question is expanded.
+MOST_SURE, SURE = 10, 0.99
 NO_QUALITY = "This model's vectors do not tell how good a face is."
 NO_PROBABILITY = "This model's distances do not say how likely it is that two faces show one person."
 MEASURE_IT = (
@@ -49,6 +51,7 @@ class Question:
         include_self: Whether the reference's own file may be among its matches.
         unique: Whether copies of one photo count once.
         together: Whether all references show one person and are combined into one.
+        expand: Whether the surest matches become references too, to find more of the same person.
         how: "exact" or "approximate", for an index that has both; None lets its size decide. A file is
             always searched exactly.
     """
@@ -62,6 +65,7 @@ class Question:
     include_self: bool = False
     unique: bool = False
     together: bool = False
+    expand: bool = False
     how: How | None = None
 
 
@@ -195,52 +199,94 @@ def search(
         ModelError: A probability is asked for, and the model has none.
     """
     judge = judge or Judge(index.face_count)
-    limit = judge.limit(question)
     asked = [tuple(references)] if question.together and references else [(one,) for one in references]
     if not asked:
         return []
-    metric = question.metric or "cosine"
+    if question.expand:
+        if not judge.knows:
+            raise ModelError(NO_PROBABILITY, MEASURE_IT)
+        found = [_expanded(index, group, question, judge) for group in asked]
+    else:
+        found = _nearest(index, asked, asked, question, judge)
+    return [
+        Answer(
+            group,
+            tuple(replace(match, rank=rank) for rank, (match, _) in enumerate(pairs[: question.top], 1)),
+        )
+        for group, pairs in zip(asked, found, strict=True)
+    ]
+
+
+_Pairs = list[tuple[Match, Vector]]
+
+
+def _expanded(index: SearchableIndex, group: Sequence[Reference], question: Question, judge: Judge) -> _Pairs:
+    """Search once more with the surest matches as further references; these matches stay the first."""
+    (first,) = _nearest(index, [group], [group], replace(question, top=max(question.top, MOST_SURE)), judge)
+    sure = [pair for pair in first if (pair[0].probability or 0.0) >= SURE][:MOST_SURE]
+    if not sure:
+        return first
+    wider = [*group, *(Reference(match.path, match.face, match.box, vector) for match, vector in sure)]
+    whole = replace(question, top=question.top + len(sure))
+    (second,) = _nearest(index, [wider], [group], whole, judge)
+    known = {_listed_as(match, question) for match, _ in sure}
+    return sure + [pair for pair in second if _listed_as(pair[0], question) not in known]
+
+
+def _listed_as(match: Match, question: Question) -> tuple[str, int]:
+    return match.path, match.face if question.by == "face" else 0
+
+
+def _nearest(
+    index: SearchableIndex,
+    asked: Sequence[Sequence[Reference]],
+    own: Sequence[Sequence[Reference]],
+    question: Question,
+    judge: Judge,
+) -> list[_Pairs]:
+    """Return the judged matches of some groups of references, and the vector of each, nearest first.
+
+    Args:
+        index: The index.
+        asked: The references, those of a group combined.
+        own: For each group the references whose photos are left out.
+        question: Which matches are wanted.
+        judge: Says what distances mean.
+    """
+    limit, metric = judge.limit(question), question.metric or "cosine"
     fused = [_Fused.of(group, metric) for group in asked]
     threshold = max((one.to_vector(limit) for one in fused), default=limit)
     depth = question.top
     while True:
-        found = index.near(_request(asked, fused, replace(question, top=depth), threshold))
-        likely = [
-            _likely(judge.judged(*_matches(hits, one, limit), group), question)
-            for group, one, hits in zip(asked, fused, found, strict=True)
-        ]
+        found = index.near(_request(own, fused, replace(question, top=depth), threshold))
+        likely = []
+        for group, one, hits in zip(asked, fused, found, strict=True):
+            matches, vectors = _matches(hits, one, limit)
+            judged = zip(judge.judged(matches, vectors, group), vectors, strict=True)
+            likely.append([pair for pair in judged if _wanted(pair[0], question)])
         if not any(_may_have_more(*pair, question, depth) for pair in zip(likely, found, strict=True)):
-            return [
-                Answer(
-                    group,
-                    tuple(replace(match, rank=rank) for rank, match in enumerate(matches[: question.top], 1)),
-                )
-                for group, matches in zip(asked, likely, strict=True)
-            ]
+            return likely
         depth *= DEEPER
 
 
-def _likely(matches: Sequence[Match], question: Question) -> list[Match]:
-    """Return the matches that are as probable, and as good faces, as is asked for."""
-    return [
-        match
-        for match in matches
-        if (question.min_probability <= 0 or (match.probability or 0.0) >= question.min_probability)
-        and (question.min_quality <= 0 or (match.quality or 0.0) >= question.min_quality)
-    ]
+def _wanted(match: Match, question: Question) -> bool:
+    """Return whether a match is as probable, and as good a face, as is asked for."""
+    if question.min_probability > 0 and (match.probability or 0.0) < question.min_probability:
+        return False
+    return question.min_quality <= 0 or (match.quality or 0.0) >= question.min_quality
 
 
-def _may_have_more(likely: Sequence[Match], hits: Sequence[Hit], question: Question, depth: int) -> bool:
+def _may_have_more(likely: _Pairs, hits: Sequence[Hit], question: Question, depth: int) -> bool:
     """Return whether farther faces may be wanted, since a farther face can be the more probable match."""
     if len(likely) == len(hits) or len(likely) >= question.top or len(hits) < depth:
         return False
     # Where a whole search deeper brought no match, the next one brings none.
-    last = likely[-1].rank if likely else 0
+    last = likely[-1][0].rank if likely else 0
     return depth < LEAST_DEPTH or last > depth // DEEPER
 
 
 def _request(
-    asked: Sequence[Sequence[Reference]], fused: Sequence[_Fused], question: Question, threshold: float
+    own: Sequence[Sequence[Reference]], fused: Sequence[_Fused], question: Question, threshold: float
 ) -> SearchRequest:
     """Return the search request: a vector for each group of references, and their own photos to leave out."""
     return SearchRequest(
@@ -250,7 +296,7 @@ def _request(
         question.by,
         question.unique,
         threshold,
-        [frozenset() if question.include_self else frozenset(_names(group)) for group in asked],
+        [frozenset() if question.include_self else frozenset(_names(group)) for group in own],
         question.how,
     )
 

@@ -348,3 +348,51 @@ def test_nothing_asked_and_nothing_there(make):
     assert search(index, [], Question(together=True)) == []
     for question in (Question(), Question(unique=True), Question(unique=True, by="face")):
         assert search(index, [reference(*EAST)], question)[0].matches == ()
+
+
+@pytest.fixture
+def chain(make):
+    """A person's photos, each 25 degrees from the last, and a stranger's at the other side."""
+    return make(*(holding(f"/p/{degrees}.jpg", on_circle(degrees)) for degrees in (5, 25, 50, 75, 290)))
+
+
+# The probability is above 0.99 within 30 degrees, and even at 50.
+NARROW = Calibration(0.36, 25.0, 9.0, ((1e-6, 0.2), (1.0, 2.0)), "drawn", "2026-11-29")
+
+
+def test_the_surest_matches_are_asked_for_too_and_stay_first(chain):
+    plain, wider = (
+        search(chain, [reference(*EAST)], Question(top=5, expand=expand), Judge(5, NARROW))[0]
+        for expand in (False, True)
+    )
+    assert names(plain) == ["5", "25", "50", "290", "75"]
+    assert names(wider) == ["5", "25", "50", "75", "290"]
+    assert wider.matches[:2] == plain.matches[:2]
+    assert [match.rank for match in wider.matches] == [1, 2, 3, 4, 5]
+    # The mean distance to the reference and both matches.
+    mean = 1 - np.mean(np.cos(np.deg2rad([50, 45, 25])))
+    assert wider.matches[2].distance == pytest.approx(mean, abs=1e-6)
+    assert [one.path for one in wider.references] == ["/elsewhere/ref.jpg"]
+
+
+def test_where_nothing_is_sure_it_changes_nothing(make):
+    index = make(*(holding(f"/p/{degrees}.jpg", on_circle(degrees)) for degrees in (60, 70, 100)))
+    judge = Judge(3, NARROW)
+    plain, wider = (
+        search(index, [reference(*EAST)], Question(expand=one), judge)[0] for one in (False, True)
+    )
+    assert plain.matches == wider.matches
+
+
+def test_no_photo_comes_twice_and_the_references_own_never(chain):
+    asked = [reference(*EAST, path="/p/5.jpg")]
+    for by in ("photo", "face"):
+        (answer,) = search(chain, asked, Question(top=9, expand=True, by=by), Judge(5, NARROW))
+        assert names(answer) == ["25", "50", "75", "290"]
+    (answer,) = search(chain, asked, Question(top=1, expand=True), Judge(5, NARROW))
+    assert names(answer) == ["25"]
+
+
+def test_without_probabilities_nothing_is_sure_and_that_is_said(chain):
+    with pytest.raises(ModelError, match="do not say how likely"):
+        search(chain, [reference(*EAST)], Question(expand=True))

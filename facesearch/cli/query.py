@@ -47,6 +47,7 @@ class QueryOptions(OutputOptions, LibraryOptions, ListOptions, RuntimeOptions):
     face: int | None
     all_faces: bool
     together: bool
+    expand: bool
     only: bool
     include_self: bool
     unique: bool
@@ -70,6 +71,9 @@ def _a_share(_context: click.Context, _option: click.Parameter, number: float | 
     click.option("--all-faces", is_flag=True, help="Every face of REF."),
     click.option("--whole", is_flag=True, help="REF is nothing but the face."),
     click.option("--together", is_flag=True, help="All REFs show one person: combine them."),
+    click.option(
+        "--expand", is_flag=True, help="Look for the surest matches too: finds more of the same person."
+    ),
     click.option(
         "--rotations/--no-rotations", default=None, help="Look for small faces in all four orientations, too."
     ),
@@ -183,6 +187,7 @@ def command(refs: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 (click
       facesearch query reference.jpg --sheet result.jpg
       facesearch query reference.jpg --top 40 --html result.html
       facesearch query a.jpg b.jpg c.jpg --together --model sface --min-probability 0.9
+      facesearch query reference.jpg --model sface --expand --top 100
       find refs -name '*.jpg' -print0 | facesearch query --files0-from - --format tsv
       facesearch query reference.jpg -0 | xargs -0 -I{} cp {} found/
       facesearch query --person Ada --with Grace --only
@@ -241,6 +246,7 @@ def _answer_by_server(references: list[str], options: QueryOptions) -> int:
         by=options.by,
         include_self=options.include_self,
         unique=options.unique,
+        expand=options.expand,
         face="all" if options.all_faces else options.face or "largest",
     )
     answers, index = ask_server(options.server, references, query)
@@ -287,6 +293,7 @@ def _question(options: QueryOptions) -> Question:
         include_self=options.include_self,
         unique=options.unique,
         together=options.together,
+        expand=options.expand,
         how=options.how,
         **chosen,
     )
@@ -341,7 +348,16 @@ def _refuse_references(refs: Sequence[str], options: QueryOptions) -> None:
     """Refuse what needs a photo as the reference, when a person is searched for."""
     if refs:
         raise click.UsageError("REF or --person: choose one.")
-    for name in ("files_from", "files0_from", "face", "all_faces", "whole", "together", "rotations"):
+    for name in (
+        "files_from",
+        "files0_from",
+        "face",
+        "all_faces",
+        "whole",
+        "together",
+        "expand",
+        "rotations",
+    ):
         if getattr(options, name):
             raise click.UsageError(
                 f"--{name.replace('_', '-')} goes with REF, and not with --person or --with."

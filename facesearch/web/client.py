@@ -41,6 +41,7 @@ class ServerQuery:
         by: "photo" or "face".
         include_self: Whether a reference's own file may be a match.
         unique: Whether copies of one photo are listed once.
+        expand: Whether the surest matches become references too.
         face: Which face of each reference: a number, "largest" or "all".
     """
 
@@ -54,6 +55,7 @@ class ServerQuery:
     by: str | None = None
     include_self: bool = False
     unique: bool = False
+    expand: bool = False
     face: int | str = "largest"
 
 
@@ -201,7 +203,7 @@ def _parameters(path: str, query: ServerQuery) -> dict[str, str]:
     names = ("top", "metric", "threshold", "min_probability", "min_quality", "by")
     given = {name: getattr(query, name) for name in names}
     values = {name: str(value) for name, value in given.items() if value is not None}
-    values |= {name: "1" for name in ("include_self", "unique") if getattr(query, name)}
+    values |= {name: "1" for name in ("include_self", "unique", "expand") if getattr(query, name)}
     values["face"] = str(query.face)
     values["path"] = base64.urlsafe_b64encode(os.fsencode(path)).decode("ascii")
     return values

@@ -103,7 +103,7 @@ def question_of(values: Mapping[str, str], metric: str) -> Question:
 
     Args:
         values: `top`, `metric`, `threshold`, `min_probability`, `min_quality`, `by`, `include_self`,
-            `unique`; all optional.
+            `unique`, `expand`; all optional.
         metric: The distance if none is given.
 
     Raises:
@@ -118,6 +118,7 @@ def question_of(values: Mapping[str, str], metric: str) -> Question:
         "by": _value(values, "by", str, lambda name: name in ("photo", "face")),
         "include_self": _value(values, "include_self", _flag, lambda _: True),
         "unique": _value(values, "unique", _flag, lambda _: True),
+        "expand": _value(values, "expand", _flag, lambda _: True),
     }
     return Question(**{name: value for name, value in chosen.items() if value is not None})
 

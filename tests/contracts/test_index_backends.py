@@ -178,7 +178,12 @@ def test_probabilities_are_the_same_wherever_the_faces_are(backend):
     rates = ((1e-6, -1.5), (0.1, -0.5), (1.0, 3.0))
     card = replace(CARD, library=LibraryScale((0.1, 0.0, 0.0), 0.0, 0.3, 0.9, rates, "drawn", "2026-11-29"))
     references = [reference_of(vector) for vector in np.random.default_rng(3).normal(size=(5, 3))]
-    for question in (Question(top=30), Question(top=30, min_probability=0.2), Question(top=9, together=True)):
+    for question in (
+        Question(top=30),
+        Question(top=30, min_probability=0.2),
+        Question(top=9, together=True),
+        Question(top=20, expand=True),
+    ):
         told = [search(one, references, question, Judge.of(card, one, "cosine")) for one in (remote, whole)]
         assert told[0] == told[1]
         probabilities = [match.probability for answer in told[0] for match in answer.matches]

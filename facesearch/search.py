@@ -221,16 +221,19 @@ _Pairs = list[tuple[Match, Vector]]
 
 
 def _expanded(index: SearchableIndex, group: Sequence[Reference], question: Question, judge: Judge) -> _Pairs:
-    """Search once more with the surest matches as further references; these matches stay the first."""
+    """Search once more with the surest matches as further references; all up to the last of them stay first."""
     (first,) = _nearest(index, [group], [group], replace(question, top=max(question.top, MOST_SURE)), judge)
-    sure = [pair for pair in first if (pair[0].probability or 0.0) >= SURE][:MOST_SURE]
-    if not sure:
+    places = [place for place, (match, _) in enumerate(first) if (match.probability or 0.0) >= SURE][
+        :MOST_SURE
+    ]
+    if not places:
         return first
+    sure, kept = [first[place] for place in places], first[: places[-1] + 1]
     wider = [*group, *(Reference(match.path, match.face, match.box, vector) for match, vector in sure)]
-    whole = replace(question, top=question.top + len(sure))
+    whole = replace(question, top=question.top + len(kept))
     (second,) = _nearest(index, [wider], [group], whole, judge)
-    known = {_listed_as(match, question) for match, _ in sure}
-    return sure + [pair for pair in second if _listed_as(pair[0], question) not in known]
+    known = {_listed_as(match, question) for match, _ in kept}
+    return kept + [pair for pair in second if _listed_as(pair[0], question) not in known]
 
 
 def _listed_as(match: Match, question: Question) -> tuple[str, int]:

@@ -135,7 +135,7 @@ def main():
     parser.add_argument("--model", default="sface")
     parser.add_argument("--limit", type=int, default=1000, metavar="N", help="photos of a folder")
     parser.add_argument(
-        "--share", type=float, default=0.015, help="of the good faces in a folder, called poor"
+        "--share", type=float, default=0.02, help="of the good faces in a folder, called poor"
     )
     parser.add_argument("--write", action="store_true", help="fit to all, and print the card's numbers")
     options = parser.parse_args()

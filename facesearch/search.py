@@ -221,7 +221,7 @@ _Pairs = list[tuple[Match, Vector]]
 
 
 def _expanded(index: SearchableIndex, group: Sequence[Reference], question: Question, judge: Judge) -> _Pairs:
-    """Search once more with the surest matches as further references; all up to the last of them stay first."""
+    """Search again with the surest matches as further references; all up to the last of these stay first."""
     (first,) = _nearest(index, [group], [group], replace(question, top=max(question.top, MOST_SURE)), judge)
     places = [place for place, (match, _) in enumerate(first) if (match.probability or 0.0) >= SURE][
         :MOST_SURE

@@ -60,7 +60,9 @@ class CompareOptions(Verbosity, ListOptions, RuntimeOptions):
     ),
     click.option("--whole", is_flag=True, help="The photos are nothing but the faces."),
     click.option(
-        "--rotations/--no-rotations", default=None, help="Look for small faces in all four orientations, too."
+        "--rotations/--no-rotations",
+        default=None,
+        help="Look for faces in all four orientations; YuNet finds large ones anyway.",
     ),
     list_options,
 )

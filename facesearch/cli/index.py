@@ -85,7 +85,7 @@ class IndexOptions(LibraryOptions, RuntimeOptions):
     click.option(
         "--rotations/--no-rotations",
         default=None,
-        help="Look for small faces in all four orientations, too; large ones are found anyway.",
+        help="Look for faces in all four orientations; YuNet finds large ones anyway.",
     ),
 )
 @option_group(

@@ -75,7 +75,9 @@ def _a_share(_context: click.Context, _option: click.Parameter, number: float | 
         "--expand", is_flag=True, help="Look for the surest matches too: finds more of the same person."
     ),
     click.option(
-        "--rotations/--no-rotations", default=None, help="Look for small faces in all four orientations, too."
+        "--rotations/--no-rotations",
+        default=None,
+        help="Look for faces in all four orientations; YuNet finds large ones anyway.",
     ),
     list_options,
     click.option(

@@ -103,11 +103,11 @@ class Judge:
         """Return the largest distance that a question allows, as far as that can be told before the search.
 
         Raises:
-            ModelError: A probability or quality is asked for, and nothing was measured.
+            ModelError: A probability or quality is needed, and nothing was measured.
         """
         if question.min_quality > 0 and self.quality is None:
             raise ModelError(NO_QUALITY, "Use an index made with --model sface.")
-        if question.min_probability <= 0:
+        if question.min_probability <= 0 and not question.expand:
             return question.threshold
         if not self.knows:
             raise ModelError(NO_PROBABILITY, MEASURE_IT)
@@ -199,15 +199,12 @@ def search(
         ModelError: A probability is asked for, and the model has none.
     """
     judge = judge or Judge(index.face_count)
+    limit = judge.limit(question)
     asked = [tuple(references)] if question.together and references else [(one,) for one in references]
     if not asked:
         return []
-    if question.expand:
-        if not judge.knows:
-            raise ModelError(NO_PROBABILITY, MEASURE_IT)
-        found = [_expanded(index, group, question, judge) for group in asked]
-    else:
-        found = _nearest(index, asked, asked, question, judge)
+    nearest = _expanded if question.expand else _nearest
+    found = nearest(index, asked, asked, question, judge, limit)
     return [
         Answer(
             group,
@@ -220,20 +217,45 @@ def search(
 _Pairs = list[tuple[Match, Vector]]
 
 
-def _expanded(index: SearchableIndex, group: Sequence[Reference], question: Question, judge: Judge) -> _Pairs:
-    """Search again with the surest matches as further references; all up to the last of these stay first."""
-    (first,) = _nearest(index, [group], [group], replace(question, top=max(question.top, MOST_SURE)), judge)
-    places = [place for place, (match, _) in enumerate(first) if (match.probability or 0.0) >= SURE][
-        :MOST_SURE
+def _expanded(
+    index: SearchableIndex,
+    asked: Sequence[Sequence[Reference]],
+    own: Sequence[Sequence[Reference]],
+    question: Question,
+    judge: Judge,
+    limit: float,
+) -> list[_Pairs]:
+    """Search again with the surest matches as further references; all up to the last of these stay first.
+
+    Args and result are those of `_nearest`.
+    """
+    deep = replace(question, top=max(question.top, MOST_SURE))
+    first = _nearest(index, asked, own, deep, judge, limit)
+    sure = [
+        [place for place, (match, _) in enumerate(pairs) if (match.probability or 0.0) >= SURE][:MOST_SURE]
+        for pairs in first
     ]
-    if not places:
-        return first
-    sure, kept = [first[place] for place in places], first[: places[-1] + 1]
-    wider = [*group, *(Reference(match.path, match.face, match.box, vector) for match, vector in sure)]
-    whole = replace(question, top=question.top + len(kept))
-    (second,) = _nearest(index, [wider], [group], whole, judge)
-    known = {_listed_as(match, question) for match, _ in kept}
-    return kept + [pair for pair in second if _listed_as(pair[0], question) not in known]
+    wider = [
+        [*group, *(_reference(*pairs[place]) for place in places)]
+        for group, pairs, places in zip(asked, first, sure, strict=True)
+    ]
+    kept = [pairs[: places[-1] + 1] if places else pairs for pairs, places in zip(first, sure, strict=True)]
+    deep = replace(question, top=question.top + max(map(len, kept)))
+    second = _nearest(index, wider, own, deep, judge, limit)
+    return [
+        _joined(pairs, others if places else [], question)
+        for pairs, others, places in zip(kept, second, sure, strict=True)
+    ]
+
+
+def _reference(match: Match, vector: Vector) -> Reference:
+    return Reference(match.path, match.face, match.box, vector)
+
+
+def _joined(first: _Pairs, others: _Pairs, question: Question) -> _Pairs:
+    """Return the first pairs, then those of the others that are not among them."""
+    known = {_listed_as(match, question) for match, _ in first}
+    return first + [pair for pair in others if _listed_as(pair[0], question) not in known]
 
 
 def _listed_as(match: Match, question: Question) -> tuple[str, int]:
@@ -246,6 +268,7 @@ def _nearest(
     own: Sequence[Sequence[Reference]],
     question: Question,
     judge: Judge,
+    limit: float,
 ) -> list[_Pairs]:
     """Return the judged matches of some groups of references, and the vector of each, nearest first.
 
@@ -255,8 +278,9 @@ def _nearest(
         own: For each group the references whose photos are left out.
         question: Which matches are wanted.
         judge: Says what distances mean.
+        limit: The largest distance of a match.
     """
-    limit, metric = judge.limit(question), question.metric or "cosine"
+    metric = question.metric or "cosine"
     fused = [_Fused.of(group, metric) for group in asked]
     threshold = max((one.to_vector(limit) for one in fused), default=limit)
     depth = question.top

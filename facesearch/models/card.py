@@ -247,20 +247,17 @@ def _calibration(value: Any) -> Calibration:  # noqa: ANN401 - JSON
     return found
 
 
-def _library(value: Any) -> LibraryScale | None:  # noqa: ANN401 - JSON
-    if value is None:
-        return None
-    if set(value) != set(_LIBRARY):
-        raise ValueError
-    return LibraryScale(**{key: read(value[key]) for key, read in _LIBRARY.items()})
+def _optional(kind: Callable[..., Any], readers: Mapping[str, Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    """Return what reads a record of exactly these keys, or null."""
 
+    def read(value: Any) -> Any:  # noqa: ANN401 - JSON
+        if value is None:
+            return None
+        if set(value) != set(readers):
+            raise ValueError
+        return kind(**{key: reader(value[key]) for key, reader in readers.items()})
 
-def _quality(value: Any) -> QualityScale | None:  # noqa: ANN401 - JSON
-    if value is None:
-        return None
-    if set(value) != set(_QUALITY):
-        raise ValueError
-    return QualityScale(**{key: read(value[key]) for key, read in _QUALITY.items()})
+    return read
 
 
 _METRIC = text("cosine|euclidean")
@@ -301,8 +298,8 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "identity": flag,
     "metric": _METRIC,
     "calibration": table(_METRIC, _calibration),
-    "library": _library,
-    "quality": _quality,
+    "library": _optional(LibraryScale, _LIBRARY),
+    "quality": _optional(QualityScale, _QUALITY),
     "measured_on": prose,
     "licence": prose,
     "source": prose,

@@ -19,8 +19,6 @@ from facesearch.ranking import Metric, distances
 from facesearch.search import FaceWanted, find_references
 
 SAME, DIFFERENT = "same person", "different people"
-# A model that was not taught who people are can tell no more than this.
-ALIKE, UNLIKE = "look alike", "look different"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +53,6 @@ class Comparison:
         distances: (n, n) float64, exact; symmetric, 0 from each face to itself.
         similarities: (n, n) float64, 1 - cosine distance, whatever the metric.
         calibration: What the model's distances say about persons; None if that was not measured.
-        identity: Whether the model was trained on people; otherwise its verdicts are about looks.
     """
 
     references: tuple[Reference, ...]
@@ -64,7 +61,6 @@ class Comparison:
     distances: NDArray[np.float64]
     similarities: NDArray[np.float64]
     calibration: Calibration | None
-    identity: bool
 
     @cached_property
     def probabilities(self) -> NDArray[np.float64] | None:
@@ -85,8 +81,7 @@ class Comparison:
         similarity = float(self.similarities[a, b])
         if self.calibration is None:
             return FacePair(a, b, distance, similarity, None, None)
-        near, far = (SAME, DIFFERENT) if self.identity else (ALIKE, UNLIKE)
-        verdict = near if distance <= self.calibration.threshold else far
+        verdict = SAME if distance <= self.calibration.threshold else DIFFERENT
         return FacePair(a, b, distance, similarity, self.calibration.probability(distance), verdict)
 
     @property
@@ -155,7 +150,6 @@ def compare(
         1.0 - (apart if metric == "cosine" else _distances(vectors, "cosine")),
         # Where the model wants aligned faces, a picture taken whole is not what was measured.
         None if whole and card.landmarks else card.calibration.get(metric),
-        card.identity,
     )
 
 

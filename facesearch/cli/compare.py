@@ -27,12 +27,15 @@ from facesearch.cli.options import (
 from facesearch.cli.output.comparison import as_csv, as_text, json_fields
 from facesearch.cli.output.progress import Progress
 from facesearch.cli.output.text import escaped, say_what_is_measured, write, write_json
+from facesearch.errors import ModelError
 
 if TYPE_CHECKING:
     from facesearch.compare import Comparison
     from facesearch.model import Model
     from facesearch.ranking import Metric
 
+NO_VERDICT = "measures how alike pictures of faces look, not who they show: it gives no verdict."
+USE_SFACE = "Use --model sface, or measure it on people of your own: `facesearch evaluate DIR --calibrate`."
 # With fewer photos than these a bar would be gone before it is read.
 MANY = 20
 
@@ -92,7 +95,7 @@ def command(photos: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 (cli
     probability that both faces are one person, if that is as likely as not beforehand, and a verdict.
 
     Only a model that was trained on people can tell who a face is: sface was. resnet50 says how alike two
-    pictures of faces look.
+    pictures of faces look; it has no probability and no verdict, and the exit status is 2.
 
     \b
     Examples:
@@ -104,7 +107,8 @@ def command(photos: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 (cli
     csv: one record a pair, the columns a, b, face_a, face_b, distance, similarity, probability, verdict;
     a field that is not known is empty.
 
-    Exit status: 0 whatever the verdict, 1 fewer than two photos show a face, 2 any error, 130 interrupted.
+    Exit status: 0 whatever the verdict, 1 fewer than two photos show a face, 2 any error or no verdict as the
+    model measures looks, 130 interrupted.
     """  # noqa: D301
     options = CompareOptions(**given)
     _refuse_contradictions(options)
@@ -136,8 +140,6 @@ def _answer(photos: list[str], options: CompareOptions) -> int:
 
     quiet = options.quiet
     model = _model(options)
-    if not quiet:
-        say_what_is_measured(model.card, whole=options.whole)
     with Progress(quiet=quiet or len(photos) < MANY) as progress:
         progress.start(len(photos))
         comparison = compare(
@@ -149,13 +151,19 @@ def _answer(photos: list[str], options: CompareOptions) -> int:
             rotations=options.rotations,
             on_photo=progress.photo,
         )
+    gives_verdict = model.card.identity or comparison.calibration is not None
+    if gives_verdict and not quiet:
+        say_what_is_measured(model.card, whole=options.whole)
     _say(comparison, options)
     _write(comparison, model.name, options)
     if options.sheet and comparison.pair_count:
         from facesearch.cli.output.comparison import write_sheet
 
         write_sheet(comparison, model.name, options.sheet)
-    return _status(comparison)
+    status = _status(comparison)
+    if status == 0 and not gives_verdict:
+        raise ModelError(f"{model.name} {NO_VERDICT}", USE_SFACE)
+    return status
 
 
 def _model(options: CompareOptions) -> Model:

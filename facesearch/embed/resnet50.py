@@ -11,15 +11,11 @@ from numpy.typing import NDArray
 
 from facesearch.embed.conversion import run_keras, store_network
 from facesearch.errors import ModelBroken
-from facesearch.models.calibration import Calibration
 from facesearch.models.card import TENSORS, Card
 from facesearch.models.sources import NpmPackage, Recipe, Url
 from facesearch.models.tensors import load_tensors, read_web_tensors, save_tensors, tensors_digest
 
-# facesearch evaluate LFW --model resnet50 --calibrate, on all pairs of these photos.
-_DATA = "5,330 photographs of 2,163 people of Labeled Faces in the Wild, all pairs"
-_DATE = "2026-11-22"
-
+# Without a calibration: how often what looks alike is one person depends on the photos.
 CARD = Card(
     name="resnet50",
     dim=2048,
@@ -28,54 +24,6 @@ CARD = Card(
     detector="haar",
     # Verification by cosine at margins of 0.25, 0.3, 0.35 and 0.4: tests/benchmarks/crop_margin.py.
     measured_on="margin: 3,000 pairs of Labeled Faces in the Wild, November 2026",
-    calibration={
-        "cosine": Calibration(
-            0.30642,
-            12.905,
-            3.971,
-            (
-                (1.07e-06, 0.061082),
-                (3.2e-06, 0.067289),
-                (1e-05, 0.073509),
-                (3.17e-05, 0.080909),
-                (0.0001, 0.089469),
-                (0.000316, 0.10017),
-                (0.001, 0.11335),
-                (0.00316, 0.13035),
-                (0.01, 0.1532),
-                (0.0316, 0.18559),
-                (0.1, 0.23688),
-                (0.316, 0.32039),
-                (0.5, 0.36842),
-                (1.0, 0.73817),
-            ),
-            _DATA,
-            _DATE,
-        ),
-        "euclidean": Calibration(
-            28.219,
-            0.19422,
-            5.4901,
-            (
-                (1.07e-06, 12.531),
-                (3.2e-06, 13.188),
-                (1e-05, 13.764),
-                (3.17e-05, 14.423),
-                (0.0001, 15.151),
-                (0.000316, 16.027),
-                (0.001, 17.034),
-                (0.00316, 18.213),
-                (0.01, 19.696),
-                (0.0316, 21.619),
-                (0.1, 24.353),
-                (0.316, 28.527),
-                (0.5, 30.968),
-                (1.0, 59.324),
-            ),
-            _DATA,
-            _DATE,
-        ),
-    },
     licence="MIT",
     source="keras.applications.ResNet50, ImageNet weights, no top, average pooling",
     # The same for the publisher's file and both mirrors.

@@ -33,7 +33,7 @@ def odd(tmp_path_factory, model_store):
     os.mkdir(photos)
     for name in NAMES:
         shutil.copy(os.fsencode(LIBRARY / "henry_moseley.jpg"), os.path.join(photos, name))
-    done = Tool(folder, model_store.root).run("index", "photos", "--index", "odd.npz")
+    done = Tool(folder, model_store.root).run("index", "photos", "--index", "odd.npz", "--model", "sface")
     assert done.status == 0, done
     return folder / "odd.npz"
 
@@ -102,7 +102,7 @@ def test_json(query, expected):
     assert [os.fsencode(match["path"]) for match in matches] == expected
     for match, raw in zip(matches, expected, strict=True):
         assert 0 < match["probability"] < 1
-        assert match["same_person"] is (match["distance"] <= 0.30642)
+        assert match["same_person"] is (match["probability"] >= 0.5)
         assert 0 < match["expected_strangers"] < len(NAMES)
         assert isinstance(match["distance"], float)
         if raw.endswith(NAMES[3]):
@@ -149,8 +149,8 @@ def test_the_table_shows_names_and_no_control_character(query):
         assert rest.startswith("x /")
 
 
-def test_the_table_has_a_block_for_each_ref_and_names_the_face(ask, sample_index):
-    done = ask("query", "--index", sample_index, OBAMA, CURIE, "--top", 9, "--format", "table")
+def test_the_table_has_a_block_for_each_ref_and_names_the_face(ask, people_index):
+    done = ask("query", "--index", people_index, OBAMA, CURIE, "--top", 9, "--format", "table")
     *blocks, note = done.text.partition("\n")[2].split("\n\n")
     assert note == "x more likely another person\n"
     assert [block.splitlines()[0] for block in blocks] == [str(OBAMA), str(CURIE)]
@@ -158,7 +158,7 @@ def test_the_table_has_a_block_for_each_ref_and_names_the_face(ask, sample_index
     (solvay,) = (line for line in blocks[1].splitlines() if "solvay_1927" in line)
     assert solvay.endswith(")")
     assert " (face " in solvay
-    nothing = ask("query", "--index", sample_index, OBAMA, "--threshold", 0.01, "--format", "table")
+    nothing = ask("query", "--index", people_index, OBAMA, "--threshold", 0.01, "--format", "table")
     assert nothing.text.endswith(f"{OBAMA}\n   no match\n")
 
 
@@ -234,10 +234,10 @@ def test_info_in_words(ask, sample_index):
 def test_info_as_json(ask, odd):
     facts = json.loads(ask("info", "--index", odd, "--json").out)
     assert facts["schema"] == 1
-    assert (facts["photos"], facts["faces"], facts["dim"]) == (7, 7, 2048)
+    assert (facts["photos"], facts["faces"], facts["dim"]) == (7, 7, 128)
     assert facts["status"] == {"ok": 7, "no-face": 0, "unreadable": 0}
     assert facts["roots"] == [{"path": str(odd.parent / "photos")}]
-    assert facts["model"] == "resnet50"
+    assert facts["model"] == "sface"
 
 
 def test_info_lists_photos(ask, sample_index, odd, expected):

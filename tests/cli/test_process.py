@@ -41,7 +41,7 @@ def test_a_terminal_gets_a_bar_and_a_table(tool, photos):
     status, shown = on_a_terminal(tool, "query", OBAMA, "--index", "i.npz", NO_COLOR="1")
     assert status == 0
     assert shown.startswith("Note: resnet50 measures how alike pictures of faces look, not who they are")
-    assert f"\nrank  distance  probability  strangers    photo\n{OBAMA}\n   1  " in shown
+    assert f"\nrank  distance  photo\n{OBAMA}\n   1  " in shown
     assert "\x1b" not in shown
 
     status, shown = on_a_terminal(tool, "index", photos, "--index", "j.npz", "-q")

@@ -311,9 +311,9 @@ def test_a_sheet_that_cannot_be_written_still_leaves_the_answer(query):
 
 
 @pytest.mark.slow
-def test_the_page_is_the_answer_as_a_user_gets_it(tool, sample_index, tmp_path):
+def test_the_page_is_the_answer_as_a_user_gets_it(tool, people_index, tmp_path):
     refs = (OBAMA, CURIE, LIBRARY / "rocket.jpg")
-    done = tool.run("query", *refs, "--index", sample_index, "--html", "a.html", "--json")
+    done = tool.run("query", *refs, "--index", people_index, "--html", "a.html", "--json")
     assert done.status == 0
     page = Page((tmp_path / "a.html").read_text(encoding="utf-8"))
     assert page.classes.count("frame") == 2 + 8
@@ -323,14 +323,22 @@ def test_the_page_is_the_answer_as_a_user_gets_it(tool, sample_index, tmp_path):
         assert f"{match['rank']} {percent(match['probability'])} {name}" in page.text
         assert f"distance {match['distance']:.4f}" in page.text
         assert f"file://{match['path']}" in links
-    assert "Model resnet50 Distance cosine Searched " in page.text
-    assert "resnet50 measures how alike pictures of faces look, not who they are" in page.text
+    assert "Model sface Distance cosine Searched " in page.text
     assert "Not searched for rocket.jpg : " in page.text
     assert {"a.html", "data"} >= {*os.listdir(tmp_path)}
 
 
-def test_the_page_says_what_is_beyond_the_threshold(query, tmp_path):
-    done = json.loads(query(OBAMA, "--top", 9, "--html", "a.html", "--json").out)
+def test_the_page_of_a_model_of_looks_names_one_that_knows_persons(query, tmp_path):
+    query(OBAMA, "--html", "a.html")
+    page = Page((tmp_path / "a.html").read_text(encoding="utf-8"))
+    assert "resnet50 measures how alike pictures of faces look, not who they are" in page.text
+    assert "--model sface" in page.text
+    assert "%" not in page.text
+
+
+def test_the_page_says_what_is_beyond_the_threshold(ask, people_index, tmp_path):
+    done = ask("query", OBAMA, "--index", people_index, "--top", 9, "--html", "a.html", "--json")
+    done = json.loads(done.out)
     beyond = [match["same_person"] for match in done["results"][0]["matches"]].count(False)
     page = Page((tmp_path / "a.html").read_text(encoding="utf-8"))
     assert page.classes.count("beyond") == beyond > 0

@@ -182,7 +182,7 @@ def _finite(value: float | None) -> float | None:
 
 def write_sheet(comparison: Comparison, model: str, destination: str) -> None:
     """Draw the nearest pairs and save the picture."""
-    from facesearch.compare import ALIKE, SAME
+    from facesearch.compare import SAME
     from facesearch.show.drawing import QUIET
     from facesearch.show.pair_sheet import MOST_PAIRS, RIGHT, Pair, Side, draw_pairs
     from facesearch.show.sheet import save_sheet
@@ -193,7 +193,7 @@ def write_sheet(comparison: Comparison, model: str, destination: str) -> None:
         )
         if pair.verdict is None:
             return Pair(left, right, _sheet_lines(comparison, pair))
-        colour = RIGHT if pair.verdict in (SAME, ALIKE) else QUIET
+        colour = RIGHT if pair.verdict == SAME else QUIET
         return Pair(left, right, _sheet_lines(comparison, pair), colour)
 
     pairs = [drawn(pair) for pair in comparison.nearest_pairs(MOST_PAIRS)]

@@ -52,8 +52,7 @@ def what_is_measured(model: Measure, *, whole: bool) -> list[str]:
     remarks = []
     if not model.identity:
         remarks.append(
-            f"{model.name} measures how alike pictures of faces look, not who they are; its "
-            "probabilities hold for photographs like those it was measured on. "
+            f"{model.name} measures how alike pictures of faces look, not who they are. "
             "`--model sface` finds the person."
         )
     if whole and model.landmarks:

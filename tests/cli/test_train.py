@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import pickle
 import re
 import shutil
 
@@ -10,42 +11,53 @@ import pytest
 from support.command import Tool
 from support.drawn_people import draw_people
 from support.html_pages import Page
+from support.once import made_once
 
 pytestmark = pytest.mark.slow
 
 SHORT = ["--whole", "--base", "cnn", "--epochs", "3", "--batch", "24", "--validation", "0.4", "--test", "0.4"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def home(tmp_path_factory):
-    home = tmp_path_factory.mktemp("train")
+    """A folder in which two models were trained; tests only read it."""
+    return made_once(tmp_path_factory, "train", _train_twice)
+
+
+def _train_twice(home):
     draw_people(home / "people", 14, 4)
     (home / "people" / "person03" / "broken.jpg").write_bytes(b"no picture")
-    return home
+    for name, args in (
+        ("first", ("--name", "mine")),
+        ("second", ("--name", "other/one", "--run", "kept", "--json", "-q")),
+    ):
+        done = _process(home)("train", "people", *args, *SHORT)
+        assert done.status == 0, done
+        (home / name).write_bytes(pickle.dumps(done))
 
 
-@pytest.fixture(scope="module")
-def process(home):
-    """Runs the command as a process of its own, with a store of these tests alone."""
+def _process(home):
     tool = Tool(home, home / "models")
     tool.env["XDG_CACHE_HOME"] = str(home / "cache")
     return lambda *args, **more: tool.run(*args, timeout=300, **more)
 
 
-@pytest.fixture(scope="module")
-def first(process):
-    """The first training, with the table; what it made is used by other tests."""
-    done = process("train", "people", "--name", "mine", *SHORT)
-    assert done.status == 0, done
-    return done
+@pytest.fixture
+def process(home):
+    """Runs the command as a process of its own, with a store of these tests alone."""
+    return _process(home)
 
 
-@pytest.fixture(scope="module")
-def second(process, home, first):
+@pytest.fixture
+def first(home):
+    """What the first training said, with the table."""
+    return pickle.loads((home / "first").read_bytes())
+
+
+@pytest.fixture
+def second(home):
     """The same again under another name, with figures for scripts, and nothing said besides."""
-    done = process("train", "people", "--name", "other/one", "--run", "kept", "--json", "-q", *SHORT)
-    assert done.status == 0, done
-    return done
+    return pickle.loads((home / "second").read_bytes())
 
 
 def test_the_table_says_how_good_it_is_beside_what_is_simple(first):

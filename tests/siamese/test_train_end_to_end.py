@@ -168,18 +168,18 @@ def test_the_model_is_used_without_tensorflow(scratch):
     assert imported & {"tensorflow", "keras", "openvino_telemetry"} == set()
 
 
-def test_an_interrupted_training_that_goes_on_ends_like_one_that_was_not(scratch, tmp_path, monkeypatch):
+def test_a_training_that_died_and_goes_on_ends_like_one_that_did_not(scratch, tmp_path, monkeypatch):
     result, _, home, _ = scratch
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
     store, run = ModelStore(tmp_path / "models"), Run(tmp_path / "run")
     config = TrainingConfig(str(home / "people"), "again", **CNN)
-    said = []
-    stopped = train(config, run, store=store, on_epoch=stop_at(2), listener=Listener(said.append))
-    assert stopped.epochs == 2
-    assert said == ["Interrupted after 2 epochs: the best so far is kept."]
-    assert store.verify("again") == stopped.card
 
-    # The model is this run's own: to go on replaces it.
+    def die(state):
+        if state.epochs == 2:
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        train(config, run, store=store, on_epoch=die)
     done = train(config, run, store=store, resume=True)
 
     assert_same_run(run.folder, home / "run")

@@ -3,12 +3,11 @@
 import base64
 import json
 import os
-import pickle
 import re
 import shutil
 
 import pytest
-from support.command import Tool
+from support.command import Done, Tool
 from support.drawn_people import draw_people
 from support.html_pages import Page
 from support.once import made_once
@@ -33,7 +32,8 @@ def _train_twice(home):
     ):
         done = _process(home)("train", "people", *args, *SHORT)
         assert done.status == 0, done
-        (home / name).write_bytes(pickle.dumps(done))
+        (home / f"{name}.out").write_bytes(done.out)
+        (home / f"{name}.err").write_text(done.err)
 
 
 def _process(home):
@@ -51,13 +51,17 @@ def process(home):
 @pytest.fixture
 def first(home):
     """What the first training said, with the table."""
-    return pickle.loads((home / "first").read_bytes())
+    return _said(home, "first")
 
 
 @pytest.fixture
 def second(home):
     """The same again under another name, with figures for scripts, and nothing said besides."""
-    return pickle.loads((home / "second").read_bytes())
+    return _said(home, "second")
+
+
+def _said(home, name):
+    return Done(0, (home / f"{name}.out").read_bytes(), (home / f"{name}.err").read_text())
 
 
 def test_the_table_says_how_good_it_is_beside_what_is_simple(first):

@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Metric = Literal["cosine", "euclidean"]
+# By what faces can be ranked; "centred" is the cosine distance of directions from what all have in common.
+Ranking = Literal["cosine", "euclidean", "centred"]
 FloatT = TypeVar("FloatT", np.float32, np.float64)
 
 # 8,192 rows of 2048 float32: few enough calls that BLAS works at the speed of memory even when the cores
@@ -31,6 +33,8 @@ PRODUCT_BYTES = 16 << 20
 # Float32 dot products of unit vectors err by less than sqrt(D) * 2^-24 in practice; this is 30 times as
 # much at D = 2048, and only costs a few more rows in the second pass.
 SLACK = 1e-4
+# The square of a row's distance from a centre below which only the exact pass tells its direction.
+NEAR_CENTRE = 0.01
 # Below this, float32 products lose digits; as part of the bound, it leaves such rows to the exact pass.
 TINY = 1e-30
 # Pairs whose vectors are gathered at once: 2 x 64 MB of 2048 float64.
@@ -56,7 +60,9 @@ def norms_of(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.sqrt(squares).astype(np.float32)
 
 
-def distances(query: NDArray[np.float32], rows: NDArray[np.float32], metric: Metric) -> NDArray[np.float64]:
+def distances(
+    query: NDArray[np.float32], rows: NDArray[np.float32] | NDArray[np.float64], metric: Metric
+) -> NDArray[np.float64]:
     """Return the exact distances from one query to some rows.
 
     Cosine distance is 1 - cosine, 0 to 2; to or from a vector without length it is 1. A row that is not
@@ -64,7 +70,7 @@ def distances(query: NDArray[np.float32], rows: NDArray[np.float32], metric: Met
 
     Args:
         query: (dim,) float32.
-        rows: (n, dim) float32.
+        rows: (n, dim) float32 or float64.
         metric: Which distance.
 
     Returns:
@@ -90,6 +96,17 @@ def unit_vectors(vectors: NDArray[FloatT]) -> NDArray[FloatT]:
     """
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / np.where(lengths > 0, lengths, 1.0), vectors.dtype)
+
+
+def about(vectors: NDArray[np.float32], centre: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the directions of vectors as seen from a centre: their unit vectors less the centre.
+
+    Args:
+        vectors: (..., dim) float32; those of length 0 stay as they are.
+        centre: (dim,) float32, such as the mean of an index' unit vectors.
+    """
+    unit = unit_vectors(vectors.astype(np.float64))
+    return np.where(unit.any(axis=-1, keepdims=True), unit - centre, unit)
 
 
 def pair_distances(
@@ -126,6 +143,7 @@ def nearest(
     k: int,
     metric: Metric = "cosine",
     *,
+    centre: NDArray[np.float32] | None = None,
     groups: NDArray[np.int64] | NDArray[np.int32] | None = None,
     threshold: float = np.inf,
 ) -> list[Neighbours]:
@@ -137,21 +155,41 @@ def nearest(
         queries: (q, dim) float32.
         k: How many; 1 or more.
         metric: Which distance.
+        centre: (dim,) float32; the cosine distance is that of directions `about` it, and the queries are such
+            directions.
         groups: (n,) the group of each row; of a group only the nearest row counts.
         threshold: Rows farther than this are left out.
 
     Returns:
         One for each query.
     """
-    searches = [_Search(query, metric, k, threshold) for query in queries]
+    searches = [_Search(query, metric, k, threshold, centre) for query in queries]
     for first in range(0, len(searches), QUERIES_AT_ONCE):
         some = slice(first, first + QUERIES_AT_ONCE)
-        for start, block, products in _products(vectors, queries[some]):
+        asked = queries[some] if centre is None else np.concatenate([queries[some], centre[None]])
+        for start, block, products in _products(vectors, asked):
             stop = start + len(block)
+            lengths = norms[start:stop]
+            if centre is not None:
+                products, lengths = _about_centre(products, lengths, asked)
             members = None if groups is None else groups[start:stop]
             for row, search in enumerate(searches[some]):
-                search.look(start, block, norms[start:stop], products[row], members)
+                search.look(start, block, lengths, products[row], members)
     return [search.result() for search in searches]
+
+
+def _about_centre(
+    products: NDArray[np.float32], norms: NDArray[np.float32], asked: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return products and lengths of rows about a centre, which is the last of what was asked."""
+    *queries, centre = asked
+    with np.errstate(all="ignore"):  # rows without length are left to the exact look
+        unit = products / norms
+        squares = 1.0 - 2.0 * unit[-1] + np.float32(centre @ centre)
+        # So near to the centre, or so short, rounding decides the direction.
+        unsure = ~((squares > NEAR_CENTRE) & (norms > TINY))
+        shifted = unit[:-1] - (np.stack(queries) @ centre)[:, None]
+        return np.where(unsure, 0, shifted), np.where(unsure, 0, np.sqrt(squares)).astype(np.float32)
 
 
 def _products(
@@ -185,8 +223,16 @@ def _multiply(queries: NDArray[np.float32], block: NDArray[np.float32]) -> NDArr
 class _Search:
     """The nearest rows of one query among the blocks seen so far."""
 
-    def __init__(self, query: NDArray[np.float32], metric: Metric, k: int, threshold: float) -> None:
+    def __init__(
+        self,
+        query: NDArray[np.float32],
+        metric: Metric,
+        k: int,
+        threshold: float,
+        centre: NDArray[np.float32] | None,
+    ) -> None:
         self._query = query
+        self._centre = centre
         self._length = float(np.sqrt(query.astype(np.float64) @ query.astype(np.float64)))
         self._metric = metric
         self._k = k
@@ -222,12 +268,13 @@ class _Search:
         members: NDArray[np.int64] | NDArray[np.int32] | None,
     ) -> None:
         rows = near + start
-        exact = distances(self._query, block[near], self._metric)
+        found = block[near] if self._centre is None else about(block[near], self._centre)
+        exact = distances(self._query, found, self._metric)
         keep = exact <= self._limit
         rows, exact = rows[keep], exact[keep]
-        found = rows if members is None else members[near][keep]
+        here = rows if members is None else members[near][keep]
         self._rows = np.concatenate([self._rows, rows])
-        self._groups = np.concatenate([self._groups, found])
+        self._groups = np.concatenate([self._groups, here])
         self._distances = np.concatenate([self._distances, exact])
         self._keep_nearest()
 

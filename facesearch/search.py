@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from facesearch.cohort import SIZE, Cohort, mean_nearness, nearness_among
-from facesearch.errors import ModelError, NoFace, PhotoError, UnreadablePhoto
+from facesearch.cohort import LEAST, SIZE, Cohort, mean_nearness, nearness_among
+from facesearch.errors import FacesearchError, ModelError, NoFace, PhotoError, UnreadablePhoto
 from facesearch.faces import Answer, Face, Match, PhotoFaces, Reference, Status
 from facesearch.index.backend import SearchableIndex
 from facesearch.index.index import Hit, How, SearchRequest
@@ -20,7 +20,7 @@ from facesearch.models.calibration import Calibration, QualityScale, probability
 from facesearch.models.card import Card
 from facesearch.pipeline import Choice, Pipeline, all_faces, largest_face
 from facesearch.quality import POOR, quality_of
-from facesearch.ranking import Metric, unit_vectors
+from facesearch.ranking import Metric, Ranking, about, norms_of, unit_vectors
 
 # A farther face can be the more probable match. Where too few of the nearest faces are probable enough, the
 # search goes so many times deeper, to this depth in any case.
@@ -43,7 +43,8 @@ class Question:
 
     Attributes:
         top: The largest number of matches for each reference.
-        metric: The distance; None for the model's own in `Library.query`, for cosine in `search`.
+        metric: The distance; None for the model's own in `Library.query`, for cosine in `search`. "centred"
+            is the cosine distance about the mean of the index' faces: what all have in common tells nothing.
         threshold: The largest distance of a match.
         min_probability: The smallest probability that a match shows the same person.
         min_quality: The smallest quality of a match.
@@ -57,7 +58,7 @@ class Question:
     """
 
     top: int = 4
-    metric: Metric | None = None
+    metric: Ranking | None = None
     threshold: float = math.inf
     min_probability: float = 0.0
     min_quality: float = 0.0
@@ -87,7 +88,7 @@ class Judge:
     quality: QualityScale | None = None
 
     @classmethod
-    def of(cls, card: Card, index: SearchableIndex, metric: Metric) -> Judge:
+    def of(cls, card: Card, index: SearchableIndex, metric: Ranking) -> Judge:
         """Return the judge of an index: by nearness where that was measured, by distances where users did."""
         calibration = card.calibration.get(metric)
         if card.library is None or (calibration is not None and calibration.own and not card.library.own):
@@ -280,12 +281,13 @@ def _nearest(
         judge: Says what distances mean.
         limit: The largest distance of a match.
     """
-    metric = question.metric or "cosine"
-    fused = [_Fused.of(group, metric) for group in asked]
+    centre = centre_of(index) if question.metric == "centred" else None
+    metric: Metric = "euclidean" if question.metric == "euclidean" else "cosine"
+    fused = [_Fused.of(_vectors(group, centre), metric) for group in asked]
     threshold = max((one.to_vector(limit) for one in fused), default=limit)
     depth = question.top
     while True:
-        found = index.near(_request(own, fused, replace(question, top=depth), threshold))
+        found = index.near(_request(own, fused, replace(question, top=depth), threshold, centre))
         likely = []
         for group, one, hits in zip(asked, fused, found, strict=True):
             matches, vectors = _matches(hits, one, limit)
@@ -312,19 +314,47 @@ def _may_have_more(likely: _Pairs, hits: Sequence[Hit], question: Question, dept
     return depth < LEAST_DEPTH or last > depth // DEEPER
 
 
+def centre_of(index: SearchableIndex) -> Vector:
+    """Return the mean of the unit vectors of an index' faces, (dim,) float32, from a sample of them.
+
+    Raises:
+        FacesearchError: There are too few faces to tell what they have in common.
+    """
+    sample = index.sample(SIZE)
+    lengths = norms_of(sample)
+    faces = unit_vectors(sample[np.isfinite(lengths) & (lengths > 0)])
+    if len(faces) < LEAST:
+        raise FacesearchError(
+            f"The metric centred takes off what the faces of an index have in common, and {len(faces)} "
+            f"faces are too few to tell: it needs {LEAST}.",
+            "Use --metric cosine.",
+        )
+    return np.asarray(faces.mean(axis=0), np.float32)
+
+
+def _vectors(references: Sequence[Reference], centre: Vector | None) -> Vector:
+    vectors = np.stack([one.vector for one in references])
+    return vectors if centre is None else about(vectors, centre).astype(np.float32)
+
+
 def _request(
-    own: Sequence[Sequence[Reference]], fused: Sequence[_Fused], question: Question, threshold: float
+    own: Sequence[Sequence[Reference]],
+    fused: Sequence[_Fused],
+    question: Question,
+    threshold: float,
+    centre: Vector | None,
 ) -> SearchRequest:
     """Return the search request: a vector for each group of references, and their own photos to leave out."""
     return SearchRequest(
         np.stack([one.vector for one in fused]),
         question.top,
-        question.metric or "cosine",
+        fused[0].metric,
         question.by,
         question.unique,
         threshold,
         [frozenset() if question.include_self else frozenset(_names(group)) for group in own],
         question.how,
+        centre,
     )
 
 
@@ -353,11 +383,11 @@ class _Fused:
     spread: float = 0.0
 
     @classmethod
-    def of(cls, references: Sequence[Reference], metric: Metric) -> _Fused:
-        """Fuse references."""
+    def of(cls, references: Vector, metric: Metric) -> _Fused:
+        """Fuse the vectors of references, (n, dim) float32."""
         if len(references) == 1:
-            return cls(references[0].vector, metric)
-        vectors = np.stack([reference.vector for reference in references]).astype(np.float64)
+            return cls(references[0], metric)
+        vectors = references.astype(np.float64)
         if metric == "cosine":
             vectors = unit_vectors(vectors)
         mean = vectors.mean(axis=0)

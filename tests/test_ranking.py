@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
 from facesearch import ranking
-from facesearch.ranking import distances, nearest, norms_of
+from facesearch.ranking import about, distances, nearest, norms_of, unit_vectors
 
 METRICS = ("cosine", "euclidean")
 EXAMPLES = settings(max_examples=120, deadline=None)
@@ -107,6 +107,33 @@ def test_what_is_farther_than_the_threshold_is_left_out(metric, data, part, k):
         assert np.all(one.distances <= threshold)
         surely, maybe = (distance < threshold - small).sum(), (distance <= threshold + small).sum()
         assert min(k, surely) <= len(one.rows) <= min(k, maybe)
+
+
+@EXAMPLES
+@given(
+    data=arrays(), k=st.integers(1, 95), away=st.sampled_from([0.0, 0.3, 0.9, 1.0]), threshold=st.floats(0, 2)
+)
+def test_nearest_about_a_centre_is_what_scipy_says_of_the_directions(data, k, away, threshold):
+    rows, queries = data
+    # A centre of length 1 is the direction of a row, about which that row has no direction.
+    first = unit_vectors(rows[:1])[0] if len(rows) else np.zeros(queries.shape[1], np.float32)
+    centre = first * np.float32(away)
+    asked = np.float32(about(queries, centre))
+    found = nearest(rows, norms_of(rows), asked, k, centre=centre, threshold=threshold)
+    directions = about(rows, centre)
+    for one, query in zip(found, asked, strict=True):
+        wanted = distances(query, directions, "cosine")
+        order = np.lexsort((np.arange(len(wanted)), wanted))
+        order = order[wanted[order] <= threshold][:k]
+        np.testing.assert_array_equal(one.rows, order)
+        np.testing.assert_array_equal(one.distances, wanted[order])
+
+
+def test_directions_about_a_centre():
+    centre = np.float32([0.5, 0.0])
+    vectors = np.float32([[3.0, 0.0], [0.0, 2.0], [0.0, 0.0], [np.nan, 1.0]])
+    np.testing.assert_allclose(about(vectors, centre)[:3], [[0.5, 0.0], [-0.5, 1.0], [0.0, 0.0]])
+    assert np.isnan(about(vectors, centre)[3]).any()
 
 
 def test_the_threshold_itself_still_counts():

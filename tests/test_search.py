@@ -6,12 +6,13 @@ import pytest
 from scipy.spatial.distance import cdist
 from support.fakes import CARD, looked_at, write_index
 
-from facesearch.errors import ModelError
+from facesearch.errors import FacesearchError, ModelError
 from facesearch.faces import Box, Reference
 from facesearch.index.npz.store import open_index
 from facesearch.library import Library
 from facesearch.model import Model
 from facesearch.models.calibration import Calibration, LibraryScale
+from facesearch.ranking import unit_vectors
 from facesearch.search import Judge, Question, search
 
 
@@ -284,6 +285,32 @@ def test_matches_below_a_probability_are_left_out(make):
     assert all(match.probability < 0.9 for match in all_of_them.matches[len(answer.matches) :])
     tight = Question(top=99, min_probability=0.9, threshold=0.01)
     assert len(search(index, [reference(*EAST)], tight, judge)[0].matches) == 2
+
+
+def test_centred_takes_off_what_all_faces_have_in_common(make):
+    rng = np.random.default_rng(7)
+    people, common = rng.normal(size=(60, 3)), np.array([9.0, 0.0, 0.0])
+    photos = [holding(f"/p/{number:02d}.jpg", np.float32(one + common)) for number, one in enumerate(people)]
+    index = make(*photos)
+    centre = np.mean([unit_vectors(np.float64(one + common)) for one in people], axis=0)
+
+    def directions(vectors):
+        return unit_vectors(unit_vectors(vectors) - centre)
+
+    asked = np.float32(people[5] * 3 + common * 3)
+    (answer,) = search(index, [reference(*asked)], Question(top=60, metric="centred"))
+
+    similar = directions(np.float64(people + common)) @ directions(np.float64(asked))
+    assert names(answer) == [f"{number:02d}" for number in np.argsort(-similar)]
+    assert [match.distance for match in answer.matches] == pytest.approx(sorted(1 - similar), abs=1e-5)
+    assert names(answer) != names(*search(index, [reference(*asked)], Question(top=60)))
+
+
+def test_what_few_faces_have_in_common_tells_nothing(make):
+    index = make(*(holding(f"/p/{degrees}.jpg", on_circle(degrees)) for degrees in range(49)))
+    with pytest.raises(FacesearchError, match="49 faces are too few to tell: it needs 50") as raised:
+        search(index, [reference(*EAST)], Question(metric="centred"))
+    assert "--metric cosine" in raised.value.hint
 
 
 def test_a_probability_cannot_be_asked_of_distances_that_are_not_calibrated(make):

@@ -72,7 +72,7 @@ class CompareOptions(Verbosity, ListOptions, RuntimeOptions):
 @option_group(
     "How",
     model_option,
-    metric_option,
+    metric_option("cosine", "euclidean"),
 )
 @option_group(
     "Output",

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from facesearch.evaluate.dataset import Dataset
     from facesearch.evaluate.evaluation import Evaluation
     from facesearch.model import Model
-    from facesearch.ranking import Metric
+    from facesearch.ranking import Ranking
 
 REPORT, PAGE = "report.json", "report.html"
 NO_ACCURACY = (
@@ -49,7 +49,7 @@ class EvaluateOptions(Verbosity, RuntimeOptions):
 
     pairs: str | None
     models: tuple[str, ...]
-    metric: Metric | None
+    metric: Ranking | None
     out: str | None
     calibrate: bool
     as_json: bool
@@ -73,7 +73,7 @@ class EvaluateOptions(Verbosity, RuntimeOptions):
         shell_complete=complete_model,
         help="A model; may be repeated.  [env: FACESEARCH_MODEL; default: resnet50]",
     ),
-    metric_option,
+    metric_option("cosine", "euclidean", "centred"),
 )
 @option_group(
     "Output",

@@ -124,11 +124,9 @@ def model_option(command: Command) -> Command:
     )(command)
 
 
-def metric_option(command: Command) -> Command:
-    """Add --metric."""
-    return click.option(
-        "--metric", type=click.Choice(["cosine", "euclidean"]), help="The distance.  [default: the model's]"
-    )(command)
+def metric_option(*metrics: str) -> Callable[[Command], Command]:
+    """Return a decorator that adds --metric."""
+    return click.option("--metric", type=click.Choice(metrics), help="The distance.  [default: the model's]")
 
 
 def a_number(_context: click.Context, _option: click.Parameter, number: float | None) -> float | None:

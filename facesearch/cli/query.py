@@ -121,7 +121,7 @@ def _a_share(_context: click.Context, _option: click.Parameter, number: float | 
         metavar="N",
         help="Matches for each reference.  [default: 4; all with --person]",
     ),
-    metric_option,
+    metric_option("cosine", "euclidean", "centred"),
     click.option(
         "--threshold",
         type=float,
@@ -368,5 +368,5 @@ def _refuse_references(refs: Sequence[str], options: QueryOptions) -> None:
         raise click.UsageError("--min-quality goes with REF: poor faces make no person.")
     if options.how:
         raise click.UsageError("--search goes with REF, and not with --person or --with.")
-    if options.metric == "euclidean":
+    if options.metric not in (None, "cosine"):
         raise click.UsageError("People are grouped by cosine distance: leave out --metric.")

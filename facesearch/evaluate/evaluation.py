@@ -22,7 +22,7 @@ from facesearch.faces import PhotoFaces
 from facesearch.model import Model
 from facesearch.models.calibration import Calibration
 from facesearch.models.card import Card
-from facesearch.ranking import Metric, pair_distances
+from facesearch.ranking import Metric, Ranking, about, pair_distances, unit_vectors
 from facesearch.update import Plan
 
 METRICS: tuple[Metric, ...] = ("cosine", "euclidean")
@@ -34,7 +34,7 @@ class Evaluation:
 
     Attributes:
         card: The model's card.
-        metric: The distance.
+        metric: The distance; "centred" is about the mean of all these faces.
         verification: Same person or not.
         retrieval: Finding the other photos of a person; None if no person has two.
         intervals: The range of the figures for other people.
@@ -43,7 +43,7 @@ class Evaluation:
     """
 
     card: Card
-    metric: Metric
+    metric: Ranking
     verification: Verification
     retrieval: Retrieval | None
     intervals: Intervals
@@ -54,7 +54,7 @@ class Evaluation:
 def evaluate(
     dataset: Dataset,
     model: Model,
-    metric: Metric | None = None,
+    metric: Ranking | None = None,
     *,
     on_plan: Callable[[Plan], None] = lambda plan: None,
     on_photo: Callable[[PhotoFaces], None] = lambda photo: None,
@@ -79,9 +79,13 @@ def evaluate(
             f"No face was found in any of the {len(dataset.paths):,} photos of {dataset.folder!r}.",
             "Look at some of them: faces have to be upright, and 30 pixels or more.",
         )
-    pairs = _pairs(dataset, faces.vectors, metric)
+    vectors, by = faces.vectors, metric
+    if by == "centred":
+        centre = np.nanmean(unit_vectors(vectors), axis=0)
+        vectors, by = about(vectors, centre).astype(np.float32), "cosine"
+    pairs = _pairs(dataset, vectors, by)
     verification = verify(pairs, model.card.calibration.get(metric))
-    retrieval = retrieve(faces.vectors, dataset.person, metric)
+    retrieval = retrieve(vectors, dataset.person, by)
     spread = intervals(pairs, verification, retrieval)
     return Evaluation(model.card, metric, verification, retrieval, spread, faces, pairs)
 

@@ -55,6 +55,8 @@ class SearchRequest:
         threshold: Faces farther than this from a query are not wanted.
         own: For each query the paths of photos that are not to be found; with `unique`, nor their copies.
         how: "exact" or "approximate" where the backend knows both; None for what suits the index' size.
+        centre: (dim,) float32; by cosine, the queries are directions from this point, and so are the faces'
+            vectors to be taken.
     """
 
     queries: NDArray[np.float32]
@@ -65,6 +67,7 @@ class SearchRequest:
     threshold: float
     own: Sequence[Collection[str]]
     how: How | None
+    centre: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +230,7 @@ class Index:
             # Faces in a query's own photos are taken out afterwards.
             request.k + max(self._places(photos, request) for photos in own),
             request.metric,
+            centre=request.centre,
             groups=self._groups(request),
             threshold=request.threshold,
         )

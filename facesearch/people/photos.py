@@ -11,11 +11,11 @@ from typing import Literal
 
 import numpy as np
 
-from facesearch.errors import PeopleError, UnreadablePhoto
+from facesearch.errors import ModelError, PeopleError, UnreadablePhoto
 from facesearch.faces import Answer, Match, Reference
 from facesearch.people.people import People, Person
 from facesearch.people.register import folded, folder_name
-from facesearch.search import Judge
+from facesearch.search import MEASURE_IT, NO_PROBABILITY, Judge
 from facesearch.show.collect import collect
 
 
@@ -56,10 +56,13 @@ def photos_with(
 
     Raises:
         PeopleError: A person is named twice.
+        ModelError: A probability is asked for, and the model has none.
     """
     if len({person.number for person in persons}) < len(persons):
         raise PeopleError("A photo that shows a person twice is not looked for.", "Name each person once.")
     judge = judge or Judge(people.index.face_count)
+    if query.min_probability > 0 and not judge.knows:
+        raise ModelError(NO_PROBABILITY, MEASURE_IT)
     shown = [_faces_by_photo(people, person, query, judge) for person in persons]
     together = set(shown[0]).intersection(*shown[1:])
     if query.only:

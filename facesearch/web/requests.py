@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import cached_property
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 from urllib.parse import parse_qs
 
 import anyio
@@ -23,6 +23,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from facesearch.errors import PeopleError
 from facesearch.people.people import People, Person
+from facesearch.ranking import Ranking
 from facesearch.search import FaceWanted, Question
 from facesearch.web.state import ServedLibrary, ServedState, Snapshot
 
@@ -111,7 +112,7 @@ def question_of(values: Mapping[str, str], metric: str) -> Question:
     """
     chosen: dict[str, Any] = {
         "top": _value(values, "top", int, lambda number: 1 <= number <= MOST_MATCHES),
-        "metric": _value(values, "metric", str, lambda name: name in ("cosine", "euclidean")) or metric,
+        "metric": _value(values, "metric", str, lambda name: name in get_args(Ranking)) or metric,
         "threshold": _value(values, "threshold", float, lambda number: not math.isnan(number)),
         "min_probability": _value(values, "min_probability", float, lambda number: 0 <= number < 1),
         "min_quality": _value(values, "min_quality", float, lambda number: 0 <= number < 1),

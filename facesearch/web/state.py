@@ -27,7 +27,7 @@ from facesearch.models.card import Card
 from facesearch.people.people import People, Person
 from facesearch.photos.read import DIGEST_BYTES, content_of, decode
 from facesearch.pipeline import Pipeline
-from facesearch.ranking import Metric
+from facesearch.ranking import Metric, Ranking
 from facesearch.search import FaceWanted, Judge, Question, chosen, references_in, search
 from facesearch.show.thumbnails import Thumbnails, photo_jpeg
 
@@ -49,14 +49,14 @@ class Snapshot:
     people: People | None
     no_people: str
 
-    def judge(self, card: Card, metric: Metric) -> Judge:
+    def judge(self, card: Card, metric: Ranking) -> Judge:
         """Return what says what distances mean in this index; prepared once."""
         if metric not in self._judges:
             self._judges[metric] = Judge.of(card, self.index, metric)
         return self._judges[metric]
 
     @cached_property
-    def _judges(self) -> dict[Metric, Judge]:
+    def _judges(self) -> dict[Ranking, Judge]:
         return {}
 
     @cached_property

@@ -14,7 +14,7 @@ from facesearch.cli.output.text import escaped, say_what_is_measured, what_is_me
 if TYPE_CHECKING:
     from facesearch.faces import Answers
     from facesearch.library import Library
-    from facesearch.ranking import Metric
+    from facesearch.ranking import Ranking
     from facesearch.web.client import ServedIndex
 
 
@@ -30,7 +30,7 @@ class OutputOptions:
     html: str | None
     copy_to: str | None
     link_to: str | None
-    metric: Metric | None
+    metric: Ranking | None
     whole: bool
     person: str | None
     others: tuple[str, ...]

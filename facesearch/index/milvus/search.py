@@ -103,8 +103,8 @@ class MilvusSearch:
         if not (self._facts and self.face_count):
             return []
         ranked_exactly = self._facts["index_type"] == "FLAT"
-        # By euclidean distance Milvus says nothing of cosines.
-        if self._held == "euclidean" and request.metric == "cosine":
+        # By euclidean distance Milvus says nothing of cosines, and by neither of directions from a centre.
+        if request.centre is not None or (self._held == "euclidean" and request.metric == "cosine"):
             return self._in_all(request, want, request.queries)
         if request.how == "exact" and not ranked_exactly:
             return self._in_all(request, want, request.queries)
@@ -181,6 +181,7 @@ class MilvusSearch:
                 queries,
                 want,
                 request.metric,
+                centre=request.centre,
                 groups=groups.reshape(-1),
                 threshold=request.threshold,
             )

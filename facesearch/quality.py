@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from facesearch.faces import Match
 from facesearch.models.calibration import QualityScale
 from facesearch.ranking import norms_of, unit_vectors
 
@@ -42,3 +43,10 @@ def poor_faces(vectors: NDArray[np.float32], scale: QualityScale) -> NDArray[np.
     """
     blocks = [quality_of(vectors[at : at + _BLOCK], scale) < POOR for at in range(0, len(vectors), _BLOCK)]
     return np.concatenate(blocks) if blocks else np.empty(0, np.bool_)
+
+
+def doubt(match: Match) -> str:
+    """Return which face of a match is too poor to tell who it is, in words; empty where none is."""
+    if match.quality is None or match.probability is not None:
+        return ""
+    return "poor face" if match.quality < POOR else "poor reference"

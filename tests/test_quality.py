@@ -16,7 +16,7 @@ from facesearch.faces import Box, Reference
 from facesearch.models.calibration import QualityScale
 from facesearch.models.card import Card
 from facesearch.pipeline import Pipeline
-from facesearch.quality import POOR, poor_faces, quality_of
+from facesearch.quality import POOR, doubt, poor_faces, quality_of
 from facesearch.search import Judge, Question, search
 
 # Good where the vector is longer than 2.
@@ -86,6 +86,7 @@ def test_of_a_poor_match_no_probability_is_said_and_it_can_be_left_out(index):
         poor = number in "13"
         assert (match.quality < POOR) == poor
         assert (match.probability is None) == (match.same is None) == (match.strangers is None) == poor
+        assert doubt(match) == ("poor face" if poor else "")
     (answer,) = search(index, asked, Question(min_quality=0.5), judge)
     assert sorted(match.path[-5] for match in answer.matches) == ["0", "2"]
     (answer,) = search(index, asked, Question(top=2, min_quality=0.5), judge)
@@ -96,6 +97,7 @@ def test_a_poor_reference_tells_nothing(index):
     judge = Judge(index.face_count, CARD.calibration["cosine"], quality=scale_of(index))
     (answer,) = search(index, [reference(*index.vectors[1])], Question(), judge)
     assert [match.probability for match in answer.matches] == [None] * 4
+    assert {doubt(match) for match in answer.matches} == {"poor face", "poor reference"}
     assert min(match.distance for match in answer.matches) < 0.01
 
 

@@ -196,9 +196,10 @@ def _measured(dataset: Dataset, model: Model, options: EvaluateOptions) -> Evalu
 
 
 def _calibrate(dataset: Dataset, model: Model, found: Evaluation, *, quiet: bool) -> None:
-    from facesearch.evaluate.evaluation import calibrations
+    from facesearch.evaluate.evaluation import calibrations, library_scale
 
-    model.store.calibrate(model.name, calibrations(dataset, found.faces))
+    fitted = calibrations(dataset, found.faces)
+    model.store.calibrate(model.name, fitted, library_scale(dataset, found.faces, fitted["cosine"]))
     if not quiet:
         click.echo(
             f"The card of {model.name} holds the threshold and probabilities of these photos now.", err=True

@@ -13,19 +13,23 @@ from numpy.typing import NDArray
 
 from facesearch.errors import NoFaceFound
 from facesearch.evaluate.dataset import Dataset
-from facesearch.evaluate.fitting import fit_calibration
+from facesearch.evaluate.fitting import LabelledLibrary, fit_calibration, fit_library
 from facesearch.evaluate.labelled_faces import LabelledFaces, find_faces
 from facesearch.evaluate.resampling import Intervals, intervals
 from facesearch.evaluate.retrieval import Retrieval, retrieve
 from facesearch.evaluate.verification import Pairs, Verification, verify
 from facesearch.faces import PhotoFaces
 from facesearch.model import Model
-from facesearch.models.calibration import Calibration
+from facesearch.models.calibration import Calibration, LibraryScale
 from facesearch.models.card import Card
 from facesearch.ranking import Metric, Ranking, about, pair_distances, unit_vectors
 from facesearch.update import Plan
 
 METRICS: tuple[Metric, ...] = ("cosine", "euclidean")
+# What fewer say of rare strangers is guessed: probabilities then come from the distances alone.
+LEAST_FACES, LEAST_PEOPLE = 500, 50
+# Faces are taken to show one person where so few pairs of strangers are as near.
+NEAR_RATE = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,22 @@ def calibrations(dataset: Dataset, faces: LabelledFaces) -> dict[str, Calibratio
         )
         for metric in METRICS
     }
+
+
+def library_scale(dataset: Dataset, faces: LabelledFaces, cosine: Calibration) -> LibraryScale | None:
+    """Fit what nearness in a library of these photos means; None where there are too few faces or people.
+
+    Args:
+        dataset: The labelled photos.
+        faces: The faces that were found in them.
+        cosine: What cosine distances were fitted to mean.
+    """
+    found = np.isfinite(faces.vectors).all(axis=1)
+    library = LabelledLibrary(faces.vectors[found], dataset.person[found])
+    if len(library.person) < LEAST_FACES or len(np.unique(library.person)) < LEAST_PEOPLE:
+        return None
+    near = 1.0 - max(cosine.stranger_distance(NEAR_RATE), 0.0)
+    return fit_library([library], near, data=cosine.data, date=cosine.date, own=True)
 
 
 @dataclass(frozen=True, slots=True)

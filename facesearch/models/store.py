@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from platformdirs import user_data_dir
 
 from facesearch.errors import FetchFailed, ModelBroken, ModelError, UnknownModel
-from facesearch.models.calibration import Calibration
+from facesearch.models.calibration import Calibration, LibraryScale
 from facesearch.models.card import (
     NAME,
     NETWORK,
@@ -204,8 +204,15 @@ class ModelStore:
                 )
             return self._install(name, build, work)
 
-    def calibrate(self, name: str, calibration: dict[str, Calibration]) -> Card:
+    def calibrate(
+        self, name: str, calibration: dict[str, Calibration], library: LibraryScale | None = None
+    ) -> Card:
         """Write a calibration into a model's card, where it replaces that of the same metrics.
+
+        Args:
+            name: The model's name.
+            calibration: For each metric, what a distance means for two persons.
+            library: What nearness in a library means; None leaves what was shipped.
 
         Raises:
             UnknownModel: The model is not in the store.
@@ -216,7 +223,10 @@ class ModelStore:
 
         with self._changing(name, silent) as work:
             card = self.card(name)
-            text = replace(card, calibration={**card.calibration, **calibration}).to_json()
+            calibration = {**card.calibration, **calibration}
+            if library is None and card.library is not None and not card.library.own:
+                library = card.library
+            text = replace(card, calibration=calibration, library=library).to_json()
             # What could not be read again would make the model unusable: it is not written.
             card = Card.from_json(text)
             with replaced(self.path(name) / CARD, beside=work / CARD) as file:

@@ -59,6 +59,7 @@ class Hit:
         probability: The probability that both are one person; empty where it is not known.
         strangers: How many strangers' faces are expected this near; empty where it is not known.
         beyond: Whether it is farther than the model's threshold.
+        doubt: Which face is too poor to tell who it is; empty where none is.
     """
 
     photo: Shown
@@ -67,6 +68,7 @@ class Hit:
     probability: str
     strangers: str
     beyond: bool
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from facesearch.errors import FacesearchError
 from facesearch.faces import Box, Match
 from facesearch.photos.read import decode, read_content
+from facesearch.quality import doubt
 from facesearch.show.wording import few, percent
 from facesearch.web.state import Snapshot
 
@@ -60,6 +61,7 @@ class HitView:
         probability: The probability that both are one person; empty where it is not known.
         strangers: How many strangers' faces are expected this near; empty where it is not known.
         beyond: Whether the match is farther than the model's threshold.
+        doubt: Which face is too poor to tell who it is; empty where none is.
     """
 
     face: FaceView
@@ -68,6 +70,7 @@ class HitView:
     probability: str
     strangers: str
     beyond: bool
+    doubt: str
 
 
 def face_view(snapshot: Snapshot, row: int) -> FaceView:
@@ -92,6 +95,7 @@ def hit_view(snapshot: Snapshot, match: Match) -> HitView | None:
         percent(match.probability) if match.probability is not None else "",
         few(match.strangers) if match.strangers is not None else "",
         match.same is False,
+        doubt(match),
     )
 
 

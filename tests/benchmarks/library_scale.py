@@ -15,12 +15,12 @@ from datetime import date
 import numpy as np
 
 from facesearch.evaluate.dataset import read_people
+from facesearch.evaluate.evaluation import NEAR_RATE
 from facesearch.evaluate.fitting import LabelledLibrary, fit_library, nearness_of_pairs
 from facesearch.evaluate.labelled_faces import find_faces
 from facesearch.model import Model
 from facesearch.models.calibration import strangers_beside
 
-NEAR_RATE = 1e-4
 FIGURES = "%.2f %.3f   %.3f %.3f"
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from datetime import date
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,13 @@ from support.fakes import CARD, photo
 
 from facesearch.errors import FacesearchError, NoFaceFound
 from facesearch.evaluate.dataset import Dataset, Trials, read_people
-from facesearch.evaluate.evaluation import Evaluation, calibrations, evaluate, worst_mistakes
+from facesearch.evaluate.evaluation import (
+    Evaluation,
+    calibrations,
+    evaluate,
+    library_scale,
+    worst_mistakes,
+)
 from facesearch.evaluate.pairs_file import read_pairs
 from facesearch.evaluate.plots import draw_all
 from facesearch.evaluate.verification import Pairs, verify
@@ -128,6 +135,24 @@ def test_calibrations_are_of_both_metrics_and_ones_own(folder, drawn_model):
         strangers = calibration.probability(measured.pairs.distance[~measured.pairs.same].min())
         assert own > 0.8
         assert strangers < 0.2
+
+
+@pytest.mark.parametrize(("people", "photos", "enough"), [(60, 9, True), (60, 8, False), (45, 12, False)])
+def test_what_nearness_means_is_fitted_where_there_are_many_faces_of_many_people(people, photos, enough):
+    rng = np.random.default_rng(4)
+    person = np.repeat(np.arange(people, dtype=np.int32), photos)
+    vectors = rng.normal(size=(people, 32))[person] + 0.7 * rng.normal(size=(len(person), 32))
+    vectors = np.float32(np.concatenate([vectors, np.full((1, 32), np.nan)]))  # the last has no face
+    person = np.append(person, np.int32(0))
+    cosine = Calibration(
+        0.5, 10.0, 5.0, ((1e-4, 0.4), (1.0, 1.3)), "60 people in people", "2026-11-29", own=True
+    )
+    scale = library_scale(SimpleNamespace(person=person), SimpleNamespace(vectors=vectors), cosine)
+    assert (scale is not None) == enough
+    if scale is not None:
+        assert (scale.own, scale.data, scale.near) == (True, cosine.data, pytest.approx(0.6))
+        # Among these people nobody is as near as one's own photos are.
+        assert scale.strangers_within(8.0, len(person)) < 1 < scale.strangers_within(0.0, len(person))
 
 
 def test_a_calibration_can_be_kept_in_a_card_whatever_the_folders_name(folder, drawn_model):

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from facesearch.errors import FetchFailed, ModelBroken, ModelError, StorageError, UnknownModel
-from facesearch.models.calibration import Calibration
+from facesearch.models.calibration import Calibration, LibraryScale
 from facesearch.models.card import NETWORK, ONNX, WEIGHTS, DetectorCard
 from facesearch.models.store import CARD, ModelStore
 
@@ -189,6 +189,17 @@ def test_what_was_measured_of_another_metric_stays(store, tiny_recipe):
     store.calibrate("tiny", {"euclidean": again})
 
     assert store.card("tiny").calibration == {"cosine": MEASURED, "euclidean": again}
+
+
+def test_what_nearness_means_goes_with_the_calibration_it_was_fitted_with(store, tiny_recipe):
+    fetched = store.fetch(tiny_recipe())
+    scale = LibraryScale(
+        (0.0,) * fetched.dim, 0.1, 0.2, 0.6, ((0.1, -2.0), (1.0, 1.0)), "mine", "2026-11-29", own=True
+    )
+
+    assert store.calibrate("tiny", {"cosine": MEASURED}, scale).library == scale
+    assert store.card("tiny").library == scale
+    assert store.calibrate("tiny", {"cosine": MEASURED}).library is None
 
 
 def test_the_users_own_figures_outlive_a_fetch_that_mends_the_model(store, tiny_recipe):

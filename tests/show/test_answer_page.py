@@ -21,8 +21,8 @@ def pixels(address):
     return cv2.imdecode(data, cv2.IMREAD_COLOR)
 
 
-def hit(shown, rank=1, probability="97.3 %", strangers="0.2", beyond=False):
-    return Hit(shown, rank, "0.3846", probability, strangers, beyond)
+def hit(shown, rank=1, probability="97.3 %", strangers="0.2", beyond=False, doubt=""):
+    return Hit(shown, rank, "0.3846", probability, strangers, beyond, doubt)
 
 
 @pytest.fixture
@@ -168,3 +168,15 @@ def test_a_person_is_called_by_name(red):
 def test_no_answer_at_all():
     page = Page(answers_page([], problems=[("/p/a.jpg", "No face was found.")]))
     assert "Not searched for" in page.text
+
+
+def test_a_poor_face_and_a_poor_reference_are_said(red):
+    face = Shown(red, Box(500, 200, 200, 200))
+    hits = [
+        hit(face, 1),
+        hit(face, 2, "", "", doubt="poor face"),
+        hit(face, 3, "", "", doubt="poor reference"),
+    ]
+    page = Page(answers_page([Block([face], hits)]))
+    assert page.text.count("poor face") == page.text.count("poor reference") == 1
+    assert page.classes.count("badge") == 2

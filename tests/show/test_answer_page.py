@@ -171,12 +171,7 @@ def test_no_answer_at_all():
 
 
 def test_a_poor_face_and_a_poor_reference_are_said(red):
-    face = Shown(red, Box(500, 200, 200, 200))
-    hits = [
-        hit(face, 1),
-        hit(face, 2, "", "", doubt="poor face"),
-        hit(face, 3, "", "", doubt="poor reference"),
-    ]
-    page = Page(answers_page([Block([face], hits)]))
+    hits = [hit(red, 1), hit(red, 2, "", "", doubt="poor face"), hit(red, 3, "", "", doubt="poor reference")]
+    page = Page(answers_page([Block([red], hits)]))
     assert page.text.count("poor face") == page.text.count("poor reference") == 1
     assert page.classes.count("badge") == 2

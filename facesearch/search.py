@@ -172,7 +172,9 @@ class Judge:
         if not math.isfinite(distance):
             return None
         if self.cohort is not None:
-            return probability_beside(self.cohort.scale.strangers_within(-distance, self.faces))
+            # In a library of few faces not only strangers are few: as few are the person's own.
+            faces = max(self.faces, LEAST)
+            return probability_beside(self.cohort.scale.strangers_within(-distance, faces))
         return self.calibration.probability(distance) if self.calibration is not None else None
 
 

@@ -129,7 +129,11 @@ def test_a_completion_script_for_each_shell(tool, tmp_path, shell, mark):
 def test_completion_knows_commands_options_and_values(tool):
     assert complete(tool, "facesearch ") == [("plain", name) for name in COMMANDS]
     assert complete(tool, "facesearch query --thr") == [("plain", "--threshold")]
-    assert complete(tool, "facesearch query --metric ") == [("plain", "cosine"), ("plain", "euclidean"), ("plain", "centred")]
+    assert complete(tool, "facesearch query --metric ") == [
+        ("plain", "cosine"),
+        ("plain", "euclidean"),
+        ("plain", "centred"),
+    ]
     assert complete(tool, "facesearch index ") == [("file", "")]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,6 +11,7 @@ from facesearch.detect import Detector, gives_landmarks, open_detector
 from facesearch.embed import BackgroundEmbedder, Embedder, card_of, open_embedder
 from facesearch.errors import ModelError
 from facesearch.index.meta import JsonScalar, Meta
+from facesearch.machine import processors
 from facesearch.models.store import ModelStore, Notify, silent
 from facesearch.pipeline import DEFAULT_BATCH, Choice, Pipeline, all_faces, largest_face
 
@@ -172,7 +172,7 @@ class Model:
             ModelError: The model needs aligned faces, and the detector gives no landmarks.
         """
         meta = meta or make_meta(self.card, DetectionSettings(), None)
-        streams = 1 if few else self.runtime.jobs or os.cpu_count() or 1
+        streams = 1 if few else self.runtime.jobs or processors()
         return make_pipeline(
             meta,
             self._embedder(streams),
@@ -193,7 +193,7 @@ class Model:
                     precision=self.runtime.precision,
                     device=self.runtime.device,
                     streams=streams,
-                    threads=self.runtime.jobs,
+                    threads=self.runtime.jobs or processors(),
                     notify=self.notify,
                 )
 

@@ -7,7 +7,6 @@ does not grow with the number or size of the photos.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,6 +24,7 @@ from facesearch.detect.crop import align_face, crop_face
 from facesearch.embed import Embedder
 from facesearch.errors import UnreadablePhoto
 from facesearch.faces import Box, Face, PhotoFaces, Status
+from facesearch.machine import processors
 from facesearch.photos.read import Content, Picture, brightened, decode, read_content
 
 # Faces in one call of the network: beyond this the figures stop improving, and Ctrl-C has to wait longer.
@@ -82,7 +82,7 @@ class Pipeline:
         Yields:
             One result for each path, in order, unreadable photos included.
         """
-        threads = self.jobs or os.cpu_count() or 1
+        threads = self.jobs or processors()
         ahead = max(2 * self.batch, 4 * threads)
         waiting = iter(paths)
         first = list(islice(waiting, threads))

@@ -7,7 +7,6 @@ by row. So equal rows have equal distances wherever they are, and the order is e
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +15,8 @@ from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from facesearch.machine import processors
 
 Metric = Literal["cosine", "euclidean"]
 # By what faces can be ranked; "centred" is the cosine distance of directions from what all have in common.
@@ -201,7 +202,7 @@ def _products(
     threads wait for each other at every block.
     """
     rows = max(1, min(BLOCK_BYTES // max(1, vectors.shape[1] * 4), PRODUCT_BYTES // (len(queries) * 4)))
-    cores = os.cpu_count() or 1
+    cores = processors()
     with ThreadPoolExecutor(cores) as threads:
         ahead: deque[tuple[int, NDArray[np.float32], Future[NDArray[np.float32]]]] = deque()
         for start in range(0, len(vectors), rows):

@@ -5,6 +5,7 @@ A command makes one object of its own dataclass from what click parsed; all code
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -234,6 +235,8 @@ def open_library(
 def read_list(name: str, end: bytes) -> list[str]:
     """Read paths of whatever bytes; empty ones are passed over.
 
+    Windows' programs begin a list with a byte order mark and may write it in UTF-16; they are read too.
+
     Args:
         name: The file, "-" for stdin.
         end: What ends a path: a newline or a zero byte.
@@ -245,7 +248,19 @@ def read_list(name: str, end: bytes) -> list[str]:
         data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except OSError as error:
         raise UnreadablePhoto(f"The list {name!r} cannot be read: {error.strerror or error}.") from error
-    paths = data.split(end)
+    try:
+        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            data = os.fsencode(data.decode("utf-16", "surrogatepass"))
+    except UnicodeError as error:
+        raise UnreadablePhoto(
+            f"The list {name!r} begins as UTF-16, and is not.", "Save it as UTF-8."
+        ) from error
+    paths = data.removeprefix(codecs.BOM_UTF8).split(end)
     if end == b"\n":
         paths = [path.removesuffix(b"\r") for path in paths]
+        if any(b"\0" in path for path in paths):
+            raise UnreadablePhoto(
+                f"The list {name!r} holds zero bytes, and no path does.",
+                "If they end the paths, give it with --files0-from.",
+            )
     return [os.fsdecode(path) for path in paths if path]

@@ -17,11 +17,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from facesearch.errors import ModelError
+from facesearch.machine import processors
 
 if TYPE_CHECKING:
     from facesearch.models.card import Card
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -130,7 +130,7 @@ class _Groups:
 
         blocks = [rows[at : at + BLOCK] for at in range(0, len(rows), BLOCK)]
         # Each core multiplies blocks of its own: BLAS' threads would wait for each other at every one.
-        with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as threads:
+        with threadpool_limits(1, "blas"), ThreadPoolExecutor(processors()) as threads:
             found = list(threads.map(look, blocks))
         near, similarity = zip(*found, strict=True)
         return np.concatenate(near), np.concatenate(similarity)

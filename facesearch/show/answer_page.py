@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from facesearch.errors import UnreadablePhoto
 from facesearch.faces import Box
+from facesearch.machine import processors
 from facesearch.photos.read import decode, read_content
 from facesearch.show.drawing import clip
 from facesearch.show.page import data_uri, file_uri, render
@@ -161,7 +162,7 @@ def view(photo: Shown) -> View:
 def _views(photos: Iterable[Shown]) -> dict[Shown, View]:
     """Return the pictures of all photos, each made once, on all cores."""
     wanted = list(dict.fromkeys(photos))
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    with ThreadPoolExecutor(processors()) as threads:
         try:
             return dict(zip(wanted, threads.map(view, wanted), strict=True))
         except BaseException:

@@ -19,6 +19,7 @@ from facesearch.faces import Box, Face, PhotoFaces
 from facesearch.index.index import Index
 from facesearch.index.meta import Meta
 from facesearch.index.npz.store import open_index
+from facesearch.machine import processors
 from facesearch.models.card import Card
 from facesearch.models.store import ModelStore, Notify, silent
 from facesearch.pipeline import Pipeline
@@ -111,7 +112,7 @@ def extract_features(
         backbone = OpenVinoEmbedder(
             replace(card, dim=width),
             store.path(card.name),
-            streams=os.cpu_count() or 1,
+            streams=processors(),
             cut=vectors_and_features(card),
         )
         return _pipeline(_ViewEmbedder(backbone, settings, dim), store, listener.notify)

@@ -22,6 +22,7 @@ import anyio.to_thread
 from starlette.requests import ClientDisconnect, Request
 
 from facesearch.errors import PeopleError
+from facesearch.machine import processors
 from facesearch.people.people import People, Person
 from facesearch.ranking import Ranking
 from facesearch.search import FaceWanted, Question
@@ -228,7 +229,7 @@ class Bodies:
 
     @cached_property
     def _at_work(self) -> anyio.CapacityLimiter:
-        return anyio.CapacityLimiter(os.cpu_count() or 1)
+        return anyio.CapacityLimiter(processors())
 
 
 def _value(

@@ -5,7 +5,6 @@ Everything here may be used by several threads at once, and knows nothing of HTT
 
 from __future__ import annotations
 
-import os
 import secrets
 import threading
 from collections import OrderedDict
@@ -23,6 +22,7 @@ from facesearch.faces import Answer, Box, PhotoFaces, Reference, Status
 from facesearch.index.backend import IndexState
 from facesearch.index.index import Index
 from facesearch.library import Library
+from facesearch.machine import processors
 from facesearch.models.card import Card
 from facesearch.people.people import People, Person
 from facesearch.photos.read import DIGEST_BYTES, content_of, decode
@@ -129,7 +129,7 @@ class ServedLibrary:
         self._lock = threading.Lock()
         self._changing = threading.Lock()
         # As many workers as there are cores: each thread that processes photos has its own networks.
-        self._cores = os.cpu_count() or 1
+        self._cores = processors()
         self._workers = ThreadPoolExecutor(self._cores, thread_name_prefix="library")
         self._state = IndexState()
         self._snapshot: Snapshot | None = None

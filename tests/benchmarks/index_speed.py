@@ -28,6 +28,7 @@ from measuring import BASELINE, FACESEARCH, run, show, tensors_file
 
 from facesearch.detect import open_detector
 from facesearch.embed import open_embedder
+from facesearch.machine import processors
 from facesearch.pipeline import DEFAULT_BATCH, Pipeline
 
 SAMPLES = Path(__file__).parents[2] / "samples" / "library"
@@ -115,7 +116,7 @@ def main() -> None:
             call = [*FACESEARCH, "index", str(folder), "--model", options.model, "--index", index, "--json"]
             ours.append(len(photos) / json.loads(run(call).stdout)["seconds"])
             stages = stage_seconds(photos[: max(10, len(photos) // 3)], options.model)
-            ceilings.append((os.cpu_count() or 1) / sum(stages.values()))
+            ceilings.append(processors() / sum(stages.values()))
         size = sum(os.path.getsize(path) for path in photos) / len(photos)
         middle = [float(np.median(values)) if values else math.nan for values in (baseline, ours, ceilings)]
         figures = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import statistics
 import subprocess
@@ -14,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+from facesearch.machine import processors
 
 BASELINE = Path(__file__).parent / "seed_baseline.py"
 FACESEARCH = [sys.executable, "-m", "facesearch"]
@@ -69,7 +70,7 @@ def machine() -> str:
     if cpuinfo.exists():
         lines = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
         name = lines[0].partition(":")[2].strip() if lines else name
-    return f"{name}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    return f"{name}, {processors()} cores, Python {platform.python_version()}"
 
 
 def tensors_file() -> Path:

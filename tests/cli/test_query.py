@@ -210,6 +210,31 @@ def test_a_list_on_stdin(tool, sample_index, option, end):
     assert [row[0] for row in done.rows] == [str(OBAMA), str(CURIE)]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
+def test_a_list_that_a_program_of_windows_wrote(query, tmp_path, encoding):
+    shutil.copy(OBAMA, tmp_path / "Señor Ω.jpg")
+    text = f"{tmp_path}/Señor Ω.jpg\r\n{CURIE}\r\n"
+    (tmp_path / "list.txt").write_bytes(("\ufeff" * (encoding == "utf-16-be") + text).encode(encoding))
+    done = query("--files-from", "list.txt", "--top", 1)
+    assert (done.status, done.err) == (0, "")
+    assert [row[0] for row in done.rows] == [f"{tmp_path}/Señor Ω.jpg", str(CURIE)]
+
+
+@pytest.mark.parametrize(
+    ("data", "words", "hint"),
+    [
+        (b"/p/a.jpg\0/p/b.jpg\0", "holds zero bytes", "--files0-from"),
+        (b"\xff\xfea", "begins as UTF-16, and is not", "UTF-8"),
+    ],
+)
+def test_a_list_that_is_none_is_said(query, tmp_path, data, words, hint):
+    (tmp_path / "list.txt").write_bytes(data)
+    done = query("--files-from", "list.txt")
+    assert (done.status, done.out) == (2, b"")
+    assert words in done.err
+    assert hint in done.err
+
+
 def test_an_empty_list_finds_nothing_and_a_missing_one_is_an_error(query, tmp_path):
     assert query("--files-from", os.devnull).status == 1
     done = query("--files-from", "nowhere.txt")

@@ -85,6 +85,50 @@ def test_a_flipped_byte_ends_it_there(tmp_path):
         assert read.torn
 
 
+def test_zeros_after_any_part_of_it_end_it_there(tmp_path):
+    """As a power cut leaves them."""
+    ends = write_journal(tmp_path / "whole")
+    data = (tmp_path / "whole").read_bytes()
+    path = tmp_path / "zeros"
+    for length in range(len(data) + 1):
+        for zeros in (1, 7, 8, 9, 4096):
+            path.write_bytes(data[:length] + bytes(zeros))
+            read = read_journal(path)
+            # A zero may have been there before.
+            as_they_were = sum(
+                end <= length or (data[length:end] == bytes(end - length)[:zeros]) for end in ends
+            )
+            assert len(read.entries) == max(0, as_they_were - 1), (length, zeros)
+            assert read.torn or length + zeros < len(MAGIC)
+    path.write_bytes(bytes(5000))
+    assert read_journal(path).entries == []
+
+
+@pytest.mark.parametrize("length", [0, 8, 300, None])
+def test_a_writer_takes_in_what_stands_before_the_zeros(tmp_path, length):
+    path = tmp_path / "i.npz"
+    left = journal_path(path)
+    ends = write_journal(left)
+    data = left.read_bytes()
+    length = len(data) if length is None else length
+    left.write_bytes(data[:length] + bytes(4096))
+    with NpzIndexWriter(path, META) as writer:
+        assert writer.recovered == max(0, sum(end <= length for end in ends) - 1)
+        assert writer.torn
+    assert not left.exists()
+
+
+def test_a_journal_of_another_index_is_refused_and_left(tmp_path):
+    path = write_index(tmp_path / "i.npz", PHOTOS, roots=["/p"])
+    begun = dataclasses.replace(open_index(path).meta, created="2026-01-01T00:00:00.000+00:00")
+    write_journal(journal_path(path), [looked_at("/p/new.jpg")], begun)
+    before, left = path.read_bytes(), journal_path(path).read_bytes()
+    with pytest.raises(IndexConflict, match="another index, which was begun 2026-01-01") as caught:
+        NpzIndexWriter(path).__enter__()
+    assert caught.value.hint
+    assert (path.read_bytes(), journal_path(path).read_bytes()) == (before, left)
+
+
 @pytest.mark.parametrize("cut", [0, 10, 100])
 def test_the_next_writer_takes_in_what_was_left(tmp_path, cut):
     path = tmp_path / "i.npz"
@@ -146,7 +190,6 @@ FOREIGN = {
     "meta is deep": MAGIC + record(b"[" * 100_000),
     "meta is a list": MAGIC + record(b"[]"),
     "no dimensions": MAGIC + record(dataclasses.replace(META, dim=0).to_json().encode()),
-    "an empty record": hand_made(b""),
     "a short record": hand_made(b"x" * 20),
     "a path past the end": hand_made(entry(length=4_000_000_000)),
     "more faces than bytes": hand_made(entry(count=4_000_000_000, width=3)),

@@ -3,7 +3,8 @@
     magic, then records: length (uint32), CRC-32 of the payload (uint32), payload
 
 The first record is the index's meta data, every other one photo with its faces and vectors. A record that
-is cut off or does not match its CRC ends the journal: it was being written when the process died.
+is cut off, is empty, or does not match its CRC ends the journal: it was being written when the process died.
+After a power cut many file systems leave zeros where data had been appended, which read as empty records.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ from facesearch.index.meta import Meta
 MAGIC = b"facesearch journal 1\n"
 # A killed process loses nothing that it has written; a power cut may lose the last seconds.
 SYNC_SECONDS = 5.0
+
+# Bytes that are looked through at once.
+_ZEROS = 1 << 20
 
 _RECORD = struct.Struct("<II")
 # size, mtime_ns, digest (or zeros), status, faces, dim, length of the path
@@ -152,7 +156,8 @@ def read_journal(path: Path) -> ReadJournal:
             return ReadJournal(None, [], 0)
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     if mapped[: len(MAGIC)] != MAGIC:
-        if MAGIC.startswith(mapped[: len(MAGIC)]):
+        # Only begun; or begun, and zeros from there on.
+        if MAGIC.startswith(mapped[: len(MAGIC)].rstrip(b"\0")) and _is_zero_from(mapped, len(MAGIC)):
             return ReadJournal(None, [], len(mapped))
         raise IndexBroken(
             f"{path} is not a journal of facesearch.", "Move it away: the index does not need it."
@@ -177,12 +182,17 @@ def read_journal(path: Path) -> ReadJournal:
     return ReadJournal(meta, entries, len(mapped) - end)
 
 
+def _is_zero_from(mapped: mmap.mmap, start: int) -> bool:
+    blocks = (mapped[at : at + _ZEROS] for at in range(start, len(mapped), _ZEROS))
+    return not any(block.strip(b"\0") for block in blocks)
+
+
 def _payloads(mapped: mmap.mmap) -> Iterator[tuple[int, int]]:
     start = len(MAGIC)
     while start + _RECORD.size <= len(mapped):
         length, checksum = _RECORD.unpack_from(mapped, start)
         start, stop = start + _RECORD.size, start + _RECORD.size + length
-        if stop > len(mapped):
+        if not length or stop > len(mapped):
             return
         with memoryview(mapped)[start:stop] as payload:
             if zlib.crc32(payload) != checksum:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facesearch.errors import IndexMissing
+from facesearch.errors import IndexConflict, IndexMissing
 from facesearch.faces import Box, PhotoFaces, Status
 from facesearch.files import storage_error, write_lock
 from facesearch.index.changes import Changes, faces_left
@@ -94,6 +94,13 @@ class NpzIndexWriter:
         if journal is None:
             return
         if journal.meta is not None:
+            begun, ours = journal.meta.created, index.meta.created
+            # An index that was first written when the process died has no date in its journal.
+            if begun and ours and begun != ours:
+                raise IndexConflict(
+                    f"The journal {os.fspath(left)!r} belongs to another index, which was begun {begun}.",
+                    "Put that index back beside it, or move the journal away and index again.",
+                )
             check_same_making(index.meta, journal.meta, what=f"The journal {os.fspath(left)!r}")
             self.changes.cover(journal.meta.roots)
         if any(root_of(entry.path, self.changes.roots) is None for entry in journal.entries):

@@ -1,0 +1,99 @@
+"""What this process may use of the machine: processors and memory, as a container limits them.
+
+A container sees all processors and the memory of its host. What it may use stands in control groups: version
+2 (Linux, `Documentation/admin-guide/cgroup-v2.rst`), or version 1 on older hosts.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+from facesearch.errors import FacesearchError
+
+JOBS = "FACESEARCH_JOBS"
+_PROC, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+# Where a system does not tell how much memory it has.
+_SOME_MEMORY = 4 << 30
+
+
+def processors() -> int:
+    """Return how many processors this process may use, 1 or more.
+
+    It is FACESEARCH_JOBS where that is set; else those that the process is bound to, as far as its control
+    groups grant their time.
+
+    Raises:
+        FacesearchError: FACESEARCH_JOBS is not a whole number from 1.
+    """
+    wanted = os.environ.get(JOBS, "")
+    if not wanted:
+        return _granted_processors()
+    if not (wanted.isascii() and wanted.isdigit() and int(wanted[:9]) > 0):
+        raise FacesearchError(f"{JOBS} is {wanted!r}, not a number of processors.", "Set it to 1 or more.")
+    return int(wanted[:9])
+
+
+@cache
+def memory() -> int:
+    """Return how many bytes of memory this process may use."""
+    limits = [*_memory_limits(_PROC, _GROUPS)]
+    with suppress(AttributeError, ValueError, OSError):  # not on Windows
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return min(limits, default=_SOME_MEMORY)
+
+
+@cache
+def _granted_processors() -> int:
+    bound = getattr(os, "process_cpu_count", None)  # from Python 3.13 on
+    if bound is not None:
+        count = bound()
+    elif hasattr(os, "sched_getaffinity"):
+        count = len(os.sched_getaffinity(0))
+    else:
+        count = os.cpu_count()  # noqa: TID251 (this is where it is asked)
+    return max(1, min([count or 1, *(math.ceil(share) for share in _processor_limits(_PROC, _GROUPS))]))
+
+
+def _processor_limits(proc: Path, groups: Path) -> Iterator[float]:
+    """Yield how many processors' time each control group grants that this process is in."""
+    for folder in _folders(proc, groups, "cpu"):
+        quota, _, period = _text(folder / "cpu.max").partition(" ")
+        if not quota:
+            quota, period = _text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us")
+        if quota.isdigit() and period.isdigit() and int(period):
+            yield int(quota) / int(period)
+
+
+def _memory_limits(proc: Path, groups: Path) -> Iterator[int]:
+    for folder in _folders(proc, groups, "memory"):
+        limit = _text(folder / "memory.max") or _text(folder / "memory.limit_in_bytes")
+        if limit.isdigit():
+            yield int(limit)
+
+
+def _folders(proc: Path, groups: Path, controller: str) -> Iterator[Path]:
+    """Yield the folders of a process' control groups, from its own up to the outermost."""
+    for line in _text(proc).splitlines():
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if not controllers:
+            mount = groups  # version 2 has one tree for all
+        elif controller in controllers.split(","):
+            mount = next((one for one in (groups / controllers, groups / controller) if one.is_dir()), groups)
+        else:
+            continue
+        # In a namespace of its own a container sees its group as the outermost one.
+        group = mount / path.lstrip("/")
+        yield from (folder for folder in (group, *group.parents) if folder.is_relative_to(mount))
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        return ""

@@ -38,8 +38,12 @@ class Report:
         copied: Of the same content as another known photo.
         forgotten: Left out because `forget` removed them.
         removed: Gone from their folder, and so from the index.
+        excluded: Left out by a pattern now, and so removed from the index; their names come back with them.
         kept: Gone, but kept because their root lost most of its photos, by root.
         problems: Paths that are missing or cannot be looked into, with the reason.
+        passed_over: Files that are no photos, by suffix.
+        links: Links that were not followed.
+        unmatched: Patterns of what to leave out that matched nothing.
         recovered: Photos that an interrupted run had embedded already.
         torn: Bytes that were being written when that run died; the photo is looked at again.
         faces: In the whole index now.
@@ -56,8 +60,12 @@ class Report:
     copied: int = 0
     forgotten: int = 0
     removed: int = 0
+    excluded: int = 0
     kept: dict[str, int] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
+    passed_over: dict[str, int] = field(default_factory=dict)
+    links: int = 0
+    unmatched: list[str] = field(default_factory=list)
     recovered: int = 0
     torn: int = 0
     faces: int = 0
@@ -122,11 +130,15 @@ class _Run:
         self._scan = scan
         self._new = [photo.path for photo in plan.new]
         self._gone = set(plan.gone)
+        self._excluded = plan.excluded
         self._moved: set[str] = set()
         self._forgotten = frozenset() if request.again else frozenset(writer.changes.forgotten)
         self.report = Report(
             unchanged=plan.unchanged,
             problems=dict(plan.problems),
+            passed_over=dict(plan.passed_over),
+            links=plan.links,
+            unmatched=plan.unmatched,
             recovered=writer.recovered,
             torn=writer.torn,
         )
@@ -200,8 +212,9 @@ class _Run:
 
     def drop_gone(self) -> None:
         """Remove what is gone, except from roots that lost so much that they are probably out of reach."""
-        for name in self._moved:
+        for name in (*self._moved, *self._excluded):
             self._writer.changes.drop(name)
+        self.report.excluded = len(self._excluded)
         if self.report.interrupted:
             return  # a photo that seems gone may be one that was moved and not yet looked at
         roots = self._index.meta.roots
@@ -229,9 +242,11 @@ class IndexRequest:
 
     Attributes:
         paths: Folders and files, absolute.
-        files: Photos besides, which nothing below leaves out.
+        files: Photos besides, which only `exclude` leaves out.
         roots: Folders that the index covers besides; `files` lie below them.
-        exclude: Glob patterns over names and over paths relative to a folder of `paths`.
+        exclude: Patterns of what is left out below `paths`; see `facesearch.photos.exclude`.
+        default_excludes: Whether folders that hold no photographs are left out.
+        keep_excluded: Whether photos of the index stay that a pattern leaves out now.
         hidden: Whether names that begin with a dot are included.
         follow: Whether links are followed.
         prune: Whether photos that are gone are dropped even when a root lost most of its photos.
@@ -243,6 +258,8 @@ class IndexRequest:
     files: tuple[str, ...] = ()
     roots: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    default_excludes: bool = True
+    keep_excluded: bool = False
     hidden: bool = False
     follow: bool = False
     prune: bool = False
@@ -258,14 +275,22 @@ class Plan:
         new: Photos that are not known, or changed since, by path.
         unchanged: How many are as they were.
         gone: Known photos that are no longer there.
+        excluded: Known photos that a pattern leaves out now.
         problems: Paths that are missing or cannot be looked into, with the reason.
+        passed_over: Files that are no photos, by suffix, the most frequent first.
+        links: Links that were not followed.
+        unmatched: Patterns of what to leave out that matched nothing.
         recovered: Photos that an interrupted run had embedded already.
     """
 
     new: list[FoundPhoto] = field(default_factory=list)
     unchanged: int = 0
     gone: list[str] = field(default_factory=list)
+    excluded: list[str] = field(default_factory=list)
     problems: dict[str, str] = field(default_factory=dict)
+    passed_over: dict[str, int] = field(default_factory=dict)
+    links: int = 0
+    unmatched: list[str] = field(default_factory=list)
     recovered: int = 0
 
 
@@ -283,8 +308,13 @@ def make_plan(index: Index, request: IndexRequest) -> tuple[Scan, Plan]:
     folders = [os.fsencode(path) for path in request.paths if path not in plan.problems]
     unknown = [os.fsencode(path) for path in plan.problems]
     for name in rows:
-        if name not in scan.photos and _is_gone(name, folders, unknown):
+        if name in scan.photos or not _was_looked_for(name, folders, unknown):
+            continue
+        if not (is_there(name) if is_photo_url(name) else os.path.exists(name)):
             plan.gone.append(name)
+        # One that --hidden took in once, or a link that was followed, stays: `forget` removes it.
+        elif not request.keep_excluded and scan.excludes(name):
+            plan.excluded.append(name)
     return scan, plan
 
 
@@ -296,10 +326,22 @@ def _look(request: IndexRequest, plan: Plan) -> Scan:
             find_photos(path, scan)
     for path in request.paths:
         try:
-            find_photos(path, scan, exclude=request.exclude, hidden=request.hidden, follow=request.follow)
+            find_photos(
+                path,
+                scan,
+                exclude=request.exclude,
+                defaults=request.default_excludes,
+                hidden=request.hidden,
+                follow=request.follow,
+            )
         except OSError as error:
             plan.problems[path] = error.strerror or str(error)
+    if not request.keep_excluded:
+        for path in filter(scan.excludes, request.files):
+            scan.photos.pop(path, None)
     plan.problems.update(scan.unreadable)
+    plan.passed_over, plan.links = dict(scan.passed_over.most_common()), scan.links
+    plan.unmatched = scan.unmatched(request.exclude)
     if request.shard is not None:
         roots = [os.fsencode(path) for path in request.paths]
         scan.photos = {path: photo for path, photo in scan.photos.items() if request.shard.holds(path, roots)}
@@ -313,15 +355,12 @@ def _is_as_known(index: Index, row: int, photo: FoundPhoto, *, again: bool) -> b
     return (int(index.size[row]), int(index.mtime_ns[row])) == (photo.size, photo.mtime_ns)
 
 
-def _is_gone(name: str, folders: Iterable[bytes], unknown: Iterable[bytes]) -> bool:
-    """Return whether a known photo that was not found is gone, and not just left out this time."""
+def _was_looked_for(name: str, folders: Iterable[bytes], unknown: Iterable[bytes]) -> bool:
+    """Return whether a known photo lies where the scan has looked."""
     path = os.fsencode(name)
-    if not any(is_within(path, folder) for folder in folders):
-        return False
-    if any(is_within(path, folder) for folder in unknown):
-        return False
-    # One that --exclude leaves out now, or that --hidden took in once, stays: `forget` removes it.
-    return not (is_there(name) if is_photo_url(name) else os.path.exists(name))
+    return any(is_within(path, folder) for folder in folders) and not any(
+        is_within(path, folder) for folder in unknown
+    )
 
 
 def rebuild_index(

@@ -86,7 +86,10 @@ def test_a_first_run_takes_in_all(library):
     )
     broken = str(library.root / "broken.jpg")
     reason = "It is not a picture in a format that is known here."
-    assert tally(report) == {"indexed": 5, "no_face": 1, "unreadable": {broken: reason}}
+    assert tally(report) == {
+        **{"indexed": 5, "no_face": 1, "unreadable": {broken: reason}},
+        "passed_over": {"TXT": 1},
+    }
     assert (report.faces, report.photos) == (5, 7)
     assert told == [["000.png", "001.png", "002.png", "003.png", "004.png", "broken.jpg", "none.png"]]
     assert library.contents.meta.roots == (str(library.root),)
@@ -477,11 +480,25 @@ def test_every_name_a_file_can_have(library, name):
     library.check()
 
 
-def test_what_is_there_but_excluded_later_stays(library):
-    library.add(*range(10))
+def test_what_is_excluded_later_is_taken_out_and_comes_back_with_the_pattern(library):
+    library.add(*range(10), 11, 12)
     library.update()
-    assert tally(library.update(exclude=("00*",))) == {}
-    assert library.contents.photo_count == 10
+    _, plan = make_plan(library.contents, IndexRequest((str(library.root),), exclude=("00*",)))
+    assert len(plan.excluded) == 10
+    assert tally(library.update(exclude=("00*",), keep_excluded=True)) == {"unchanged": 2}
+    assert library.contents.photo_count == 12
+    assert tally(library.update(exclude=("00*",))) == {"unchanged": 2, "excluded": 10}
+    assert library.contents.photo_count == 2
+    assert tally(library.update()) == {"unchanged": 2, "indexed": 10}
+    library.check()
+
+
+def test_a_pattern_that_matched_nothing_and_other_files_are_reported(library):
+    library.add(1)
+    (library.root / "film.mp4").touch()
+    report = library.update(exclude=("typo*", "./film.mp4"))
+    assert (report.unmatched, report.passed_over) == (["typo*"], {})
+    assert library.update().passed_over == {"MP4": 1}
 
 
 def test_a_time_that_no_64_bits_hold(library):

@@ -25,12 +25,16 @@ from facesearch.cli.output.progress import Progress
 from facesearch.cli.output.text import counted, escaped, escaped_field, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from facesearch.index.meta import Meta
     from facesearch.model import Model
     from facesearch.pipeline import PhotoProcessor
     from facesearch.update import Plan, Report
+
+
+# Of the kinds of other files that were passed over, so many are named.
+MOST_KINDS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +46,8 @@ class IndexOptions(LibraryOptions, RuntimeOptions):
     faces: Literal["all", "largest"] | None
     rotations: bool | None
     exclude: tuple[str, ...]
+    keep_excluded: bool
+    default_excludes: bool
     hidden: bool
     follow: bool
     batch: int | None
@@ -63,8 +69,20 @@ class IndexOptions(LibraryOptions, RuntimeOptions):
     click.option(
         "--exclude",
         multiple=True,
-        metavar="GLOB",
-        help="Skip these names or paths; may be repeated. What is in the index already stays.",
+        metavar="PATTERN",
+        help="Leave out what matches, as in .gitignore; may be repeated. A .facesearchignore file in a "
+        "folder holds such patterns.",
+    ),
+    click.option(
+        "--keep-excluded", is_flag=True, help="Keep photos in the index that a pattern leaves out now."
+    ),
+    click.option(
+        "--no-default-excludes",
+        "default_excludes",
+        is_flag=True,
+        default=True,
+        flag_value=False,
+        help="Look into bins, snapshots and thumbnails of systems and programs, too.",
     ),
     click.option("--hidden", is_flag=True, help="Include names that begin with a dot."),
     click.option("--follow", is_flag=True, help="Follow links to folders and files."),
@@ -134,7 +152,7 @@ def command(paths: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 (clic
     \b
     Examples:
       facesearch index ~/Pictures
-      facesearch index ~/Pictures /mnt/archive --exclude '*.gif' --exclude screenshots
+      facesearch index ~/Pictures /mnt/archive --exclude '*.gif' --exclude screenshots/
       facesearch index ~/Pictures --index family.npz --dry-run
       facesearch index ~/Pictures --rebuild --min-face 60
       facesearch index /archive --shard 2/4 --index part2.npz
@@ -153,6 +171,8 @@ def command(paths: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 (clic
     request = IndexRequest(
         absolute(paths),
         exclude=options.exclude,
+        default_excludes=options.default_excludes,
+        keep_excluded=options.keep_excluded,
         hidden=options.hidden,
         follow=options.follow,
         prune=options.prune,
@@ -199,18 +219,53 @@ def _status(report: Report, *, strict: bool) -> int:
 
 def _say_plan(plan: Plan, options: IndexOptions) -> None:
     _say_problems(plan.problems)
+    _say_unmatched(plan.unmatched)
     if options.as_json:
         new = [with_path_bytes({"path": photo.path}) for photo in plan.new]
-        gone = [with_path_bytes({"path": path}) for path in plan.gone]
-        problems = _listed(plan.problems)
-        write_json({"new": new, "unchanged": plan.unchanged, "gone": gone, "problems": problems})
+        gone, excluded = (
+            [with_path_bytes({"path": path}) for path in paths] for paths in (plan.gone, plan.excluded)
+        )
+        write_json(
+            {
+                "new": new,
+                "unchanged": plan.unchanged,
+                "gone": gone,
+                "excluded": excluded,
+                "problems": _listed(plan.problems),
+                "passed_over": plan.passed_over,
+                "links": plan.links,
+                "unmatched": plan.unmatched,
+            }
+        )
         return
     if options.verbose:
-        for photo in plan.new:
-            click.echo(f"new   {escaped(photo.path)}", err=True)
-        for path in plan.gone:
-            click.echo(f"gone  {escaped(path)}", err=True)
-    click.echo(f"{len(plan.new):,} new or changed, {plan.unchanged:,} unchanged, {len(plan.gone):,} gone")
+        paths = [photo.path for photo in plan.new]
+        for word, some in (("new", paths), ("gone", plan.gone), ("excluded", plan.excluded)):
+            for path in some:
+                click.echo(f"{word:<8}  {escaped(path)}", err=True)
+    left_out = f", {len(plan.excluded):,} to leave out" if plan.excluded else ""
+    click.echo(
+        f"{len(plan.new):,} new or changed, {plan.unchanged:,} unchanged, {len(plan.gone):,} gone{left_out}"
+    )
+    _say_passed_over(plan, options)
+
+
+def _say_unmatched(patterns: Sequence[str]) -> None:
+    for pattern in patterns:
+        click.echo(f"facesearch: --exclude {escaped(pattern)} matched nothing.", err=True)
+
+
+def _say_passed_over(found: Plan | Report, options: IndexOptions) -> None:
+    """Say in one line what was found besides photos."""
+    kinds = list(found.passed_over.items())
+    shown = kinds if options.verbose else kinds[:MOST_KINDS]
+    parts = [f"{count:,} {escaped(kind)}" for kind, count in shown]
+    if others := sum(count for _, count in kinds[len(shown) :]):
+        parts.append(f"{others:,} of other kinds")
+    if found.links:
+        parts.append(f"{counted(found.links, 'link')} (--follow)")
+    if parts:
+        click.echo(f"Passed over: {', '.join(parts)}", err=True)
 
 
 def _say_problems(problems: Mapping[str, str]) -> None:
@@ -238,6 +293,7 @@ def _write_errors(path: str, report: Report) -> None:
 
 def _say(report: Report, index_file: str, options: IndexOptions) -> None:
     _say_problems(report.problems)
+    _say_unmatched(report.unmatched)
     for path, count in report.kept.items():
         click.echo(
             f"facesearch: {counted(count, 'photo')} below {escaped(path)} cannot be found any more, most of "
@@ -253,6 +309,7 @@ def _say(report: Report, index_file: str, options: IndexOptions) -> None:
         write_json(_as_json(report, index_file))
     elif not options.quiet:
         click.echo(_tally(report, index_file), err=True)
+        _say_passed_over(report, options)
 
 
 def _as_json(report: Report, index_file: str) -> dict[str, Any]:
@@ -278,6 +335,7 @@ def _tally(report: Report, index_file: str) -> str:
         (report.copied, "copied from known photos"),
         (report.forgotten, "forgotten"),
         (report.removed, "removed"),
+        (report.excluded, "left out now"),
         (report.no_face, "without a face"),
         (len(report.unreadable), "unreadable"),
     ]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from facesearch.errors import FacesearchError
+from facesearch.photos.exclude import IGNORE_FILE, NO_MEDIA, Exclusions, relative_path
 from facesearch.photos.urls import files_below, is_photo_url
 
 SUFFIXES = frozenset(
@@ -38,10 +39,8 @@ SUFFIXES = frozenset(
         ".avif",
     ]
 )
-# Folders that hold no photographs of the user's: thumbnails and bins of network storage, package trees.
-SKIPPED_FOLDERS = frozenset(
-    {"@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "__MACOSX", "node_modules"}
-)
+# Characters of a file of patterns that are read.
+_MOST = 1 << 20
 # I/N
 _PART = re.compile(r"(\d{1,6})/(\d{1,6})", re.ASCII)
 
@@ -62,14 +61,39 @@ class Scan:
     Attributes:
         photos: By path, each once.
         unreadable: Folders and files that could not be read, with the reason.
+        passed_over: How many other files there were, by suffix in upper case.
+        links: How many links were not followed.
+        exclusions: What was left out below each folder.
     """
 
     photos: dict[str, FoundPhoto] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
+    passed_over: Counter[str] = field(default_factory=Counter)
+    links: int = 0
+    exclusions: dict[str, Exclusions] = field(default_factory=dict)
+
+    def excludes(self, path: str) -> bool:
+        """Return whether a file is left out below one of the folders."""
+        return any(
+            exclusions.covers(relative_path(path, root))
+            for root, exclusions in self.exclusions.items()
+            if path.startswith(root.rstrip("/") + "/")
+        )
+
+    def unmatched(self, patterns: Iterable[str]) -> list[str]:
+        """Return the patterns that matched nothing."""
+        matched = {pattern for one in self.exclusions.values() for pattern in one.matched}
+        return [pattern for pattern in patterns if pattern not in matched]
 
 
 def find_photos(
-    root: str, scan: Scan, *, exclude: Sequence[str] = (), hidden: bool = False, follow: bool = False
+    root: str,
+    scan: Scan,
+    *,
+    exclude: Sequence[str] = (),
+    defaults: bool = True,
+    hidden: bool = False,
+    follow: bool = False,
 ) -> None:
     """Add the photos below a folder, or the one file that `root` is, to a scan.
 
@@ -79,15 +103,19 @@ def find_photos(
     Args:
         root: Absolute path, or URL.
         scan: The result, to which the photos are added.
-        exclude: Glob patterns over names and over paths relative to `root`.
+        exclude: Patterns of what is left out; see `facesearch.photos.exclude`.
+        defaults: Whether folders that hold no photographs are left out.
         hidden: Whether names that begin with a dot are included.
         follow: Whether links are followed.
 
     Raises:
+        FacesearchError: A pattern is none.
         OSError: `root` itself does not exist or cannot be read.
     """
+    exclusions = Exclusions(root, exclude, defaults=defaults)
     if is_photo_url(root):
-        _find_by_url(root, scan, exclude, hidden=hidden)
+        scan.exclusions[root] = exclusions
+        _find_by_url(root, scan, exclusions, hidden=hidden)
         return
     root_stat = os.stat(root)
     if not stat.S_ISDIR(root_stat.st_mode):
@@ -95,10 +123,11 @@ def find_photos(
         return
     with os.scandir(root):
         pass  # cannot be listed: the caller hears of it
-    walk = _Walk(root, scan, exclude, hidden, follow)
+    scan.exclusions[root] = exclusions
+    walk = _Walk(root, scan, exclusions, hidden, follow)
     walk.seen.add((root_stat.st_dev, root_stat.st_ino))
     while walk.pending:
-        for entry in _entries(walk.pending.pop(), scan):
+        for entry in walk.entries(walk.pending.pop()):
             try:
                 walk.take(entry)
             except FileNotFoundError:
@@ -107,66 +136,80 @@ def find_photos(
                 scan.unreadable[entry.path] = error.strerror or str(error)
 
 
-def _find_by_url(root: str, scan: Scan, exclude: Sequence[str], *, hidden: bool) -> None:
+def _find_by_url(root: str, scan: Scan, exclusions: Exclusions, *, hidden: bool) -> None:
     for path, size, written in files_below(root):
         inside = path[len(root) :].strip("/")
-        if not inside or _is_wanted(inside, exclude, hidden=hidden):
-            scan.photos[path] = FoundPhoto(path, size, written)
-
-
-def _is_wanted(inside: str, exclude: Sequence[str], *, hidden: bool) -> bool:
-    """Return whether a walk would reach a file by its path below the root, and include it."""
-    parts = inside.split("/")
-    if not is_photo_name(parts[-1]) or SKIPPED_FOLDERS.intersection(parts[:-1]):
-        return False
-    if not hidden and any(part.startswith(".") for part in parts):
-        return False
-    names = [*parts, *("/".join(parts[: depth + 1]) for depth in range(len(parts)))]
-    patterns = [pattern.rstrip("/") for pattern in exclude]
-    return not any(fnmatch.fnmatch(name, pattern) for name in names for pattern in patterns)
+        if inside and not hidden and any(part.startswith(".") for part in inside.split("/")):
+            continue
+        if inside and exclusions.covers(inside):
+            continue
+        if inside and not is_photo_name(inside):
+            scan.passed_over[_kind(inside)] += 1
+            continue
+        scan.photos[path] = FoundPhoto(path, size, written)
 
 
 class _Walk:
     """A walk under way: the folders still to be read, and those already seen."""
 
-    def __init__(self, root: str, scan: Scan, exclude: Sequence[str], hidden: bool, follow: bool) -> None:
+    def __init__(self, root: str, scan: Scan, exclusions: Exclusions, hidden: bool, follow: bool) -> None:
         self.pending = [root]
         self.seen: set[tuple[int, int]] = set()
-        self._root, self._scan = root, scan
-        self._exclude = [pattern.rstrip("/") for pattern in exclude]
+        self._root, self._scan, self._exclusions = root, scan, exclusions
         self._hidden, self._follow = hidden, follow
 
     def take(self, entry: os.DirEntry[str]) -> None:
-        if not self._wanted(entry):
+        if entry.name.startswith(".") and not self._hidden:
             return
-        if entry.is_dir(follow_symlinks=self._follow):
+        folder = entry.is_dir(follow_symlinks=self._follow)
+        if self._exclusions.excludes(relative_path(entry.path, self._root), folder=folder):
+            return
+        if folder:
             about = entry.stat(follow_symlinks=self._follow)
             identity = about.st_dev, about.st_ino
-            if entry.name not in SKIPPED_FOLDERS and identity not in self.seen:
+            if identity not in self.seen:
                 self.seen.add(identity)
                 self.pending.append(entry.path)
-        elif entry.is_file(follow_symlinks=self._follow) and is_photo_name(entry.name):
-            about = entry.stat(follow_symlinks=self._follow)
-            self._scan.photos[entry.path] = FoundPhoto(entry.path, about.st_size, modified(about))
+        elif entry.is_symlink() and not self._follow:
+            self._scan.links += 1
+        elif entry.is_file(follow_symlinks=self._follow):
+            if is_photo_name(entry.name):
+                about = entry.stat(follow_symlinks=self._follow)
+                self._scan.photos[entry.path] = FoundPhoto(entry.path, about.st_size, modified(about))
+            else:
+                self._scan.passed_over[_kind(entry.name)] += 1
 
-    def _wanted(self, entry: os.DirEntry[str]) -> bool:
-        if entry.name.startswith(".") and not self._hidden:
-            return False
-        relative = os.path.relpath(entry.path, self._root) if self._exclude else ""
-        return not any(
-            fnmatch.fnmatch(entry.name, pattern) or fnmatch.fnmatch(relative, pattern)
-            for pattern in self._exclude
-        )
+    def entries(self, folder: str) -> list[os.DirEntry[str]]:
+        """Return what a folder holds, by name; nothing where it asks to be left out."""
+        try:
+            with os.scandir(folder) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except OSError as error:
+            self._scan.unreadable[folder] = error.strerror or str(error)
+            return []
+        names = {entry.name for entry in entries}
+        if NO_MEDIA in names and folder != self._root:
+            self._exclusions.leave_out(relative_path(folder, self._root))
+            return []
+        if IGNORE_FILE in names:
+            self._heed(folder)
+        return entries
+
+    def _heed(self, folder: str) -> None:
+        file = os.path.join(folder, IGNORE_FILE)
+        try:
+            with open(
+                file, encoding="utf-8-sig", errors="surrogateescape", opener=open_without_waiting
+            ) as lines:
+                self._exclusions.read(relative_path(folder, self._root), lines.read(_MOST).splitlines())
+        except (OSError, FacesearchError) as error:
+            said = error.message if isinstance(error, FacesearchError) else error.strerror
+            self._scan.unreadable[file] = said or str(error)
 
 
-def _entries(folder: str, scan: Scan) -> Iterator[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as listing:
-            entries = sorted(listing, key=lambda entry: entry.name)
-    except OSError as error:
-        scan.unreadable[folder] = error.strerror or str(error)
-        return
-    yield from entries
+def _kind(name: str) -> str:
+    """Return a file's suffix in upper case; "no suffix" where there is none."""
+    return os.path.splitext(name)[1][1:].upper() or "no suffix"
 
 
 def open_without_waiting(path: str, flags: int) -> int:

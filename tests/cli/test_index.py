@@ -64,13 +64,14 @@ def vectors(tmp_path):
 def test_the_tally(index, photos, tmp_path):
     done = index(photos)
     assert (done.status, done.out) == (0, b"")
-    reason, tally, total = done.err.splitlines()
+    reason, tally, total, others = done.err.splitlines()
     assert reason == f"{photos}/broken.jpg: It is not a picture in a format that is known here."
     assert tally.startswith("2 indexed, 1 without a face, 1 unreadable in ")
     assert tally.endswith(" photos/s)")
     assert total == f"2 faces of 4 photos in {tmp_path}/i.npz"
+    assert others == "Passed over: 1 TXT"
     again = index(photos)
-    assert again.err == f"4 unchanged\n{total}\n"
+    assert again.err == f"4 unchanged\n{total}\n{others}\n"
 
 
 def test_what_changed_moved_came_and_went(index, photos, vectors, ask):
@@ -157,7 +158,8 @@ def test_a_missing_path_does_not_keep_the_rest_from_being_done(index, photos):
 def test_dry_run_writes_nothing(index, photos, tmp_path):
     before = sorted(os.walk(tmp_path))
     done = index(photos, "--dry-run")
-    assert (done.status, done.text, done.err) == (0, "4 new or changed, 0 unchanged, 0 gone\n", "")
+    assert (done.status, done.text) == (0, "4 new or changed, 0 unchanged, 0 gone\n")
+    assert done.err == "Passed over: 1 TXT\n"
     assert sorted(os.walk(tmp_path)) == before
 
     index(photos)
@@ -166,10 +168,11 @@ def test_dry_run_writes_nothing(index, photos, tmp_path):
     shutil.copy(LIBRARY / "biden.jpg", photos)
     done = index(photos, "--dry-run", "-v")
     assert done.text == "1 new or changed, 3 unchanged, 1 gone\n"
-    assert done.err == f"new   {photos}/biden.jpg\ngone  {photos}/rocket.jpg\n"
+    assert done.err.startswith(f"new       {photos}/biden.jpg\ngone      {photos}/rocket.jpg\n")
     plan = json.loads(index(photos, "--dry-run", "--json").out)
     assert plan["new"] == [{"path": f"{photos}/biden.jpg"}]
     assert plan["gone"] == [{"path": f"{photos}/rocket.jpg"}]
+    assert (plan["passed_over"], plan["links"], plan["excluded"]) == ({"TXT": 1}, 0, [])
     assert plan["unchanged"] == 3
     assert (tmp_path / "i.npz").read_bytes() == held
     assert index("nowhere", "--dry-run").status == 2
@@ -187,10 +190,18 @@ def test_hidden_exclude_and_follow(index, photos, listed, tmp_path):
     os.symlink(photos, photos / "inner" / "loop")
     known = ["photos/grace_hopper.jpg", "photos/henry_moseley.jpg"]
 
-    index(photos, "--exclude", "inner")
+    done = index(photos, "--exclude", "inner")
+    assert done.err.endswith("Passed over: 1 TXT, 1 link (--follow)\n")
     assert listed() == known
-    index(photos, "--exclude", "hen*", "--exclude", "inner/b.jpg", "--prune")
-    assert listed() == known  # what was taken in before stays
+    done = index(photos, "--exclude", "hen*", "--exclude", "inner/b.jpg", "--keep-excluded")
+    assert listed() == known
+    done = index(photos, "--exclude", "hen*", "--exclude", "typo", "--dry-run")
+    assert done.text == "1 new or changed, 2 unchanged, 0 gone, 1 to leave out\n"
+    assert "--exclude typo matched nothing" in done.err
+    assert listed() == known
+    done = index(photos, "--exclude", "hen*", "--exclude", "inner")
+    assert "1 left out now" in done.err
+    assert listed() == known[:1]
     index(photos)
     assert listed() == sorted([*known, "photos/inner/b.jpg"])
     index(photos, "--hidden")

@@ -1,10 +1,12 @@
 import os
 import subprocess
 import sys
+import unicodedata
 
 import pytest
 from support.command import without_roots_privileges
 
+from facesearch.errors import FacesearchError
 from facesearch.photos.find import Scan, find_photos, is_photo_name
 
 
@@ -69,7 +71,15 @@ def test_a_hidden_folder_that_is_named_is_searched(tmp_path):
         ("x", {"x/b.jpg", "x/b_small.jpg", "x/x/c.jpg"}),
         ("x/", {"x/b.jpg", "x/b_small.jpg", "x/x/c.jpg"}),
         ("x/x", {"x/x/c.jpg"}),
-        ("x/*.jpg", {"x/b.jpg", "x/b_small.jpg", "x/x/c.jpg"}),
+        ("x/*.jpg", {"x/b.jpg", "x/b_small.jpg"}),
+        ("x/**", {"x/b.jpg", "x/b_small.jpg", "x/x/c.jpg"}),
+        ("./x", {"x/b.jpg", "x/b_small.jpg", "x/x/c.jpg"}),
+        ("/x", {"x/b.jpg", "x/b_small.jpg", "x/x/c.jpg"}),
+        ("./y", {"y/d.jpg"}),
+        ("**/y/**", {"y/d.jpg", "z/y/e.jpg"}),
+        ("**/y", {"y/d.jpg", "z/y/e.jpg"}),
+        ("{root}/y", {"y/d.jpg"}),
+        ("{root}/z/y/", {"z/y/e.jpg"}),
         ("x/b*", {"x/b.jpg", "x/b_small.jpg"}),
         ("y/", {"y/d.jpg", "z/y/e.jpg"}),
         ("z/y", {"z/y/e.jpg"}),
@@ -80,7 +90,70 @@ def test_a_hidden_folder_that_is_named_is_searched(tmp_path):
 def test_patterns_leave_out_names_paths_and_folders(tmp_path, pattern, gone):
     every = {"a.jpg", "a_small.jpg", "x/b.jpg", "x/b_small.jpg", "x/x/c.jpg", "y/d.jpg", "z/y/e.jpg"}
     write(tmp_path, *every)
+    pattern = pattern.format(root=tmp_path)
     assert found(tmp_path, exclude=[pattern]) == every - gone
+    scan = Scan()
+    find_photos(str(tmp_path), scan, exclude=[pattern, "no such thing"])
+    assert scan.unmatched([pattern, "no such thing"]) == [pattern] * (not gone) + ["no such thing"]
+    # What was found before is told by the same rules.
+    assert {name for name in every if scan.excludes(str(tmp_path / name))} == gone
+
+
+def test_the_last_pattern_that_matches_decides(tmp_path):
+    write(tmp_path, "a.gif", "keep.gif", "b.jpg")
+    assert found(tmp_path, exclude=["*.gif", "!keep.gif"]) == {"keep.gif", "b.jpg"}
+    assert found(tmp_path, exclude=["!keep.gif", "*.gif"]) == {"b.jpg"}
+
+
+@pytest.mark.parametrize(("typed", "stored"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_a_pattern_matches_however_its_letters_are_composed(tmp_path, typed, stored):
+    write(tmp_path, f"{unicodedata.normalize(stored, 'Été')}/a.jpg", "b.jpg")
+    assert found(tmp_path, exclude=[unicodedata.normalize(typed, "Été")]) == {"b.jpg"}
+
+
+def test_a_folder_says_itself_what_is_left_out(tmp_path):
+    write(tmp_path, "a.jpg", "a.gif", "x/b.gif", "x/c.jpg", "x/deep/d.gif", "x/deep/e.jpg", "y/f.jpg")
+    (tmp_path / ".facesearchignore").write_text("# no animations\n*.gif\n", encoding="utf-8-sig")
+    (tmp_path / "x" / ".facesearchignore").write_text("!b.gif\n/deep/e.jpg\n")
+    (tmp_path / "y" / ".nomedia").touch()
+    assert found(tmp_path) == {"a.jpg", "x/b.gif", "x/c.jpg"}
+    assert found(tmp_path / "y") == {"f.jpg"}  # it was named
+    assert found(tmp_path, exclude=["!*.gif"]) == {"a.jpg", "a.gif", "x/b.gif", "x/c.jpg", "x/deep/d.gif"}
+    (tmp_path / "x" / ".facesearchignore").write_text("!\n")
+    scan = Scan()
+    find_photos(str(tmp_path), scan)
+    assert scan.unreadable.keys() == {str(tmp_path / "x" / ".facesearchignore")}
+
+
+BINS = [
+    *("$Recycle.Bin", "#Recycle", "@Recycle", "#snapshot", "@Recently-Snapshot", "RECYCLER", "LOST.DIR"),
+    *("lost+found", "__MACOSX", "deep/A.photoslibrary/resources/derivatives", "Catalog.lrdata"),
+    *("iPod Photo Cache", "@eaDir", "System Volume Information", "node_modules", "ReCycler"),
+]
+
+
+@pytest.mark.parametrize("folder", BINS)
+def test_bins_snapshots_and_thumbnails_are_left_out(tmp_path, folder):
+    write(tmp_path, "a.jpg", f"{folder}/b.jpg", f"x/{folder}/c.jpg")
+    assert found(tmp_path) == {"a.jpg"}
+    assert len(found(tmp_path, defaults=False)) == 3
+    assert len(found(tmp_path, exclude=[f"!{folder.rpartition('/')[2]}"])) == 3
+
+
+def test_what_is_passed_over_is_counted(tmp_path):
+    write(tmp_path, "a.jpg", "b.dng", "c.DNG", "d.mp4", "x/README", "x/.hidden.mov")
+    (tmp_path / "link.jpg").symlink_to(tmp_path / "a.jpg")
+    scan = Scan()
+    find_photos(str(tmp_path), scan)
+    assert scan.passed_over == {"DNG": 2, "MP4": 1, "no suffix": 1}
+    assert scan.links == 1
+
+
+@pytest.mark.parametrize("pattern", ["!", "\\"])
+def test_what_is_no_pattern_is_said(tmp_path, pattern):
+    with pytest.raises(FacesearchError, match="is no pattern") as raised:
+        find_photos(str(tmp_path), Scan(), exclude=[pattern])
+    assert ".gitignore" in raised.value.hint
 
 
 def test_several_patterns_add_up(tmp_path):

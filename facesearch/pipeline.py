@@ -25,7 +25,7 @@ from facesearch.embed import Embedder
 from facesearch.errors import UnreadablePhoto
 from facesearch.faces import Box, Face, PhotoFaces, Status
 from facesearch.machine import processors
-from facesearch.photos.read import Content, Picture, brightened, decode, read_content
+from facesearch.photos.read import Content, Picture, alone_if_large, brightened, decode, read_content
 
 # Faces in one call of the network: beyond this the figures stop improving, and Ctrl-C has to wait longer.
 DEFAULT_BATCH = 16
@@ -136,12 +136,18 @@ class Pipeline:
 
     def _prepare(self, path: str, known: Collection[bytes]) -> _PhotoTask:
         """Read, decode, detect and crop; a fault of the photo becomes its status."""
+        with alone_if_large(path):
+            return self._prepare_in_turn(path, known)
+
+    def _prepare_in_turn(self, path: str, known: Collection[bytes]) -> _PhotoTask:
         try:
             content = read_content(path)
         except UnreadablePhoto as error:
             return _unreadable(path, error.message)
         except OSError as error:
             return _unreadable(path, f"It cannot be read ({error.strerror or error}).")
+        except MemoryError:
+            return _unreadable(path, "It does not fit into memory.")
         if content.digest in known:
             return _PhotoTask(_photo(content, path), [])
         return self._prepare_content(content, path)

@@ -225,6 +225,23 @@ def test_a_small_face_in_a_large_photo_is_cut_from_the_full_pixels(tmp_path, ori
     assert embedder.crops[0].std() > 40
 
 
+def test_a_file_that_does_not_fit_into_memory_is_unreadable_and_ends_no_run(tmp_path, monkeypatch):
+    from facesearch import pipeline as module
+
+    paths = [str(coloured(tmp_path / f"{number}.png", number)) for number in range(3)]
+    original = module.read_content
+
+    def limited(path):
+        if path == paths[1]:
+            raise MemoryError
+        return original(path)
+
+    monkeypatch.setattr(module, "read_content", limited)
+    found = list(pipeline().run(paths))
+    assert [one.status for one in found] == [Status.OK, Status.UNREADABLE, Status.OK]
+    assert (found[1].reason, found[1].mtime_ns) == ("It does not fit into memory.", -1)
+
+
 def test_a_large_face_needs_no_second_look(tmp_path, monkeypatch):
     from facesearch import pipeline as module
 

@@ -34,6 +34,8 @@ MAX_BYTES = 1 << 30
 # More than most cameras produce. Even a small file can claim this many pixels, and each core decodes a photo
 # of its own. So larger photos are decoded one at a time, and reduced while decoding where `side` allows it.
 LARGE_PIXELS = 40_000_000
+# Beyond this, a file's first bytes are looked at before the rest is read, and it is processed alone.
+LARGE_BYTES = 64 << 20
 DIGEST_BYTES = 16
 # The only formats that Pillow may try, the commonest first. Its other readers are not for photographs, and
 # some of them start programs (Ghostscript for EPS) on files that may come from anyone.
@@ -45,6 +47,12 @@ _EXIF_ORIENTATION = 0x0112
 _PILLOWS_WARNINGS = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 _JPEG_MAGIC = b"\xff\xd8\xff"
 _ISO_MAGIC = b"ftyp"  # from byte 4 on
+# How a file of `FORMATS` and `ISO_FORMATS` begins.
+_MAGIC = re.compile(
+    rb"\xff\xd8\xff|\x89PNG|BM|GIF8|P[1-6fFy]|II[*+]\0|MM\0[*+]|RIFF....WEBP|[\x0c\x28\x40\x6c\x7c]\0\0\0|....ftyp",
+    re.DOTALL,
+)
+_HEAD = 16
 # Pixels are converted in squares of this side: a large photo leaves no memory for a copy of the whole.
 _TILE = 1024
 _ONE_LARGE = threading.RLock()
@@ -110,12 +118,24 @@ def read_content(path: str) -> Content:
                 raise UnreadablePhoto("It is not an ordinary file.")
             if before.st_size > MAX_BYTES:
                 raise UnreadablePhoto(f"It is larger than {MAX_BYTES >> 30} GiB.")
+            if before.st_size > LARGE_BYTES and not _MAGIC.match(file.read(_HEAD)):
+                raise UnreadablePhoto("It is not a picture in a format that is known here.")
+            file.seek(0)
             data = file.read(before.st_size + 1)
             after = os.fstat(file.fileno())
         # A camera or a sync client may still be writing: the bytes must all come from one state of the file.
         if before.st_mtime_ns == after.st_mtime_ns and before.st_size == after.st_size == len(data):
             return Content(data, after.st_size, modified(after), fingerprint(data))
     raise UnreadablePhoto("It changes while it is read.", "Index again when it is at rest.")
+
+
+def alone_if_large(path: str) -> AbstractContextManager[object]:
+    """Return a lock that the work on large files and large photos shares, for a large file; else nothing."""
+    try:
+        large = not is_photo_url(path) and os.stat(path).st_size > LARGE_BYTES
+    except OSError:
+        large = False
+    return _ONE_LARGE if large else nullcontext()
 
 
 def content_of(data: bytes) -> Content:

@@ -121,7 +121,7 @@ class Pages:
         photo = photo_of(request, snapshot)
         path = snapshot.index.path(photo)
         faces = [face_view(snapshot, row) for row in snapshot.index.faces_of(photo)]
-        width, height = photo_size(path, faces)
+        width, height = photo_size(path, snapshot.index.digest[photo].tobytes(), faces)
         return self._page(
             "photo.html",
             request,

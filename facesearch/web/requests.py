@@ -112,11 +112,11 @@ def question_of(values: Mapping[str, str], metric: str) -> Question:
         Refused: One of them is out of range.
     """
     chosen: dict[str, Any] = {
-        "top": _value(values, "top", int, lambda number: 1 <= number <= MOST_MATCHES),
+        "top": _value(values, "top", _whole, lambda number: 1 <= number <= MOST_MATCHES),
         "metric": _value(values, "metric", str, lambda name: name in get_args(Ranking)) or metric,
-        "threshold": _value(values, "threshold", float, lambda number: not math.isnan(number)),
-        "min_probability": _value(values, "min_probability", float, lambda number: 0 <= number < 1),
-        "min_quality": _value(values, "min_quality", float, lambda number: 0 <= number < 1),
+        "threshold": _value(values, "threshold", _number, lambda number: not math.isnan(number)),
+        "min_probability": _value(values, "min_probability", _number, lambda number: 0 <= number < 1),
+        "min_quality": _value(values, "min_quality", _number, lambda number: 0 <= number < 1),
         "by": _value(values, "by", str, lambda name: name in ("photo", "face")),
         "include_self": _value(values, "include_self", _flag, lambda _: True),
         "unique": _value(values, "unique", _flag, lambda _: True),
@@ -143,13 +143,16 @@ def client_path(values: Mapping[str, str]) -> str:
     """Read the path that a photo has on the client's side, in base64: it is compared and never opened.
 
     Raises:
-        Refused: It is not base64.
+        Refused: It is not base64, or no path.
     """
     try:
         encoded = values.get("path", "").encode("ascii")
-        return os.fsdecode(base64.b64decode(encoded, b"-_", validate=True))
+        path = os.fsdecode(base64.b64decode(encoded, b"-_", validate=True))
     except (ValueError, binascii.Error) as error:
         raise Refused(HTTPStatus.BAD_REQUEST, "path is not base64.") from error
+    if "\0" in path:
+        raise Refused(HTTPStatus.BAD_REQUEST, "path holds a zero byte.")
+    return path
 
 
 class Bodies:
@@ -245,6 +248,21 @@ def _value(
     if value is None or not good(value):
         raise Refused(HTTPStatus.BAD_REQUEST, f"{name}={values[name]!r} is not understood.")
     return value
+
+
+def _whole(text: str) -> int:
+    return int(_plain(text))
+
+
+def _number(text: str) -> float:
+    return float(_plain(text))
+
+
+def _plain(text: str) -> str:
+    """Refuse what only Python reads as a number: underscores, and digits of any script."""
+    if "_" in text or not text.isascii():
+        raise ValueError(text)
+    return text
 
 
 def _flag(text: str) -> bool:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from facesearch.errors import FacesearchError
+from facesearch.errors import FacesearchError, UnreadablePhoto
 from facesearch.faces import Box, Match
 from facesearch.photos.read import decode, read_content
 from facesearch.quality import doubt
@@ -99,10 +99,16 @@ def hit_view(snapshot: Snapshot, match: Match) -> HitView | None:
     )
 
 
-def photo_size(path: str, faces: Sequence[FaceView]) -> tuple[int, int]:
-    """Return the width and height of an upright photo; if the file is gone, as much as its faces need."""
+def photo_size(path: str, digest: bytes, faces: Sequence[FaceView]) -> tuple[int, int]:
+    """Return the width and height of an upright photo.
+
+    If the file is gone, or another one lies there now, it is as much as the faces need.
+    """
     try:
-        picture = decode(read_content(path).data, side=64)
+        content = read_content(path)
+        if content.digest != digest:
+            raise UnreadablePhoto("It is another photo now.")
+        picture = decode(content.data, side=64)
         return picture.width, picture.height
     except (OSError, FacesearchError):
         corners = [(face.box.x + face.box.width, face.box.y + face.box.height) for face in faces]

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -457,6 +458,54 @@ def test_a_file_larger_than_the_limit_is_not_read(tmp_path):
         file.truncate(read.MAX_BYTES + 1)  # sparse: takes no room
     with pytest.raises(UnreadablePhoto, match="larger than 1 GiB"):
         read_content(str(path))
+
+
+@pytest.mark.parametrize("name", ["huge.tif", "huge.jpg"])
+def test_of_a_large_file_that_is_no_picture_only_the_first_bytes_are_read(tmp_path, monkeypatch, name):
+    path = tmp_path / name
+    with path.open("wb") as file:
+        file.truncate(read.LARGE_BYTES + 1)
+    monkeypatch.setattr(read, "fingerprint", None)  # it is not come to
+    with pytest.raises(UnreadablePhoto, match="not a picture in a format"):
+        read_content(str(path))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "DIB", "HEIF", "AVIF"])
+def test_each_format_is_known_by_its_first_bytes(kind):
+    if kind in read.ISO_FORMATS:
+        read._register_heif()
+    assert read._MAGIC.match(saved(quadrants(), kind)[: read._HEAD])
+    if kind == "TIFF":
+        assert read._MAGIC.match(saved(quadrants(), kind, big_tiff=True)[: read._HEAD])
+    if kind == "PPM":
+        assert read._MAGIC.match(saved(quadrants().convert("1"), kind)[: read._HEAD])
+
+
+def is_free(lock):
+    """Return whether another thread could take a lock now."""
+
+    def tried():
+        taken = lock.acquire(blocking=False)
+        if taken:
+            lock.release()
+        return taken
+
+    with ThreadPoolExecutor(1) as other:
+        return other.submit(tried).result()
+
+
+@pytest.mark.parametrize(
+    ("name", "free"),
+    [("large.jpg", False), ("small.jpg", True), ("gone.jpg", True), ("s3://pictures/large.jpg", True)],
+)
+def test_large_files_take_turns(tmp_path, monkeypatch, name, free):
+    monkeypatch.chdir(tmp_path)
+    with (tmp_path / "large.jpg").open("wb") as file:
+        file.truncate(read.LARGE_BYTES + 1)
+    (tmp_path / "small.jpg").touch()
+    with read.alone_if_large(name):
+        assert is_free(read._ONE_LARGE) is free
+    assert is_free(read._ONE_LARGE)
 
 
 def test_a_time_beyond_64_bits_is_kept_to_them(tmp_path):

@@ -121,7 +121,8 @@ REFUSED = [
         for wrong in (
             *("top=0", "top=1001", "top=x", "top=1e3", "metric=manhattan", "metric=", "threshold=nan"),
             *("threshold=x", "min_probability=1", "min_probability=-1", "by=person", "include_self=yes"),
-            *("unique=2", "face=0", "face=-1", "face=x", "path=%25", "path=a"),
+            *("unique=2", "face=0", "face=-1", "face=x", "path=%25", "path=a", "path=AGEA"),
+            *("top=1_0", "threshold=0_1", "top=%D9%A3"),
         )
     ],
     ("GET", "/1/api/query", None, 405),

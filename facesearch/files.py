@@ -115,6 +115,11 @@ def open_private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
+def open_without_waiting(path: str, flags: int) -> int:
+    """Open a file as `open`'s opener; on a named pipe it does not block for ever."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 def sync_folder(folder: Path) -> None:
     """Flush a folder's entries to the disk, where the system can."""
     if os.name != "posix":  # elsewhere a folder cannot be opened

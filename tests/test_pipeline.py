@@ -499,7 +499,7 @@ def test_a_run_that_is_given_up_stops(tmp_path):
     before = threading.active_count()
     done = len(looked)
     results.close()
-    assert len(looked) <= done + 10  # what waits is dropped
+    assert len(looked) < done + 40  # what waits is dropped: up to 80 were handed out
     assert threading.active_count() < before
 
 

@@ -348,8 +348,17 @@ def _out_of_range(index: Index) -> str:
         ("a box is empty", any(bool(np.any(b[:, 2:] < 1)) for b in (index.boxes, index.erased_boxes))),
         ("a length is not a number", not bool(np.all(np.isfinite(index.norms) & (index.norms >= 0)))),
         ("a path holds a zero byte", bool(np.any(index.paths == 0))),
+        ("a path is not absolute", not _are_absolute(index, starts)),
     )
     return next((clause for clause, wrong in checks if wrong), "")
+
+
+def _are_absolute(index: Index, starts: NDArray[np.int64]) -> bool:
+    """Return whether all paths are absolute, or URLs."""
+    if not len(starts) or _outside(starts, 0, len(index.paths)):
+        return True  # nothing to say, or another clause says it
+    others = np.flatnonzero(index.paths[starts] != ord("/"))
+    return all(os.path.isabs(path) or "://" in path for path in map(index.path, others.tolist()))
 
 
 def _outside(values: NDArray[Any], low: int, high: int) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from facesearch.errors import FacesearchError
+from facesearch.files import open_without_waiting
 from facesearch.photos.exclude import IGNORE_FILE, NO_MEDIA, Exclusions, relative_path
 from facesearch.photos.urls import files_below, is_photo_url
 
@@ -210,11 +211,6 @@ class _Walk:
 def _kind(name: str) -> str:
     """Return a file's suffix in upper case; "no suffix" where there is none."""
     return os.path.splitext(name)[1][1:].upper() or "no suffix"
-
-
-def open_without_waiting(path: str, flags: int) -> int:
-    """Open a file as `open`'s opener; on a named pipe it does not block for ever."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def modified(about: os.stat_result) -> int:

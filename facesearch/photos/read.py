@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.errors import UnreadablePhoto
-from facesearch.photos.find import modified, open_without_waiting
+from facesearch.files import open_without_waiting
+from facesearch.photos.find import modified
 from facesearch.photos.urls import is_photo_url, read_url
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from itertools import count
 from pathlib import Path
 
 from facesearch.errors import StorageError, UnreadablePhoto
-from facesearch.files import replaced, storage_error
-from facesearch.photos.find import is_photo_name, open_without_waiting
+from facesearch.files import open_without_waiting, replaced, storage_error
+from facesearch.photos.find import is_photo_name
 from facesearch.photos.read import decode, read_content
 from facesearch.photos.urls import is_photo_url
 

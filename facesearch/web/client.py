@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, urlencode, urlsplit
 from facesearch.answer_json import answer_from_json
 from facesearch.errors import FacesearchError, NoFace, PhotoError, UnreadablePhoto
 from facesearch.faces import Answer, Answers
-from facesearch.photos.find import open_without_waiting
+from facesearch.files import open_without_waiting
 from facesearch.photos.urls import absolute_path, is_photo_url, read_url
 
 # A server that is grouping people, or reads a large index for the first time, may take as long.

@@ -11,7 +11,7 @@ import pytest
 from support.fakes import META, looked_at, write_index
 
 from facesearch.errors import IndexBroken, IndexFormat
-from facesearch.index.npz.store import open_index
+from facesearch.index.npz.store import journal_path, open_index
 from facesearch.index.npz.writer import NpzIndexWriter
 from facesearch.ranking import nearest
 
@@ -108,6 +108,35 @@ def test_pickled_objects_are_not_loaded(path, tmp_path):
 
     np.savez(path, **{**arrays_of(path), "paths": np.array([Bomb()], dtype=object)}, allow_pickle=True)
     assert "never loaded" in assert_refused(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_named_pipe_is_not_waited_for(path):
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(IndexBroken, match="not an ordinary file"):
+        open_index(path)
+    path.unlink()
+    os.mkfifo(journal_path(path))
+    with pytest.raises(IndexBroken, match="not an ordinary file"):
+        NpzIndexWriter(path, META).__enter__()
+
+
+def test_a_zip_of_very_many_members_is_refused_before_they_are_looked_at(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(201):
+            archive.writestr(f"{number}.npy", b"")
+    assert "it holds 201 members" in assert_refused(path)
+
+
+@pytest.mark.parametrize("name", ["p/a.jpg", "./p/a.jpg", "~/a.jpg"])
+def test_paths_that_are_not_absolute_are_refused(path, name):
+    arrays = arrays_of(path)
+    names = sorted([os.fsencode(name), b"/p/b.jpg", b"/p/\xff.jpg"])
+    arrays["paths"] = np.frombuffer(b"".join(names), np.uint8)
+    arrays["path_ends"] = np.cumsum([len(one) for one in names]).astype(np.int64)
+    np.savez(path, **arrays)
+    assert "a path is not absolute" in assert_refused(path)
 
 
 def test_a_folder_where_the_file_should_be(tmp_path):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.fakes import META, looked_at, write_index
 
-from facesearch.errors import IndexBusy, IndexConflict, IndexFileError, IndexMissing
+from facesearch.errors import FacesearchError, IndexBusy, IndexConflict, IndexFileError, IndexMissing
 from facesearch.files import write_lock
 from facesearch.index.index import ARRAYS
 from facesearch.index.npz.merge import Merged, merge_indexes
@@ -103,6 +103,14 @@ def test_what_an_interrupted_run_left_is_merged_too(tmp_path):
     with NpzIndexWriter(a) as writer:
         writer.add(looked_at("/p/b.jpg"))
     assert merge_indexes([a], tmp_path / "c.npz").photos == 2
+
+
+def test_a_loop_of_links_is_said(tmp_path):
+    (tmp_path / "a.npz").symlink_to(tmp_path / "b.npz")
+    (tmp_path / "b.npz").symlink_to(tmp_path / "a.npz")
+    with pytest.raises(FacesearchError) as caught:
+        merge_indexes([tmp_path / "a.npz", tmp_path / "b.npz"], tmp_path / "all.npz")
+    assert "a.npz" in caught.value.message
 
 
 def test_one_that_is_missing_or_being_written_is_said(tmp_path):

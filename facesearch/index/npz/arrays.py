@@ -11,6 +11,7 @@ import io
 import mmap
 import os
 import re
+import stat
 import struct
 import zipfile
 from collections.abc import Iterable
@@ -22,11 +23,15 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from facesearch.files import open_without_waiting
+
 BOUNDARY = 4096  # a page
 _LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 _ZIP64_EXTRA = 20  # bytes that zipfile adds to the local header of a member that may exceed 4 GiB
 _PADDING_ID = 0xD935  # the extra field that Android's zipalign uses for the same purpose
 _MAX_HEADER = 10_000
+# More than any index has, and than any later version will: a zip of something else.
+_MEMBERS = 200
 # Every .npy header that numpy writes for a plain dtype. A header from a stranger is matched, not evaluated.
 _HEADER = re.compile(
     rb"\{'descr': '([<>|=]?[biufU]\d{1,9})', 'fortran_order': (True|False), 'shape': \(([\d, ]*)\), \}\s*"
@@ -90,9 +95,11 @@ def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
         NpzError: The file is not a zip of stored .npy members, or a member is shorter than it claims.
         OSError: It cannot be read.
     """
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if size == 0:
+    with open(path, "rb", opener=open_without_waiting) as file:
+        about = os.fstat(file.fileno())
+        if not stat.S_ISREG(about.st_mode):
+            raise NpzError("it is not an ordinary file")
+        if about.st_size == 0:
             raise NpzError("it is empty")
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         return _arrays_in(mapped, file)
@@ -111,6 +118,8 @@ def _arrays_in(mapped: mmap.mmap | bytes, file: IO[bytes]) -> dict[str, NDArray[
     try:
         with zipfile.ZipFile(file) as archive:
             members = archive.infolist()
+            if len(members) > _MEMBERS:
+                raise NpzError(f"it holds {len(members):,} members")
     except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, struct.error) as error:
         raise NpzError(f"it is not a whole .npz ({error})") from error
     return dict(_map_member(mapped, member) for member in members)

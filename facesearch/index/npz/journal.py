@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import stat
 import struct
 import time
 import zlib
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 
 from facesearch.errors import IndexBroken
 from facesearch.faces import PhotoFaces, Status
-from facesearch.files import open_private
+from facesearch.files import open_private, open_without_waiting
 from facesearch.index.index import LANDMARKS
 from facesearch.index.meta import Meta
 
@@ -151,10 +152,9 @@ def read_journal(path: Path) -> ReadJournal:
         IndexBroken: The file is not a journal.
         OSError: It cannot be read.
     """
-    with path.open("rb") as file:
-        if os.fstat(file.fileno()).st_size == 0:
-            return ReadJournal(None, [], 0)
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    mapped = _mapped(path)
+    if mapped is None:
+        return ReadJournal(None, [], 0)
     if mapped[: len(MAGIC)] != MAGIC:
         # Only begun; or begun, and zeros from there on.
         if MAGIC.startswith(mapped[: len(MAGIC)].rstrip(b"\0")) and _is_zero_from(mapped, len(MAGIC)):
@@ -180,6 +180,15 @@ def read_journal(path: Path) -> ReadJournal:
     if hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)  # the checksums have touched every page
     return ReadJournal(meta, entries, len(mapped) - end)
+
+
+def _mapped(path: Path) -> mmap.mmap | None:
+    """Map a journal into memory; None for an empty one."""
+    with open(path, "rb", opener=open_without_waiting) as file:
+        about = os.fstat(file.fileno())
+        if not stat.S_ISREG(about.st_mode):
+            raise IndexBroken(f"{path} is not an ordinary file, and so no journal.", "Move it away.")
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if about.st_size else None
 
 
 def _is_zero_from(mapped: mmap.mmap, start: int) -> bool:

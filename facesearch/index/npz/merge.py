@@ -54,17 +54,22 @@ def merge_indexes(sources: Sequence[Path], into: Path) -> Merged:
             "Name it among those that are merged, or another place with --into.",
         )
     with ExitStack() as stack:
-        for source in dict.fromkeys(path.resolve() for path in sources):
+        for source in dict.fromkeys(map(_real, sources)):
             if journal_path(source).exists():
                 with NpzIndexWriter(source):
                     pass  # writes what an interrupted run left into the file
-            if source != into.resolve():
+            if source != _real(into):
                 stack.enter_context(write_lock(source))
         stack.enter_context(write_lock(into))
         indexes = [open_index(source) for source in sources]
         for source, index in zip(sources, indexes, strict=True):
             check_same_making(indexes[0].meta, index.meta, what=f"The index {os.fspath(source)!r}")
         return _write(indexes, into)
+
+
+def _real(path: Path) -> Path:
+    # Unlike `Path.resolve`, it makes nothing of a loop of links: to open it is an error of the system.
+    return Path(os.path.realpath(path))
 
 
 def _write(indexes: Sequence[Index], into: Path) -> Merged:

@@ -39,7 +39,8 @@ class Report:
         forgotten: Left out because `forget` removed them.
         removed: Gone from their folder, and so from the index.
         excluded: Left out by a pattern now, and so removed from the index; their names come back with them.
-        kept: Gone, but kept because their root lost most of its photos, by root.
+        kept: Gone, but kept because their folder is probably out of reach, by folder: a root that lost most
+            of its photos, a file system that is not mounted, or a folder that is empty now.
         problems: Paths that are missing or cannot be looked into, with the reason.
         passed_over: Files that are no photos, by suffix.
         links: Links that were not followed.
@@ -108,6 +109,7 @@ def update_index(
         on_plan(plan)
         writer.changes.cover([*request.roots, *_covered(request.paths, plan.problems)])
         run = _Run(writer, scan, plan, request)
+        writer.changes.mount(scan.mounts, only=request.prune)
         run.look_at_new(pipeline, on_photo)
         run.drop_gone()
         writer.commit()
@@ -222,12 +224,29 @@ class _Run:
         for name in sorted(self._gone - self._moved):
             gone.setdefault(int(self._index.root[self._index.rows[name]]), []).append(name)
         for root, names in gone.items():
-            if self._request.prune or not self._lost_most(root, names):
-                self.report.removed += len(names)
-                for name in names:
+            lost_most = not self._request.prune and self._lost_most(root, names)
+            for name in names:
+                away = roots[root] if lost_most else self._out_of_reach(name, roots[root])
+                if away and not self._request.prune:
+                    self.report.kept[away] = self.report.kept.get(away, 0) + 1
+                else:
+                    self.report.removed += 1
                     self._writer.changes.drop(name)
-            else:
-                self.report.kept[roots[root]] = len(names)
+
+    def _out_of_reach(self, name: str, root: str) -> str:
+        """Return the folder above a photo, below a root, that is probably not mounted; empty if none is."""
+        if is_photo_url(name):
+            return ""
+        folder, nearest = os.path.dirname(name), True
+        while len(folder) > len(root):
+            if folder in self._index.meta.mounts and folder not in self._scan.mounts:
+                return folder
+            if nearest and os.path.isdir(folder):
+                if not os.listdir(folder):
+                    return folder  # as an unmounted file system leaves it
+                nearest = False
+            folder = os.path.dirname(folder)
+        return ""
 
     def _lost_most(self, root: int, names: Sequence[str]) -> bool:
         known = int((self._index.root == root).sum())
@@ -439,7 +458,7 @@ def _begin(rebuild: Rebuild, meta: Meta, old: Index) -> None:
     except IndexFileError:
         rebuild.discard()
         begun = None
-    if begun is not None and replace(begun, roots=(), created="", updated="", facesearch="") != meta:
+    if begun is not None and begun.making() != meta:
         rebuild.discard()
     with rebuild.backend.writer(meta) as writer:
         writer.changes.forget(digest.tobytes() for digest in old.forgotten)

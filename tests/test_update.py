@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -260,6 +261,47 @@ def test_an_empty_root_empties_nothing(library):
     assert library.contents.photo_count == 4
     report = library.update(prune=True)
     assert (report.removed, report.photos) == (4, 0)
+
+
+def test_a_folder_that_is_empty_now_is_probably_not_mounted(library):
+    library.add(*range(6))
+    away = library.root / "disk"
+    coloured(away / "deep" / "a.png", 11)
+    coloured(away / "b.png", 12)
+    library.update()
+    shutil.rmtree(away)
+    (away).mkdir()
+    assert tally(library.update()) == {"unchanged": 6, "kept": {str(away): 2}}
+    assert library.contents.photo_count == 8
+    assert tally(library.update(prune=True)) == {"unchanged": 6, "removed": 2}
+
+
+def test_a_folder_that_was_deleted_is_removed(library):
+    library.add(*range(6))
+    coloured(library.root / "party" / "a.png", 11)
+    library.update()
+    shutil.rmtree(library.root / "party")
+    assert tally(library.update()) == {"unchanged": 6, "removed": 1}
+
+
+def test_a_file_system_that_was_mounted_is_missed_though_its_folder_is_gone_too(library, tmp_path):
+    other = Path("/dev/shm")
+    if not other.is_dir() or other.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no second file system here")
+    library.add(*range(6))
+    with tempfile.TemporaryDirectory(dir=other) as disk:
+        coloured(Path(disk) / "a.png", 11)
+        coloured(Path(disk) / "b.png", 12)
+        place = library.root / "disk"
+        place.symlink_to(disk)
+        assert tally(library.update(follow=True)) == {"indexed": 8}
+        assert library.contents.meta.mounts == (str(place),)
+        (Path(disk) / "b.png").unlink()
+        assert tally(library.update(follow=True)) == {"unchanged": 7, "removed": 1}
+        place.unlink()
+        assert tally(library.update(follow=True)) == {"unchanged": 6, "kept": {str(place): 1}}
+        assert tally(library.update(follow=True, prune=True)) == {"unchanged": 6, "removed": 1}
+        assert library.contents.meta.mounts == ()
 
 
 @pytest.mark.parametrize(("gone", "kept"), [(5, False), (6, True), (9, True)])

@@ -297,7 +297,7 @@ def _say(report: Report, index_file: str, options: IndexOptions) -> None:
     for path, count in report.kept.items():
         click.echo(
             f"facesearch: {counted(count, 'photo')} below {escaped(path)} cannot be found any more, most of "
-            "that folder; the index keeps them. If they are gone for good, run this again with --prune.",
+            "it or all; the index keeps them. If they are gone for good, run this again with --prune.",
             err=True,
         )
     shown = sorted(report.unreadable.items())

@@ -39,6 +39,7 @@ class Changes:
 
     Attributes:
         roots: The folders that the index is to cover.
+        mounts: Folders that are other file systems; see `Meta`.
         forgotten: Digests of photos that are not to be indexed again.
         erased: Faces that are not to be indexed again, by their photos' digests.
         taken: Paths that are to have the faces of a known photo.
@@ -51,10 +52,10 @@ class Changes:
     """
 
     def __init__(self, index: Index) -> None:
-        self._stored_roots = index.meta.roots
+        self._stored_roots, self._stored_mounts = index.meta.roots, index.meta.mounts
         self._stored_forgotten = frozenset(digest.tobytes() for digest in index.forgotten)
         self._stored_erased: Mapping[bytes, tuple[Box, ...]] = index.erased_faces
-        self.roots = index.meta.roots
+        self.roots, self.mounts = index.meta.roots, index.meta.mounts
         self.forgotten = set(self._stored_forgotten)
         self.erased: dict[bytes, tuple[Box, ...]] = dict(index.erased_faces)
         self.taken: dict[bytes, Taken] = {}
@@ -65,8 +66,8 @@ class Changes:
 
     def __bool__(self) -> bool:
         """Return whether anything changes."""
-        same = self.roots == self._stored_roots and self.forgotten == self._stored_forgotten
-        same = same and self.erased == self._stored_erased
+        same = (self.roots, self.mounts) == (self._stored_roots, self._stored_mounts)
+        same = same and self.forgotten == self._stored_forgotten and self.erased == self._stored_erased
         return bool(self.taken or self.dropped or self.moves) or not same
 
     @property
@@ -84,6 +85,10 @@ class Changes:
         self.roots = tuple(
             root for root in self.roots if not any(is_within(os.fsencode(root), name) for name in names)
         )
+
+    def mount(self, folders: Iterable[str], *, only: bool = False) -> None:
+        """Record folders as other file systems; with `only`, no others are any more."""
+        self.mounts = tuple(sorted({*folders, *(() if only else self.mounts)}))
 
     def take(self, path: str, photo: int, size: int, mtime_ns: int) -> None:
         """Let a path (new, or known with another time) have the faces of a photo of the index."""
@@ -122,8 +127,11 @@ class Changes:
     def move_root(self, old: str, new: str) -> None:
         """Move all that lies at or below the folder `old` to `new`."""
         self._moved = os.fsencode(old), os.fsencode(new)
-        moved = [os.fsdecode(self.path_after(os.fsencode(root))) for root in self.roots]
-        self.roots = joined_roots((), moved)
+        roots, mounts = (
+            [os.fsdecode(self.path_after(os.fsencode(folder))) for folder in folders]
+            for folders in (self.roots, self.mounts)
+        )
+        self.roots, self.mounts = joined_roots((), roots), tuple(mounts)
         if any(is_within(self._moved[0], os.fsencode(root)) for root in self._stored_roots):
             self.cover([new])  # what lay inside a root may lie outside of it now
 

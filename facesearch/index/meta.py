@@ -29,6 +29,7 @@ class Meta:
         created: ISO 8601, UTC.
         updated: ISO 8601, UTC.
         facesearch: The version that wrote the file.
+        mounts: Folders below the roots that were other file systems when they were last looked into.
     """
 
     model: str
@@ -40,13 +41,25 @@ class Meta:
     created: str = ""
     updated: str = ""
     facesearch: str = ""
+    mounts: tuple[str, ...] = ()
 
-    def written(self, roots: Iterable[str]) -> Meta:
+    def written(self, roots: Iterable[str], mounts: Iterable[str]) -> Meta:
         """Return the meta data of an index that is written now."""
         # What is said of people is of one commit: two in one second are told apart.
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         created = self.created or now
-        return replace(self, roots=tuple(roots), created=created, updated=now, facesearch=__version__)
+        return replace(
+            self,
+            roots=tuple(roots),
+            created=created,
+            updated=now,
+            facesearch=__version__,
+            mounts=tuple(mounts),
+        )
+
+    def making(self) -> Meta:
+        """Return the meta data of a new index that is made as this one was."""
+        return replace(self, roots=(), created="", updated="", facesearch="", mounts=())
 
     def to_json(self) -> str:
         """Return the meta data as JSON in ASCII."""
@@ -65,7 +78,8 @@ class Meta:
         for name, kind in _META_TYPES.items():
             if not isinstance(raw.get(name), kind) or isinstance(raw[name], bool):
                 raise ValueError(f"{name!r} is missing from the meta data or of the wrong type")
-        if not all(isinstance(root, str) and b"\0" not in os.fsencode(root) for root in raw["roots"]):
+        mounts = raw.get("mounts", [])  # not written by the first versions
+        if not isinstance(mounts, list) or not all(map(_is_path, [*raw["roots"], *mounts])):
             raise ValueError("a root is not a path")
         if raw["dim"] < 1:
             raise ValueError("it has no dimensions")
@@ -73,7 +87,7 @@ class Meta:
             if not _SETTINGS.get(name, _is_scalar)(value):
                 raise ValueError(f"the setting {name!r} is out of range")
         known = {name: raw[name] for name in _META_TYPES}
-        return cls(**{**known, "roots": tuple(raw["roots"])})
+        return cls(**{**known, "roots": tuple(raw["roots"]), "mounts": tuple(mounts)})
 
 
 _META_TYPES: Mapping[str, type] = {
@@ -87,6 +101,10 @@ _META_TYPES: Mapping[str, type] = {
     "updated": str,
     "facesearch": str,
 }
+
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, str) and b"\0" not in os.fsencode(value)
 
 
 def _is_scalar(value: object) -> bool:

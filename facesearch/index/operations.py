@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -116,7 +116,7 @@ def copy_index(
         StorageError: The target has no room for it.
     """
     listing = source.read(faces=False)
-    meta = replace(listing.meta, roots=(), created="", updated="", facesearch="")
+    meta = listing.meta.making()
     with target.writer(meta) as writer:
         there = writer.index
         check_same_making(there.meta, listing.meta, what=f"The index {source.name!r}")

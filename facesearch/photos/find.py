@@ -64,6 +64,7 @@ class Scan:
         unreadable: Folders and files that could not be read, with the reason.
         passed_over: How many other files there were, by suffix in upper case.
         links: How many links were not followed.
+        mounts: Folders that are other file systems than the folders they lie in.
         exclusions: What was left out below each folder.
     """
 
@@ -71,6 +72,7 @@ class Scan:
     unreadable: dict[str, str] = field(default_factory=dict)
     passed_over: Counter[str] = field(default_factory=Counter)
     links: int = 0
+    mounts: set[str] = field(default_factory=set)
     exclusions: dict[str, Exclusions] = field(default_factory=dict)
 
     def excludes(self, path: str) -> bool:
@@ -125,10 +127,9 @@ def find_photos(
     with os.scandir(root):
         pass  # cannot be listed: the caller hears of it
     scan.exclusions[root] = exclusions
-    walk = _Walk(root, scan, exclusions, hidden, follow)
-    walk.seen.add((root_stat.st_dev, root_stat.st_ino))
+    walk = _Walk(root, root_stat, scan, exclusions, hidden, follow)
     while walk.pending:
-        for entry in walk.entries(walk.pending.pop()):
+        for entry in walk.next_entries():
             try:
                 walk.take(entry)
             except FileNotFoundError:
@@ -153,9 +154,18 @@ def _find_by_url(root: str, scan: Scan, exclusions: Exclusions, *, hidden: bool)
 class _Walk:
     """A walk under way: the folders still to be read, and those already seen."""
 
-    def __init__(self, root: str, scan: Scan, exclusions: Exclusions, hidden: bool, follow: bool) -> None:
-        self.pending = [root]
-        self.seen: set[tuple[int, int]] = set()
+    def __init__(
+        self,
+        root: str,
+        about: os.stat_result,
+        scan: Scan,
+        exclusions: Exclusions,
+        hidden: bool,
+        follow: bool,
+    ) -> None:
+        self.pending = [(root, about.st_dev)]
+        self._seen = {(about.st_dev, about.st_ino)}
+        self._device = about.st_dev  # of the folder whose entries are taken
         self._root, self._scan, self._exclusions = root, scan, exclusions
         self._hidden, self._follow = hidden, follow
 
@@ -166,22 +176,31 @@ class _Walk:
         if self._exclusions.excludes(relative_path(entry.path, self._root), folder=folder):
             return
         if folder:
-            about = entry.stat(follow_symlinks=self._follow)
-            identity = about.st_dev, about.st_ino
-            if identity not in self.seen:
-                self.seen.add(identity)
-                self.pending.append(entry.path)
+            self._take_folder(entry)
         elif entry.is_symlink() and not self._follow:
             self._scan.links += 1
         elif entry.is_file(follow_symlinks=self._follow):
-            if is_photo_name(entry.name):
-                about = entry.stat(follow_symlinks=self._follow)
-                self._scan.photos[entry.path] = FoundPhoto(entry.path, about.st_size, modified(about))
-            else:
-                self._scan.passed_over[_kind(entry.name)] += 1
+            self._take_file(entry)
 
-    def entries(self, folder: str) -> list[os.DirEntry[str]]:
-        """Return what a folder holds, by name; nothing where it asks to be left out."""
+    def _take_folder(self, entry: os.DirEntry[str]) -> None:
+        about = entry.stat(follow_symlinks=self._follow)
+        if about.st_dev != self._device:
+            self._scan.mounts.add(entry.path)
+        identity = about.st_dev, about.st_ino
+        if identity not in self._seen:
+            self._seen.add(identity)
+            self.pending.append((entry.path, about.st_dev))
+
+    def _take_file(self, entry: os.DirEntry[str]) -> None:
+        if is_photo_name(entry.name):
+            about = entry.stat(follow_symlinks=self._follow)
+            self._scan.photos[entry.path] = FoundPhoto(entry.path, about.st_size, modified(about))
+        else:
+            self._scan.passed_over[_kind(entry.name)] += 1
+
+    def next_entries(self) -> list[os.DirEntry[str]]:
+        """Return what the next folder holds, by name; nothing where it asks to be left out."""
+        folder, self._device = self.pending.pop()
         try:
             with os.scandir(folder) as listing:
                 entries = sorted(listing, key=lambda entry: entry.name)

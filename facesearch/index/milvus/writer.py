@@ -180,11 +180,11 @@ class MilvusIndexWriter:
             self._faces.make(self._metric)
             self._begun = True
         roots = joined_roots(self._state.meta.roots, self.changes.roots)
-        if self._new or roots != self._state.meta.roots:
+        if self._new or (roots, self.changes.mounts) != (self._state.meta.roots, self._state.meta.mounts):
             self._write_meta(roots)
 
     def _write_meta(self, roots: tuple[str, ...]) -> None:
-        meta = self._state.meta.written(roots)
+        meta = self._state.meta.written(roots, self.changes.mounts)
         self._collection.write(f"meta/{self._generation}", meta.to_json().encode())
 
     def _flush(self) -> None:

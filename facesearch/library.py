@@ -18,6 +18,7 @@ from facesearch.index import operations
 from facesearch.index.backend import IndexBackend, SearchableIndex, is_server, open_backend
 from facesearch.index.index import Index, empty_index
 from facesearch.index.meta import Meta, check_same_making
+from facesearch.index.npz.store import journal_path
 from facesearch.index.operations import Copied, copy_index
 from facesearch.model import DetectionSettings, Model, Runtime, make_meta
 from facesearch.models.store import ModelStore, silent
@@ -405,6 +406,29 @@ class Library:
 def default_index(model: str) -> Path:
     """Return the default index file of a model."""
     return Path(user_data_dir("facesearch", appauthor=False)) / f"{model.replace('/', '_')}.npz"
+
+
+def only_index() -> Path | None:
+    """Return the only index of the data folder, where none is named and the default model has none.
+
+    Returns:
+        None where an index or a model is named by the environment, or there is none.
+
+    Raises:
+        IndexMissing: There are several.
+    """
+    default = default_index(DEFAULT_MODEL)
+    named = os.environ.get("FACESEARCH_INDEX") or os.environ.get("FACESEARCH_MODEL")
+    if named or default.exists() or journal_path(default).exists():
+        return None
+    found = sorted(path for path in default.parent.glob("*.npz") if not path.stem.endswith(".rebuild"))
+    if len(found) > 1:
+        raise IndexMissing(
+            f"The default model, {DEFAULT_MODEL}, has no index; there are those of "
+            f"{', '.join(path.stem for path in found)}.",
+            "Choose one with --model, or set FACESEARCH_MODEL.",
+        )
+    return found[0] if found else None
 
 
 def _backend(index: str | Path) -> IndexBackend:

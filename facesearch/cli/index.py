@@ -180,7 +180,7 @@ def command(paths: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 (clic
         shard=Shard.parse(options.shard) if options.shard else None,
     )
     detection = DetectionSettings(options.detector, options.min_face, options.faces, options.rotations)
-    library = options.open_library(options.make_runtime(options.batch))
+    library = options.open_library(options.make_runtime(options.batch), new=True)
     if options.dry_run:
         plan = library.plan(request, detection, rebuild=options.rebuild)
         _say_plan(plan, options)

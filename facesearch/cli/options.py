@@ -17,6 +17,7 @@ import click
 from cloup import option_group
 
 from facesearch.cli.completion import complete_index, complete_model
+from facesearch.cli.output.text import escaped
 from facesearch.errors import UnreadablePhoto
 
 if TYPE_CHECKING:
@@ -41,9 +42,9 @@ class LibraryOptions(Verbosity):
     index_file: str | None
     model: str | None
 
-    def open_library(self, runtime: Runtime | None = None) -> Library:
-        """Open the library that the command works on."""
-        return open_library(self.index_file, self.model, quiet=self.quiet, runtime=runtime)
+    def open_library(self, runtime: Runtime | None = None, *, new: bool = False) -> Library:
+        """Open the library that the command works on; see `open_library`."""
+        return open_library(self.index_file, self.model, quiet=self.quiet, runtime=runtime, new=new)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,14 +220,35 @@ def asked(context: click.Context) -> list[tuple[str, str]]:
 
 
 def open_library(
-    index_file: str | None, model: str | None, *, quiet: bool = False, runtime: Runtime | None = None
+    index_file: str | None,
+    model: str | None,
+    *,
+    quiet: bool = False,
+    runtime: Runtime | None = None,
+    new: bool = False,
 ) -> Library:
-    """Open the library of an index and a model; what takes a while is said on stderr unless `quiet`."""
-    from facesearch.library import Library
+    """Open the library of an index and a model; what takes a while is said on stderr unless `quiet`.
+
+    Args:
+        index_file: The index; None for the model's own in the data folder.
+        model: The model; None for the index's own. Where neither is named and the default model has no
+            index, the only one that there is in the data folder is taken.
+        quiet: Whether nothing is said.
+        runtime: How the network is run.
+        new: Whether the command makes an index, so that no other one is taken.
+
+    Raises:
+        IndexMissing: There are several to choose from.
+    """
+    from facesearch.library import Library, only_index
 
     def notify(message: str) -> None:
         click.echo(message, err=True)
 
+    if not (new or index_file or model) and (only := only_index()):
+        index_file = str(only)
+        if not quiet:
+            notify(f"The default model has no index; {only.stem}'s is used: {escaped(str(only))}")
     if quiet:
         return Library(index_file, model, runtime=runtime)
     return Library(index_file, model, runtime=runtime, notify=notify)

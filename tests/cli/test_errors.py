@@ -146,6 +146,29 @@ def test_no_index_yet(ask, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+def test_the_only_index_is_used_and_of_several_one_is_to_be_chosen(ask, photos, tmp_path, monkeypatch):
+    assert ask("index", photos, "--model", "sface").status == 0
+    place = tmp_path / "data" / "facesearch"
+    for command in (("query", OBAMA), ("info",), ("people",), ("people", "list")):
+        done = ask(*command)
+        assert done.status in (0, 1)
+        assert done.err.startswith(f"The default model has no index; sface's is used: {place}/sface.npz\n")
+    assert ask("query", OBAMA, "-q").err == ""
+    shutil.copy(place / "sface.npz", place / "family.npz")
+    done = ask("query", OBAMA)
+    assert done.status == 2
+    assert "resnet50, has no index; there are those of family, sface." in done.err
+    assert "--model" in done.err
+    monkeypatch.setenv("FACESEARCH_MODEL", "sface")
+    assert ask("query", OBAMA).err == ""
+    monkeypatch.delenv("FACESEARCH_MODEL")
+    # To index is to make the one that is named, or the default one.
+    assert ask("index", photos).status == 0
+    assert (place / "resnet50.npz").exists()
+    assert ask("query", OBAMA).err == ""
+
+
 def test_the_default_index_lies_in_the_users_data_folder(ask, photos, tmp_path, monkeypatch):
     assert ask("index", photos).status == 0
     assert (tmp_path / "data" / "facesearch" / "resnet50.npz").is_file()

@@ -49,12 +49,14 @@ def test_a_library_of_one_face(library):
     assert tool("people").status == 1
 
 
+@pytest.mark.slow
 def test_a_library_of_one_person(library):
     tool = library("obama_2009.jpg", "obama_2010.jpg")
     assert min(probabilities(tool("query", OBAMA, "--json")).values()) > 0.9
     assert [row[3] for row in tool("people").rows] == ["2"]
 
 
+@pytest.mark.slow
 def test_a_library_of_one_photo_copied_many_times_and_a_stranger(library):
     tool = library("obama_2009.jpg", copies=60)
     shutil.copy(LIBRARY / "biden.jpg", "photos/biden.jpg")
@@ -66,6 +68,7 @@ def test_a_library_of_one_photo_copied_many_times_and_a_stranger(library):
     assert len(probabilities(tool("query", OBAMA, "--top", 99, "--unique", "--json"))) == 2
 
 
+@pytest.mark.slow
 def test_a_library_of_poor_faces_only(library):
     tool = library("biden.jpg", "obama_2009.jpg", "obama_2010.jpg", blur=8.0)
     assert set(probabilities(tool("query", OBAMA, "--json")).values()) == {None}
@@ -74,6 +77,7 @@ def test_a_library_of_poor_faces_only(library):
     assert (done.status, done.rows) == (1, [])
 
 
+@pytest.mark.slow
 def test_a_library_with_vectors_that_are_none(ask, model_store, tmp_path):
     rng = np.random.default_rng(8)
     photos = [looked_at(f"/p/{number}.jpg", dim=CARD.dim) for number in range(70)]

@@ -91,7 +91,7 @@ def test_zeros_after_any_part_of_it_end_it_there(tmp_path):
     data = (tmp_path / "whole").read_bytes()
     path = tmp_path / "zeros"
     for length in range(len(data) + 1):
-        for zeros in (1, 7, 8, 9, 4096):
+        for zeros in (1, 8, 4096):
             path.write_bytes(data[:length] + bytes(zeros))
             read = read_journal(path)
             # A zero may have been there before.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -175,16 +176,21 @@ class MilvusSearch:
         for block in self._faces.all():
             names = [_group(request, block, place) for place in range(len(block.face_set))]
             _, groups = np.unique(names, return_inverse=True)
-            near = nearest(
+            look = partial(
+                nearest,
                 block.vectors,
                 _finite(norms_of(block.vectors)),
-                queries,
-                want,
-                request.metric,
+                metric=request.metric,
                 centre=request.centre,
                 groups=groups.reshape(-1),
-                threshold=request.threshold,
             )
+            near = [
+                # Of faces that are equally far the path decides, which is not known here.
+                look(query[None], len(names), threshold=one.distances[-1])[0]
+                if len(one.rows) == want
+                else one
+                for query, one in zip(queries, look(queries, want, threshold=request.threshold), strict=True)
+            ]
             here = [_Found(_picked(block, one.rows), one.distances) for one in near]
             best = [self._both(request, want, *pair) for pair in zip(best, here, strict=True)]
         return best

@@ -203,7 +203,7 @@ def show(context: click.Context, /, who: str, **given: Any) -> None:  # noqa: AN
     """  # noqa: D301
     options = _of_subcommand(context, PeopleOptions(**given))
     found = options.open_library().people()
-    person = found.person(who)
+    person = found.person(who, exact=False)
     distances = found.mean_distances(person.faces).tolist() if person.faces else []
     faces = sorted(zip(distances, person.faces, strict=True))
     rows = [{"distance": distance, **_face(found, row)} for distance, row in faces]
@@ -251,7 +251,7 @@ def export(context: click.Context, /, whom: Sequence[str], **given: Any) -> None
     if options.link is None and not options.dry_run:
         raise click.UsageError("--link or --copy: choose one.")
     found = options.open_library().people()
-    persons = [found.person(who) for who in whom] if whom else found.everyone()
+    persons = [found.person(who, exact=False) for who in whom] if whom else found.everyone()
     wanted = albums(found, persons, os.path.abspath(options.to))
     if options.dry_run:
         write("".join(tsv_line((path, album.folder)) for album in wanted for path in album.photos))

@@ -277,7 +277,7 @@ def _photos_of_people(library: Library, options: QueryOptions) -> Answers:
         **{name: value for name, value in limits.items() if value is not None},
     )
     judge = Judge.of(library.card, people.index, "cosine")
-    answer = photos_with(people, [people.person(who) for who in named], query, judge)
+    answer = photos_with(people, [people.person(who, exact=False) for who in named], query, judge)
     if not people.up_to_date and not options.quiet:
         click.echo("The index has changed since people were grouped: run `facesearch people`.", err=True)
     return Answers((answer,), ())

@@ -164,13 +164,18 @@ class People:
         people += [Person(number, self._names[number], (), 0) for number in gone]
         return sorted(people, key=lambda one: (not one.name, one.name.casefold(), -one.photos, one.number))
 
-    def person(self, who: str | int) -> Person:
+    def person(self, who: str | int, *, exact: bool = True) -> Person:
         """Return a person by number or name.
 
+        Args:
+            who: The number or the name.
+            exact: Whether it has to be the whole name; otherwise some whole words of it will do, where only
+                one person has them.
+
         Raises:
-            PeopleError: No person has that number or name.
+            PeopleError: No person has that number or name, or several have these words in theirs.
         """
-        number = self._number(str(who))
+        number = self._number(str(who), exact=exact)
         rows = np.flatnonzero(self.whose == number)
         known = len(rows) or number in self._names or number in self._elsewhere.person
         if number <= IGNORED or not known:
@@ -290,12 +295,19 @@ class People:
         lengths = np.maximum(self.index.norms[rows], 1e-12)[:, None]
         return np.asarray(self.index.vectors[rows] / lengths, np.float32)
 
-    def _number(self, who: str) -> int:
+    def _number(self, who: str, *, exact: bool) -> int:
         if who.isdecimal() and len(who) <= _LONGEST_NUMBER:
             return int(who)
         for number, name in self._names.items():
             if folded(name) == folded(who):
                 return number
+        part = f" {folded(who)} "
+        some = [number for number, name in self._names.items() if part in f" {folded(name)} "]
+        if len(some) == 1 and not exact:
+            return some[0]
+        if len(some) > 1 and not exact:
+            names = ", ".join(repr(self._names[number]) for number in some[:3])
+            raise PeopleError(f"Several people are called {who!r}: {names}.", "Give the whole name.")
         from difflib import get_close_matches
 
         near = get_close_matches(who, self._names.values(), n=1)

@@ -260,6 +260,23 @@ def test_a_name_that_is_nearly_one_is_guessed(people):
     assert caught.value.hint == "Did you mean 'Ada'?"
 
 
+def test_a_part_of_a_name_will_do_where_it_is_one_persons_and_nothing_is_changed(people):
+    people.name(people.person(1), "Serena Jameka Williams")
+    for part in ("Serena", "williams", "Serena Jameka", "jameka  WILLIAMS"):
+        assert people.person(part, exact=False).number == 1
+        with pytest.raises(PeopleError, match="Nobody is called"):
+            people.person(part)
+    for part in ("Seren", "Serena Williams", ""):
+        with pytest.raises(PeopleError):
+            people.person(part, exact=False)
+    people.name(people.person(2), "Venus Williams")
+    with pytest.raises(
+        PeopleError, match=r"Several people are called 'Williams': 'Serena.*', 'Venus"
+    ) as caught:
+        people.person("Williams", exact=False)
+    assert caught.value.hint == "Give the whole name."
+
+
 @pytest.mark.parametrize("name", ["Ada", "ADA", " ada"])
 def test_a_name_is_one_persons(people, name):
     people.name(people.person(1), "Ada")

@@ -17,10 +17,15 @@ from facesearch.photos.read import decode, read_content
 from facesearch.photos.urls import is_photo_url
 
 
+# Bytes of a file's name, on all common file systems.
+_LONGEST = 255
+
+
 def collect(paths: Iterable[str], folder: str, *, link: bool) -> int:
     """Copy photos into a folder, or link to them from there.
 
-    Of two photos with the same name the second is called "name (2).jpg". A photo that is in the folder
+    Of two photos with the same name the second is called "name (2).jpg", with as much of the name as the file
+    system allows. A photo that is in the folder
     already, as the same file or with the same content, is left as it is.
 
     Args:
@@ -100,8 +105,10 @@ def _add(path: str, folder: str, *, link: bool) -> None:
     """Copy or link a photo under a name that no other file has, unless it is there already."""
     stem, suffix = os.path.splitext(os.path.basename(path))
     for number in count(1):
-        name = stem + (f" ({number})" if number > 1 else "") + suffix
-        target = os.path.join(folder, name)
+        ending = (f" ({number})" if number > 1 else "") + suffix
+        while stem and len(os.fsencode(stem + ending)) > _LONGEST:
+            stem = stem[:-1]
+        target = os.path.join(folder, stem + ending)
         if not os.path.lexists(target):
             break
         if os.path.exists(target) and _is_same(path, target):

@@ -43,3 +43,22 @@ def test_a_photo_is_known_by_its_name_alone(tmp_path):
     """Photos in the index were decoded before; decoding thousands again would take minutes."""
     (tmp_path / "a.heic").write_bytes(b"not looked into")
     assert collect([str(tmp_path / "a.heic")], str(tmp_path / "found"), link=False) == 1
+
+
+@pytest.mark.parametrize("letter", ["a", "é", "日"])
+@pytest.mark.parametrize("link", [False, True])
+def test_long_names_that_meet_are_shortened(tmp_path, photo, link, letter):
+    stem = letter * (251 // len(letter.encode()))
+    paths = []
+    for number in range(12):
+        paths.append(tmp_path / str(number) / f"{stem}.png")
+        paths[-1].parent.mkdir()
+        Image.new("RGB", (80, 60), (number, 0, 0)).save(paths[-1])
+    found = tmp_path / "found"
+    assert collect(map(str, paths), str(found), link=link) == 12
+    names = sorted(os.listdir(found))
+    assert len(names) == 12
+    assert all(name.startswith(stem[:80]) and name.endswith(".png") for name in names)
+    assert {(found / name).read_bytes() for name in names} == {path.read_bytes() for path in paths}
+    assert collect(map(str, paths), str(found), link=link) == 12
+    assert sorted(os.listdir(found)) == names

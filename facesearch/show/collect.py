@@ -16,7 +16,6 @@ from facesearch.photos.find import is_photo_name
 from facesearch.photos.read import decode, read_content
 from facesearch.photos.urls import is_photo_url
 
-
 # Bytes of a file's name, on all common file systems.
 _LONGEST = 255
 

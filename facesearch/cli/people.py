@@ -282,6 +282,12 @@ def _changed_people(context: click.Context, given: dict[str, Any]) -> AbstractCo
     return _of_subcommand(context, PeopleOptions(**given)).open_library().changing_people()
 
 
+def _say(context: click.Context, given: dict[str, Any], done: str) -> None:
+    """Say in one line what a subcommand did."""
+    if not _of_subcommand(context, PeopleOptions(**given)).quiet:
+        click.echo(done, err=True)
+
+
 @click.command(short_help="Name a person.")
 @click.argument("who", metavar="P", shell_complete=complete_person)
 @click.argument("name")
@@ -311,7 +317,8 @@ def name(context: click.Context, /, who: str, name: str, **given: Any) -> None: 
             person = (
                 found.person(int(found.whose[row])) if found.whose[row] > 0 else found.assign([row], None)
             )
-        found.name(person, name)
+        named = found.name(person, name)
+    _say(context, given, f"Person {named.number} is called {escaped(named.name)} now.")
 
 
 @click.command(short_help="Make several people one.")
@@ -331,7 +338,9 @@ def merge(context: click.Context, /, who: str, others: Sequence[str], **given: A
     Exit status: 0 done, 2 any error.
     """  # noqa: D301
     with _changed_people(context, given) as found:
-        found.merge(found.person(who), [found.person(other) for other in others])
+        one = found.merge(found.person(who), [found.person(other) for other in others])
+    what = f"{counted(len(one.faces), 'face')} in {counted(one.photos, 'photo')}"
+    _say(context, given, f"{escaped(one.title)} has {what} now.")
 
 
 @click.command(short_help="Take faces out of a person.")
@@ -371,6 +380,7 @@ def split(  # click's options by name
         person = found.person(who)
         rows = [_needed_row(found, face, person.number) for face in faces]
         taker = found.assign(rows, found.person(into) if into else None)
+    _say(context, given, f"{counted(len(rows), 'face')} moved to {escaped(taker.title)}.")
     if not into:
         write(f"{taker.number}\n")
 
@@ -400,6 +410,7 @@ def ignore(context: click.Context, /, faces: Sequence[str], undo: bool, **given:
     with _changed_people(context, given) as found:
         rows = [_needed_row(found, face, IGNORED if undo else None) for face in faces]
         (found.release if undo else found.ignore)(rows)
+    _say(context, given, f"{counted(len(rows), 'face')} {'heeded again' if undo else 'ignored'}.")
 
 
 def _needed_row(found: People, face: str, whose: int | None = None) -> int:

@@ -72,7 +72,7 @@ def test_the_promise_of_the_readme(tool):
     assert done.err == "2 new people, 0 faces joined known ones, 34 faces alone\n"
     assert {row[4] for row in done.rows} <= {*map(str, HIS), str(CURIE), str(SOLVAY)}
     done = tool.run("people", "name", 1, "Barack Obama")
-    assert (done.status, done.out, done.err) == (0, b"", "")
+    assert (done.status, done.out, done.err) == (0, b"", "Person 1 is called Barack Obama now.\n")
     done = tool.run("query", "--person", "barack obama", "--format", "paths")
     assert sorted(done.text.splitlines()) == sorted(map(str, HIS))
     done = tool.run("people", "export", "--to", "by-person", "--link")

@@ -129,11 +129,15 @@ def _keep(answers: Answers, options: OutputOptions, searched: Searched, *, quiet
         from facesearch.cli.output.answer_files import write_answer_sheet
 
         write_answer_sheet(answers.answers, options.sheet, metric)
+        if not quiet:
+            click.echo(f"The sheet is in {escaped(options.sheet)}", err=True)
     if options.html:
         from facesearch.cli.output.answer_files import write_answer_page
 
         remarks = what_is_measured(searched, whole=options.whole)
         write_answer_page(answers, searched, options.html, metric, remarks)
+        if not quiet:
+            click.echo(f"The page is in {escaped(options.html)}", err=True)
     for folder, link in ((options.copy_to, False), (options.link_to, True)):
         if folder:
             from facesearch.show.collect import collect

@@ -109,7 +109,7 @@ def update_index(
         on_plan(plan)
         writer.changes.cover([*request.roots, *_covered(request.paths, plan.problems)])
         run = _Run(writer, scan, plan, request)
-        writer.changes.mount(scan.mounts, only=request.prune)
+        writer.changes.mount(scan.mounts, below=request.paths if request.prune else ())
         run.look_at_new(pipeline, on_photo)
         run.drop_gone()
         writer.commit()

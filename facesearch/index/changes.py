@@ -86,9 +86,11 @@ class Changes:
             root for root in self.roots if not any(is_within(os.fsencode(root), name) for name in names)
         )
 
-    def mount(self, folders: Iterable[str], *, only: bool = False) -> None:
-        """Record folders as other file systems; with `only`, no others are any more."""
-        self.mounts = tuple(sorted({*folders, *(() if only else self.mounts)}))
+    def mount(self, folders: Iterable[str], below: Iterable[str] = ()) -> None:
+        """Record folders as other file systems, and that there are no others below some folders any more."""
+        gone = [os.fsencode(folder) for folder in below]
+        stay = (one for one in self.mounts if not any(is_within(os.fsencode(one), folder) for folder in gone))
+        self.mounts = tuple(sorted({*folders, *stay}))
 
     def take(self, path: str, photo: int, size: int, mtime_ns: int) -> None:
         """Let a path (new, or known with another time) have the faces of a photo of the index."""

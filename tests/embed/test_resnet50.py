@@ -133,12 +133,14 @@ def test_tensors_of_another_network_are_no_resnet(tmp_path):
 
 
 BUILD_ON_A_SMALL_DISK = """
-import resource, sys
+import os, resource, sys
 from pathlib import Path
 from facesearch.embed.foreign import import_model
 from facesearch.errors import FacesearchError
 from facesearch.models.card import Card
 from facesearch.models.store import ModelStore
+# Compiled modules would be cut short, too.
+sys.dont_write_bytecode, os.environ["PYTHONDONTWRITEBYTECODE"] = True, "1"
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)
 card = Card(name=sys.argv[4], dim=1, size=(224, 224), margin=0, detector="haar")
 try:

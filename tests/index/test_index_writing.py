@@ -139,6 +139,7 @@ path, room = pathlib.Path(sys.argv[1]), int(sys.argv[2])
 try:
     with NpzIndexWriter(path, META) as writer:
         writer.changes.cover(["/"])
+        sys.dont_write_bytecode = True  # it would be cut short, too
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
         for number in range(100):
             writer.add(looked_at(f"/p/{number:03}.jpg", 4))

@@ -350,6 +350,7 @@ FETCH = """
 
     if len(sys.argv) > 4:
         import resource
+        sys.dont_write_bytecode = True  # it would be cut short, too
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]),) * 2)
     try:
         recipe = Recipe(CARD, (Slow(b"w" * 50_000),), build_tiny, origin="", by_hand="")

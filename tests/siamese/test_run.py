@@ -240,6 +240,7 @@ from facesearch.siamese.run import Epoch, Run, TrainingState
 run, large = Run(Path(sys.argv[1])), [np.ones(100_000, np.float32)]
 run.start({})
 run.save(TrainingState([], [], [], [Epoch(1, 1.0, 0.5, 0.5, 1.0)]))
+sys.dont_write_bytecode = True  # it would be cut short, too
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
     run.save(TrainingState(large, large, large, []))

@@ -64,8 +64,8 @@ class Tool:
         """Start the tool; stdout and stderr are pipes unless `popen` says otherwise."""
         popen = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **popen}
         if "preexec_fn" in popen:
-            # What limits the tool would limit a measurement of coverage too. And where files are cut short, Python
-            # would leave compiled modules that no later process can load.
+            # What limits the tool would limit a measurement of coverage too. And where files are cut short,
+            # Python would leave compiled modules that no later process can load.
             env = {"PYTHONDONTWRITEBYTECODE": "1", **(env or {}), **dict.fromkeys(COVERAGE, "")}
         command = [*COMMAND, *(arg if isinstance(arg, bytes) else str(arg) for arg in args)]
         return subprocess.Popen(command, cwd=self.folder, env=self.environment(**(env or {})), **popen)

@@ -38,6 +38,15 @@ def processors() -> int:
     return int(wanted[:9])
 
 
+def processor_limit() -> int:
+    """Return how many processors this process may use where the machine has more; else 0.
+
+    For libraries that know best how to use all of a machine, and nothing of containers.
+    """
+    count = processors()
+    return count if count < (os.cpu_count() or 1) else 0  # noqa: TID251 (the machine's own)
+
+
 @cache
 def memory() -> int:
     """Return how many bytes of memory this process may use."""

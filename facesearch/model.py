@@ -11,7 +11,7 @@ from facesearch.detect import Detector, gives_landmarks, open_detector
 from facesearch.embed import BackgroundEmbedder, Embedder, card_of, open_embedder
 from facesearch.errors import ModelError
 from facesearch.index.meta import JsonScalar, Meta
-from facesearch.machine import processors
+from facesearch.machine import processor_limit, processors
 from facesearch.models.store import ModelStore, Notify, silent
 from facesearch.pipeline import DEFAULT_BATCH, Choice, Pipeline, all_faces, largest_face
 
@@ -193,7 +193,7 @@ class Model:
                     precision=self.runtime.precision,
                     device=self.runtime.device,
                     streams=streams,
-                    threads=self.runtime.jobs or processors(),
+                    threads=self.runtime.jobs or processor_limit(),
                     notify=self.notify,
                 )
 

@@ -4,7 +4,7 @@ import pytest
 
 from facesearch import machine
 from facesearch.errors import FacesearchError
-from facesearch.machine import processors
+from facesearch.machine import processor_limit, processors
 
 
 @pytest.fixture
@@ -51,6 +51,15 @@ QUOTA, PERIOD = "cpu.cfs_quota_us", "cpu.cfs_period_us"
 )  # fmt: skip
 def test_a_container_uses_what_it_is_granted(granted, proc, files, count):
     assert granted(proc, files) == count
+
+
+@pytest.mark.parametrize(("quota", "limit"), [("200000 100000", 2), ("max 100000", 0)])
+def test_a_library_that_knows_nothing_of_containers_is_told_of_a_limit_only(
+    granted, monkeypatch, quota, limit
+):
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    granted("0::/\n", {"cpu.max": quota})
+    assert processor_limit() == limit
 
 
 def test_memory_is_what_the_narrowest_limit_leaves(granted):

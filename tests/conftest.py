@@ -4,18 +4,6 @@ import numpy as np
 import pytest
 from support.command import Done
 
-# Tests that share what is expensive to start or to make: with `--dist loadgroup` one process runs them all.
-TOGETHER = ("distribute/test_on_ray", "siamese/test_train_end_to_end", "cli/test_train", "cli/test_evaluate")
-
-
-def pytest_collection_modifyitems(items):
-    for item in items:
-        group = next((name for name in TOGETHER if name in item.nodeid), None)
-        if "milvus" in item.fixturenames or "[milvus" in item.nodeid:
-            group = "milvus"
-        if group is not None:
-            item.add_marker(pytest.mark.xdist_group(group))
-
 
 @pytest.fixture(scope="session")
 def model_store():

@@ -1,6 +1,6 @@
-"""What this process may use of the machine: processors and memory, as a container limits them.
+"""How many processors this process may use, as a container limits them.
 
-A container sees all processors and the memory of its host. What it may use stands in control groups: version
+A container sees all processors of its host. What it may use stands in control groups: version
 2 (Linux, `Documentation/admin-guide/cgroup-v2.rst`), or version 1 on older hosts.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -17,8 +16,6 @@ from facesearch.errors import FacesearchError
 
 JOBS = "FACESEARCH_JOBS"
 _PROC, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
-# Where a system does not tell how much memory it has.
-_SOME_MEMORY = 4 << 30
 
 
 def processors() -> int:
@@ -48,15 +45,6 @@ def processor_limit() -> int:
 
 
 @cache
-def memory() -> int:
-    """Return how many bytes of memory this process may use."""
-    limits = [*_memory_limits(_PROC, _GROUPS)]
-    with suppress(AttributeError, ValueError, OSError):  # not on Windows
-        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    return min(limits, default=_SOME_MEMORY)
-
-
-@cache
 def _granted_processors() -> int:
     bound = getattr(os, "process_cpu_count", None)  # from Python 3.13 on
     if bound is not None:
@@ -70,7 +58,7 @@ def _granted_processors() -> int:
 
 def _processor_limits(proc: Path, groups: Path) -> Iterator[float]:
     """Yield how many processors' time each control group grants that this process is in."""
-    for folder in _folders(proc, groups, "cpu"):
+    for folder in _folders(proc, groups):
         quota, _, period = _text(folder / "cpu.max").partition(" ")
         if not quota:
             quota, period = _text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us")
@@ -78,22 +66,15 @@ def _processor_limits(proc: Path, groups: Path) -> Iterator[float]:
             yield int(quota) / int(period)
 
 
-def _memory_limits(proc: Path, groups: Path) -> Iterator[int]:
-    for folder in _folders(proc, groups, "memory"):
-        limit = _text(folder / "memory.max") or _text(folder / "memory.limit_in_bytes")
-        if limit.isdigit():
-            yield int(limit)
-
-
-def _folders(proc: Path, groups: Path, controller: str) -> Iterator[Path]:
-    """Yield the folders of a process' control groups, from its own up to the outermost."""
+def _folders(proc: Path, groups: Path) -> Iterator[Path]:
+    """Yield the folders of the groups that limit a process' processors, its own first, the outermost last."""
     for line in _text(proc).splitlines():
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if not controllers:
             mount = groups  # version 2 has one tree for all
-        elif controller in controllers.split(","):
-            mount = next((one for one in (groups / controllers, groups / controller) if one.is_dir()), groups)
+        elif "cpu" in controllers.split(","):
+            mount = next((one for one in (groups / controllers, groups / "cpu") if one.is_dir()), groups)
         else:
             continue
         # In a namespace of its own a container sees its group as the outermost one.

@@ -22,15 +22,12 @@ def granted(tmp_path, monkeypatch):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text + "\n")
         machine._granted_processors.cache_clear()
-        machine.memory.cache_clear()
         return processors()
 
     yield granted
     machine._granted_processors.cache_clear()
-    machine.memory.cache_clear()
 
 
-GIB = 1 << 30
 QUOTA, PERIOD = "cpu.cfs_quota_us", "cpu.cfs_period_us"
 
 
@@ -60,15 +57,6 @@ def test_a_library_that_knows_nothing_of_containers_is_told_of_a_limit_only(
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     granted("0::/\n", {"cpu.max": quota})
     assert processor_limit() == limit
-
-
-def test_memory_is_what_the_narrowest_limit_leaves(granted):
-    granted("0::/a\n", {"memory.max": "max", "a/memory.max": str(GIB // 2)})
-    assert machine.memory() == GIB // 2
-    granted("3:memory:/\n", {"memory/memory.limit_in_bytes": str(GIB // 4)})
-    assert machine.memory() == GIB // 4
-    granted("3:memory:/\n", {"memory/memory.limit_in_bytes": "9223372036854771712"})
-    assert GIB // 4 < machine.memory() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_who_says_how_many_is_heeded(granted, monkeypatch):

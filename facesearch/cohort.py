@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.models.calibration import LibraryScale
-from facesearch.ranking import norms_of, unit_vectors
+from facesearch.ranking import unit_vectors, usable_unit_vectors
 
 # Faces in a cohort.
 SIZE = 1000
@@ -82,8 +82,7 @@ class Cohort:
     @classmethod
     def of(cls, sample: Vectors, scale: LibraryScale) -> Cohort:
         """Return the cohort of a random sample of a library's faces, (n, dim) float32 of any length."""
-        lengths = norms_of(sample)
-        faces = unit_vectors(sample[np.isfinite(lengths) & (lengths > 0)])
+        faces = usable_unit_vectors(sample)
         # Faces that are near to each other share the weight of a person.
         share = 1.0 / (faces @ faces.T >= scale.near).sum(axis=1).clip(1)
         people, reference = float(share.sum()), np.asarray(scale.centre, np.float32)

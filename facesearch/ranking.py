@@ -99,6 +99,12 @@ def unit_vectors(vectors: NDArray[FloatT]) -> NDArray[FloatT]:
     return np.asarray(vectors / np.where(lengths > 0, lengths, 1.0), vectors.dtype)
 
 
+def usable_unit_vectors(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the unit vectors of those of some vectors, (n, dim) float32, that point anywhere."""
+    lengths = norms_of(vectors)
+    return unit_vectors(vectors[np.isfinite(lengths) & (lengths > 0)])
+
+
 def about(vectors: NDArray[np.float32], centre: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the directions of vectors as seen from a centre: their unit vectors less the centre.
 
@@ -183,13 +189,13 @@ def _about_centre(
     products: NDArray[np.float32], norms: NDArray[np.float32], asked: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return products and lengths of rows about a centre, which is the last of what was asked."""
-    *queries, centre = asked
+    queries, centre = asked[:-1], asked[-1]
     with np.errstate(all="ignore"):  # rows without length are left to the exact look
         unit = products / norms
         squares = 1.0 - 2.0 * unit[-1] + np.float32(centre @ centre)
         # So near to the centre, or so short, rounding decides the direction.
         unsure = ~((squares > NEAR_CENTRE) & (norms > TINY))
-        shifted = unit[:-1] - (np.stack(queries) @ centre)[:, None]
+        shifted = unit[:-1] - (queries @ centre)[:, None]
         return np.where(unsure, 0, shifted), np.where(unsure, 0, np.sqrt(squares)).astype(np.float32)
 
 

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -20,7 +21,7 @@ from facesearch.models.calibration import Calibration, QualityScale, probability
 from facesearch.models.card import Card
 from facesearch.pipeline import Choice, Pipeline, all_faces, largest_face
 from facesearch.quality import POOR, quality_of
-from facesearch.ranking import Metric, Ranking, about, norms_of, unit_vectors
+from facesearch.ranking import Metric, Ranking, about, unit_vectors, usable_unit_vectors
 
 # A farther face can be the more probable match. Where too few of the nearest faces are probable enough, the
 # search goes so many times deeper, to this depth in any case.
@@ -206,8 +207,8 @@ def search(
     asked = [tuple(references)] if question.together and references else [(one,) for one in references]
     if not asked:
         return []
-    nearest = _expanded if question.expand else _nearest
-    found = nearest(index, asked, asked, question, judge, limit)
+    asking = _Asking(index, asked, question, judge, limit)
+    found = asking.expanded() if question.expand else asking.nearest(asked, question.top)
     return [
         Answer(
             group,
@@ -220,35 +221,74 @@ def search(
 _Pairs = list[tuple[Match, Vector]]
 
 
-def _expanded(
-    index: SearchableIndex,
-    asked: Sequence[Sequence[Reference]],
-    own: Sequence[Sequence[Reference]],
-    question: Question,
-    judge: Judge,
-    limit: float,
-) -> list[_Pairs]:
-    """Search again with the surest matches as further references; all up to the last of these stay first.
+@dataclass(frozen=True)
+class _Asking:
+    """A question under way.
 
-    Args and result are those of `_nearest`.
+    Attributes:
+        index: The index.
+        own: The groups of references; those of a group are combined, and their photos are left out.
+        question: Which matches are wanted.
+        judge: Says what distances mean.
+        limit: The largest distance of a match.
     """
-    deep = replace(question, top=max(question.top, MOST_SURE))
-    first = _nearest(index, asked, own, deep, judge, limit)
-    sure = [
-        [place for place, (match, _) in enumerate(pairs) if (match.probability or 0.0) >= SURE][:MOST_SURE]
-        for pairs in first
-    ]
-    wider = [
-        [*group, *(_reference(*pairs[place]) for place in places)]
-        for group, pairs, places in zip(asked, first, sure, strict=True)
-    ]
-    kept = [pairs[: places[-1] + 1] if places else pairs for pairs, places in zip(first, sure, strict=True)]
-    deep = replace(question, top=question.top + max(map(len, kept)))
-    second = _nearest(index, wider, own, deep, judge, limit)
-    return [
-        _joined(pairs, others if places else [], question)
-        for pairs, others, places in zip(kept, second, sure, strict=True)
-    ]
+
+    index: SearchableIndex
+    own: Sequence[Sequence[Reference]]
+    question: Question
+    judge: Judge
+    limit: float
+
+    @cached_property
+    def _centre(self) -> Vector | None:
+        return centre_of(self.index) if self.question.metric == "centred" else None
+
+    def expanded(self) -> list[_Pairs]:
+        """Search again with the surest matches as further references; all up to their last stay first."""
+        question = self.question
+        first = self.nearest(self.own, max(question.top, MOST_SURE))
+        sure = [
+            [place for place, (match, _) in enumerate(pairs) if (match.probability or 0.0) >= SURE][
+                :MOST_SURE
+            ]
+            for pairs in first
+        ]
+        wider = [
+            [*group, *(_reference(*pairs[place]) for place in places)]
+            for group, pairs, places in zip(self.own, first, sure, strict=True)
+        ]
+        kept = [
+            pairs[: places[-1] + 1] if places else pairs for pairs, places in zip(first, sure, strict=True)
+        ]
+        second = self.nearest(wider, question.top + max(map(len, kept)))
+        return [
+            _joined(pairs, others if places else [], question)
+            for pairs, others, places in zip(kept, second, sure, strict=True)
+        ]
+
+    def nearest(self, asked: Sequence[Sequence[Reference]], top: int) -> list[_Pairs]:
+        """Return the judged matches of each group, and the vector of each, nearest first.
+
+        Args:
+            asked: The references of each group, which may be more than its own.
+            top: How many matches are wanted.
+        """
+        question = replace(self.question, top=top)
+        metric: Metric = "euclidean" if question.metric == "euclidean" else "cosine"
+        fused = [_Fused.of(_vectors(group, self._centre), metric) for group in asked]
+        threshold = max((one.to_vector(self.limit) for one in fused), default=self.limit)
+        depth = top
+        while True:
+            request = _request(self.own, fused, replace(question, top=depth), threshold, self._centre)
+            found = self.index.near(request)
+            likely = []
+            for group, one, hits in zip(asked, fused, found, strict=True):
+                matches, vectors = _matches(hits, one, self.limit)
+                judged = zip(self.judge.judged(matches, vectors, group), vectors, strict=True)
+                likely.append([pair for pair in judged if _wanted(pair[0], question)])
+            if not any(_may_have_more(*pair, question, depth) for pair in zip(likely, found, strict=True)):
+                return likely
+            depth *= DEEPER
 
 
 def _reference(match: Match, vector: Vector) -> Reference:
@@ -263,41 +303,6 @@ def _joined(first: _Pairs, others: _Pairs, question: Question) -> _Pairs:
 
 def _listed_as(match: Match, question: Question) -> tuple[str, int]:
     return match.path, match.face if question.by == "face" else 0
-
-
-def _nearest(
-    index: SearchableIndex,
-    asked: Sequence[Sequence[Reference]],
-    own: Sequence[Sequence[Reference]],
-    question: Question,
-    judge: Judge,
-    limit: float,
-) -> list[_Pairs]:
-    """Return the judged matches of some groups of references, and the vector of each, nearest first.
-
-    Args:
-        index: The index.
-        asked: The references, those of a group combined.
-        own: For each group the references whose photos are left out.
-        question: Which matches are wanted.
-        judge: Says what distances mean.
-        limit: The largest distance of a match.
-    """
-    centre = centre_of(index) if question.metric == "centred" else None
-    metric: Metric = "euclidean" if question.metric == "euclidean" else "cosine"
-    fused = [_Fused.of(_vectors(group, centre), metric) for group in asked]
-    threshold = max((one.to_vector(limit) for one in fused), default=limit)
-    depth = question.top
-    while True:
-        found = index.near(_request(own, fused, replace(question, top=depth), threshold, centre))
-        likely = []
-        for group, one, hits in zip(asked, fused, found, strict=True):
-            matches, vectors = _matches(hits, one, limit)
-            judged = zip(judge.judged(matches, vectors, group), vectors, strict=True)
-            likely.append([pair for pair in judged if _wanted(pair[0], question)])
-        if not any(_may_have_more(*pair, question, depth) for pair in zip(likely, found, strict=True)):
-            return likely
-        depth *= DEEPER
 
 
 def _wanted(match: Match, question: Question) -> bool:
@@ -322,9 +327,7 @@ def centre_of(index: SearchableIndex) -> Vector:
     Raises:
         FacesearchError: There are too few faces to tell what they have in common.
     """
-    sample = index.sample(SIZE)
-    lengths = norms_of(sample)
-    faces = unit_vectors(sample[np.isfinite(lengths) & (lengths > 0)])
+    faces = usable_unit_vectors(index.sample(SIZE))
     if len(faces) < LEAST:
         raise FacesearchError(
             f"The metric centred takes off what the faces of an index have in common, and {len(faces)} "

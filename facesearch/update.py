@@ -219,25 +219,31 @@ class _Run:
         self.report.excluded = len(self._excluded)
         if self.report.interrupted:
             return  # a photo that seems gone may be one that was moved and not yet looked at
-        roots = self._index.meta.roots
         gone: dict[int, list[str]] = {}
         for name in sorted(self._gone - self._moved):
             gone.setdefault(int(self._index.root[self._index.rows[name]]), []).append(name)
         for root, names in gone.items():
-            lost_most = not self._request.prune and self._lost_most(root, names)
+            away = {} if self._request.prune else self._out_of_reach(root, names)
             for name in names:
-                away = roots[root] if lost_most else self._out_of_reach(name, roots[root])
-                if away and not self._request.prune:
-                    self.report.kept[away] = self.report.kept.get(away, 0) + 1
+                if place := away.get(os.path.dirname(name)):
+                    self.report.kept[place] = self.report.kept.get(place, 0) + 1
                 else:
                     self.report.removed += 1
                     self._writer.changes.drop(name)
 
-    def _out_of_reach(self, name: str, root: str) -> str:
-        """Return the folder above a photo, below a root, that is probably not mounted; empty if none is."""
-        if is_photo_url(name):
+    def _out_of_reach(self, root: int, names: Sequence[str]) -> dict[str, str]:
+        """Return what is probably out of reach, for each folder of photos that are gone; or empty names."""
+        place = self._index.meta.roots[root]
+        folders = {os.path.dirname(name) for name in names}
+        if self._lost_most(root, names):
+            return dict.fromkeys(folders, place)
+        return {folder: self._not_mounted(folder, place) for folder in folders}
+
+    def _not_mounted(self, folder: str, root: str) -> str:
+        """Return a folder or one above it, below a root, that is probably not mounted; empty if none is."""
+        if is_photo_url(folder):
             return ""
-        folder, nearest = os.path.dirname(name), True
+        nearest = True
         while len(folder) > len(root):
             if folder in self._index.meta.mounts and folder not in self._scan.mounts:
                 return folder

@@ -302,10 +302,10 @@ class People:
             if folded(name) == folded(who):
                 return number
         part = f" {folded(who)} "
-        some = [number for number, name in self._names.items() if part in f" {folded(name)} "]
-        if len(some) == 1 and not exact:
+        some = [] if exact else [one for one, name in self._names.items() if part in f" {folded(name)} "]
+        if len(some) == 1:
             return some[0]
-        if len(some) > 1 and not exact:
+        if some:
             names = ", ".join(repr(self._names[number]) for number in some[:3])
             raise PeopleError(f"Several people are called {who!r}: {names}.", "Give the whole name.")
         from difflib import get_close_matches

@@ -24,8 +24,8 @@ def collect(paths: Iterable[str], folder: str, *, link: bool) -> int:
     """Copy photos into a folder, or link to them from there.
 
     Of two photos with the same name the second is called "name (2).jpg", with as much of the name as the file
-    system allows. A photo that is in the folder
-    already, as the same file or with the same content, is left as it is.
+    system allows. A photo that is in the folder already, as the same file or with the same content, is left
+    as it is.
 
     Args:
         paths: The photos: paths, or URLs, which can only be copied.

@@ -9,7 +9,8 @@
     compare      some faces -> how far each is from each
     people       faces grouped into people, and their names
     model        a model in use: its card, its pipelines, the settings that it runs with
-    update       plan -> pipeline -> index, and the report; rebuilding
+    plan         the photos that are asked for, compared with those of the index
+    update       pipeline -> index, and the report; rebuilding
     search       a question: references -> nearest faces -> matches
     pipeline     photo -> faces -> crops -> vectors, stages overlapped, memory bounded
     index        what is kept: the arrays, and the two places for them, an .npz file and Milvus
@@ -42,8 +43,9 @@ if TYPE_CHECKING:
     from facesearch.faces import Answer, Answers, Box, Face, Match
     from facesearch.library import Library
     from facesearch.model import DetectionSettings, Model, Runtime
+    from facesearch.plan import IndexRequest
     from facesearch.search import Question
-    from facesearch.update import IndexRequest, Report
+    from facesearch.update import Report
 
 __all__ = [
     "Answer",
@@ -67,8 +69,9 @@ _HOMES = {
     "faces": ("Answer", "Answers", "Box", "Face", "Match"),
     "library": ("Library",),
     "model": ("DetectionSettings", "Model", "Runtime"),
+    "plan": ("IndexRequest",),
     "search": ("Question",),
-    "update": ("IndexRequest", "Report"),
+    "update": ("Report",),
 }
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from facesearch.errors import FacesearchError
-from facesearch.faces import PhotoFaces, Status
+from facesearch.faces import FileState, PhotoFaces, Status
 from facesearch.index.meta import Meta
 from facesearch.model import Model, Runtime
 from facesearch.models.store import ModelStore
@@ -114,7 +114,9 @@ def _result(
                 "No worker could be started.", "Look whether facesearch is installed where the workers run."
             ) from error
         if len(batch) == 1:
-            yield PhotoFaces(batch[0], 0, -1, b"", Status.UNREADABLE, reason="Workers died looking at it.")
+            yield PhotoFaces(
+                batch[0], FileState(0, -1), Status.UNREADABLE, reason="Workers died looking at it."
+            )
             return
         for number, path in enumerate(batch):
             alone = workers[number % len(workers)].look.remote([path], known)

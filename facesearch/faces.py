@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import os
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -85,15 +87,52 @@ class Status(IntEnum):
     UNREADABLE = 2
 
 
+NO_DIGEST = bytes(16)  # stands for a digest that is not known, where there has to be one
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """A photo's file, as it was when it was read.
+
+    Attributes:
+        size: In bytes.
+        mtime_ns: When its content was last written; -1 if it could not be read, so that it is tried again.
+        ctime_ns: When the content or what the file system says of it last changed; -1 if that is not known.
+        digest: 16 bytes that tell the picture, whatever else is in the file; see
+            `facesearch.photos.identity`. Empty if the file could not be read.
+        file_digest: 16 bytes of BLAKE2b of the whole file. Empty if the file could not be read, or if only
+            this digest is known, which is then `digest`: an index of the first format has no other.
+    """
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int = -1
+    digest: bytes = b""
+    file_digest: bytes = b""
+
+    @property
+    def digests(self) -> tuple[bytes, ...]:
+        """The digests that are known, by each of which the photo is known again."""
+        return tuple(digest for digest in (self.digest, self.file_digest) if digest)
+
+    def keys(self, path: str) -> tuple[bytes, ...]:
+        """Return by what a photo is known or forgotten: its digests, and its picture at this path."""
+        if not self.digest:
+            return ()
+        place = hashlib.blake2b(self.digest + os.fsencode(path), digest_size=16, person=b"place")
+        return (*self.digests, place.digest())
+
+
+FaceId = tuple[bytes, Box]  # the digest of a photo's picture, and where in the photo the face is
+
+
 @dataclass(frozen=True, slots=True)
 class PhotoFaces:
     """A photo and the faces found in it.
 
     Attributes:
         path: The file, absolute; bytes that are not UTF-8 are surrogate-escaped.
-        size: The file's size in bytes.
-        mtime_ns: The file's modification time; -1 if it could not be read, so that it is tried again.
-        digest: 16 bytes of BLAKE2b of the content; empty if it could not be read.
+        file: The file's state.
         status: What became of it.
         faces: The faces, largest first.
         vectors: (faces, dim) float32; None without faces.
@@ -101,9 +140,7 @@ class PhotoFaces:
     """
 
     path: str
-    size: int
-    mtime_ns: int
-    digest: bytes
+    file: FileState
     status: Status
     faces: tuple[Face, ...] = ()
     vectors: NDArray[np.float32] | None = None

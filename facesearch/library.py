@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -25,12 +26,13 @@ from facesearch.models.store import ModelStore, silent
 from facesearch.people.forgetting import forget_person, look_for_traces
 from facesearch.people.grouping import MAKE_ONE, check_tells_persons
 from facesearch.people.people import People
-from facesearch.people.register import only_editor, read_register, write_register
+from facesearch.people.register import KeptPeople, only_editor, read_register, write_register
 from facesearch.photos.urls import absolute_path
 from facesearch.pipeline import PhotoProcessor
+from facesearch.plan import IndexRequest, Plan, make_plan
 from facesearch.search import FaceWanted, Judge, Question, find_references, search
 from facesearch.show.thumbnails import Thumbnails
-from facesearch.update import IndexRequest, Plan, Report, make_plan, rebuild_index, update_index, with_known
+from facesearch.update import Report, rebuild_index, update_index, with_known
 
 if TYPE_CHECKING:
     from facesearch.models.card import Card
@@ -223,7 +225,8 @@ class Library:
         held = self._meta_if_usable() if rebuild else self.backend.meta()
         meta = make_meta(self.card, detection, held)
         self.backend.metric = self.card.metric
-        bring = rebuild_index if rebuild else update_index
+        people = KeptPeople(self.backend.people, self.card)
+        bring = partial(rebuild_index) if rebuild else partial(update_index, carry=people)
         report = bring(
             self.backend,
             meta,
@@ -233,6 +236,8 @@ class Library:
             on_photo=on_photo,
         )
         self.refresh()
+        if held is None or report.unchanged < report.photos:
+            people.over(self.backend.read(faces=False))
         return report
 
     def _meta_if_usable(self) -> Meta | None:
@@ -306,33 +311,37 @@ class Library:
         judge = None if untold else Judge.of(self.card, index, question.metric or "cosine")
         return Answers(tuple(search(index, found, question, judge)), tuple(problems))
 
-    def forget(self, paths: Iterable[str | os.PathLike[str]]) -> list[str]:
-        """Remove photos for good: from the index, from its people, and their small pictures; copies too.
+    def forget(
+        self, paths: Iterable[str | os.PathLike[str]], *, copies: bool = False, dry_run: bool = False
+    ) -> operations.ForgottenPhotos:
+        """Remove photos for good: from the index, from its people, and their small pictures.
 
-        Only digests of their contents are kept, so that they are not indexed again.
+        Only digests are kept, so that they are not indexed again. Where copies of a photo stay, it is
+        left out at its own path only.
 
         Args:
             paths: Photos, or folders for all photos below them; they need not exist any more.
-
-        Returns:
-            The paths that were removed.
+            copies: Whether to remove all copies too, wherever they are.
+            dry_run: Whether to change nothing, and only say what would be done.
 
         Raises:
             IndexFileError: There is no index, it cannot be used, or another process writes it.
             PeopleBroken: The people cannot be read; nothing was removed.
             StorageError: A file cannot be written, or a small picture cannot be removed.
         """
+        if dry_run:
+            return operations.forget(self.backend, absolute(paths), copies=copies, dry_run=True)
         companion = self.backend.people
         with companion.editing() if companion.there() else nullcontext():
             register = read_register(companion) if companion.there() else None
-            removed = operations.forget(self.backend, absolute(paths))
+            done = operations.forget(self.backend, absolute(paths), copies=copies)
             self.refresh()
             # All that was ever forgotten: this completes an earlier call that was interrupted.
-            forgotten = {digest.tobytes() for digest in self.backend.read(faces=False).forgotten}
+            forgotten = {key.tobytes() for key in self.backend.read(faces=False).forgotten}
             if register is not None:
                 write_register(companion, register.without(forgotten))
         Thumbnails().forget(forgotten)
-        return removed
+        return done
 
     def move_root(self, old: str | os.PathLike[str], new: str | os.PathLike[str]) -> int:
         """Record that the photos below one folder are below another one now; no face is embedded again.

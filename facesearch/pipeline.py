@@ -23,9 +23,10 @@ from facesearch.detect import Detector
 from facesearch.detect.crop import align_face, crop_face
 from facesearch.embed import Embedder
 from facesearch.errors import UnreadablePhoto
-from facesearch.faces import Box, Face, PhotoFaces, Status
+from facesearch.faces import Box, Face, FileState, PhotoFaces, Status
 from facesearch.machine import processors
-from facesearch.photos.read import Content, Picture, alone_if_large, brightened, decode, read_content
+from facesearch.photos.content import Content, alone_if_large, read_content
+from facesearch.photos.decode import Picture, brightened, decode
 
 # Faces in one call of the network: beyond this the figures stop improving, and Ctrl-C has to wait longer.
 DEFAULT_BATCH = 16
@@ -76,8 +77,8 @@ class Pipeline:
 
         Args:
             paths: Absolute paths.
-            known: Digests of contents that need no processing: such a photo is returned without faces, with
-                `Status.OK`; the caller knows its faces.
+            known: Keys of photos that need no processing, see `FileState.keys`: such a photo is returned
+                without faces, with `Status.OK`; the caller knows its faces.
 
         Yields:
             One result for each path, in order, unreadable photos included.
@@ -148,7 +149,7 @@ class Pipeline:
             return _unreadable(path, f"It cannot be read ({error.strerror or error}).")
         except MemoryError:
             return _unreadable(path, "It does not fit into memory.")
-        if content.digest in known:
+        if any(key in known for key in content.file.keys(path)):
             return _PhotoTask(_photo(content, path), [])
         return self._prepare_content(content, path)
 
@@ -225,12 +226,12 @@ class _PhotoTask:
 
 
 def _photo(content: Content, path: str) -> PhotoFaces:
-    return PhotoFaces(path, content.size, content.mtime_ns, content.digest, Status.OK)
+    return PhotoFaces(path, content.file, Status.OK)
 
 
 def _unreadable(path: str, reason: str) -> _PhotoTask:
     # Size and time stay open, so that the photo is tried again when it can be read.
-    return _PhotoTask(PhotoFaces(path, 0, -1, b"", Status.UNREADABLE, reason=reason), [])
+    return _PhotoTask(PhotoFaces(path, FileState(0, -1), Status.UNREADABLE, reason=reason), [])
 
 
 def _scaled(face: Face, factor: float, width: int | None = None, height: int | None = None) -> Face:

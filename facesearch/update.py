@@ -1,12 +1,18 @@
-"""Bring an index up to date with its folders: plan, process what is new, write, report."""
+"""Bring an index up to date with its folders: process what is new, write, report."""
 
 from __future__ import annotations
 
+import math
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
 
 from facesearch.errors import (
     FacesearchError,
@@ -16,13 +22,16 @@ from facesearch.errors import (
     IndexFormat,
     IndexMissing,
 )
-from facesearch.faces import PhotoFaces, Status
+from facesearch.faces import Box, FaceId, FileState, PhotoFaces, Status
 from facesearch.index.backend import IndexBackend, IndexWriter, Rebuild, open_backend
 from facesearch.index.index import Index, empty_index
 from facesearch.index.meta import Meta, check_same_making, is_within
-from facesearch.photos.find import FoundPhoto, Scan, Shard, find_photos
+from facesearch.photos.find import Scan
 from facesearch.photos.urls import is_folder, is_photo_url, is_there
 from facesearch.pipeline import PhotoProcessor
+from facesearch.plan import IndexRequest, Plan, make_plan
+from facesearch.ranking import unit_vectors
+from facesearch.show.thumbnails import Thumbnails
 
 
 @dataclass(slots=True)
@@ -34,11 +43,13 @@ class Report:
         no_face: New or changed photos without one.
         unreadable: New or changed photos that could not be read, with the reason.
         unchanged: As they were.
+        altered: New or changed photos among these whose files had kept their size and time.
         moved: Known under another path, where they are gone.
-        copied: Of the same content as another known photo.
+        copied: Of the same picture as another known photo.
         forgotten: Left out because `forget` removed them.
         removed: Gone from their folder, and so from the index.
         excluded: Left out by a pattern now, and so removed from the index; their names come back with them.
+        renamed: Folders that are gone, each with the folder in which most of its photos were found.
         kept: Gone, but kept because their folder is probably out of reach, by folder: a root that lost most
             of its photos, a file system that is not mounted, or a folder that is empty now.
         problems: Paths that are missing or cannot be looked into, with the reason.
@@ -57,11 +68,13 @@ class Report:
     no_face: int = 0
     unreadable: dict[str, str] = field(default_factory=dict)
     unchanged: int = 0
+    altered: int = 0
     moved: int = 0
     copied: int = 0
     forgotten: int = 0
     removed: int = 0
     excluded: int = 0
+    renamed: dict[str, str] = field(default_factory=dict)
     kept: dict[str, int] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
     passed_over: dict[str, int] = field(default_factory=dict)
@@ -81,12 +94,13 @@ def update_index(
     request: IndexRequest,
     pipeline: Callable[[], PhotoProcessor],
     *,
+    carry: Carry | None = None,
     on_plan: Callable[[Plan], None] = lambda plan: None,
     on_photo: Callable[[PhotoFaces], None] = lambda photo: None,
 ) -> Report:
     """Bring an index up to date with some folders; make it when there is none.
 
-    Photos of unchanged size and time are not opened; of known content they are not looked at; what was
+    Photos of unchanged size and time are not opened; of a known picture they are not looked at; what was
     embedded is in the journal at once, so that neither an error nor a kill loses it.
 
     Args:
@@ -94,6 +108,7 @@ def update_index(
         meta: The model and settings that are wanted.
         request: Which photos.
         pipeline: Returns the pipeline; only called when there are photos to process.
+        carry: Carries what is known of faces over to photos that were saved again; None where nothing is.
         on_plan: Called with the plan before anything is done.
         on_photo: Called with each processed photo.
 
@@ -102,19 +117,82 @@ def update_index(
         IndexFileError: It cannot be used, or another process writes it.
         StorageError: The disk is full or the folder cannot be written.
     """
-    with open_backend(backend).writer(meta) as writer:
+    backend = open_backend(backend)
+    with backend.writer(meta) as writer:
         check_same_making(writer.index.meta, meta, what="What is asked for")
         scan, plan = make_plan(writer.index, request)
         plan.recovered = writer.recovered
         on_plan(plan)
         writer.changes.cover([*request.roots, *_covered(request.paths, plan.problems)])
-        run = _Run(writer, scan, plan, request)
+        run = _Run(backend, writer, scan, plan, request, carry.within if carry else 0.0)
         writer.changes.mount(scan.mounts, below=request.paths if request.prune else ())
         run.look_at_new(pipeline, on_photo)
         run.drop_gone()
+        before = writer.index
+        if carry is not None and (run.wrote or writer.changes):
+            carry.over(before, run.carried)
         writer.commit()
+        Thumbnails().forget(left_out(before, writer.index))
         run.report.faces, run.report.photos = writer.index.face_count, writer.index.photo_count
         return run.report
+
+
+def left_out(before: Index, after: Index) -> set[bytes]:
+    """Return the digests of pictures that an index had and has no more."""
+    return set(map(bytes, before.digest)) - set(map(bytes, after.digest)) if before is not after else set()
+
+
+# A face in a photo that was saved again, in another size perhaps, overlaps the one that was known so far.
+SAME_PLACE = 0.7
+
+
+class Carry(Protocol):
+    """Carries what is known of faces over to photos that were saved again.
+
+    Attributes:
+        within: The cosine distance up to which two faces at one place of a picture are the same face.
+    """
+
+    @property
+    def within(self) -> float:
+        """The cosine distance up to which two faces at one place of a picture are the same face."""
+
+    def over(self, index: Index, faces: Sequence[tuple[FaceId, FaceId]]) -> None:
+        """Keep what is known of faces before the index is written.
+
+        Args:
+            index: The index as it was; its faces may only be counted.
+            faces: Faces of photos that were saved again, each as it was and as it is.
+        """
+
+
+def faces_again(old: PhotoFaces, new: PhotoFaces, within: float) -> list[tuple[Box, Box, float]]:
+    """Return the faces that two pictures show at the same place, with one scale for all of each picture.
+
+    Args:
+        old: A photo with its vectors.
+        new: A photo that was saved under the same path, with its vectors.
+        within: The largest cosine distance.
+
+    Returns:
+        Where each is in the old picture and in the new one, and how many times as large it is there.
+    """
+    if old.vectors is None or new.vectors is None:
+        return []
+    distances = 1.0 - unit_vectors(np.asarray(old.vectors)) @ unit_vectors(np.asarray(new.vectors)).T
+    found: list[tuple[Box, Box, float]] = []
+    left, right = set(range(len(old.faces))), set(range(len(new.faces)))
+    for place in np.argsort(distances, axis=None).tolist():
+        one, other = divmod(place, len(new.faces))
+        if distances[one, other] > within:
+            break
+        was, now = old.faces[one].box, new.faces[other].box
+        scale = math.sqrt(now.area / was.area)
+        if one in left and other in right and was.scaled(scale).overlap(now) > SAME_PLACE:
+            found.append((was, now, scale))
+            left.remove(one)
+            right.remove(other)
+    return found
 
 
 def _covered(paths: Iterable[str], problems: Iterable[str]) -> list[str]:
@@ -126,10 +204,21 @@ def _covered(paths: Iterable[str], problems: Iterable[str]) -> list[str]:
 class _Run:
     """An update in progress: puts each processed photo where it belongs, and counts it."""
 
-    def __init__(self, writer: IndexWriter, scan: Scan, plan: Plan, request: IndexRequest) -> None:
+    def __init__(
+        self,
+        backend: IndexBackend,
+        writer: IndexWriter,
+        scan: Scan,
+        plan: Plan,
+        request: IndexRequest,
+        within: float,
+    ) -> None:
         index = writer.index
-        self._writer, self._index, self._request = writer, index, request
-        self._scan = scan
+        self._backend, self._writer, self._index, self._request = backend, writer, index, request
+        self._scan, self._within = scan, within
+        self.carried: list[tuple[FaceId, FaceId]] = []
+        self.wrote = False  # whether anything was added or taken
+        self._elsewhere: Counter[tuple[int, str]] = Counter()
         self._new = [photo.path for photo in plan.new]
         self._gone = set(plan.gone)
         self._excluded = plan.excluded
@@ -144,15 +233,15 @@ class _Run:
             recovered=writer.recovered,
             torn=writer.torn,
         )
-        # Content that need not be looked at: the photos of the index that have it, none where forgotten.
+        # Pictures that need not be looked at: the photos of the index that have it, none where forgotten.
         self.known: dict[bytes, list[int]] = {}
-        for row in range(index.photo_count):
-            digest = index.digest[row].tobytes()
-            if any(digest):
-                self.known.setdefault(digest, []).append(row)
+        if self._new:
+            self.known.update(index.photos_by_digest)
         self.known.update((digest, []) for digest in self._forgotten)
         for digest in index.erased_faces if request.again else ():
-            self.known.pop(digest, None)
+            for row in self.known.pop(digest, ()):
+                for other in index.file(row).digests:
+                    self.known.pop(other, None)
 
     def look_at_new(
         self, pipeline: Callable[[], PhotoProcessor], on_photo: Callable[[PhotoFaces], None]
@@ -172,19 +261,22 @@ class _Run:
 
     def take(self, photo: PhotoFaces) -> None:
         """Put one photo into the index."""
-        report, rows = self.report, self.known.get(photo.digest)
-        if rows is not None and not rows:
+        report, changes = self.report, self._writer.changes
+        known = [self.known[key] for key in photo.file.keys(photo.path) if key in self.known]
+        if not self._request.again:
+            changes.learn(photo.file)
+        if known and not all(known):
             report.forgotten += 1
-            self._writer.changes.drop(photo.path)
-        elif rows is not None:
-            self._take_known(photo, rows)
+            changes.drop(photo.path)
+        elif known:
+            self._take_known(photo, sorted({row for rows in known for row in rows}))
         elif photo.status is Status.UNREADABLE and not is_there(photo.path):
             pass  # vanished since it was found: the next run sees that it is gone
         elif photo.status is Status.UNREADABLE:
             report.unreadable[photo.path] = photo.reason
             # What cannot be read just now does not cost the faces that were read before.
-            if photo.digest or photo.path not in self._index.rows:
-                self._writer.add(photo)
+            if photo.file.digest or photo.path not in self._index.rows:
+                self._write(photo)
         else:
             self._add(photo)  # before it is counted: Ctrl-C may come in between
             if photo.status is Status.OK:
@@ -193,14 +285,37 @@ class _Run:
                 report.no_face += 1
 
     def _add(self, photo: PhotoFaces) -> None:
+        own = self._index.rows.get(photo.path)
         if self._request.again:
-            self._writer.changes.remember(photo.digest)
+            self._writer.changes.remember(*photo.file.keys(photo.path))
+        elif own is not None and self._within > 0 and photo.vectors is not None:
+            self._carry(next(iter(self._backend.photos(self._index, [own]))), photo)
+        if own is not None and _unmoved(self._index.file(own), photo.file):
+            self.report.altered += 1
+        self._write(photo)
+
+    def _write(self, photo: PhotoFaces) -> None:
+        self.wrote = True
         self._writer.add(photo)
+
+    def _carry(self, old: PhotoFaces, new: PhotoFaces) -> None:
+        """Keep what is known of the faces of a photo that was saved again."""
+        same = faces_again(old, new, self._within)
+        for was, now, _ in same:
+            self.carried.append(((old.file.digest, was), (new.file.digest, now)))
+        if same:  # it is the same scene: what was erased from it is not to come back
+            scale = same[0][2]
+            gone = {box for digest in old.file.digests for box in self._writer.changes.erased.get(digest, ())}
+            self._writer.changes.erase((new.file.digest, box.scaled(scale)) for box in gone)
 
     def _take_known(self, photo: PhotoFaces, rows: Sequence[int]) -> None:
         own = self._index.rows.get(photo.path)
         row = own if own is not None and own in rows else rows[0]
-        self._writer.changes.take(photo.path, row, photo.size, photo.mtime_ns)
+        if row != own or self._index.file(row) != photo.file:
+            self.wrote = True
+            self._writer.changes.take(photo.path, row, photo.file)
+        if row != own and (root := int(self._index.root[row])) not in self._roots_there:
+            self._elsewhere[root, _renamed(self._index, row, photo.path)] += 1
         if row == own:
             self.report.unchanged += 1
         elif left := next((path for path in map(self._index.path, rows) if self._left(path)), None):
@@ -209,11 +324,16 @@ class _Run:
         else:
             self.report.copied += 1
 
+    @cached_property
+    def _roots_there(self) -> frozenset[int]:
+        return frozenset(number for number, root in enumerate(self._index.meta.roots) if is_folder(root))
+
     def _left(self, path: str) -> bool:
         return path in self._gone and path not in self._moved
 
     def drop_gone(self) -> None:
         """Remove what is gone, except from roots that lost so much that they are probably out of reach."""
+        self._note_renamed()
         for name in (*self._moved, *self._excluded):
             self._writer.changes.drop(name)
         self.report.excluded = len(self._excluded)
@@ -225,11 +345,17 @@ class _Run:
         for root, names in gone.items():
             away = {} if self._request.prune else self._out_of_reach(root, names)
             for name in names:
-                if place := away.get(os.path.dirname(name)):
-                    self.report.kept[place] = self.report.kept.get(place, 0) + 1
+                if folder := away.get(os.path.dirname(name)):
+                    self.report.kept[folder] = self.report.kept.get(folder, 0) + 1
                 else:
                     self.report.removed += 1
                     self._writer.changes.drop(name)
+
+    def _note_renamed(self) -> None:
+        """Note the roots that are gone and of whose photos most were found elsewhere."""
+        for (root, place), count in self._elsewhere.most_common():
+            if place and 2 * count > int((self._index.root == root).sum()):
+                self.report.renamed.setdefault(self._index.meta.roots[root], place)
 
     def _out_of_reach(self, root: int, names: Sequence[str]) -> dict[str, str]:
         """Return what is probably out of reach, for each folder of photos that are gone; or empty names."""
@@ -261,131 +387,15 @@ class _Run:
         return not found or 2 * len(names) > known
 
 
-@dataclass(frozen=True, slots=True)
-class IndexRequest:
-    """Which photos to index.
-
-    Attributes:
-        paths: Folders and files, absolute.
-        files: Photos besides, which only `exclude` leaves out.
-        roots: Folders that the index covers besides; `files` lie below them.
-        exclude: Patterns of what is left out below `paths`; see `facesearch.photos.exclude`.
-        default_excludes: Whether folders that hold no photographs are left out.
-        keep_excluded: Whether photos of the index stay that a pattern leaves out now.
-        hidden: Whether names that begin with a dot are included.
-        follow: Whether links are followed.
-        prune: Whether photos that are gone are dropped even when a root lost most of its photos.
-        again: Whether forgotten photos and erased faces are indexed again.
-        shard: Which part of the photos to index; None for all.
-    """
-
-    paths: tuple[str, ...]
-    files: tuple[str, ...] = ()
-    roots: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    default_excludes: bool = True
-    keep_excluded: bool = False
-    hidden: bool = False
-    follow: bool = False
-    prune: bool = False
-    again: bool = False
-    shard: Shard | None = None
+def _unmoved(before: FileState, after: FileState) -> bool:
+    """Return whether a file kept its size and its time."""
+    return (before.size, before.mtime_ns) == (after.size, after.mtime_ns)
 
 
-@dataclass(slots=True)
-class Plan:
-    """What an update will do.
-
-    Attributes:
-        new: Photos that are not known, or changed since, by path.
-        unchanged: How many are as they were.
-        gone: Known photos that are no longer there.
-        excluded: Known photos that a pattern leaves out now.
-        problems: Paths that are missing or cannot be looked into, with the reason.
-        passed_over: Files that are no photos, by suffix, the most frequent first.
-        links: Links that were not followed.
-        unmatched: Patterns of what to leave out that matched nothing.
-        recovered: Photos that an interrupted run had embedded already.
-    """
-
-    new: list[FoundPhoto] = field(default_factory=list)
-    unchanged: int = 0
-    gone: list[str] = field(default_factory=list)
-    excluded: list[str] = field(default_factory=list)
-    problems: dict[str, str] = field(default_factory=dict)
-    passed_over: dict[str, int] = field(default_factory=dict)
-    links: int = 0
-    unmatched: list[str] = field(default_factory=list)
-    recovered: int = 0
-
-
-def make_plan(index: Index, request: IndexRequest) -> tuple[Scan, Plan]:
-    """Compare the photos on disk with those of an index."""
-    plan = Plan()
-    scan = _look(request, plan)
-    rows = index.rows
-    for name, photo in sorted(scan.photos.items(), key=lambda item: os.fsencode(item[0])):
-        row = rows.get(name)
-        if row is not None and _is_as_known(index, row, photo, again=request.again):
-            plan.unchanged += 1
-        else:
-            plan.new.append(photo)
-    folders = [os.fsencode(path) for path in request.paths if path not in plan.problems]
-    unknown = [os.fsencode(path) for path in plan.problems]
-    for name in rows:
-        if name in scan.photos or not _was_looked_for(name, folders, unknown):
-            continue
-        if not (is_there(name) if is_photo_url(name) else os.path.exists(name)):
-            plan.gone.append(name)
-        # One that --hidden took in once, or a link that was followed, stays: `forget` removes it.
-        elif not request.keep_excluded and scan.excludes(name):
-            plan.excluded.append(name)
-    return scan, plan
-
-
-def _look(request: IndexRequest, plan: Plan) -> Scan:
-    """Find the requested photos; what cannot be read goes into the plan."""
-    scan = Scan()
-    for path in request.files:
-        with suppress(OSError):  # gone since it was listed
-            find_photos(path, scan)
-    for path in request.paths:
-        try:
-            find_photos(
-                path,
-                scan,
-                exclude=request.exclude,
-                defaults=request.default_excludes,
-                hidden=request.hidden,
-                follow=request.follow,
-            )
-        except OSError as error:
-            plan.problems[path] = error.strerror or str(error)
-    if not request.keep_excluded:
-        for path in filter(scan.excludes, request.files):
-            scan.photos.pop(path, None)
-    plan.problems.update(scan.unreadable)
-    plan.passed_over, plan.links = dict(scan.passed_over.most_common()), scan.links
-    plan.unmatched = scan.unmatched(request.exclude)
-    if request.shard is not None:
-        roots = [os.fsencode(path) for path in request.paths]
-        scan.photos = {path: photo for path, photo in scan.photos.items() if request.shard.holds(path, roots)}
-    return scan
-
-
-def _is_as_known(index: Index, row: int, photo: FoundPhoto, *, again: bool) -> bool:
-    """Return whether a photo need not be opened: its faces are known, and none that was erased is wanted."""
-    if again and index.digest[row].tobytes() in index.erased_faces:
-        return False
-    return (int(index.size[row]), int(index.mtime_ns[row])) == (photo.size, photo.mtime_ns)
-
-
-def _was_looked_for(name: str, folders: Iterable[bytes], unknown: Iterable[bytes]) -> bool:
-    """Return whether a known photo lies where the scan has looked."""
-    path = os.fsencode(name)
-    return any(is_within(path, folder) for folder in folders) and not any(
-        is_within(path, folder) for folder in unknown
-    )
+def _renamed(index: Index, row: int, path: str) -> str:
+    """Return the folder in which a path is what a photo's path is in its root; empty where there is none."""
+    inside = index.path(row)[len(index.meta.roots[int(index.root[row])]) :]
+    return path.removesuffix(inside) if inside.startswith("/") and path.endswith(inside) else ""
 
 
 def rebuild_index(
@@ -427,6 +437,7 @@ def rebuild_index(
         report = update_index(rebuild.backend, meta, request, pipeline, on_plan=on_plan, on_photo=on_photo)
         if not report.interrupted:
             rebuild.finish()
+            Thumbnails().forget(left_out(old, backend.read(faces=False)))
     return report
 
 
@@ -467,6 +478,6 @@ def _begin(rebuild: Rebuild, meta: Meta, old: Index) -> None:
     if begun is not None and begun.making() != meta:
         rebuild.discard()
     with rebuild.backend.writer(meta) as writer:
-        writer.changes.forget(digest.tobytes() for digest in old.forgotten)
+        writer.changes.forget(key.tobytes() for key in old.forgotten)
         writer.changes.erase((digest, box) for digest, boxes in old.erased_faces.items() for box in boxes)
         writer.commit()

@@ -87,14 +87,14 @@ def test_killed_three_times(tool, tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_nine_times(tool, tmp_path):
-    photos = make_photos(tmp_path / "photos", 240)  # more than eight runs get done on a quick machine
+def test_killed_six_times(tool, tmp_path):
+    photos = make_photos(tmp_path / "photos", 160)  # more than five runs get done on a quick machine
     undisturbed = undisturbed_index(tool, photos)
     # A run that comes to the new file has done all photos: those kills come last.
-    kinds = ["time", "journal", "journal", "time"] * 2 + ["new file"]
+    kinds = ["time", "journal", "journal", "time", "journal", "new file"]
     kept, killed = kill_many(tool, photos, undisturbed, kinds, seed=2)
-    assert killed >= 6
-    assert len({count for count in kept if 0 < count < 240}) >= 3  # kills at several stages of the work
+    assert killed >= 4
+    assert len({count for count in kept if 0 < count < 160}) >= 2  # kills at several stages of the work
 
 
 @pytest.mark.slow

@@ -33,7 +33,7 @@ from facesearch.faces import Box, Face, Status
 from facesearch.index.meta import Meta
 from facesearch.model import DetectionSettings, Runtime, make_meta, make_pipeline
 from facesearch.models.card import Card
-from facesearch.photos.read import fingerprint
+from facesearch.photos.content import fingerprint, picture_digest
 from facesearch.pipeline import Pipeline, largest_face
 from facesearch.ranking import unit_vectors
 
@@ -50,8 +50,9 @@ def test_a_photo_becomes_faces_and_vectors(tmp_path):
     path = photo(tmp_path / "a.png", (5, 5, 20, RED), (50, 30, 40, BLUE))
     (found,) = run([path])
     assert (found.path, found.status, found.reason) == (str(path), Status.OK, "")
-    assert (found.size, found.mtime_ns) == (path.stat().st_size, path.stat().st_mtime_ns)
-    assert found.digest == fingerprint(path.read_bytes())
+    assert (found.file.size, found.file.mtime_ns) == (path.stat().st_size, path.stat().st_mtime_ns)
+    assert found.file.file_digest == fingerprint(path.read_bytes())
+    assert found.file.digest == picture_digest(path.read_bytes())
     assert [face.box for face in found.faces] == [Box(50, 30, 40, 40), Box(5, 5, 20, 20)]
     np.testing.assert_allclose(found.vectors, [colour(BLUE), colour(RED)], atol=1e-6)
 
@@ -61,7 +62,7 @@ def test_a_photo_without_a_face(tmp_path):
     assert found.status is Status.NO_FACE
     assert found.faces == ()
     assert found.vectors is None
-    assert found.digest
+    assert found.file.digest
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 5])
@@ -139,7 +140,7 @@ def test_known_content_is_not_looked_at(tmp_path):
     path = photo(tmp_path / "a.png", (5, 5, 20, RED))
     known = {fingerprint(path.read_bytes())}
     (found,) = Pipeline(Refusing(), ColourEmbedder()).run([str(path)], known=known)
-    assert found.digest in known
+    assert found.file.file_digest in known
     assert (found.faces, found.vectors, found.status) == ((), None, Status.OK)
 
 
@@ -178,8 +179,8 @@ def test_a_bad_photo_never_ends_a_run(tmp_path):
         assert "[" not in one.reason
         assert (one.faces, one.vectors) == ((), None)
         # What could not even be read is tried again; what is no picture is known by its content.
-        assert (one.mtime_ns == -1) == (name in ("folder.jpg", "pipe.jpg", "gone.jpg"))
-        assert bool(one.digest) == (one.mtime_ns != -1)
+        assert (one.file.mtime_ns == -1) == (name in ("folder.jpg", "pipe.jpg", "gone.jpg"))
+        assert bool(one.file.digest) == (one.file.mtime_ns != -1)
     assert "too strange" in found[6].reason
 
 
@@ -239,7 +240,7 @@ def test_a_file_that_does_not_fit_into_memory_is_unreadable_and_ends_no_run(tmp_
     monkeypatch.setattr(module, "read_content", limited)
     found = list(pipeline().run(paths))
     assert [one.status for one in found] == [Status.OK, Status.UNREADABLE, Status.OK]
-    assert (found[1].reason, found[1].mtime_ns) == ("It does not fit into memory.", -1)
+    assert (found[1].reason, found[1].file.mtime_ns) == ("It does not fit into memory.", -1)
 
 
 def test_a_large_face_needs_no_second_look(tmp_path, monkeypatch):

@@ -9,7 +9,8 @@ from facesearch.errors import FacesearchError, IndexBusy
 from facesearch.index.npz.store import journal_path, open_index, rebuild_path
 from facesearch.index.npz.writer import NpzIndexWriter
 from facesearch.index.operations import forget
-from facesearch.update import IndexRequest, rebuild_index, update_index
+from facesearch.plan import IndexRequest
+from facesearch.update import rebuild_index, update_index
 
 OTHER = dataclasses.replace(META, settings={"margin": 0.0, "min_face": 3})
 
@@ -139,7 +140,7 @@ def test_what_was_forgotten_stays_so(index, root):
     rebuild(index)
     layout = open_index(index)
     assert layout.photo_count == 5
-    assert len(layout.forgotten) == 1
+    assert len(layout.forgotten) == 2  # of the picture, and of the file
     assert layout.find(str(root / "3.png")) is None
     assert vectors[3].tobytes() not in index.read_bytes()
 

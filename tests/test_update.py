@@ -15,7 +15,8 @@ from facesearch.index.index import ARRAYS, empty_index
 from facesearch.index.npz.store import journal_path, open_index
 from facesearch.index.operations import forget
 from facesearch.pipeline import Pipeline
-from facesearch.update import IndexRequest, Report, make_plan, update_index
+from facesearch.plan import IndexRequest, make_plan
+from facesearch.update import Report, update_index
 
 
 class Library:
@@ -612,7 +613,7 @@ def test_a_killed_run_goes_on_where_it_was(library, count):
     library.add(*range(10))
     code = (
         "import os, sys, pathlib\nfrom support.fakes import META, pipeline\n"
-        "from facesearch.update import IndexRequest, update_index\n"
+        "from facesearch.plan import IndexRequest\nfrom facesearch.update import update_index\n"
         "seen = []\n"
         "def on_photo(one):\n    seen.append(one)\n"
         f"    if len(seen) == {count}: os.kill(os.getpid(), 9)\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from facesearch.index.meta import Meta
     from facesearch.model import Model
     from facesearch.pipeline import PhotoProcessor
-    from facesearch.update import Plan, Report
+    from facesearch.plan import Plan
+    from facesearch.update import Report
 
 
 # Of the kinds of other files that were passed over, so many are named.
@@ -56,6 +58,7 @@ class IndexOptions(LibraryOptions, RuntimeOptions):
     again: bool
     shard: str | None
     on: str | None
+    verify: bool
     dry_run: bool
     strict: bool
     errors_file: str | None
@@ -112,6 +115,7 @@ class IndexOptions(LibraryOptions, RuntimeOptions):
     model_option,
     click.option("--rebuild", is_flag=True, help="Embed all photos again; the old index serves until then."),
     click.option("--prune", is_flag=True, help="Remove photos that are gone, even most of a folder."),
+    click.option("--verify", is_flag=True, help="Read all photos, and compare them with the index."),
     click.option("--dry-run", is_flag=True, help="Only say what there is to do."),
 )
 @option_group(
@@ -163,11 +167,13 @@ def command(paths: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 (clic
     from facesearch.library import absolute
     from facesearch.model import DetectionSettings
     from facesearch.photos.find import Shard
-    from facesearch.update import IndexRequest
+    from facesearch.plan import IndexRequest
 
     options = IndexOptions(**given)
     if options.shard and options.rebuild:
         raise click.UsageError("--rebuild embeds all photos of the index: leave out --shard.")
+    if options.verify and (options.rebuild or options.dry_run):
+        raise click.UsageError("--verify reads the photos: leave out --rebuild and --dry-run.")
     request = IndexRequest(
         absolute(paths),
         exclude=options.exclude,
@@ -177,6 +183,7 @@ def command(paths: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 (clic
         follow=options.follow,
         prune=options.prune,
         again=options.again,
+        verify=options.verify,
         shard=Shard.parse(options.shard) if options.shard else None,
     )
     detection = DetectionSettings(options.detector, options.min_face, options.faces, options.rotations)
@@ -191,13 +198,20 @@ def command(paths: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 (clic
             detection,
             rebuild=options.rebuild,
             on=_on(options.on),
-            on_plan=lambda plan: progress.start(len(plan.new)),
+            on_plan=lambda plan: _start(plan, progress, options),
             on_photo=progress.photo,
         )
     if options.errors_file:
         _write_errors(options.errors_file, report)
     _say(report, library.backend.name, options)
     sys.exit(_status(report, strict=options.strict))
+
+
+def _start(plan: Plan, progress: Progress, options: IndexOptions) -> None:
+    if plan.renewed and not options.quiet:
+        known = counted(plan.renewed, "photo")
+        click.echo(f"Reading {known} once, to tell pictures from their metadata from now on.", err=True)
+    progress.start(len(plan.new))
 
 
 def _on(address: str | None) -> Callable[[Model, Meta], PhotoProcessor] | None:
@@ -300,6 +314,12 @@ def _say(report: Report, index_file: str, options: IndexOptions) -> None:
             "it or all; the index keeps them. If they are gone for good, run this again with --prune.",
             err=True,
         )
+    for old, new in report.renamed.items():
+        click.echo(
+            f"facesearch: {escaped(old)} is gone, and its photos are in {escaped(new)}. If it was renamed: "
+            f"facesearch move-root {shlex.quote(escaped(old))} {shlex.quote(escaped(new))}",
+            err=True,
+        )
     shown = sorted(report.unreadable.items())
     for path, reason in shown if options.verbose else shown[:10]:
         click.echo(f"{escaped(path)}: {reason}", err=True)
@@ -319,6 +339,7 @@ def _as_json(report: Report, index_file: str) -> dict[str, Any]:
             **asdict(report),
             "unreadable": _listed(report.unreadable),
             "kept": kept,
+            "renamed": [with_path_bytes({"path": old, "to": new}) for old, new in report.renamed.items()],
             "problems": _listed(report.problems),
             "index": index_file,
         },
@@ -342,6 +363,8 @@ def _tally(report: Report, index_file: str) -> str:
     numbers = [f"{count:,} {name}" for count, name in parts if count]
     speed = f" in {report.seconds:.1f} s ({looked / report.seconds:.1f} photos/s)" if looked else ""
     recovered = f"; {report.recovered:,} recovered from an interrupted run" if report.recovered else ""
+    if report.altered:
+        recovered += f"; {report.altered:,} changed though size and time did not"
     if report.torn:
         recovered += "; a photo that it was writing when it died was dropped, and looked at again"
     tally = f"{', '.join(numbers) or 'nothing to do'}{recovered}{speed}"

@@ -22,8 +22,8 @@ from facesearch.faces import PhotoFaces
 from facesearch.model import Model
 from facesearch.models.calibration import Calibration, LibraryScale
 from facesearch.models.card import Card
+from facesearch.plan import Plan
 from facesearch.ranking import Metric, Ranking, about, pair_distances, unit_vectors
-from facesearch.update import Plan
 
 METRICS: tuple[Metric, ...] = ("cosine", "euclidean")
 # What fewer say of rare strangers is guessed: probabilities then come from the distances alone.

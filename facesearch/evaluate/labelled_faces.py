@@ -19,8 +19,10 @@ from facesearch.faces import Box, PhotoFaces, Status
 from facesearch.index.index import Index
 from facesearch.library import Library
 from facesearch.model import Model
-from facesearch.photos.read import decode, read_content
-from facesearch.update import IndexRequest, Plan, Report
+from facesearch.photos.content import read_content
+from facesearch.photos.decode import decode
+from facesearch.plan import IndexRequest, Plan
+from facesearch.update import Report
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from facesearch.faces import Box
+from facesearch.faces import Box, FileState
 from facesearch.index.index import Index
 from facesearch.index.meta import is_within, joined_roots, moved_path
 
@@ -23,13 +23,11 @@ class Taken:
 
     Attributes:
         photo: The photo's row in the index.
-        size: Of the file, in bytes.
-        mtime_ns: Of the file.
+        file: The file at the path.
     """
 
     photo: int
-    size: int
-    mtime_ns: int
+    file: FileState
 
 
 class Changes:
@@ -40,7 +38,7 @@ class Changes:
     Attributes:
         roots: The folders that the index is to cover.
         mounts: Folders that are other file systems; see `Meta`.
-        forgotten: Digests of photos that are not to be indexed again.
+        forgotten: Keys of photos that are not to be indexed again; see `FileState.keys`.
         erased: Faces that are not to be indexed again, by their photos' digests.
         taken: Paths that are to have the faces of a known photo.
         dropped: Paths that are to be removed.
@@ -92,23 +90,32 @@ class Changes:
         stay = (one for one in self.mounts if not any(is_within(os.fsencode(one), folder) for folder in gone))
         self.mounts = tuple(sorted({*folders, *stay}))
 
-    def take(self, path: str, photo: int, size: int, mtime_ns: int) -> None:
-        """Let a path (new, or known with another time) have the faces of a photo of the index."""
-        self.taken[os.fsencode(path)] = Taken(photo, size, mtime_ns)
+    def take(self, path: str, photo: int, file: FileState) -> None:
+        """Let a path (new, or known with another state) have the faces of a photo of the index."""
+        self.taken[os.fsencode(path)] = Taken(photo, file)
 
     def drop(self, path: str) -> None:
         """Remove a photo."""
         self.dropped.add(os.fsencode(path))
 
-    def forget(self, digests: Iterable[bytes]) -> None:
-        """Remove all photos of these contents for good: they are not indexed again."""
+    def forget(self, keys: Iterable[bytes]) -> None:
+        """Remove all photos with these keys for good: they are not indexed again."""
         self.permanent = True
-        self.forgotten.update(digests)
+        self.forgotten.update(keys)
 
-    def remember(self, digest: bytes) -> None:
-        """Let a forgotten content, and the faces that were erased from it, be indexed again."""
-        self.forgotten.discard(digest)
-        self.erased.pop(digest, None)
+    def learn(self, file: FileState) -> None:
+        """Let what is known of a photo by one of its digests be known by the other too."""
+        if any(digest in self.forgotten for digest in file.digests):
+            self.forgotten.update(file.digests)
+        gone = {box: None for digest in file.digests for box in self.erased.get(digest, ())}
+        for digest in file.digests if gone else ():
+            self.erase([(digest, box) for box in gone], here=False)
+
+    def remember(self, *keys: bytes) -> None:
+        """Let a forgotten photo, and the faces that were erased from it, be indexed again."""
+        for key in keys:
+            self.forgotten.discard(key)
+            self.erased.pop(key, None)
 
     def erase(self, faces: Iterable[tuple[bytes, Box]], *, here: bool = True) -> None:
         """Remove single faces for good, each named by its photo's digest and its box.
@@ -121,8 +128,9 @@ class Changes:
         self.permanent = self.permanent or here
         for digest, box in faces:
             known = self.erased.get(digest, ())
-            if box not in known:
-                self.erased[digest] = (*known, box)
+            if box in known:
+                continue
+            self.erased[digest] = (*known, box)
             if not here:
                 self._spared.add((digest, box))
 
@@ -151,17 +159,24 @@ class Changes:
             if path not in self.dropped:
                 yield row, self.path_after(path)
 
-    def erased_from(self, digest: bytes, *, stored: bool) -> list[Box]:
+    def leaves_out(self, path: bytes, file: FileState) -> bool:
+        """Return whether a photo is not to be in the index."""
+        return bool(self.forgotten) and any(key in self.forgotten for key in file.keys(os.fsdecode(path)))
+
+    def erased_from(self, file: FileState, *, stored: bool) -> list[Box]:
         """Return the faces to remove from a photo.
 
         Args:
-            digest: The photo's.
+            file: The photo's.
             stored: Whether the photo comes from the stored index, which no longer holds what it lists as
                 erased.
         """
-        boxes = self.erased.get(digest, ())
-        done = self._stored_erased.get(digest, ()) if stored else ()
-        return [box for box in boxes if box not in done and (digest, box) not in self._spared]
+        found: list[Box] = []
+        for digest in file.digests:
+            done = self._stored_erased.get(digest, ()) if stored else ()
+            boxes = (box for box in self.erased.get(digest, ()) if box not in done and box not in found)
+            found += [box for box in boxes if (digest, box) not in self._spared]
+        return found
 
 
 def faces_left(faces: Sequence[Box], erased: Iterable[Box]) -> NDArray[np.bool_]:

@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.errors import IndexBroken, IndexFormat
-from facesearch.faces import Box, Status
+from facesearch.faces import Box, FileState, Status
 from facesearch.index.meta import Meta
 from facesearch.ranking import Metric, nearest
 
-FORMAT = 1
+FORMAT = 2
+# An index of the first format has no `ctime_ns` and no `file_digest`: its `digest` is the file's.
+READABLE = (1, FORMAT)
 LANDMARKS = 5
 
 # name -> dtype, shape behind the first axis, what the first axis counts.
@@ -32,7 +34,9 @@ ARRAYS: Mapping[str, tuple[str, tuple[int, ...], str]] = {
     "root": ("<i4", (), "photos"),
     "size": ("<i8", (), "photos"),
     "mtime_ns": ("<i8", (), "photos"),
+    "ctime_ns": ("<i8", (), "photos"),
     "digest": ("|u1", (16,), "photos"),
+    "file_digest": ("|u1", (16,), "photos"),
     "status": ("|u1", (), "photos"),
     "forgotten": ("|u1", (16,), "digests"),
     "erased": ("|u1", (16,), "erased"),
@@ -109,9 +113,12 @@ class Index:
         root: (P,) int32, the root that a photo lies under.
         size: (P,) int64, bytes.
         mtime_ns: (P,) int64, -1 where the file could not be read.
-        digest: (P, 16) uint8, zeros where it could not be read.
+        ctime_ns: (P,) int64, -1 where it is not known.
+        digest: (P, 16) uint8, the picture's; zeros where the file could not be read.
+        file_digest: (P, 16) uint8, the whole file's; zeros where the file could not be read, and where
+            `digest` is the file's, as in an index of the first format.
         status: (P,) uint8, a `Status`.
-        forgotten: (K, 16) uint8, digests of photos that are not to be indexed again.
+        forgotten: (K, 16) uint8, keys of photos that are left out; see `FileState.keys`.
         erased: (E, 16) uint8, digests of photos of which one face is not to be indexed again.
         erased_boxes: (E, 4) int32, where that face is.
     """
@@ -128,7 +135,9 @@ class Index:
     root: NDArray[np.int32]
     size: NDArray[np.int64]
     mtime_ns: NDArray[np.int64]
+    ctime_ns: NDArray[np.int64]
     digest: NDArray[np.uint8]
+    file_digest: NDArray[np.uint8]
     status: NDArray[np.uint8]
     forgotten: NDArray[np.uint8]
     erased: NDArray[np.uint8]
@@ -152,6 +161,17 @@ class Index:
     def path(self, photo: int) -> str:
         """Return a photo's path, surrogate-escaped where it is not UTF-8."""
         return os.fsdecode(self.path_bytes(photo))
+
+    def file(self, photo: int) -> FileState:
+        """Return what is known of a photo's file."""
+        digest, file_digest = self.digest[photo].tobytes(), self.file_digest[photo].tobytes()
+        return FileState(
+            int(self.size[photo]),
+            int(self.mtime_ns[photo]),
+            int(self.ctime_ns[photo]),
+            digest if any(digest) else b"",
+            file_digest if any(file_digest) else b"",
+        )
 
     def find(self, path: str) -> int | None:
         """Return the photo with this path; None where there is none. Reads only a few of the paths."""
@@ -186,6 +206,17 @@ class Index:
             here = faces.get(digest.tobytes(), ())
             faces[digest.tobytes()] = (*here, Box(*corners))
         return faces
+
+    @cached_property
+    def photos_by_digest(self) -> dict[bytes, list[int]]:
+        """The photos with each digest, of the picture or of the file."""
+        photos: dict[bytes, list[int]] = {}
+        for array in (self.digest, self.file_digest):
+            known = array.any(axis=1)
+            whole = array.tobytes()
+            for photo in np.flatnonzero(known).tolist():
+                photos.setdefault(whole[16 * photo : 16 * photo + 16], []).append(photo)
+        return photos
 
     @cached_property
     def first_face(self) -> NDArray[np.int64]:
@@ -291,7 +322,7 @@ def check_index(arrays: Mapping[str, NDArray[Any]], complain: Callable[[str], In
         IndexFormat: A newer facesearch wrote it.
         IndexBroken: Anything is missing, of another type or shape, or out of range.
     """
-    _check_format(arrays, complain)
+    first = _check_format(arrays, complain) == 1
     try:
         meta = Meta.from_json(_text(arrays.get("meta")))
     except (ValueError, RecursionError) as error:
@@ -299,7 +330,7 @@ def check_index(arrays: Mapping[str, NDArray[Any]], complain: Callable[[str], In
     counts: dict[str, int] = {}
     checked: dict[str, Any] = {}
     for name, (dtype, inner, counted) in ARRAYS.items():
-        array = arrays.get(name)
+        array = arrays.get(name) if name in arrays or not first else _absent(name, checked)
         shape = tuple(meta.dim if length < 0 else length for length in inner)
         if array is None or array.dtype != np.dtype(dtype) or array.shape[1:] != shape or array.ndim < 1:
             raise complain(f"its array {name!r} is missing or of another type or shape")
@@ -313,16 +344,26 @@ def check_index(arrays: Mapping[str, NDArray[Any]], complain: Callable[[str], In
     return index
 
 
-def _check_format(arrays: Mapping[str, NDArray[Any]], complain: Callable[[str], IndexBroken]) -> None:
+def _absent(name: str, others: Mapping[str, NDArray[Any]]) -> NDArray[Any] | None:
+    """Return an array that the first format does not have, from those before it; None for any other."""
+    photos = len(others["path_ends"]) if "path_ends" in others else 0
+    if name == "ctime_ns":
+        return np.full(photos, -1, "<i8")
+    return np.zeros((photos, 16), np.uint8) if name == "file_digest" else None
+
+
+def _check_format(arrays: Mapping[str, NDArray[Any]], complain: Callable[[str], IndexBroken]) -> int:
+    """Return the format's number."""
     number = arrays.get("format")
     if number is None or number.dtype.kind not in "iu" or number.size != 1:
         raise complain("it carries no format number")
-    if int(number.reshape(-1)[0]) != FORMAT:
-        found = int(number.reshape(-1)[0])
+    found = int(number.reshape(-1)[0])
+    if found not in READABLE:
         raise IndexFormat(
             f"The index has format {found}, and this facesearch knows format {FORMAT}.",
             "Use the facesearch that wrote it, or build it anew with `facesearch index FOLDER --rebuild`.",
         )
+    return found
 
 
 def _text(array: NDArray[Any] | None) -> str:

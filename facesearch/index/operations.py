@@ -13,21 +13,40 @@ from facesearch.faces import PhotoFaces
 from facesearch.index.backend import IndexBackend, open_backend
 from facesearch.index.index import Index
 from facesearch.index.meta import check_same_making, is_within
+from facesearch.photos.urls import is_there
 
-_NO_DIGEST = bytes(16)
+
+@dataclass(frozen=True, slots=True)
+class ForgottenPhotos:
+    """The result of forgetting photos.
+
+    Attributes:
+        removed: The paths that the index has no more.
+        copies: The paths of other files with the same pictures, which stay.
+    """
+
+    removed: tuple[str, ...]
+    copies: tuple[str, ...] = ()
 
 
-def forget(backend: IndexBackend | os.PathLike[str], folders: Sequence[str]) -> list[str]:
-    """Remove photos for good, their copies too, and remember their digests alone.
+def forget(
+    backend: IndexBackend | os.PathLike[str],
+    folders: Sequence[str],
+    *,
+    copies: bool = False,
+    dry_run: bool = False,
+) -> ForgottenPhotos:
+    """Remove photos for good, and remember no more of them than digests.
 
-    What an interrupted rebuild left is removed as well, since it may hold them too.
+    Copies of them that are not there any more, such as those at the name that a folder had, go with them.
+    Where other copies stay, the photos are left out at their own paths only. What an interrupted rebuild left
+    is removed as well, since it may hold them too.
 
     Args:
         backend: Where the index is; a path stands for a file.
         folders: Photos, or folders for all photos below them, absolute; they need not exist any more.
-
-    Returns:
-        The paths that were removed.
+        copies: Whether to remove all copies too, wherever they are.
+        dry_run: Whether to change nothing, and only say what would be done.
 
     Raises:
         IndexFileError: There is no index, or it cannot be used.
@@ -35,17 +54,25 @@ def forget(backend: IndexBackend | os.PathLike[str], folders: Sequence[str]) -> 
     """
     with open_backend(backend).writer() as writer:
         index, changes = writer.index, writer.changes
-        digests = [digest.tobytes() for digest in index.digest]
-        named = set(_below(index, folders))
-        forgotten = {digests[row] for row in named} - {_NO_DIGEST}
-        gone = [row for row, digest in enumerate(digests) if row in named or digest in forgotten]
-        removed = [index.path(row) for row in gone]
-        for name in removed:
+        gone = set(_below(index, folders))
+        stay: set[int] = set()
+        keys: set[bytes] = set()
+        for row in sorted(gone):
+            file = index.file(row)
+            others = {one for digest in file.digests for one in index.photos_by_digest[digest]} - gone
+            left = {one for one in others if not copies and is_there(index.path(one))}
+            stay |= left
+            gone |= others - left
+            keys.update(file.keys(index.path(row))[-1:] if left else file.digests)
+        done = ForgottenPhotos(*(tuple(map(index.path, sorted(rows))) for rows in (gone, stay)))
+        if dry_run:
+            return done
+        for name in done.removed:
             changes.drop(name)
-        changes.forget(forgotten)
+        changes.forget(keys)
         changes.uncover(folders)
         writer.commit()
-    return removed
+    return done
 
 
 def move_root(backend: IndexBackend | os.PathLike[str], old: str, new: str) -> int:
@@ -147,9 +174,7 @@ def _is_there(listing: Index, row: int, there: Index, path: str) -> bool:
 
 
 def _about(index: Index, row: int) -> tuple[object, ...]:
-    numbers = (index.size, index.mtime_ns, index.status)
-    about = tuple(int(values[row]) for values in numbers)
-    return (*about, index.digest[row].tobytes(), len(index.faces_of(row)))
+    return index.file(row), int(index.status[row]), len(index.faces_of(row))
 
 
 def _compare(source: IndexBackend, listing: Index, target: IndexBackend, copy: Index) -> None:
@@ -173,5 +198,5 @@ def _compare(source: IndexBackend, listing: Index, target: IndexBackend, copy: I
 
 def _content(photo: PhotoFaces) -> tuple[object, ...]:
     vectors = b"" if photo.vectors is None else np.asarray(photo.vectors, np.float32).tobytes()
-    about = (photo.path, photo.size, photo.mtime_ns, photo.digest, photo.status)
-    return (*about, repr(photo.faces), vectors)  # as text, since NaN is not equal to itself
+    # The faces as text, since NaN is not equal to itself.
+    return photo.path, photo.file, photo.status, repr(photo.faces), vectors

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import unicodedata
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,11 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facesearch.errors import PeopleBroken, PeopleError
+from facesearch.errors import IndexBusy, PeopleBroken, PeopleError
+from facesearch.faces import Box, FaceId
 from facesearch.index.backend import Companion
 from facesearch.index.changes import SAME_FACE
 from facesearch.index.index import Index
 from facesearch.index.npz.arrays import ArrayWriter, NpzError
+from facesearch.models.card import Card
 from facesearch.people.grouping import ALONE
 from facesearch.show.wording import escaped
 
@@ -105,10 +108,41 @@ class Register:
     last: int = 0
     grouped: str = ""
 
+    def brought_up(self, index: Index, faces: Sequence[tuple[FaceId, FaceId]] = ()) -> Register:
+        """Return the register with all faces of an index named by the digests of their pictures.
+
+        Args:
+            index: An index; its faces may only be counted.
+            faces: Faces of photos that were saved again, each as it was and as it is: what is known of the
+                first is known of the second too.
+        """
+        now = dict(zip(map(bytes, index.file_digest), map(bytes, index.digest), strict=True))
+        digests = [now.get(digest, digest) for digest in map(bytes, self.digest)]
+        known = {
+            (digest, tuple(box)): person
+            for digest, box, person in zip(digests, self.boxes.tolist(), self.person.tolist(), strict=True)
+        }
+        for (digest, was), (other, box) in faces:
+            person = known.get((now.get(digest, digest), _corners(was)))
+            if person is not None:
+                known.setdefault((other, _corners(box)), person)
+        if len(known) == len(digests) and list(map(bytes, self.digest)) == digests:
+            return self
+        return replace(
+            self,
+            digest=np.frombuffer(b"".join(digest for digest, _ in known), np.uint8).reshape(-1, 16),
+            boxes=np.array([box for _, box in known], np.int32).reshape(-1, 4),
+            person=np.array(list(known.values()), np.int32),
+        )
+
     def without(self, digests: Collection[bytes]) -> Register:
         """Return the register without the faces of some photos, by their digests."""
         stays = np.array([digest.tobytes() not in digests for digest in self.digest], np.bool_)
         return replace(self, digest=self.digest[stays], boxes=self.boxes[stays], person=self.person[stays])
+
+
+def _corners(box: Box) -> tuple[int, int, int, int]:
+    return box.x, box.y, box.width, box.height
 
 
 def empty_register() -> Register:
@@ -165,6 +199,55 @@ def write_register(companion: Companion, register: Register) -> None:
             writer.write(name, getattr(register, name).astype(dtype))
 
     companion.write(write)
+
+
+# A photo that was saved again keeps its people up to the distance that one pair of strangers in so many has.
+ONCE_IN = 1_000_000
+_TRIES, _WAIT = 20, 0.5  # seconds, while another process changes the people
+
+
+@dataclass(frozen=True)
+class KeptPeople:
+    """What lets the people of an index outlast that photos are saved again; see `facesearch.update.Carry`.
+
+    Attributes:
+        companion: Where the people are.
+        card: The card of the model that made the index.
+    """
+
+    companion: Companion
+    card: Card
+
+    @property
+    def within(self) -> float:
+        """The cosine distance at which strangers come once in a million; 0 where it was not measured."""
+        measured = self.card.calibration.get("cosine")
+        return measured.stranger_distance(1 / ONCE_IN) if measured and self.card.identity else 0.0
+
+    def over(self, index: Index, faces: Sequence[tuple[FaceId, FaceId]] = ()) -> None:
+        """Name the stored faces as an index does now, and those of photos that were saved again.
+
+        Raises:
+            IndexBusy: Another process changes the people for too long.
+            PeopleBroken: The stored people cannot be used.
+        """
+        if not self.companion.there() or self._after(index, faces) is None:
+            return
+        for left in reversed(range(_TRIES)):
+            try:
+                with self.companion.editing():
+                    if (after := self._after(index, faces)) is not None:
+                        write_register(self.companion, after)
+                return
+            except IndexBusy:
+                if not left:
+                    raise
+                time.sleep(_WAIT)
+
+    def _after(self, index: Index, faces: Sequence[tuple[FaceId, FaceId]]) -> Register | None:
+        before = read_register(self.companion)
+        after = before.brought_up(index, faces)
+        return None if after is before else after
 
 
 def _checked(arrays: Mapping[str, NDArray[Any]]) -> Register:
@@ -253,26 +336,38 @@ def placed(index: Index, register: Register) -> tuple[Numbers, Register]:
     """
     whose = np.full(index.face_count, ALONE, np.int64)
     left = np.ones(len(register.person), np.bool_)
-    if len(register.person):
-        known = face_keys(register.digest, register.boxes)
-        faces = face_keys(index.digest[index.photo], index.boxes)
-        order = np.argsort(known)
-        place = order[np.minimum(np.searchsorted(known[order], faces), len(known) - 1)]
-        exact = known[place] == faces
-        whose[exact] = register.person[place[exact]]
-        left[place[exact]] = False
-    if left.any():
-        _place_overlapping(index, register, whose, left)
+    # By the files' digests come those that an index of the first format knew.
+    for digests in (index.digest, index.file_digest):
+        if left.any():
+            _place_exactly(face_keys(digests[index.photo], index.boxes), register, whose, left)
+    for digests in (index.digest, index.file_digest):
+        if left.any():
+            _place_overlapping(index, digests, register, whose, left)
     return whose, Register(register.digest[left], register.boxes[left], register.person[left].copy())
 
 
-def _place_overlapping(index: Index, register: Register, whose: Numbers, left: NDArray[np.bool_]) -> None:
+def _place_exactly(
+    faces: NDArray[np.void], register: Register, whose: Numbers, left: NDArray[np.bool_]
+) -> None:
+    """Find faces by their keys; updates `whose` and `left`."""
+    known = face_keys(register.digest, register.boxes)
+    order = np.argsort(known)
+    place = order[np.minimum(np.searchsorted(known[order], faces), len(known) - 1)]
+    exact = known[place] == faces
+    fresh = exact & (whose == ALONE)
+    whose[fresh] = register.person[place[fresh]]
+    left[place[exact]] = False
+
+
+def _place_overlapping(
+    index: Index, digests: NDArray[np.uint8], register: Register, whose: Numbers, left: NDArray[np.bool_]
+) -> None:
     """Find faces that were detected again in other boxes; updates `whose` and `left`.
 
     Where several overlap, the two that overlap most are the same face.
     """
     entries = np.flatnonzero(left)
-    contents, wanted = _rows(index.digest), _rows(register.digest[entries])
+    contents, wanted = _rows(digests), _rows(register.digest[entries])
     order = np.argsort(contents)
     ranges = (np.searchsorted(contents[order], wanted, side) for side in ("left", "right"))
     pair, place = _spread(*ranges)

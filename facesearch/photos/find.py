@@ -48,11 +48,24 @@ _PART = re.compile(r"(\d{1,6})/(\d{1,6})", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class FoundPhoto:
-    """A file that looks like a photo by its name; `size` in bytes."""
+    """A file that looks like a photo by its name.
+
+    Attributes:
+        path: Absolute, or a URL.
+        size: In bytes.
+        mtime_ns: When its content was last written.
+        ctime_ns: When the content or what the file system says of it last changed; -1 if that is not known.
+    """
 
     path: str
     size: int
     mtime_ns: int
+    ctime_ns: int = -1
+
+    @classmethod
+    def at(cls, path: str, about: os.stat_result) -> FoundPhoto:
+        """Return the file at a path from what the file system says of it."""
+        return cls(path, about.st_size, modified(about), changed(about))
 
 
 @dataclass(slots=True)
@@ -122,7 +135,7 @@ def find_photos(
         return
     root_stat = os.stat(root)
     if not stat.S_ISDIR(root_stat.st_mode):
-        scan.photos[root] = FoundPhoto(root, root_stat.st_size, modified(root_stat))
+        scan.photos[root] = FoundPhoto.at(root, root_stat)
         return
     with os.scandir(root):
         pass  # cannot be listed: the caller hears of it
@@ -194,7 +207,7 @@ class _Walk:
     def _take_file(self, entry: os.DirEntry[str]) -> None:
         if is_photo_name(entry.name):
             about = entry.stat(follow_symlinks=self._follow)
-            self._scan.photos[entry.path] = FoundPhoto(entry.path, about.st_size, modified(about))
+            self._scan.photos[entry.path] = FoundPhoto.at(entry.path, about)
         else:
             self._scan.passed_over[_kind(entry.name)] += 1
 
@@ -233,8 +246,17 @@ def _kind(name: str) -> str:
 
 
 def modified(about: os.stat_result) -> int:
-    """Return when a file was last changed, in nanoseconds, limited to 64 bits (the year 2262)."""
+    """Return when a file's content was last written, in nanoseconds, limited to 64 bits (the year 2262)."""
     return max(-(1 << 63), min(about.st_mtime_ns, (1 << 63) - 1))
+
+
+def changed(about: os.stat_result) -> int:
+    """Return when a file was last changed in any way, in nanoseconds; -1 where that is not known.
+
+    Nobody can set this time back, as copying programs do with the other one. On Windows it is the time at
+    which the file was made, which tells nothing.
+    """
+    return -1 if os.name == "nt" else max(-1, min(about.st_ctime_ns, (1 << 63) - 1))
 
 
 def is_photo_name(name: str) -> bool:

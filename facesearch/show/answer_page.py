@@ -12,7 +12,8 @@ from markupsafe import Markup
 from facesearch.errors import UnreadablePhoto
 from facesearch.faces import Box
 from facesearch.machine import processors
-from facesearch.photos.read import decode, read_content
+from facesearch.photos.content import read_content
+from facesearch.photos.decode import decode
 from facesearch.show.drawing import clip
 from facesearch.show.page import data_uri, file_uri, render
 from facesearch.show.thumbnails import VIEW, face_jpeg, photo_jpeg

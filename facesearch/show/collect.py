@@ -12,8 +12,9 @@ from pathlib import Path
 
 from facesearch.errors import StorageError, UnreadablePhoto
 from facesearch.files import open_without_waiting, replaced, storage_error
+from facesearch.photos.content import read_content
+from facesearch.photos.decode import decode
 from facesearch.photos.find import is_photo_name
-from facesearch.photos.read import decode, read_content
 from facesearch.photos.urls import is_photo_url
 
 # Bytes of a file's name, on all common file systems.

@@ -10,7 +10,8 @@ from PIL import Image, ImageDraw
 
 from facesearch.errors import UnreadablePhoto
 from facesearch.faces import Box
-from facesearch.photos.read import decode, read_content
+from facesearch.photos.content import read_content
+from facesearch.photos.decode import decode
 from facesearch.show.drawing import (
     ACCENT,
     GROUND,

@@ -6,7 +6,7 @@ import contextlib
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 import cv2
@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from platformdirs import user_cache_dir
 
-from facesearch.errors import UnreadablePhoto
+from facesearch.errors import StorageError, UnreadablePhoto
 from facesearch.faces import Box
 from facesearch.files import replaced, storage_error
+from facesearch.photos.content import DIGEST_BYTES, Content, fingerprint, read_content
+from facesearch.photos.decode import Picture, decode
 from facesearch.photos.find import modified
-from facesearch.photos.read import DIGEST_BYTES, Content, Picture, decode, fingerprint, read_content
 from facesearch.photos.urls import is_photo_url, state_of
 
 LIMIT = 512 * 2**20  # bytes of all pictures in the cache
@@ -94,17 +95,24 @@ class Thumbnails:
             The number of pictures that were removed.
 
         Raises:
-            StorageError: A picture cannot be removed.
+            StorageError: A picture cannot be removed, or is there afterwards.
         """
         names = {digest.hex() for digest in digests}
-        removed = 0
+        removed = sum(_remove(entry.path) for entry in self._of(names))
+        with self._lock:
+            self._held = None
+        if left := next(self._of(names), None):
+            raise StorageError(
+                f"{left.path!r} was made again while it was removed.", "Run the same command again."
+            )
+        return removed
+
+    def _of(self, names: Collection[str]) -> Iterator[os.DirEntry[str]]:
+        """Yield the files of pictures of some photos, by their digests in hex."""
         for shard in sorted({name[:2] for name in names}):
             for entry in _entries(self.folder / shard):
                 if entry.name[: 2 * DIGEST_BYTES] in names:
-                    removed += _remove(entry.path)
-        with self._lock:
-            self._held = None
-        return removed
+                    yield entry
 
     def _get(self, path: str, digest: bytes, kind: str, draw: Callable[[bytes], bytes]) -> bytes:
         """Return a picture from the cache; otherwise draw it, and keep it for the next time."""
@@ -112,13 +120,13 @@ class Thumbnails:
         if kept is not None:
             return kept
         content = _content(path)
-        if content.digest != digest:
+        if digest not in content.file.digests:
             raise UnreadablePhoto(
                 f"{path!r} has changed since it was indexed.",
                 "Bring the index up to date with `facesearch index`.",
             )
         drawn = draw(content.data)
-        self._keep(self._file(digest, kind, content.size, content.mtime_ns), drawn)
+        self._keep(self._file(digest, kind, content.file.size, content.file.mtime_ns), drawn)
         return drawn
 
     def _file(self, digest: bytes, kind: str, size: int, mtime_ns: int) -> Path:

@@ -23,9 +23,10 @@ from facesearch.machine import processors
 from facesearch.models.card import Card
 from facesearch.models.store import ModelStore, Notify, silent
 from facesearch.pipeline import Pipeline
+from facesearch.plan import IndexRequest
 from facesearch.siamese.augmentation import Strength, augmented_views
 from facesearch.siamese.backbone import feature_width, vectors_and_features
-from facesearch.update import IndexRequest, update_index
+from facesearch.update import update_index
 
 # Crops in one call of the backbone, each with all its views.
 BATCH = 4

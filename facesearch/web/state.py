@@ -25,7 +25,8 @@ from facesearch.library import Library
 from facesearch.machine import processors
 from facesearch.models.card import Card
 from facesearch.people.people import People, Person
-from facesearch.photos.read import DIGEST_BYTES, content_of, decode
+from facesearch.photos.content import DIGEST_BYTES, content_of
+from facesearch.photos.decode import decode
 from facesearch.pipeline import Pipeline
 from facesearch.ranking import Metric, Ranking
 from facesearch.search import FaceWanted, Judge, Question, chosen, references_in, search

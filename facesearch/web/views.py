@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from facesearch.errors import FacesearchError, UnreadablePhoto
 from facesearch.faces import Box, Match
-from facesearch.photos.read import decode, read_content
+from facesearch.photos.content import read_content
+from facesearch.photos.decode import decode
 from facesearch.quality import doubt
 from facesearch.show.wording import few, percent
 from facesearch.web.state import Snapshot
@@ -106,7 +107,7 @@ def photo_size(path: str, digest: bytes, faces: Sequence[FaceView]) -> tuple[int
     """
     try:
         content = read_content(path)
-        if content.digest != digest:
+        if digest not in content.file.digests:
             raise UnreadablePhoto("It is another photo now.")
         picture = decode(content.data, side=64)
         return picture.width, picture.height

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facesearch.faces import Box, Face, PhotoFaces, Reference, Status
+from facesearch.faces import Box, Face, FileState, PhotoFaces, Reference, Status
 from facesearch.index.backend import open_backend
 from facesearch.index.milvus import face_collection as faces
 from facesearch.model import DetectionSettings, Model, Runtime, make_meta
@@ -80,7 +80,8 @@ def measure(url, name, count, real):
         for number in range(count):
             digest = number.to_bytes(16, "big")
             row = vectors[number : number + 1]
-            writer.add(PhotoFaces(f"/photos/{number:08d}.jpg", 1, 1, digest, Status.OK, face, row))
+            file = FileState(1, 1, 1, digest, digest)
+            writer.add(PhotoFaces(f"/photos/{number:08d}.jpg", file, Status.OK, face, row))
         writer.commit()
     print(
         f"{name}: {count:,} faces of {vectors.shape[1]} numbers written in {time.monotonic() - began:.0f} s"

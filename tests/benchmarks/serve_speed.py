@@ -27,14 +27,14 @@ from support.command import OBAMA, Tool
 from support.serving import Served
 
 from facesearch.embed import card_of
-from facesearch.faces import Box, Face, PhotoFaces, Status
+from facesearch.faces import Box, Face, FileState, PhotoFaces, Status
 from facesearch.index.meta import Meta
 from facesearch.index.npz.backend import CompanionFile
 from facesearch.index.npz.store import people_path
 from facesearch.index.npz.writer import NpzIndexWriter
 from facesearch.models.store import ModelStore
 from facesearch.people.register import Register, write_register
-from facesearch.photos.read import fingerprint
+from facesearch.photos.content import fingerprint
 
 ON_DISK = 3000
 BOX = Box(40, 40, 40, 40)
@@ -77,7 +77,8 @@ def make_library(folder, count, people):
             )
             digests.append(fingerprint(data))
             faces = (Face(BOX, 0.9),)
-            writer.add(PhotoFaces(os.fspath(place), size, mtime, digests[-1], Status.OK, faces, vector[None]))
+            file = FileState(size, mtime, -1, digests[-1], digests[-1])
+            writer.add(PhotoFaces(os.fspath(place), file, Status.OK, faces, vector[None]))
         writer.commit()
     digest = np.frombuffer(b"".join(digests), np.uint8).reshape(count, 16)
     boxes = np.tile(np.array([BOX.x, BOX.y, BOX.width, BOX.height], np.int32), (count, 1))

@@ -54,7 +54,9 @@ def write_index(path: Path, faces: int, *, real: np.ndarray | None = None, model
         writer.write("root", np.zeros(faces, np.int32))
         writer.write("size", np.ones(faces, np.int64))
         writer.write("mtime_ns", np.ones(faces, np.int64))
-        writer.write("digest", number.astype("<u8").repeat(2).view(np.uint8).reshape(faces, 16))
+        writer.write("ctime_ns", np.ones(faces, np.int64))
+        for name in ("digest", "file_digest"):
+            writer.write(name, number.astype("<u8").repeat(2).view(np.uint8).reshape(faces, 16))
         writer.write("status", np.zeros(faces, np.uint8))
         writer.write("forgotten", np.empty((0, 16), np.uint8))
         writer.write("erased", np.empty((0, 16), np.uint8))

@@ -9,7 +9,7 @@ import pytest
 from support.command import LIBRARY, OBAMA
 
 from facesearch.faces import Box
-from facesearch.photos.read import fingerprint
+from facesearch.photos.content import fingerprint
 from facesearch.show.thumbnails import Thumbnails
 
 FACES = ["grace_hopper.jpg", "henry_moseley.jpg"]

@@ -13,14 +13,15 @@ import pytest
 from support.fakes import CARD, GREEN, META, RED, YELLOW, coloured, looked_at, photo, pipeline, write_index
 
 from facesearch.errors import IndexBusy, IndexConflict, IndexMissing, StorageError
-from facesearch.faces import Box, Face, PhotoFaces, Reference, Status
+from facesearch.faces import Box, Face, FileState, PhotoFaces, Reference, Status
 from facesearch.index import operations
 from facesearch.index.backend import open_backend
 from facesearch.index.meta import Meta
 from facesearch.models.calibration import LibraryScale
 from facesearch.people.register import Register, empty_register, only_editor, read_register, write_register
+from facesearch.plan import IndexRequest
 from facesearch.search import Judge, Question, search
-from facesearch.update import IndexRequest, rebuild_index, update_index
+from facesearch.update import rebuild_index, update_index
 
 _NUMBERS = itertools.count()
 ODD = "/p/odd.jpg"
@@ -42,6 +43,9 @@ def backend(name):
     return open_backend(name)
 
 
+BIG = FileState(2**40, 2**62, 2**61, file_digest=b"0123456789ABCDEF")
+
+
 def odd_photos():
     """Photos of every kind: with many faces, one, none, unreadable; of odd names, vectors and landmarks."""
     points = tuple((float(x), 1.5) for x in range(5))
@@ -51,16 +55,16 @@ def odd_photos():
         *(looked_at(f"/p/{number}.jpg", number % 4) for number in range(12)),
         looked_at("/p/\udcff\n'\"\\ .jpg", 2),
         looked_at("/p/\u00e9\u4e2d.jpg"),
-        replace(looked_at("/p/copy of 7.jpg", 3), digest=looked_at("/p/7.jpg").digest, **same("/p/7.jpg")),
-        PhotoFaces(ODD, 2**40, 2**62, b"0123456789abcdef", Status.OK, faces, vectors),
-        PhotoFaces("/p/torn.jpg", 5, -1, b"", Status.UNREADABLE, reason="it is torn"),
-        PhotoFaces("/p/none.jpg", 5, 9, b"fedcba9876543210", Status.NO_FACE),
+        replace(looked_at("/p/copy of 7.jpg", 3), **same("/p/7.jpg")),
+        PhotoFaces(ODD, replace(BIG, digest=b"0123456789abcdef"), Status.OK, faces, vectors),
+        PhotoFaces("/p/torn.jpg", FileState(5, -1), Status.UNREADABLE, reason="it is torn"),
+        PhotoFaces("/p/none.jpg", FileState(5, 9, -1, b"fedcba9876543210"), Status.NO_FACE),
     ]
 
 
 def same(path):
     one = looked_at(path, 3)
-    return {"faces": one.faces, "vectors": one.vectors}
+    return {"faces": one.faces, "vectors": one.vectors, "file": one.file}
 
 
 def written(backend, photos, roots=("/p",)):
@@ -120,7 +124,7 @@ def test_what_is_written_is_read_to_the_bit(backend, name, tmp_path):
     assert seven.faces == looked_at("/p/7.jpg", 3).faces
     assert np.array_equal(odd.vectors, odd_photos()[-3].vectors, equal_nan=True)
     assert odd.faces[1].landmarks[4] == (4.0, 1.5)
-    assert (torn.status, torn.digest, torn.mtime_ns) == (Status.UNREADABLE, b"", -1)
+    assert (torn.status, torn.file.digest, torn.file.mtime_ns) == (Status.UNREADABLE, b"", -1)
 
 
 QUESTIONS = [
@@ -211,26 +215,30 @@ def test_every_change_is_that_of_the_file(backend, name, tmp_path):  # noqa: C90
 
     def take(writer):
         rows = writer.index.rows
-        writer.changes.take("/p/7 moved.jpg", rows["/p/7.jpg"], 10, 20)
+        writer.changes.take("/p/7 moved.jpg", rows["/p/7.jpg"], looked_at("/p/7.jpg").file)
         writer.changes.drop("/p/7.jpg")
-        writer.changes.take("/p/6.jpg", rows["/p/6.jpg"], 10, 21)  # another time
-        writer.changes.take("/q/3.jpg", rows["/p/3.jpg"], 10, 20)
+        edited = FileState(10, 21, 22, b"another digest..", b"and of the file.")
+        writer.changes.take("/p/6.jpg", rows["/p/6.jpg"], edited)
+        writer.changes.take(
+            "/q/3.jpg", rows["/p/3.jpg"], FileState(10, 20, -1, looked_at("/p/3.jpg").file.digest)
+        )
 
     def anew(writer):
         writer.add(looked_at("/p/5.jpg", 3, seed=9))
-        writer.add(replace(looked_at("/p/6.jpg", 1, seed=9), digest=looked_at("/p/2.jpg").digest))
+        writer.add(looked_at("/p/6.jpg", 1, seed=9, digest=looked_at("/p/2.jpg").file.digest))
         writer.changes.drop("/p/9.jpg")
 
     def forget(writer):
-        writer.changes.forget([looked_at("/p/11.jpg").digest, b"never seen here!"])
+        writer.changes.forget([looked_at("/p/11.jpg").file.digest, b"never seen here!"])
 
     def erase(writer):
-        digest = looked_at("/p/7.jpg").digest
-        writer.changes.erase([(digest, Box(1, 2, 29, 40)), (looked_at("/p/1.jpg").digest, Box(0, 2, 30, 40))])
+        of_file = looked_at("/p/7.jpg").file.file_digest  # either digest names the photo
+        boxes = (of_file, Box(1, 2, 29, 40)), (looked_at("/p/1.jpg").file.digest, Box(0, 2, 30, 40))
+        writer.changes.erase(boxes)
 
     def remember(writer):
         writer.changes.remember(b"never seen here!")
-        writer.changes.remember(looked_at("/p/7.jpg").digest)
+        writer.changes.remember(*looked_at("/p/7.jpg").file.digests)
         writer.add(looked_at("/p/7.jpg", 3))
         writer.add(looked_at("/p/1.jpg", 1))  # its face is still erased
 

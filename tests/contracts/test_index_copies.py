@@ -25,8 +25,8 @@ def source(tmp_path):
     place = open_backend(tmp_path / "source.npz")
     written(place, odd_photos(), roots=("/p", "/empty"))
     with place.writer() as writer:
-        writer.changes.forget([looked_at("/p/3.jpg").digest])
-        writer.changes.erase([(looked_at("/p/7.jpg").digest, looked_at("/p/7.jpg", 3).faces[0].box)])
+        writer.changes.forget([looked_at("/p/3.jpg").file.digest])
+        writer.changes.erase([(looked_at("/p/7.jpg").file.digest, looked_at("/p/7.jpg", 3).faces[0].box)])
         writer.commit()
     register = replace(REGISTER, grouped=place.meta().updated)
     with only_editor(place.people):
@@ -99,7 +99,8 @@ def test_a_copy_that_is_not_the_same_is_not_called_one(source, target, monkeypat
     sizes = itertools.count()
 
     def with_another_size(self, listing, rows, given=NpzBackend.photos):
-        return (replace(photo, size=next(sizes)) for photo in given(self, listing, rows))
+        for photo in given(self, listing, rows):
+            yield replace(photo, file=replace(photo.file, size=next(sizes)))
 
     with monkeypatch.context() as patch:
         patch.setattr(NpzBackend, "photos", with_another_size)

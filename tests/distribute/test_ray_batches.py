@@ -4,7 +4,7 @@ import pytest
 
 from facesearch import distribute as on_ray
 from facesearch.errors import FacesearchError, ModelBroken
-from facesearch.faces import PhotoFaces, Status
+from facesearch.faces import FileState, PhotoFaces, Status
 
 
 class ActorError(Exception):
@@ -65,7 +65,7 @@ class Looker:
                 raise TaskError(self.fails)
             if self.deadly.intersection(paths):
                 raise ActorError("died")
-            return [PhotoFaces(path, 1, 2, path.encode(), Status.NO_FACE) for path in paths]
+            return [PhotoFaces(path, FileState(1, 2, 3, path.encode()), Status.NO_FACE) for path in paths]
 
         return result
 
@@ -99,7 +99,7 @@ def test_a_photo_at_which_workers_die_costs_itself_alone():
     found = looked_at(ray, workers, 100)
     assert [photo.path for photo in found] == paths(100)
     assert [photo.path for photo in found if photo.status is Status.UNREADABLE] == ["/p/40"]
-    assert found[40].mtime_ns == -1  # tried again by the next run
+    assert found[40].file.mtime_ns == -1  # tried again by the next run
     assert found[40].reason == "Workers died looking at it."
 
 

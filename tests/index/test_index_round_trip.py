@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.fakes import META, looked_at, write_index
 
 from facesearch.errors import IndexConflict, IndexMissing
-from facesearch.faces import Box, Face, PhotoFaces, Status
+from facesearch.faces import Box, Face, FileState, PhotoFaces, Status
 from facesearch.index.index import ARRAYS
 from facesearch.index.meta import Meta, check_same_making
 from facesearch.index.npz.arrays import BOUNDARY
@@ -22,6 +22,9 @@ names = st.binary(min_size=1, max_size=12).filter(
     lambda name: not set(name) & {0, ord("/")} and name not in (b".", b"..")
 )
 figures = st.floats(-(2.0**60), 2.0**60, width=32)
+
+
+digests = st.binary(min_size=16, max_size=16).filter(any)
 
 
 @st.composite
@@ -37,13 +40,14 @@ def photos(draw, dim):
     """Return what a pipeline may yield: with faces, without, unreadable."""
     path = os.fsdecode(b"/library/" + b"/".join(draw(st.lists(names, min_size=1, max_size=3))))
     size, mtime_ns = draw(st.integers(0, 2**63 - 1)), draw(st.integers(-(2**63), 2**63 - 1))
-    digest = draw(st.binary(min_size=16, max_size=16))
+    digest, file_digest = draw(digests), draw(st.just(b"") | digests)
+    file = FileState(size, mtime_ns, draw(st.integers(-1, 2**63 - 1)), digest, file_digest)
     kind = draw(st.sampled_from(Status))
     if kind is Status.UNREADABLE:
-        return PhotoFaces(path, size, mtime_ns, draw(st.sampled_from([b"", digest])), kind, reason="It is.")
+        return PhotoFaces(path, draw(st.sampled_from([file, FileState(size, -1)])), kind, reason="It is.")
     found = tuple(draw(st.lists(faces(), min_size=1, max_size=4))) if kind is Status.OK else ()
     vectors = [draw(st.lists(figures, min_size=dim, max_size=dim)) for _ in found]
-    return PhotoFaces(path, size, mtime_ns, digest, kind, found, np.float32(vectors) if found else None)
+    return PhotoFaces(path, file, kind, found, np.float32(vectors) if found else None)
 
 
 @st.composite
@@ -65,10 +69,8 @@ def test_what_is_written_is_read(library, parts):
         index = open_index(path)
         kept = sorted(kept, key=lambda photo: os.fsencode(photo.path))
         assert [index.path(photo) for photo in range(index.photo_count)] == [p.path for p in kept]
-        assert index.size.tolist() == [photo.size for photo in kept]
-        assert index.mtime_ns.tolist() == [photo.mtime_ns for photo in kept]
+        assert [index.file(photo) for photo in range(index.photo_count)] == [photo.file for photo in kept]
         assert index.status.tolist() == [int(photo.status) for photo in kept]
-        assert [row.tobytes() for row in index.digest] == [photo.digest or bytes(16) for photo in kept]
         rows = [
             (number, photo, face) for number, photo in enumerate(kept) for face in range(len(photo.faces))
         ]

@@ -195,7 +195,7 @@ def test_a_failing_disk_while_folding_leaves_the_index(tmp_path, monkeypatch, nu
                 forget(path, ["/p/a.jpg"])
         assert os.strerror(number) in caught.value.message
         assert state(tmp_path) == before
-    assert forget(path, ["/p/a.jpg"]) == ["/p/a.jpg"]
+    assert forget(path, ["/p/a.jpg"]).removed == ("/p/a.jpg",)
 
 
 def test_ctrl_c_while_folding_leaves_the_index(tmp_path, monkeypatch):
@@ -281,14 +281,14 @@ SECRET = "/library/secret place/ex-husband \udcfe.jpg"
 
 def test_forgotten_photos_leave_no_trace(tmp_path):
     secret, copy = looked_at(SECRET, 2), looked_at("/library/zz copy of it.jpg", 2)
-    copy = looked_at(copy.path, 2, digest=secret.digest)
+    copy = looked_at(copy.path, 2, digest=secret.file.digest)
     kept = [looked_at(f"/library/{n}.jpg", 2) for n in range(20)]
     path = write_index(tmp_path / "i.npz", [*kept, secret, copy], roots=["/library"])
     # An interrupted run left it in the journal, too.
     with NpzIndexWriter(path) as writer:
-        writer.add(looked_at(SECRET, 2, digest=secret.digest))
+        writer.add(looked_at(SECRET, 2, digest=secret.file.digest))
     assert b"ex-husband" in journal_path(path).read_bytes()
-    assert forget(path, ["/library/secret place"]) == [secret.path, copy.path]
+    assert forget(path, ["/library/secret place"]).removed == (secret.path, copy.path)
     everything = b"".join(state(tmp_path).values())
     for trace in (b"ex-husband", b"secret place", b"copy of it"):
         assert trace not in everything
@@ -297,7 +297,7 @@ def test_forgotten_photos_leave_no_trace(tmp_path):
             assert vector.tobytes() not in everything
     index = open_index(path)
     assert paths_of(index) == sorted(photo.path for photo in kept)
-    assert [row.tobytes() for row in index.forgotten] == [secret.digest]
+    assert [row.tobytes() for row in index.forgotten] == sorted(secret.file.digests)
     for row, photo in zip(range(0, 40, 2), sorted(kept, key=lambda photo: photo.path), strict=True):
         np.testing.assert_array_equal(index.vectors[row : row + 2], photo.vectors)
 
@@ -306,7 +306,7 @@ def test_a_forgotten_root_is_no_root_any_more(tmp_path):
     path = write_index(
         tmp_path / "i.npz", [looked_at("/a/x.jpg"), looked_at("/secret/y.jpg")], roots=["/a", "/secret"]
     )
-    assert forget(path, ["/secret"]) == ["/secret/y.jpg"]
+    assert forget(path, ["/secret"]).removed == ("/secret/y.jpg",)
     assert open_index(path).meta.roots == ("/a",)
     assert b"secret" not in path.read_bytes()
 
@@ -314,13 +314,13 @@ def test_a_forgotten_root_is_no_root_any_more(tmp_path):
 def test_forgetting_what_is_not_there_changes_nothing(tmp_path):
     path = write_index(tmp_path / "i.npz", [looked_at("/p/a.jpg")], roots=["/p"])
     before = state(tmp_path)
-    assert forget(path, ["/p/a", "/p/a.jp", "/q"]) == []
+    assert forget(path, ["/p/a", "/p/a.jp", "/q"]).removed == ()
     assert state(tmp_path) == before
 
 
 def test_unreadable_photos_can_be_forgotten_one_by_one(tmp_path):
     path = write_index(tmp_path / "i.npz", [looked_at(f"/p/{n}.jpg", 0, digest=b"") for n in range(3)])
-    assert forget(path, ["/p/1.jpg"]) == ["/p/1.jpg"]
+    assert forget(path, ["/p/1.jpg"]).removed == ("/p/1.jpg",)
     assert paths_of(open_index(path)) == ["/p/0.jpg", "/p/2.jpg"]
     assert len(open_index(path).forgotten) == 0
 
@@ -332,8 +332,8 @@ def test_a_forgotten_content_is_not_taken_in_until_it_is_remembered(tmp_path):
     write_index(path, [photo])
     assert open_index(path).photo_count == 0
     with NpzIndexWriter(path) as writer:
-        assert writer.changes.forgotten == {photo.digest}
-        writer.changes.remember(photo.digest)
+        assert writer.changes.forgotten == set(photo.file.digests)
+        writer.changes.remember(*photo.file.digests)
         writer.add(photo)
         writer.commit()
     assert open_index(path).photo_count == 1
@@ -343,11 +343,11 @@ def test_a_forgotten_content_is_not_taken_in_until_it_is_remembered(tmp_path):
 def test_an_erased_face_leaves_no_trace_and_stays_out(tmp_path):
     """It is erased from copies too, from what is found anew with slightly other boxes, and only once."""
     group = looked_at("/p/group.jpg", 3)
-    copy = looked_at("/p/zz.jpg", 3, digest=group.digest)
+    copy = looked_at("/p/zz.jpg", 3, digest=group.file.digest)
     other = looked_at("/p/other.jpg", 2)
     path = write_index(tmp_path / "i.npz", [group, copy, other], roots=["/p"])
     with NpzIndexWriter(path) as writer:
-        writer.changes.erase([(group.digest, group.faces[1].box)])
+        writer.changes.erase([(group.file.digest, group.faces[1].box)])
         writer.commit()
     left = [0, 2]
     for _ in range(2):
@@ -371,11 +371,11 @@ def test_a_photo_whose_only_face_is_erased_has_none(tmp_path):
     photo = looked_at("/p/a.jpg")
     path = write_index(tmp_path / "i.npz", [photo])
     with NpzIndexWriter(path) as writer:
-        writer.changes.erase([(photo.digest, photo.faces[0].box)])
+        writer.changes.erase([(photo.file.digest, photo.faces[0].box)])
         writer.commit()
     index = open_index(path)
     assert (index.face_count, index.status.tolist()) == (0, [Status.NO_FACE])
-    assert index.erased_faces == {photo.digest: (photo.faces[0].box,)}
+    assert index.erased_faces == {photo.file.digest: (photo.faces[0].box,)}
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,9 @@ from facesearch.index.npz.writer import NpzIndexWriter
 from facesearch.library import Library
 from facesearch.model import DetectionSettings
 from facesearch.people.register import read_register
-from facesearch.photos.read import fingerprint
+from facesearch.photos.content import fingerprint
+from facesearch.plan import IndexRequest
 from facesearch.show.thumbnails import Thumbnails
-from facesearch.update import IndexRequest
 
 ADA, BEA, CLEO = range(3)
 WHO = {"a.png": (ADA, BEA), "b.png": (ADA,), "c.png": (BEA,), "d.png": (CLEO,)}
@@ -53,8 +53,8 @@ def path(tmp_path, photos):
     people.name(people.person(2), "Bea")
     kept(path, people)
     for photo in photos:
-        Thumbnails().photo(photo.path, photo.digest, 64)
-        Thumbnails().face(photo.path, photo.digest, Box(0, 5, 30, 30), 32)
+        Thumbnails().photo(photo.path, photo.file.digest, 64)
+        Thumbnails().face(photo.path, photo.file.digest, Box(0, 5, 30, 30), 32)
     return path
 
 
@@ -84,7 +84,7 @@ def holding(folder, wanted):
 
 def pictures(cache, photos):
     names = [file.name for file in cache.rglob("*.jpg")]
-    return [sum(name.startswith(photo.digest.hex()) for name in names) for photo in photos]
+    return [sum(name.startswith(photo.file.digest.hex()) for name in names) for photo in photos]
 
 
 def test_a_person_is_in_no_file_any_more_and_the_others_are(library, path, photos, tmp_path, cache):
@@ -225,12 +225,12 @@ def test_what_was_said_by_another_process_is_not_brought_back(path, photos):
 
 
 def test_forgotten_photos_take_along_who_is_in_them(library, path, photos):
-    assert library.forget([photos[0].path]) == [photos[0].path]
+    assert library.forget([photos[0].path]).removed == (photos[0].path,)
     register = read_register(CompanionFile(people_path(path)))
     assert sorted(register.person.tolist()) == [1, 2]
     assert photos[0].digest not in {digest.tobytes() for digest in register.digest}
     assert register.names == {1: NAME, 2: "Bea"}
-    assert library.forget([photos[0].path]) == []
+    assert library.forget([photos[0].path]).removed == ()
 
 
 def test_forgetting_photos_that_was_interrupted_is_made_good_by_the_next(library, path, photos, monkeypatch):
@@ -256,7 +256,7 @@ def test_people_who_cannot_be_read_are_found_out_before_photos_are_forgotten(lib
 def test_photos_of_an_index_without_people(library, path, photos):
     for file in (people_path(path), people_path(path).with_name("i.npz.people.lock")):
         file.unlink(missing_ok=True)
-    assert library.forget([photos[1].path]) == [photos[1].path]
+    assert library.forget([photos[1].path]).removed == (photos[1].path,)
     assert not list(path.parent.glob("*.people*"))
 
 

@@ -15,8 +15,10 @@ import pytest
 from PIL import Image, ImageOps
 
 from facesearch.errors import UnreadablePhoto
-from facesearch.photos import read
-from facesearch.photos.read import brightened, decode, fingerprint, read_content
+from facesearch.photos import content as contents
+from facesearch.photos import decode as decoding
+from facesearch.photos.content import fingerprint, read_content
+from facesearch.photos.decode import brightened, decode
 
 pillow_heif.register_heif_opener()
 
@@ -212,8 +214,8 @@ def test_other_formats_come_whole_whatever_the_side():
 
 @pytest.fixture
 def _all_large(monkeypatch):
-    monkeypatch.setattr(read, "LARGE_PIXELS", 1)
-    monkeypatch.setattr(read, "_TILE", 16)
+    monkeypatch.setattr(decoding, "LARGE_PIXELS", 1)
+    monkeypatch.setattr(decoding, "_TILE", 16)
 
 
 @pytest.mark.usefixtures("_all_large")
@@ -252,8 +254,8 @@ def test_large_grey_of_many_bits_has_one_white(dtype):
 
 @pytest.mark.parametrize(("large", "at_once"), [(1, 1), (1 << 30, 4)])
 def test_large_photos_are_decoded_one_at_a_time(monkeypatch, large, at_once):
-    monkeypatch.setattr(read, "LARGE_PIXELS", large)
-    real, inside, most = read._bgr, [], []
+    monkeypatch.setattr(decoding, "LARGE_PIXELS", large)
+    real, inside, most = decoding._bgr, [], []
     all_here = threading.Barrier(at_once)
 
     def watched(image, divisor):
@@ -266,7 +268,7 @@ def test_large_photos_are_decoded_one_at_a_time(monkeypatch, large, at_once):
         inside.pop()
         return real(image, divisor)
 
-    monkeypatch.setattr(read, "_bgr", watched)
+    monkeypatch.setattr(decoding, "_bgr", watched)
     data = saved(quadrants(), "PNG")
     threads = [threading.Thread(target=decode, args=(data,)) for _ in range(4)]
     for thread in threads:
@@ -290,7 +292,7 @@ def test_a_large_jpeg_waits_when_it_is_in_memory_whole(options, side, waits):
     data = saved(quadrants(), "JPEG", **options)
     done = threading.Event()
     thread = threading.Thread(target=lambda: (decode(data, side=side), done.set()))
-    with read._ONE_LARGE:
+    with decoding.ONE_LARGE:
         thread.start()
         assert done.wait(0.3 if waits else 20) != waits
     thread.join()
@@ -301,7 +303,7 @@ def test_a_large_jpeg_waits_when_it_is_in_memory_whole(options, side, waits):
 def test_decoding_takes_little_more_than_the_pixels():
     """A process of its own, for its peak is measured; 22 bytes a pixel is what copies of the whole took."""
     code = (
-        "import io, resource\nfrom PIL import Image\nfrom facesearch.photos.read import decode\n"
+        "import io, resource\nfrom PIL import Image\nfrom facesearch.photos.decode import decode\n"
         "def png(side):\n    file = io.BytesIO()\n"
         "    Image.new('RGBA', (side, side)).save(file, 'PNG', compress_level=1)\n"
         "    return file.getvalue()\n"
@@ -411,7 +413,7 @@ def test_what_pillow_complains_of_is_not_printed(tmp_path):
         (tmp_path / name).write_bytes(data)
     code = (
         "import pathlib, sys\n"
-        "from facesearch.photos.read import decode\n"
+        "from facesearch.photos.decode import decode\n"
         "from facesearch.errors import UnreadablePhoto\n"
         "for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):\n"
         "    try:\n        decode(path.read_bytes())\n"
@@ -427,9 +429,11 @@ def test_content_is_read_with_its_fingerprint(tmp_path):
     path.write_bytes(b"0123")
     os.utime(path, ns=(5, 1_234_567_891))
     content = read_content(str(path))
-    assert (content.data, content.size, content.mtime_ns) == (b"0123", 4, 1_234_567_891)
-    assert content.digest == fingerprint(b"0123") != fingerprint(b"0124")
-    assert len(content.digest) == 16
+    changed = path.stat().st_ctime_ns
+    assert content.data == b"0123"
+    assert (content.file.size, content.file.mtime_ns, content.file.ctime_ns) == (4, 1_234_567_891, changed)
+    assert content.file.file_digest == fingerprint(b"0123") != fingerprint(b"0124")
+    assert len(content.file.digest) == len(content.file.file_digest) == 16
 
 
 def test_a_wrong_suffix_does_not_matter(tmp_path):
@@ -455,7 +459,7 @@ def test_a_folder_and_a_missing_file_are_errors_of_the_system(tmp_path):
 def test_a_file_larger_than_the_limit_is_not_read(tmp_path):
     path = tmp_path / "huge.jpg"
     with path.open("wb") as file:
-        file.truncate(read.MAX_BYTES + 1)  # sparse: takes no room
+        file.truncate(contents.MAX_BYTES + 1)  # sparse: takes no room
     with pytest.raises(UnreadablePhoto, match="larger than 1 GiB"):
         read_content(str(path))
 
@@ -464,21 +468,21 @@ def test_a_file_larger_than_the_limit_is_not_read(tmp_path):
 def test_of_a_large_file_that_is_no_picture_only_the_first_bytes_are_read(tmp_path, monkeypatch, name):
     path = tmp_path / name
     with path.open("wb") as file:
-        file.truncate(read.LARGE_BYTES + 1)
-    monkeypatch.setattr(read, "fingerprint", None)  # it is not come to
+        file.truncate(contents.LARGE_BYTES + 1)
+    monkeypatch.setattr(contents, "fingerprint", None)  # it is not come to
     with pytest.raises(UnreadablePhoto, match="not a picture in a format"):
         read_content(str(path))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "DIB", "HEIF", "AVIF"])
 def test_each_format_is_known_by_its_first_bytes(kind):
-    if kind in read.ISO_FORMATS:
-        read._register_heif()
-    assert read._MAGIC.match(saved(quadrants(), kind)[: read._HEAD])
+    if kind in decoding.ISO_FORMATS:
+        decoding._register_heif()
+    assert contents._MAGIC.match(saved(quadrants(), kind)[: contents._HEAD])
     if kind == "TIFF":
-        assert read._MAGIC.match(saved(quadrants(), kind, big_tiff=True)[: read._HEAD])
+        assert contents._MAGIC.match(saved(quadrants(), kind, big_tiff=True)[: contents._HEAD])
     if kind == "PPM":
-        assert read._MAGIC.match(saved(quadrants().convert("1"), kind)[: read._HEAD])
+        assert contents._MAGIC.match(saved(quadrants().convert("1"), kind)[: contents._HEAD])
 
 
 def is_free(lock):
@@ -501,11 +505,11 @@ def is_free(lock):
 def test_large_files_take_turns(tmp_path, monkeypatch, name, free):
     monkeypatch.chdir(tmp_path)
     with (tmp_path / "large.jpg").open("wb") as file:
-        file.truncate(read.LARGE_BYTES + 1)
+        file.truncate(contents.LARGE_BYTES + 1)
     (tmp_path / "small.jpg").touch()
-    with read.alone_if_large(name):
-        assert is_free(read._ONE_LARGE) is free
-    assert is_free(read._ONE_LARGE)
+    with contents.alone_if_large(name):
+        assert is_free(decoding.ONE_LARGE) is free
+    assert is_free(decoding.ONE_LARGE)
 
 
 def test_a_time_beyond_64_bits_is_kept_to_them(tmp_path):
@@ -513,7 +517,7 @@ def test_a_time_beyond_64_bits_is_kept_to_them(tmp_path):
     path.write_bytes(b"x")
     os.utime(path, ns=(0, 1 << 63))
     if path.stat().st_mtime_ns == 1 << 63:  # not every file system holds it
-        assert read_content(str(path)).mtime_ns == (1 << 63) - 1
+        assert read_content(str(path)).file.mtime_ns == (1 << 63) - 1
 
 
 def test_a_file_that_changes_while_it_is_read_is_unreadable(tmp_path):
@@ -536,13 +540,13 @@ def test_a_file_that_changes_while_it_is_read_is_unreadable(tmp_path):
             except UnreadablePhoto as error:
                 problems.add(error.message)
                 break
-            assert content.size == len(content.data)
+            assert content.file.size == len(content.data)
     finally:
         stop.set()
         writer.join()
     assert problems <= {"It changes while it is read."}
     content = read_content(str(path))  # at rest again
-    assert content.size == path.stat().st_size
+    assert content.file.size == path.stat().st_size
 
 
 @pytest.mark.parametrize("clock", ["runs", "stands still"])
@@ -559,7 +563,7 @@ def test_a_file_that_never_rests_is_given_up(tmp_path, monkeypatch, clock):
             os.utime(path, ns=(0, about.st_mtime_ns))
         return about
 
-    monkeypatch.setattr(read.os, "fstat", stat_and_write)
+    monkeypatch.setattr(contents.os, "fstat", stat_and_write)
     with pytest.raises(UnreadablePhoto, match="changes while it is read"):
         read_content(str(path))
 

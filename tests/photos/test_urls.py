@@ -7,8 +7,8 @@ from support.fakes import coloured, encoded, picture
 
 from facesearch.errors import FacesearchError
 from facesearch.photos import urls
+from facesearch.photos.content import read_content
 from facesearch.photos.find import Scan, find_photos
-from facesearch.photos.read import read_content
 from facesearch.photos.urls import absolute_path, is_folder, is_photo_url, is_there
 
 
@@ -78,7 +78,7 @@ def test_what_is_read_is_what_was_listed(memory):
     scan = found(absolute_path("memory://pics"))
     for photo in scan.photos.values():
         content = read_content(photo.path)
-        assert (content.size, content.mtime_ns) == (photo.size, photo.mtime_ns)
+        assert (content.file.size, content.file.mtime_ns) == (photo.size, photo.mtime_ns)
         assert content.data == encoded(picture())
 
 
@@ -203,9 +203,9 @@ def test_ordinary_paths_need_no_package(tmp_path):
     code = (
         "import sys\n"
         "sys.modules['fsspec'] = None\n"
-        "from facesearch.photos.read import read_content\n"
+        "from facesearch.photos.content import read_content\n"
         "from facesearch.photos.urls import absolute_path\n"
-        f"print(read_content(absolute_path({str(photo)!r})).size)\n"
+        f"print(read_content(absolute_path({str(photo)!r})).file.size)\n"
         "try:\n"
         "    absolute_path('s3://a')\n"
         "except Exception as error:\n"

@@ -11,7 +11,7 @@ from support.fakes import BLUE, GREEN, RED, photo, picture
 
 from facesearch.errors import StorageError, UnreadablePhoto
 from facesearch.faces import Box
-from facesearch.photos.read import fingerprint
+from facesearch.photos.content import fingerprint
 from facesearch.show.thumbnails import Thumbnails, default_folder
 
 

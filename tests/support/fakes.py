@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from facesearch.faces import Box, Face, PhotoFaces, Status
+from facesearch.faces import Box, Face, FileState, PhotoFaces, Status
 from facesearch.index.meta import Meta
 from facesearch.index.npz.writer import NpzIndexWriter
 from facesearch.models.card import Card
@@ -89,11 +89,10 @@ def pipeline(embedder=None, **options):
 def looked_at(path, faces=1, *, seed=0, digest=None, size=10, mtime_ns=20, dim=META.dim):
     """Return a photo as a pipeline would: its faces' vectors are drawn from its path and the seed."""
     rng = np.random.default_rng([seed, *path.encode("utf-8", "surrogateescape")])
+    digest = rng.bytes(16) if digest is None else digest
     return PhotoFaces(
         path,
-        size,
-        mtime_ns,
-        rng.bytes(16) if digest is None else digest,
+        FileState(size, mtime_ns, 30, digest, digest[::-1]),
         Status.OK if faces else Status.NO_FACE,
         tuple(Face(Box(number, 2, 30 - number, 40), 0.5) for number in range(faces)),
         rng.normal(size=(faces, dim)).astype(np.float32) if faces else None,

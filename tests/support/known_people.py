@@ -3,7 +3,7 @@
 import numpy as np
 
 from facesearch.embed.sface import CARD
-from facesearch.faces import Box, Face, PhotoFaces, Status
+from facesearch.faces import Box, Face, FileState, PhotoFaces, Status
 from facesearch.index.meta import Meta
 from facesearch.index.npz.backend import CompanionFile
 from facesearch.index.npz.store import open_index, people_path
@@ -27,9 +27,7 @@ def shows(path, *persons, content=None, digest=None, shift=0, spread=0.3):
     faces = tuple(Face(Box(100 * at + shift, 5, 80 - at, 80 - at), 0.9) for at in range(len(persons)))
     return PhotoFaces(
         path,
-        10,
-        20,
-        digest or own,
+        FileState(10, 20, 30, digest or own, digest or own),
         Status.OK if persons else Status.NO_FACE,
         faces,
         (LENGTH * vectors).astype(np.float32) if persons else None,

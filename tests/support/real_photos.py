@@ -10,7 +10,7 @@ from support.command import LIBRARY
 # Everything of an index that says something about photos and faces; times of writing differ of course.
 ARRAYS = (
     *("vectors", "norms", "boxes", "scores", "landmarks", "photo", "paths", "path_ends", "root"),
-    *("size", "mtime_ns", "digest", "status", "forgotten", "format"),
+    *("size", "mtime_ns", "digest", "file_digest", "status", "forgotten", "format"),
     *("erased", "erased_boxes"),
 )
 PEOPLE = ("grace_hopper.jpg", "biden.jpg", "obama_2009.jpg", "obama_2010.jpg", "astronaut.png")

@@ -40,7 +40,7 @@ def test_no_path_leads_out_of_the_index(server, digest, place):
 
 
 def test_only_photos_of_the_index_are_shown_by_their_digest(server, digest, album):
-    from facesearch.photos.read import fingerprint
+    from facesearch.photos.content import fingerprint
 
     assert server.ask(f"/1/photo/{digest}.jpg").status == 200
     for wrong in (digest.upper(), digest[:-1], digest + "0", digest[::-1]):

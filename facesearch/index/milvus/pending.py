@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from facesearch.faces import Box, PhotoFaces, Status
+from facesearch.faces import NO_DIGEST, Box, FileState, PhotoFaces, Status
 from facesearch.index.changes import faces_left
 from facesearch.index.index import LANDMARKS
 from facesearch.index.milvus.face_collection import FaceCollection, FaceRows
@@ -61,16 +61,14 @@ class Pending:
         rows = _rows_of(photo, self._dim)
         stays = faces_left([face.box for face in photo.faces], erased)
         status = Status.NO_FACE if photo.status is Status.OK and not stays.any() else photo.status
-        digest = photo.digest or bytes(16)
+        digest = photo.file.digest or NO_DIGEST
         rows = some_of(rows, stays, "")
         face_set, new = self._face_set_of(digest, rows)
         if new:
             self._faces.append(some_of(rows, np.ones(len(rows.face_set), np.bool_), face_set))
             self._size += rows.vectors.nbytes
         path = os.fsencode(photo.path)
-        self.photos.append(
-            PhotoRow(path, photo.size, photo.mtime_ns, digest, status, face_set, len(rows.face_set))
-        )
+        self.photos.append(PhotoRow(path, photo.file, status, face_set, len(rows.face_set)))
 
     def _face_set_of(self, digest: bytes, rows: FaceRows) -> tuple[str, bool]:
         """Return what faces are kept under, and whether they are new there.
@@ -111,7 +109,7 @@ def some_of(rows: FaceRows, which: np.ndarray[tuple[int], np.dtype[np.bool_]], f
 
 def joined(blocks: Sequence[FaceRows], dim: int) -> FaceRows:
     """Make one of several."""
-    none = _rows_of(PhotoFaces("", 0, 0, b"", Status.NO_FACE), dim)
+    none = _rows_of(PhotoFaces("", FileState(0, 0), Status.NO_FACE), dim)
     every = [none, *blocks]
     return FaceRows(
         [face_set for block in every for face_set in block.face_set],
@@ -141,16 +139,16 @@ def _rows_of(photo: PhotoFaces, dim: int) -> FaceRows:
 def with_newly_erased(
     todo: Mapping[str, tuple[Box, ...]],
     photos: Iterable[PhotoRow],
-    erased: Callable[[bytes], tuple[Box, ...]],
+    erased: Callable[[FileState], tuple[Box, ...]],
 ) -> dict[str, tuple[Box, ...]]:
     """Return the faces to remove, by face set.
 
     Args:
         todo: The faces that a killed run has not removed.
         photos: All photos of the index.
-        erased: Returns the newly erased faces of a photo by its digest.
+        erased: Returns the newly erased faces of a photo by its file.
     """
-    new = {photo.face_set: boxes for photo in photos if photo.faces and (boxes := erased(photo.digest))}
+    new = {photo.face_set: boxes for photo in photos if photo.faces and (boxes := erased(photo.file))}
     return {face_set: (*todo.get(face_set, ()), *new.get(face_set, ())) for face_set in {**todo, **new}}
 
 
@@ -176,7 +174,7 @@ def without_erased(
         if stays.all():
             continue
         count = int(stays.sum())
-        other = new_face_set(first.digest) if count else ""
+        other = new_face_set(first.file.digest) if count else ""
         faces.put(some_of(rows, stays, other))
         status = Status.OK if count else Status.NO_FACE
         for photo in sharing:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from facesearch.errors import IndexBroken
-from facesearch.faces import Status
+from facesearch.faces import NO_DIGEST, FileState, Status
 from facesearch.index.milvus.address import Address
 from facesearch.index.milvus.server import MOST, Fields, Row, Server, batches, quoted
 
@@ -24,7 +24,9 @@ DESCRIPTION = "facesearch index 1"
 FIELDS: Fields = {
     "id": ("key", 200),
     "part": ("text", 64),
-    "text": ("text", 65_535),  # a photo's path in base64, a document's content
+    # A document's content; or a photo's path in base64, and what indexes of the first format did not have:
+    # `file_digest` and `ctime_ns`.
+    "text": ("text", 65_535),
     "size": ("number", 0),
     "mtime_ns": ("number", 0),
     "digest": ("text", 32),
@@ -44,18 +46,14 @@ class PhotoRow:
 
     Attributes:
         path: The filesystem's bytes.
-        size: Of the file.
-        mtime_ns: Of the file.
-        digest: 16 bytes, the digest of its content; zeros where it could not be read.
+        file: What is known of the file.
         status: Whether faces were found.
         face_set: The name of the set of its faces; photos with the same content share it.
         faces: The number of faces.
     """
 
     path: bytes
-    size: int
-    mtime_ns: int
-    digest: bytes
+    file: FileState
     status: Status
     face_set: str
     faces: int
@@ -188,10 +186,10 @@ class PhotoCollection:
             {
                 "id": _key(generation, photo.path),
                 "part": _part(generation),
-                "text": base64.b64encode(photo.path).decode(),
-                "size": photo.size,
-                "mtime_ns": photo.mtime_ns,
-                "digest": photo.digest.hex(),
+                "text": _text(photo),
+                "size": photo.file.size,
+                "mtime_ns": photo.file.mtime_ns,
+                "digest": (photo.file.digest or NO_DIGEST).hex(),
                 "status": int(photo.status),
                 "hold": photo.face_set,
                 "faces": photo.faces,
@@ -212,12 +210,24 @@ class PhotoCollection:
         self.server.delete(self.name, [str(row["id"]) for row in rows])
 
 
+def _text(photo: PhotoRow) -> str:
+    path, file = base64.b64encode(photo.path).decode(), photo.file
+    return f"{path} {file.file_digest.hex() or '-'} {file.ctime_ns}"
+
+
 def _photo(row: Row) -> PhotoRow:
+    path, *more = str(row["text"]).split(" ")
+    file_digest, ctime_ns = more or ("-", "-1")
+    digest = bytes.fromhex(row["digest"])
     return PhotoRow(
-        base64.b64decode(row["text"]),
-        int(row["size"]),
-        int(row["mtime_ns"]),
-        bytes.fromhex(row["digest"]),
+        base64.b64decode(path),
+        FileState(
+            int(row["size"]),
+            int(row["mtime_ns"]),
+            int(ctime_ns),
+            digest if any(digest) else b"",
+            b"" if file_digest == "-" else bytes.fromhex(file_digest),
+        ),
         Status(int(row["status"])),
         str(row["hold"]),
         int(row["faces"]),

@@ -97,7 +97,7 @@ class MilvusSearch:
         paths = {path for paths in request.own for path in paths}
         own = self._collection.with_paths(generation, map(path_bytes, paths)) if paths else []
         if request.unique and own:
-            own = self._collection.with_digests(generation, {photo.digest for photo in own})
+            own = self._collection.with_digests(generation, {photo.file.digest for photo in own})
         return own
 
     def _find(self, request: SearchRequest, want: int) -> list[_Found]:

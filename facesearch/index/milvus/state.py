@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.errors import IndexBroken, IndexMissing
-from facesearch.faces import Box
+from facesearch.faces import NO_DIGEST, Box
 from facesearch.index.index import ARRAYS, FORMAT, Index, check_index
 from facesearch.index.meta import Meta, root_of
 from facesearch.index.milvus.face_collection import FaceCollection, FaceRows, key
@@ -195,6 +195,7 @@ class Assembly:
         state, photos = self._state, self._photos
         gone = [(digest, box) for digest, boxes in sorted(state.erased.items()) for box in boxes]
         corners = [(box.x, box.y, box.width, box.height) for _, box in gone]
+        files = [photo.file for photo in photos]
         under = [root_of(photo.path, state.meta.roots) for photo in photos]
         arrays = {
             **self._faces,
@@ -203,9 +204,11 @@ class Assembly:
             "paths": np.frombuffer(b"".join(photo.path for photo in photos), np.uint8),
             "path_ends": np.cumsum([len(photo.path) for photo in photos], dtype=np.int64),
             "root": np.array([-1 if root is None else root for root in under], np.int32),
-            "size": np.array([photo.size for photo in photos], np.int64),
-            "mtime_ns": np.array([photo.mtime_ns for photo in photos], np.int64),
-            "digest": _digests(photo.digest for photo in photos),
+            "size": np.array([file.size for file in files], np.int64),
+            "mtime_ns": np.array([file.mtime_ns for file in files], np.int64),
+            "ctime_ns": np.array([file.ctime_ns for file in files], np.int64),
+            "digest": _digests(file.digest or NO_DIGEST for file in files),
+            "file_digest": _digests(file.file_digest or NO_DIGEST for file in files),
             "status": np.array([int(photo.status) for photo in photos], np.uint8),
             "forgotten": _digests(sorted(state.forgotten)),
             "erased": _digests(digest for digest, _ in gone),

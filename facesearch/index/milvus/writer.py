@@ -128,7 +128,7 @@ class MilvusIndexWriter:
 
     def add(self, photo: PhotoFaces) -> None:
         """Add a photo that was processed; killing the process loses those of the last seconds at most."""
-        self._pending.add(photo, self.changes.erased_from(photo.digest, stored=False))
+        self._pending.add(photo, self.changes.erased_from(photo.file, stored=False))
         if self._pending.full:
             self._flush()
 
@@ -144,7 +144,7 @@ class MilvusIndexWriter:
         before = {photo.path: photo for photo in self._photos} | self._added
         after = self._after()
         todo = with_newly_erased(
-            self._state.todo, after.values(), lambda digest: tuple(changes.erased_from(digest, stored=True))
+            self._state.todo, after.values(), lambda file: tuple(changes.erased_from(file, stored=True))
         )
         write_closed(self._collection, self._generation, changes.forgotten, changes.erased, todo)
         after = without_erased(after, self._faces, todo)
@@ -167,10 +167,10 @@ class MilvusIndexWriter:
         for row, path in self.changes.paths_after(photo.path for photo in self._photos):
             photos[path] = replace(self._photos[row], path=path)
         for path, taken in self.changes.taken.items():
-            known = self._photos[taken.photo]
-            photos[path] = replace(known, path=path, size=taken.size, mtime_ns=taken.mtime_ns)
+            photos[path] = replace(self._photos[taken.photo], path=path, file=taken.file)
         photos.update(self._added)
-        return {path: photo for path, photo in photos.items() if photo.digest not in self.changes.forgotten}
+        leaves_out = self.changes.leaves_out
+        return {path: photo for path, photo in photos.items() if not leaves_out(path, photo.file)}
 
     def _begin(self) -> None:
         """Record that a change has begun, and make the collection of faces if there is none."""

@@ -120,7 +120,7 @@ class NpzRebuild:
 def photo_of(index: Index, row: int) -> PhotoFaces:
     """Return a photo of an index as a pipeline would."""
     rows = index.faces_of(row)
-    span, digest = slice(rows.start, rows.stop), index.digest[row].tobytes()
+    span = slice(rows.start, rows.stop)
     faces = []
     for number, score in zip(rows, index.scores[span].tolist(), strict=True):
         points = index.landmarks[number]
@@ -128,9 +128,7 @@ def photo_of(index: Index, row: int) -> PhotoFaces:
         faces.append(Face(index.box(number), score, landmarks))
     return PhotoFaces(
         index.path(row),
-        int(index.size[row]),
-        int(index.mtime_ns[row]),
-        digest if any(digest) else b"",
+        index.file(row),
         Status(int(index.status[row])),
         tuple(faces),
         np.asarray(index.vectors[span]) if faces else None,

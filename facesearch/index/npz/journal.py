@@ -25,12 +25,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.errors import IndexBroken
-from facesearch.faces import PhotoFaces, Status
+from facesearch.faces import NO_DIGEST, FileState, PhotoFaces, Status
 from facesearch.files import open_private, open_without_waiting
 from facesearch.index.index import LANDMARKS
 from facesearch.index.meta import Meta
 
-MAGIC = b"facesearch journal 1\n"
+MAGIC = b"facesearch journal 2\n"
+# Of the first format, whose photos have one digest, the file's, and no `ctime_ns`.
+_FIRST = b"facesearch journal 1\n"
 # A killed process loses nothing that it has written; a power cut may lose the last seconds.
 SYNC_SECONDS = 5.0
 
@@ -38,8 +40,9 @@ SYNC_SECONDS = 5.0
 _ZEROS = 1 << 20
 
 _RECORD = struct.Struct("<II")
-# size, mtime_ns, digest (or zeros), status, faces, dim, length of the path
-_PHOTO = struct.Struct("<qq16sBIII")
+# size, mtime_ns, ctime_ns, digest (or zeros), file_digest (or zeros), status, faces, dim, length of the path
+_PHOTO = struct.Struct("<qqq16s16sBIII")
+_FIRST_PHOTO = struct.Struct("<qq16sBIII")
 # The size of a face beside its vector: a box, a score, landmarks.
 _FACE_BYTES = 16 + 4 + 8 * LANDMARKS
 
@@ -49,9 +52,7 @@ class JournalEntry:
     """One photo of a journal; the arrays are views into the mapped file."""
 
     path: bytes
-    size: int
-    mtime_ns: int
-    digest: bytes
+    file: FileState
     status: Status
     vectors: NDArray[np.float32]
     boxes: NDArray[np.int32]
@@ -118,9 +119,11 @@ def _pack(photo: PhotoFaces) -> bytes:
         if face.landmarks is not None:
             landmarks[number] = face.landmarks
     head = _PHOTO.pack(
-        photo.size,
-        photo.mtime_ns,
-        photo.digest or bytes(16),
+        photo.file.size,
+        photo.file.mtime_ns,
+        photo.file.ctime_ns,
+        photo.file.digest or NO_DIGEST,
+        photo.file.file_digest or NO_DIGEST,
         photo.status,
         count,
         vectors.shape[1],
@@ -155,7 +158,8 @@ def read_journal(path: Path) -> ReadJournal:
     mapped = _mapped(path)
     if mapped is None:
         return ReadJournal(None, [], 0)
-    if mapped[: len(MAGIC)] != MAGIC:
+    first = mapped[: len(MAGIC)] == _FIRST
+    if mapped[: len(MAGIC)] != MAGIC and not first:
         # Only begun; or begun, and zeros from there on.
         if MAGIC.startswith(mapped[: len(MAGIC)].rstrip(b"\0")) and _is_zero_from(mapped, len(MAGIC)):
             return ReadJournal(None, [], len(mapped))
@@ -170,7 +174,7 @@ def read_journal(path: Path) -> ReadJournal:
             if meta is None:
                 meta = Meta.from_json(mapped[start:stop].decode())
             else:
-                entries.append(_unpack(mapped, start, stop, meta.dim))
+                entries.append(_unpack(mapped, start, stop, meta.dim, first=first))
         except (ValueError, RecursionError) as error:
             raise IndexBroken(
                 f"The journal {path} holds a record that cannot be read ({error}).",
@@ -210,14 +214,20 @@ def _payloads(mapped: mmap.mmap) -> Iterator[tuple[int, int]]:
         start = stop
 
 
-def _unpack(mapped: mmap.mmap, start: int, stop: int, dim: int) -> JournalEntry:
-    if stop - start < _PHOTO.size:
+def _unpack(mapped: mmap.mmap, start: int, stop: int, dim: int, *, first: bool) -> JournalEntry:
+    head = _FIRST_PHOTO if first else _PHOTO
+    if stop - start < head.size:
         raise ValueError("it is too short")
-    size, mtime_ns, digest, status, count, width, path_length = _PHOTO.unpack_from(mapped, start)
-    expected = _PHOTO.size + count * (4 * width + _FACE_BYTES) + path_length
+    *about, status, count, width, path_length = head.unpack_from(mapped, start)
+    if first:
+        size, mtime_ns, digest = about
+        about = [size, mtime_ns, -1, digest, NO_DIGEST]
+    size, mtime_ns, ctime_ns, *digests = about
+    file = FileState(size, mtime_ns, ctime_ns, *(digest if any(digest) else b"" for digest in digests))
+    expected = head.size + count * (4 * width + _FACE_BYTES) + path_length
     if stop - start != expected or (count and width != dim):
         raise ValueError("its lengths do not add up")
-    offset = start + _PHOTO.size
+    offset = start + head.size
 
     def take(dtype: str, *shape: int) -> Any:  # noqa: ANN401 (an array of just this dtype)
         nonlocal offset
@@ -234,4 +244,4 @@ def _unpack(mapped: mmap.mmap, start: int, stop: int, dim: int) -> JournalEntry:
     path = mapped[offset:stop]
     if not path or b"\0" in path or np.any(boxes[:, 2:] < 1):
         raise ValueError("its path or a box is none")
-    return JournalEntry(path, size, mtime_ns, digest, Status(status), vectors, boxes, scores, landmarks)
+    return JournalEntry(path, file, Status(status), vectors, boxes, scores, landmarks)

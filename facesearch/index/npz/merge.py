@@ -80,7 +80,7 @@ def _write(indexes: Sequence[Index], into: Path) -> Merged:
         for photo in _entries_of(index):
             known = photos.get(photo.path)
             twice += known is not None
-            if known is None or photo.mtime_ns > known.mtime_ns:
+            if known is None or photo.file.mtime_ns > known.file.mtime_ns:
                 photos[photo.path] = photo
     created = min(index.meta.created for index in indexes)
     base = replace(first, meta=replace(first.meta, created=created))
@@ -89,7 +89,7 @@ def _write(indexes: Sequence[Index], into: Path) -> Merged:
         changes.cover(index.meta.roots)
         changes.forget(digest.tobytes() for digest in index.forgotten)
         changes.erase((digest, box) for digest, boxes in index.erased_faces.items() for box in boxes)
-    kept = [photo for photo in photos.values() if photo.digest(first) not in changes.forgotten]
+    kept = [photo for photo in photos.values() if not changes.leaves_out(photo.path, photo.file)]
     kept.sort(key=lambda photo: photo.path)
     try:
         write_index(into, base, kept, changes)
@@ -101,7 +101,7 @@ def _write(indexes: Sequence[Index], into: Path) -> Merged:
 
 def _photos_of(index: Index) -> Iterator[PhotoToWrite]:
     for row in range(index.photo_count):
-        yield PhotoToWrite(index.path_bytes(row), row, int(index.size[row]), int(index.mtime_ns[row]))
+        yield PhotoToWrite(index.path_bytes(row), row, index.file(row))
 
 
 def _entries_of(index: Index) -> Iterator[PhotoToWrite]:
@@ -111,9 +111,7 @@ def _entries_of(index: Index) -> Iterator[PhotoToWrite]:
         faces = slice(int(index.first_face[photo.source]), int(index.first_face[photo.source + 1]))
         entry = JournalEntry(
             photo.path,
-            photo.size,
-            photo.mtime_ns,
-            index.digest[photo.source].tobytes(),
+            photo.file,
             Status(int(index.status[photo.source])),
             index.vectors[faces],
             index.boxes[faces],

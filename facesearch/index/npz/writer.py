@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.errors import IndexConflict, IndexMissing
-from facesearch.faces import Box, PhotoFaces, Status
+from facesearch.faces import NO_DIGEST, Box, FileState, PhotoFaces, Status
 from facesearch.files import storage_error, write_lock
 from facesearch.index.changes import Changes, faces_left
 from facesearch.index.index import ARRAYS, FORMAT, Index, empty_index
@@ -158,13 +158,13 @@ class NpzIndexWriter:
         photos: dict[bytes, PhotoToWrite] = {}
         paths = (index.path_bytes(row) for row in range(index.photo_count))
         for row, path in changes.paths_after(paths):
-            photos[path] = PhotoToWrite(path, row, int(index.size[row]), int(index.mtime_ns[row]))
+            photos[path] = PhotoToWrite(path, row, index.file(row))
         for path, taken in changes.taken.items():
-            photos[path] = PhotoToWrite(path, taken.photo, taken.size, taken.mtime_ns)
+            photos[path] = PhotoToWrite(path, taken.photo, taken.file)
         for entry in entries:
-            photos[entry.path] = PhotoToWrite(entry.path, entry, entry.size, entry.mtime_ns)
+            photos[entry.path] = PhotoToWrite(entry.path, entry, entry.file)
         return sorted(
-            (photo for photo in photos.values() if photo.digest(index) not in changes.forgotten),
+            (photo for photo in photos.values() if not changes.leaves_out(photo.path, photo.file)),
             key=lambda photo: photo.path,
         )
 
@@ -181,19 +181,12 @@ class PhotoToWrite:
     Attributes:
         path: The file system's bytes.
         source: The photo's row in the old file, or its entry in the journal.
-        size: Of the photo file, in bytes.
-        mtime_ns: Of the photo file.
+        file: What is known of the photo's file.
     """
 
     path: bytes
     source: int | JournalEntry
-    size: int
-    mtime_ns: int
-
-    def digest(self, old: Index) -> bytes:
-        """Return the digest of its content."""
-        source = self.source
-        return old.digest[source].tobytes() if isinstance(source, int) else source.digest
+    file: FileState
 
 
 def write_index(path: Path, old: Index, photos: Sequence[PhotoToWrite], changes: Changes) -> None:
@@ -221,7 +214,9 @@ class _NewIndex:
         self._changes = changes
         # Which faces stay, for the photos that have erased ones.
         self._stay = {
-            photo.path: self._stays(photo) for photo in photos if photo.digest(old) in changes.erased
+            photo.path: self._stays(photo)
+            for photo in photos
+            if any(digest in changes.erased for digest in photo.file.digests)
         }
 
     def write(self, writer: ArrayWriter) -> None:
@@ -254,9 +249,12 @@ class _NewIndex:
         under = [root_of(photo.path, roots) for photo in photos]
         assert None not in under, "an index covers all its photos"
         writer.write("root", np.array(under, np.int32))
-        writer.write("size", np.array([photo.size for photo in photos], np.int64))
-        writer.write("mtime_ns", np.array([photo.mtime_ns for photo in photos], np.int64))
-        writer.write("digest", _digests(photo.digest(self._old) for photo in photos))
+        files = [photo.file for photo in photos]
+        writer.write("size", np.array([file.size for file in files], np.int64))
+        writer.write("mtime_ns", np.array([file.mtime_ns for file in files], np.int64))
+        writer.write("ctime_ns", np.array([file.ctime_ns for file in files], np.int64))
+        writer.write("digest", _digests(file.digest or NO_DIGEST for file in files))
+        writer.write("file_digest", _digests(file.file_digest or NO_DIGEST for file in files))
         writer.write("status", np.array([self._status(photo) for photo in photos], np.uint8))
 
     def _status(self, photo: PhotoToWrite) -> int:
@@ -282,7 +280,7 @@ class _NewIndex:
     def _stays(self, photo: PhotoToWrite) -> NDArray[np.bool_]:
         faces = [Box(*corners) for corners in self._of_photo("boxes", photo).tolist()]
         stored = isinstance(photo.source, int)
-        return faces_left(faces, self._changes.erased_from(photo.digest(self._old), stored=stored))
+        return faces_left(faces, self._changes.erased_from(photo.file, stored=stored))
 
     def _blocks(self, name: str) -> Iterator[NDArray[Any]]:
         """Yield one of the faces' arrays for all photos, in blocks."""

@@ -1,13 +1,10 @@
-"""Read photos: the bytes with their fingerprint, and the picture upright."""
+"""Decode photos upright, whatever their format, their size and their faults."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 import logging
-import os
 import re
-import stat
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -22,22 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.errors import UnreadablePhoto
-from facesearch.files import open_without_waiting
-from facesearch.photos.find import modified
-from facesearch.photos.urls import is_photo_url, read_url
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 # Phones take photographs of 200 megapixels; a file that claims more than this counts as a decompression bomb.
 MAX_PIXELS = 256_000_000
-MAX_BYTES = 1 << 30
 # More than most cameras produce. Even a small file can claim this many pixels, and each core decodes a photo
 # of its own. So larger photos are decoded one at a time, and reduced while decoding where `side` allows it.
 LARGE_PIXELS = 40_000_000
-# Beyond this, a file's first bytes are looked at before the rest is read, and it is processed alone.
-LARGE_BYTES = 64 << 20
-DIGEST_BYTES = 16
 # The only formats that Pillow may try, the commonest first. Its other readers are not for photographs, and
 # some of them start programs (Ghostscript for EPS) on files that may come from anyone.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "DIB")
@@ -46,17 +36,12 @@ ISO_FORMATS = ("HEIF", "AVIF")
 _EXIF_ORIENTATION = 0x0112
 # Pillow warns of faults that it has corrected. They concern neither the terminal nor `python -W error`.
 _PILLOWS_WARNINGS = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
-_JPEG_MAGIC = b"\xff\xd8\xff"
-_ISO_MAGIC = b"ftyp"  # from byte 4 on
-# How a file of `FORMATS` and `ISO_FORMATS` begins.
-_MAGIC = re.compile(
-    rb"\xff\xd8\xff|\x89PNG|BM|GIF8|P[1-6fFy]|II[*+]\0|MM\0[*+]|RIFF....WEBP|[\x0c\x28\x40\x6c\x7c]\0\0\0|....ftyp",
-    re.DOTALL,
-)
-_HEAD = 16
+JPEG = b"\xff\xd8\xff"
+ISO = b"ftyp"  # from byte 4 on
 # Pixels are converted in squares of this side: a large photo leaves no memory for a copy of the whole.
 _TILE = 1024
-_ONE_LARGE = threading.RLock()
+# What is large is worked on by one thread at a time.
+ONE_LARGE = threading.RLock()
 # A picture is dark if its 99.5th percentile is below this; of 100 press photographs it is 186 or more.
 # Multiplied by 0.06, 25 of them lost their faces, and the vectors of the others were no longer near to their
 # own (cosine similarity 0.66; stretched again 0.96). Multiplied by 0.3 it was 0.95, stretched again 0.99.
@@ -65,16 +50,6 @@ _DARK, _BRIGHTEST = 96, 99.5
 _PROBES = 100
 
 Side = int | Callable[[int, int], int]
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """The bytes of a file, with the size and modification time of exactly these bytes."""
-
-    data: bytes
-    size: int
-    mtime_ns: int
-    digest: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,53 +70,6 @@ class Picture:
     def scale(self) -> float:
         """How many pixels of the photo correspond to one pixel here, 1.0 or more."""
         return max(self.width, self.height) / int(max(self.pixels.shape[:2]))
-
-
-def fingerprint(data: bytes) -> bytes:
-    """Return 16 bytes of BLAKE2b over a file's content."""
-    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
-
-
-def read_content(path: str) -> Content:
-    """Read a file whole, by its path or URL.
-
-    Raises:
-        OSError: It cannot be read.
-        UnreadablePhoto: It is not an ordinary file, is empty or too large, or changes while it is read.
-    """
-    if is_photo_url(path):
-        data, written = read_url(path)
-        return Content(data, len(data), written, fingerprint(data))
-    for _ in range(3):
-        with open(path, "rb", opener=open_without_waiting) as file:
-            before = os.fstat(file.fileno())
-            if not stat.S_ISREG(before.st_mode):
-                raise UnreadablePhoto("It is not an ordinary file.")
-            if before.st_size > MAX_BYTES:
-                raise UnreadablePhoto(f"It is larger than {MAX_BYTES >> 30} GiB.")
-            if before.st_size > LARGE_BYTES and not _MAGIC.match(file.read(_HEAD)):
-                raise UnreadablePhoto("It is not a picture in a format that is known here.")
-            file.seek(0)
-            data = file.read(before.st_size + 1)
-            after = os.fstat(file.fileno())
-        # A camera or a sync client may still be writing: the bytes must all come from one state of the file.
-        if before.st_mtime_ns == after.st_mtime_ns and before.st_size == after.st_size == len(data):
-            return Content(data, after.st_size, modified(after), fingerprint(data))
-    raise UnreadablePhoto("It changes while it is read.", "Index again when it is at rest.")
-
-
-def alone_if_large(path: str) -> AbstractContextManager[object]:
-    """Return a lock that the work on large files and large photos shares, for a large file; else nothing."""
-    try:
-        large = not is_photo_url(path) and os.stat(path).st_size > LARGE_BYTES
-    except OSError:
-        large = False
-    return _ONE_LARGE if large else nullcontext()
-
-
-def content_of(data: bytes) -> Content:
-    """Return the content of a photo that came as bytes rather than as a file."""
-    return Content(data, len(data), -1, fingerprint(data))
 
 
 def decode(data: bytes, *, side: Side | None = None, shrink: float = 1.0) -> Picture:
@@ -171,13 +99,13 @@ def decode(data: bytes, *, side: Side | None = None, shrink: float = 1.0) -> Pic
 
 
 def _decode(data: bytes, side: Side | None, shrink: float) -> Picture:
-    with closing(_open(data)) as image:
+    with closing(open_image(data)) as image:
         width, height = image.size
         pixels = None
         if callable(side):
             side = side(width, height)
         divisor = _divisor(max(width, height) / side if side else shrink)
-        jpeg = data.startswith(_JPEG_MAGIC) and image.mode in ("L", "RGB")
+        jpeg = data.startswith(JPEG) and image.mode in ("L", "RGB")
         # A reduced JPEG is never in memory at full size, unless it is progressive.
         light = jpeg and divisor > 1 and not image.info.get("progressive")
         with nullcontext() if light else _turn(width * height):
@@ -189,7 +117,7 @@ def _decode(data: bytes, side: Side | None, shrink: float) -> Picture:
                     pixels = _bgr(image, divisor if width * height > LARGE_PIXELS else 1)
                 # Pillow turns TIFFs and HEICs upright itself; their size is known once they are loaded.
                 width, height = image.size
-            orientation = _orientation(image)
+            orientation = orientation_of(image)
             image.close()  # frees its memory before the rotation needs more
             pixels = _upright(pixels, orientation)
     if orientation >= 5:
@@ -197,10 +125,15 @@ def _decode(data: bytes, side: Side | None, shrink: float) -> Picture:
     return Picture(pixels, width, height)
 
 
-def _open(data: bytes) -> Image:
+def open_image(data: bytes) -> Image:
+    """Return an image as Pillow opens it, not decoded yet.
+
+    Raises:
+        UnreadablePhoto: It is not a picture, or too large.
+    """
     pillow = _pillow()
     formats: tuple[str, ...] = FORMATS
-    if data[4:8] == _ISO_MAGIC:
+    if data[4:8] == ISO:
         _register_heif()
         formats = ISO_FORMATS
     if _PILLOWS_WARNINGS not in warnings.filters:
@@ -216,7 +149,7 @@ def _open(data: bytes) -> Image:
 
 def _turn(pixels: int) -> AbstractContextManager[object]:
     """Return a lock that large photos share, so that one is decoded at a time; smaller ones need not wait."""
-    return _ONE_LARGE if pixels > LARGE_PIXELS else nullcontext()
+    return ONE_LARGE if pixels > LARGE_PIXELS else nullcontext()
 
 
 def _divisor(shrink: float) -> int:
@@ -242,7 +175,8 @@ def _register_heif() -> None:
     pillow_heif.register_heif_opener()
 
 
-def _orientation(image: Image) -> int:
+def orientation_of(image: Image) -> int:
+    """Return how an image is to be turned, 1 to 8 as in EXIF."""
     try:
         value = image.getexif().get(_EXIF_ORIENTATION, 1)
     except Exception:  # a broken EXIF block does not make a photo unreadable

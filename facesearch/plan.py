@@ -1,0 +1,157 @@
+"""What there is to do: the photos that were asked for, compared with those of an index."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from facesearch.index.index import Index
+from facesearch.index.meta import is_within
+from facesearch.photos.find import FoundPhoto, Scan, Shard, find_photos
+from facesearch.photos.urls import is_photo_url, is_there
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRequest:
+    """Which photos to index.
+
+    Attributes:
+        paths: Folders and files, absolute.
+        files: Photos besides, which only `exclude` leaves out.
+        roots: Folders that the index covers besides; `files` lie below them.
+        exclude: Patterns of what is left out below `paths`; see `facesearch.photos.exclude`.
+        default_excludes: Whether folders that hold no photographs are left out.
+        keep_excluded: Whether photos of the index stay that a pattern leaves out now.
+        hidden: Whether names that begin with a dot are included.
+        follow: Whether links are followed.
+        prune: Whether photos that are gone are dropped even when a root lost most of its photos.
+        again: Whether forgotten photos and erased faces are indexed again.
+        verify: Whether photos of unchanged size and time are read too, and compared.
+        shard: Which part of the photos to index; None for all.
+    """
+
+    paths: tuple[str, ...]
+    files: tuple[str, ...] = ()
+    roots: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    default_excludes: bool = True
+    keep_excluded: bool = False
+    hidden: bool = False
+    follow: bool = False
+    prune: bool = False
+    again: bool = False
+    verify: bool = False
+    shard: Shard | None = None
+
+
+@dataclass(slots=True)
+class Plan:
+    """What an update will do.
+
+    Attributes:
+        new: Photos that are not known, or are to be read again, by path.
+        renewed: How many of these are only read because the index has the first format.
+        unchanged: How many are as they were.
+        gone: Known photos that are no longer there.
+        excluded: Known photos that a pattern leaves out now.
+        problems: Paths that are missing or cannot be looked into, with the reason.
+        passed_over: Files that are no photos, by suffix, the most frequent first.
+        links: Links that were not followed.
+        unmatched: Patterns of what to leave out that matched nothing.
+        recovered: Photos that an interrupted run had embedded already.
+    """
+
+    new: list[FoundPhoto] = field(default_factory=list)
+    renewed: int = 0
+    unchanged: int = 0
+    gone: list[str] = field(default_factory=list)
+    excluded: list[str] = field(default_factory=list)
+    problems: dict[str, str] = field(default_factory=dict)
+    passed_over: dict[str, int] = field(default_factory=dict)
+    links: int = 0
+    unmatched: list[str] = field(default_factory=list)
+    recovered: int = 0
+
+
+def make_plan(index: Index, request: IndexRequest) -> tuple[Scan, Plan]:
+    """Compare the photos on disk with those of an index."""
+    plan = Plan()
+    scan = _look(request, plan)
+    rows, told = index.rows, _tell_pictures(index)
+    for name, photo in sorted(scan.photos.items(), key=lambda item: os.fsencode(item[0])):
+        row = rows.get(name)
+        if row is not None and not request.verify and _is_as_known(index, row, photo, again=request.again):
+            if told[row]:
+                plan.unchanged += 1
+                continue
+            plan.renewed += 1
+        plan.new.append(photo)
+    folders = [os.fsencode(path) for path in request.paths if path not in plan.problems]
+    unknown = [os.fsencode(path) for path in plan.problems]
+    for name in rows:
+        if name in scan.photos or not _was_looked_for(name, folders, unknown):
+            continue
+        if not (is_there(name) if is_photo_url(name) else os.path.exists(name)):
+            plan.gone.append(name)
+        # One that --hidden took in once, or a link that was followed, stays: `forget` removes it.
+        elif not request.keep_excluded and scan.excludes(name):
+            plan.excluded.append(name)
+    return scan, plan
+
+
+def _look(request: IndexRequest, plan: Plan) -> Scan:
+    """Find the requested photos; what cannot be read goes into the plan."""
+    scan = Scan()
+    for path in request.files:
+        with suppress(OSError):  # gone since it was listed
+            find_photos(path, scan)
+    for path in request.paths:
+        try:
+            find_photos(
+                path,
+                scan,
+                exclude=request.exclude,
+                defaults=request.default_excludes,
+                hidden=request.hidden,
+                follow=request.follow,
+            )
+        except OSError as error:
+            plan.problems[path] = error.strerror or str(error)
+    if not request.keep_excluded:
+        for path in filter(scan.excludes, request.files):
+            scan.photos.pop(path, None)
+    plan.problems.update(scan.unreadable)
+    plan.passed_over, plan.links = dict(scan.passed_over.most_common()), scan.links
+    plan.unmatched = scan.unmatched(request.exclude)
+    if request.shard is not None:
+        roots = [os.fsencode(path) for path in request.paths]
+        scan.photos = {path: photo for path, photo in scan.photos.items() if request.shard.holds(path, roots)}
+    return scan
+
+
+def _tell_pictures(index: Index) -> list[bool]:
+    """Return for each photo whether its digest is the picture's, or there is none; see `FileState`."""
+    told: list[bool] = np.logical_or(index.file_digest.any(axis=1), ~index.digest.any(axis=1)).tolist()
+    return told
+
+
+def _is_as_known(index: Index, row: int, photo: FoundPhoto, *, again: bool) -> bool:
+    """Return whether a photo need not be opened: its faces are known, and none that was erased is wanted."""
+    if again and any(digest in index.erased_faces for digest in index.file(row).digests):
+        return False
+    if (int(index.size[row]), int(index.mtime_ns[row])) != (photo.size, photo.mtime_ns):
+        return False
+    known = int(index.ctime_ns[row])
+    return -1 in (known, photo.ctime_ns) or known == photo.ctime_ns
+
+
+def _was_looked_for(name: str, folders: Iterable[bytes], unknown: Iterable[bytes]) -> bool:
+    """Return whether a known photo lies where the scan has looked."""
+    path = os.fsencode(name)
+    return any(is_within(path, folder) for folder in folders) and not any(
+        is_within(path, folder) for folder in unknown
+    )

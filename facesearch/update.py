@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections import Counter
@@ -24,6 +23,7 @@ from facesearch.errors import (
 )
 from facesearch.faces import Box, FaceId, FileState, PhotoFaces, Status
 from facesearch.index.backend import IndexBackend, IndexWriter, Rebuild, open_backend
+from facesearch.index.changes import faces_left
 from facesearch.index.index import Index, empty_index
 from facesearch.index.meta import Meta, check_same_making, is_within
 from facesearch.photos.find import Scan
@@ -124,13 +124,13 @@ def update_index(
         plan.recovered = writer.recovered
         on_plan(plan)
         writer.changes.cover([*request.roots, *_covered(request.paths, plan.problems)])
-        run = _Run(backend, writer, scan, plan, request, carry.within if carry else 0.0)
+        run = _Run(backend, writer, scan, plan, request, carry)
         writer.changes.mount(scan.mounts, below=request.paths if request.prune else ())
         run.look_at_new(pipeline, on_photo)
         run.drop_gone()
         before = writer.index
         if carry is not None and (run.wrote or writer.changes):
-            carry.over(before, run.carried)
+            carry.over(before)
         writer.commit()
         Thumbnails().forget(left_out(before, writer.index))
         run.report.faces, run.report.photos = writer.index.face_count, writer.index.photo_count
@@ -144,6 +144,10 @@ def left_out(before: Index, after: Index) -> set[bytes]:
 
 # A face in a photo that was saved again, in another size perhaps, overlaps the one that was known so far.
 SAME_PLACE = 0.7
+# So many photos that were saved again are written together, once what is known of their faces is kept.
+_TOGETHER = 64
+# Nobody saves a picture in a size that differs by less; a detector places faces as differently as that.
+_NO_CHANGE = 0.05
 
 
 class Carry(Protocol):
@@ -157,8 +161,8 @@ class Carry(Protocol):
     def within(self) -> float:
         """The cosine distance up to which two faces at one place of a picture are the same face."""
 
-    def over(self, index: Index, faces: Sequence[tuple[FaceId, FaceId]]) -> None:
-        """Keep what is known of faces before the index is written.
+    def over(self, index: Index, faces: Sequence[tuple[FaceId, FaceId]] = ()) -> None:
+        """Keep what is known of faces before anything of it is written to the index.
 
         Args:
             index: The index as it was; its faces may only be counted.
@@ -166,8 +170,8 @@ class Carry(Protocol):
         """
 
 
-def faces_again(old: PhotoFaces, new: PhotoFaces, within: float) -> list[tuple[Box, Box, float]]:
-    """Return the faces that two pictures show at the same place, with one scale for all of each picture.
+def faces_again(old: PhotoFaces, new: PhotoFaces, within: float) -> tuple[list[tuple[Box, Box]], float]:
+    """Find the faces that two pictures show at the same places, where one is the other in some size.
 
     Args:
         old: A photo with its vectors.
@@ -175,24 +179,43 @@ def faces_again(old: PhotoFaces, new: PhotoFaces, within: float) -> list[tuple[B
         within: The largest cosine distance.
 
     Returns:
-        Where each is in the old picture and in the new one, and how many times as large it is there.
+        Where each face is in the old picture and in the new one; and how many times as large that one is.
     """
+    found: list[tuple[Box, Box]] = []
+    scale = 0.0
     if old.vectors is None or new.vectors is None:
-        return []
+        return found, scale
     distances = 1.0 - unit_vectors(np.asarray(old.vectors)) @ unit_vectors(np.asarray(new.vectors)).T
-    found: list[tuple[Box, Box, float]] = []
     left, right = set(range(len(old.faces))), set(range(len(new.faces)))
     for place in np.argsort(distances, axis=None).tolist():
         one, other = divmod(place, len(new.faces))
-        if distances[one, other] > within:
+        if not distances[one, other] <= within:
             break
         was, now = old.faces[one].box, new.faces[other].box
-        scale = math.sqrt(now.area / was.area)
-        if one in left and other in right and was.scaled(scale).overlap(now) > SAME_PLACE:
-            found.append((was, now, scale))
+        larger = scale or _scale(was, now)
+        if one in left and other in right and was.scaled(larger).overlap(now) > SAME_PLACE:
+            scale = larger
+            found.append((was, now))
             left.remove(one)
             right.remove(other)
-    return found
+    return found, scale
+
+
+def without_faces(photo: PhotoFaces, erased: Sequence[Box]) -> PhotoFaces:
+    """Return a photo without the faces that are erased from it."""
+    stay = faces_left([face.box for face in photo.faces], erased)
+    if photo.vectors is None or stay.all():
+        return photo
+    faces = tuple(face for face, stays in zip(photo.faces, stay, strict=True) if stays)
+    status, vectors = (Status.OK, photo.vectors[stay]) if faces else (Status.NO_FACE, None)
+    return replace(photo, status=status, faces=faces, vectors=vectors)
+
+
+def _scale(was: Box, now: Box) -> float:
+    """Return how many times as far from the corner a face is now; its size would tell that less well."""
+    (x, y), (to_x, to_y) = was.centre, now.centre
+    scale = (x * to_x + y * to_y) / (x * x + y * y)
+    return 1.0 if abs(scale - 1.0) < _NO_CHANGE else scale
 
 
 def _covered(paths: Iterable[str], problems: Iterable[str]) -> list[str]:
@@ -211,12 +234,14 @@ class _Run:
         scan: Scan,
         plan: Plan,
         request: IndexRequest,
-        within: float,
+        carry: Carry | None,
     ) -> None:
         index = writer.index
         self._backend, self._writer, self._index, self._request = backend, writer, index, request
-        self._scan, self._within = scan, within
-        self.carried: list[tuple[FaceId, FaceId]] = []
+        self._scan, self._carry = scan, carry
+        # Photos with faces that are known from before; they are written once that is kept.
+        self._waiting: list[PhotoFaces] = []
+        self._carried: list[tuple[FaceId, FaceId]] = []
         self.wrote = False  # whether anything was added or taken
         self._elsewhere: Counter[tuple[int, str]] = Counter()
         self._new = [photo.path for photo in plan.new]
@@ -288,25 +313,40 @@ class _Run:
         own = self._index.rows.get(photo.path)
         if self._request.again:
             self._writer.changes.remember(*photo.file.keys(photo.path))
-        elif own is not None and self._within > 0 and photo.vectors is not None:
-            self._carry(next(iter(self._backend.photos(self._index, [own]))), photo)
+        elif own is not None and self._carry is not None and photo.vectors is not None:
+            photo = self._known_again(photo, own, self._carry.within)
         if own is not None and _unmoved(self._index.file(own), photo.file):
             self.report.altered += 1
-        self._write(photo)
+        if self._waiting and self._waiting[-1] is photo:
+            if len(self._waiting) >= _TOGETHER:
+                self._write_waiting()
+        else:
+            self._write(photo)
 
     def _write(self, photo: PhotoFaces) -> None:
         self.wrote = True
         self._writer.add(photo)
 
-    def _carry(self, old: PhotoFaces, new: PhotoFaces) -> None:
-        """Keep what is known of the faces of a photo that was saved again."""
-        same = faces_again(old, new, self._within)
-        for was, now, _ in same:
-            self.carried.append(((old.file.digest, was), (new.file.digest, now)))
-        if same:  # it is the same scene: what was erased from it is not to come back
-            scale = same[0][2]
-            gone = {box for digest in old.file.digests for box in self._writer.changes.erased.get(digest, ())}
-            self._writer.changes.erase((new.file.digest, box.scaled(scale)) for box in gone)
+    def _write_waiting(self) -> None:
+        if self._carry is not None and self._carried:
+            self._carry.over(self._index, self._carried)
+        for photo in self._waiting:
+            self._write(photo)
+        self._waiting, self._carried = [], []
+
+    def _known_again(self, photo: PhotoFaces, own: int, within: float) -> PhotoFaces:
+        """Keep what is known of the faces of a photo that was saved again; return it without erased faces."""
+        old = next(iter(self._backend.photos(self._index, [own])))
+        same, scale = faces_again(old, photo, within)
+        if not same:
+            return photo
+        self._carried += [((old.file.digest, was), (photo.file.digest, now)) for was, now in same]
+        # It is the same scene: what was erased from it is not to come back.
+        erased = self._writer.changes.erased
+        gone = [box.scaled(scale) for digest in old.file.digests for box in erased.get(digest, ())]
+        self._writer.changes.erase(((photo.file.digest, box) for box in gone), here=False)
+        self._waiting.append(without_faces(photo, gone))
+        return self._waiting[-1]
 
     def _take_known(self, photo: PhotoFaces, rows: Sequence[int]) -> None:
         own = self._index.rows.get(photo.path)
@@ -333,6 +373,7 @@ class _Run:
 
     def drop_gone(self) -> None:
         """Remove what is gone, except from roots that lost so much that they are probably out of reach."""
+        self._write_waiting()
         self._note_renamed()
         for name in (*self._moved, *self._excluded):
             self._writer.changes.drop(name)

@@ -32,7 +32,13 @@ class Library:
         for number in numbers:
             coloured(self.root / f"{number:03}.png", number)
 
-    def update(self, *paths, looked=None, meta=META, on_photo=lambda photo: None, **wanted):
+    def pipeline(self):
+        return pipeline(self.embedder, batch=2)
+
+    def request(self, *paths, **wanted):
+        return IndexRequest(tuple(str(path) for path in paths or (self.root,)), **wanted)
+
+    def update(self, *paths, meta=META, carry=None, on_photo=lambda photo: None, **wanted):
         """Bring the index up to date; `self.looked` tells which photos were looked at."""
         self.looked = []
 
@@ -41,8 +47,8 @@ class Library:
                 self.looked.append(os.path.basename(one.path))
             on_photo(one)
 
-        wanted = IndexRequest(tuple(str(path) for path in paths or (self.root,)), **wanted)
-        return update_index(self.index, meta, wanted, lambda: pipeline(self.embedder, batch=2), on_photo=note)
+        wanted = self.request(*paths, **wanted)
+        return update_index(self.index, meta, wanted, self.pipeline, carry=carry, on_photo=note)
 
     @property
     def contents(self):

@@ -228,7 +228,7 @@ def test_forgotten_photos_take_along_who_is_in_them(library, path, photos):
     assert library.forget([photos[0].path]).removed == (photos[0].path,)
     register = read_register(CompanionFile(people_path(path)))
     assert sorted(register.person.tolist()) == [1, 2]
-    assert photos[0].digest not in {digest.tobytes() for digest in register.digest}
+    assert photos[0].file.digest not in {digest.tobytes() for digest in register.digest}
     assert register.names == {1: NAME, 2: "Bea"}
     assert library.forget([photos[0].path]).removed == ()
 

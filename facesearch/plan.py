@@ -81,15 +81,17 @@ def make_plan(index: Index, request: IndexRequest) -> tuple[Scan, Plan]:
     """Compare the photos on disk with those of an index."""
     plan = Plan()
     scan = _look(request, plan)
-    rows, told = index.rows, _tell_pictures(index)
-    for name, photo in sorted(scan.photos.items(), key=lambda item: os.fsencode(item[0])):
+    rows, known = index.rows, _KnownFiles(index, again=request.again)
+    for name, photo in scan.photos.items():
         row = rows.get(name)
-        if row is not None and not request.verify and _is_as_known(index, row, photo, again=request.again):
-            if told[row]:
-                plan.unchanged += 1
-                continue
+        if row is None or request.verify or not known.has(row, photo):
+            plan.new.append(photo)
+        elif known.tells_picture[row]:
+            plan.unchanged += 1
+        else:
             plan.renewed += 1
-        plan.new.append(photo)
+            plan.new.append(photo)
+    plan.new.sort(key=lambda photo: os.fsencode(photo.path))
     folders = [os.fsencode(path) for path in request.paths if path not in plan.problems]
     unknown = [os.fsencode(path) for path in plan.problems]
     for name in rows:
@@ -133,20 +135,28 @@ def _look(request: IndexRequest, plan: Plan) -> Scan:
     return scan
 
 
-def _tell_pictures(index: Index) -> list[bool]:
-    """Return for each photo whether its digest is the picture's, or there is none; see `FileState`."""
-    told: list[bool] = np.logical_or(index.file_digest.any(axis=1), ~index.digest.any(axis=1)).tolist()
-    return told
+class _KnownFiles:
+    """What an index knows of its photos' files, as lists: these are asked for each photo.
 
+    Attributes:
+        tells_picture: Whether a photo's digest is the picture's, or there is none; see `FileState`.
+    """
 
-def _is_as_known(index: Index, row: int, photo: FoundPhoto, *, again: bool) -> bool:
-    """Return whether a photo need not be opened: its faces are known, and none that was erased is wanted."""
-    if again and any(digest in index.erased_faces for digest in index.file(row).digests):
-        return False
-    if (int(index.size[row]), int(index.mtime_ns[row])) != (photo.size, photo.mtime_ns):
-        return False
-    known = int(index.ctime_ns[row])
-    return -1 in (known, photo.ctime_ns) or known == photo.ctime_ns
+    def __init__(self, index: Index, *, again: bool) -> None:
+        self._index, self._again = index, again
+        self._size, self._mtime_ns = index.size.tolist(), index.mtime_ns.tolist()
+        self._ctime_ns = index.ctime_ns.tolist()
+        told = np.logical_or(index.file_digest.any(axis=1), ~index.digest.any(axis=1))
+        self.tells_picture: list[bool] = told.tolist()
+
+    def has(self, row: int, photo: FoundPhoto) -> bool:
+        """Return whether a photo need not be opened: its faces are known, and no erased one is wanted."""
+        if self._size[row] != photo.size or self._mtime_ns[row] != photo.mtime_ns:
+            return False
+        if self._ctime_ns[row] != photo.ctime_ns and -1 not in (self._ctime_ns[row], photo.ctime_ns):
+            return False
+        erased = self._index.erased_faces if self._again else {}
+        return not (erased and any(digest in erased for digest in self._index.file(row).digests))
 
 
 def _was_looked_for(name: str, folders: Iterable[bytes], unknown: Iterable[bytes]) -> bool:

@@ -223,10 +223,16 @@ class Index:
         """(P + 1,) int64: the faces of photo p are the rows from first_face[p] to first_face[p + 1]."""
         return np.searchsorted(self.photo, np.arange(self.photo_count + 1))
 
+    @property
+    def all_paths(self) -> list[bytes]:
+        """All paths as the file system has them: much faster than to ask for each."""
+        whole, ends = self.paths.tobytes(), self.path_ends.tolist()
+        return [whole[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
     @cached_property
     def rows(self) -> dict[str, int]:
         """Each path's photo."""
-        return {self.path(photo): photo for photo in range(self.photo_count)}
+        return {os.fsdecode(path): photo for photo, path in enumerate(self.all_paths)}
 
     def sample(self, count: int) -> NDArray[np.float32]:
         """Return the vectors of up to `count` faces, (n, dim): a random sample that is always the same.

@@ -73,11 +73,15 @@ class Exclusions:
         """Leave out all that lies below a folder."""
         self._bare.add(folder)
 
+    def concern(self, *, folder: bool) -> bool:
+        """Return whether any file, or folder, may be left out."""
+        return bool(self._wanted or self._files or (folder and (self._defaults or self._bare)))
+
     def excludes(self, path: str, *, folder: bool) -> bool:
         """Return whether a file or folder is left out whose own folder is not."""
         if folder and path in self._bare:
             return True
-        if not (self._wanted or self._files or (folder and self._defaults)):
+        if not self.concern(folder=folder):
             return False
         name = _composed(path) + "/" * folder
         left_out = bool(folder and self._defaults and self._defaults.match_file(name.casefold()))

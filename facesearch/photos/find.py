@@ -9,6 +9,8 @@ import stat
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import NamedTuple
 
 from facesearch.errors import FacesearchError
 from facesearch.files import open_without_waiting
@@ -40,14 +42,15 @@ SUFFIXES = frozenset(
         ".avif",
     ]
 )
+_END = 1 << 63
+_TELLS_CHANGES = os.name != "nt"
 # Characters of a file of patterns that are read.
 _MOST = 1 << 20
 # I/N
 _PART = re.compile(r"(\d{1,6})/(\d{1,6})", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class FoundPhoto:
+class FoundPhoto(NamedTuple):  # a dataclass takes three times as long to make, and there may be a million
     """A file that looks like a photo by its name.
 
     Attributes:
@@ -65,7 +68,10 @@ class FoundPhoto:
     @classmethod
     def at(cls, path: str, about: os.stat_result) -> FoundPhoto:
         """Return the file at a path from what the file system says of it."""
-        return cls(path, about.st_size, modified(about), changed(about))
+        modified_ns, changed_ns = about.st_mtime_ns, about.st_ctime_ns
+        if not (_TELLS_CHANGES and 0 <= modified_ns < _END and 0 <= changed_ns < _END):
+            modified_ns, changed_ns = modified(about), changed(about)
+        return cls(path, about.st_size, modified_ns, changed_ns)
 
 
 @dataclass(slots=True)
@@ -183,10 +189,14 @@ class _Walk:
         self._hidden, self._follow = hidden, follow
 
     def take(self, entry: os.DirEntry[str]) -> None:
-        if entry.name.startswith(".") and not self._hidden:
+        if entry.name[0] == "." and not self._hidden:
+            return
+        if entry.is_file(follow_symlinks=False):  # most are; the other questions are asked of the rest
+            if not self._leaves_out(entry, folder=False):
+                self._take_file(entry)
             return
         folder = entry.is_dir(follow_symlinks=self._follow)
-        if self._exclusions.excludes(relative_path(entry.path, self._root), folder=folder):
+        if self._leaves_out(entry, folder=folder):
             return
         if folder:
             self._take_folder(entry)
@@ -194,6 +204,11 @@ class _Walk:
             self._scan.links += 1
         elif entry.is_file(follow_symlinks=self._follow):
             self._take_file(entry)
+
+    def _leaves_out(self, entry: os.DirEntry[str], *, folder: bool) -> bool:
+        if not self._exclusions.concern(folder=folder):
+            return False
+        return self._exclusions.excludes(relative_path(entry.path, self._root), folder=folder)
 
     def _take_folder(self, entry: os.DirEntry[str]) -> None:
         about = entry.stat(follow_symlinks=self._follow)
@@ -206,8 +221,8 @@ class _Walk:
 
     def _take_file(self, entry: os.DirEntry[str]) -> None:
         if is_photo_name(entry.name):
-            about = entry.stat(follow_symlinks=self._follow)
-            self._scan.photos[entry.path] = FoundPhoto.at(entry.path, about)
+            path = entry.path
+            self._scan.photos[path] = FoundPhoto.at(path, entry.stat(follow_symlinks=self._follow))
         else:
             self._scan.passed_over[_kind(entry.name)] += 1
 
@@ -216,7 +231,7 @@ class _Walk:
         folder, self._device = self.pending.pop()
         try:
             with os.scandir(folder) as listing:
-                entries = sorted(listing, key=lambda entry: entry.name)
+                entries = sorted(listing, key=attrgetter("name"))
         except OSError as error:
             self._scan.unreadable[folder] = error.strerror or str(error)
             return []
@@ -247,7 +262,7 @@ def _kind(name: str) -> str:
 
 def modified(about: os.stat_result) -> int:
     """Return when a file's content was last written, in nanoseconds, limited to 64 bits (the year 2262)."""
-    return max(-(1 << 63), min(about.st_mtime_ns, (1 << 63) - 1))
+    return max(-_END, min(about.st_mtime_ns, _END - 1))
 
 
 def changed(about: os.stat_result) -> int:
@@ -256,12 +271,15 @@ def changed(about: os.stat_result) -> int:
     Nobody can set this time back, as copying programs do with the other one. On Windows it is the time at
     which the file was made, which tells nothing.
     """
-    return -1 if os.name == "nt" else max(-1, min(about.st_ctime_ns, (1 << 63) - 1))
+    return max(-1, min(about.st_ctime_ns, _END - 1)) if _TELLS_CHANGES else -1
 
 
 def is_photo_name(name: str) -> bool:
     """Return whether a file looks like a photo by its suffix."""
-    return os.path.splitext(name)[1].lower() in SUFFIXES
+    dot = name.rfind(".")
+    if dot > 0 and name[0] != ".":
+        return name[dot:] in SUFFIXES or name[dot:].lower() in SUFFIXES
+    return os.path.splitext(name)[1].lower() in SUFFIXES  # which knows what dots in front mean
 
 
 @dataclass(frozen=True, slots=True)

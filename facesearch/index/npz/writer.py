@@ -18,7 +18,7 @@ from facesearch.faces import NO_DIGEST, Box, FileState, PhotoFaces, Status
 from facesearch.files import storage_error, write_lock
 from facesearch.index.changes import Changes, faces_left
 from facesearch.index.index import ARRAYS, FORMAT, Index, empty_index
-from facesearch.index.meta import Meta, check_same_making, is_within, root_of
+from facesearch.index.meta import Meta, check_same_making, root_of
 from facesearch.index.npz.arrays import ArrayWriter
 from facesearch.index.npz.journal import Journal, JournalEntry, read_journal
 from facesearch.index.npz.store import (
@@ -111,8 +111,9 @@ class NpzIndexWriter:
     def _check_roots(self, index: Index) -> None:
         """Check that each photo lies under its root, which matters to a writer only."""
         roots = [os.fsencode(root) for root in index.meta.roots]
-        for photo, root in enumerate(index.root.tolist()):
-            if not is_within(index.path_bytes(photo), roots[root]):
+        folders = [root.rstrip(b"/") + b"/" for root in roots]
+        for path, root in zip(index.all_paths, index.root.tolist(), strict=True):
+            if not path.startswith(folders[root]) and path != roots[root]:
                 raise broken(self.path, "a photo does not lie under its root")
 
     def _begin(self, index: Index) -> None:
@@ -156,8 +157,7 @@ class NpzIndexWriter:
         """Return the photos of the new file, by path."""
         index, changes = self.index, self.changes
         photos: dict[bytes, PhotoToWrite] = {}
-        paths = (index.path_bytes(row) for row in range(index.photo_count))
-        for row, path in changes.paths_after(paths):
+        for row, path in changes.paths_after(index.all_paths):
             photos[path] = PhotoToWrite(path, row, index.file(row))
         for path, taken in changes.taken.items():
             photos[path] = PhotoToWrite(path, taken.photo, taken.file)

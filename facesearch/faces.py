@@ -136,7 +136,7 @@ class PhotoFaces:
         status: What became of it.
         faces: The faces, largest first.
         vectors: (faces, dim) float32; None without faces.
-        reason: Why the photo is unreadable; otherwise empty.
+        reason: Why the photo is unreadable, or that it is truncated; otherwise empty.
     """
 
     path: str

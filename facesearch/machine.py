@@ -1,4 +1,4 @@
-"""How many processors this process may use, as a container limits them.
+"""What this process may use of the machine: processors, as a container limits them, and memory.
 
 A container sees all processors of its host. What it may use stands in control groups: version
 2 (Linux, `Documentation/admin-guide/cgroup-v2.rst`), or version 1 on older hosts.
@@ -6,9 +6,10 @@ A container sees all processors of its host. What it may use stands in control g
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -33,6 +34,20 @@ def processors() -> int:
     if not (wanted.isascii() and wanted.isdigit() and int(wanted[:9]) > 0):
         raise FacesearchError(f"{JOBS} is {wanted!r}, not a number of processors.", "Set it to 1 or more.")
     return int(wanted[:9])
+
+
+def give_back_memory() -> None:
+    """Return freed memory to the system, where the C library would keep it: glibc keeps gigabytes."""
+    if (trim := _trim()) is not None:
+        trim(0)
+
+
+@cache
+def _trim() -> Callable[[int], int] | None:
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):  # another C library; on Windows there is none to ask
+        return None
 
 
 def processor_limit() -> int:

@@ -31,6 +31,9 @@ from facesearch.photos.decode import Picture, brightened, decode
 # Faces in one call of the network: beyond this the figures stop improving, and Ctrl-C has to wait longer.
 DEFAULT_BATCH = 16
 
+# The reason beside the faces of a photo that lacks its end.
+TRUNCATED = "It is truncated; what there is of it was taken."
+
 Choice = Callable[[Sequence[Face]], Sequence[Face]]
 
 
@@ -156,34 +159,35 @@ class Pipeline:
     def _prepare_content(self, content: Content, path: str) -> _PhotoTask:
         photo = _photo(content, path)
         try:
-            faces, crops = self._faces(content)
+            faces, crops, truncated = self._faces(content)
         except UnreadablePhoto as error:
             return _PhotoTask(replace(photo, status=Status.UNREADABLE, reason=error.message), [])
         except (cv2.error, MemoryError) as error:
             reason = f"It cannot be worked on ({(str(error).strip() or 'no memory').splitlines()[-1]})."
             return _PhotoTask(replace(photo, status=Status.UNREADABLE, reason=reason), [])
-        return _PhotoTask(
-            replace(photo, faces=tuple(faces), status=Status.OK if faces else Status.NO_FACE), crops
-        )
+        status, reason = Status.OK if faces else Status.NO_FACE, TRUNCATED if truncated else ""
+        return _PhotoTask(replace(photo, faces=tuple(faces), status=status, reason=reason), crops)
 
-    def _faces(self, content: Content) -> tuple[list[Face], list[NDArray[np.uint8]]]:
-        """Return the chosen faces, in pixels of the upright photo, and their crops."""
+    def _faces(self, content: Content) -> tuple[list[Face], list[NDArray[np.uint8]], bool]:
+        """Return the chosen faces, in pixels of the upright photo, their crops, and if it is truncated."""
         card = self.embedder.card
         if self.detector is None:
             picture = decode(content.data)
             whole = Face(Box(0, 0, picture.width, picture.height), 1.0)
-            return [whole], [crop_face(picture.pixels, whole, size=card.size, margin=0.0)]
+            crop = crop_face(picture.pixels, whole, size=card.size, margin=0.0)
+            return [whole], [crop], picture.truncated
         picture = decode(content.data, side=self.detector.working_side)
         found = self.detector.detect(picture.pixels, picture.scale)
         if not found and (bright := brightened(picture.pixels)) is not picture.pixels:
             found = self.detector.detect(bright, picture.scale)
         faces = self.choose(found)
         if not faces:
-            return [], []
+            return [], [], picture.truncated
         scale = picture.scale
         faces = [_scaled(face, scale, picture.width, picture.height) for face in faces]
         picture = self._with_detail(content, picture, faces)
-        return faces, [self._crop(picture.pixels, _scaled(face, 1 / picture.scale)) for face in faces]
+        crops = [self._crop(picture.pixels, _scaled(face, 1 / picture.scale)) for face in faces]
+        return faces, crops, picture.truncated
 
     def _crop(self, pixels: NDArray[np.uint8], face: Face) -> NDArray[np.uint8]:
         card = self.embedder.card

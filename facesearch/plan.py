@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from facesearch.index.index import Index
-from facesearch.index.meta import is_within
+from facesearch.index.meta import is_within, known_path
 from facesearch.photos.find import FoundPhoto, Scan, Shard, find_photos
-from facesearch.photos.urls import is_photo_url, is_there
+from facesearch.photos.urls import is_folder, is_photo_url, is_there
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,7 @@ class Plan:
         passed_over: Files that are no photos, by suffix, the most frequent first.
         links: Links that were not followed.
         unmatched: Patterns of what to leave out that matched nothing.
+        aliases: Paths that were asked for and that the index knows by another name, with that name.
         recovered: Photos that an interrupted run had embedded already.
     """
 
@@ -74,12 +75,34 @@ class Plan:
     passed_over: dict[str, int] = field(default_factory=dict)
     links: int = 0
     unmatched: list[str] = field(default_factory=list)
+    aliases: dict[str, str] = field(default_factory=dict)
     recovered: int = 0
+
+
+def named_as_known(request: IndexRequest, roots: Sequence[str]) -> tuple[IndexRequest, dict[str, str]]:
+    """Name the places of a request as an index does, so that a link brings no photo in a second time.
+
+    Args:
+        request: What was asked for.
+        roots: The roots of the index.
+
+    Returns:
+        The request, and those of its paths that have another name in it, with that name.
+    """
+    known: list[str] = list(roots)
+    names: dict[str, str] = {}
+    for path in request.paths:
+        names[path] = known_path(path, known)
+        if is_folder(names[path]):
+            known.append(names[path])
+    aliases = {path: name for path, name in names.items() if path != name}
+    return replace(request, paths=tuple(dict.fromkeys(names.values()))), aliases
 
 
 def make_plan(index: Index, request: IndexRequest) -> tuple[Scan, Plan]:
     """Compare the photos on disk with those of an index."""
-    plan = Plan()
+    request, aliases = named_as_known(request, index.meta.roots)
+    plan = Plan(aliases=aliases)
     scan = _look(request, plan)
     rows, known = index.rows, _KnownFiles(index, again=request.again)
     for name, photo in scan.photos.items():

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import groupby
 from typing import Literal
 
 import numpy as np
@@ -19,6 +20,7 @@ from facesearch.index.backend import SearchableIndex
 from facesearch.index.index import Hit, How, SearchRequest
 from facesearch.models.calibration import Calibration, QualityScale, probability_beside
 from facesearch.models.card import Card
+from facesearch.photos.urls import is_there
 from facesearch.pipeline import Choice, Pipeline, all_faces, largest_face
 from facesearch.quality import POOR, quality_of
 from facesearch.ranking import Metric, Ranking, about, unit_vectors, usable_unit_vectors
@@ -28,6 +30,8 @@ from facesearch.ranking import Metric, Ranking, about, unit_vectors, usable_unit
 DEEPER, LEAST_DEPTH = 4, 256
 # At most so many matches of at least this probability become references when a question is expanded.
 MOST_SURE, SURE = 10, 0.99
+# So many copies that are not there any more may stand before one that is.
+_COPIES = 4
 NO_QUALITY = "This model's vectors do not tell how good a face is."
 NO_PROBABILITY = "This model's distances do not say how likely it is that two faces show one person."
 MEASURE_IT = (
@@ -208,14 +212,13 @@ def search(
     if not asked:
         return []
     asking = _Asking(index, asked, question, judge, limit)
-    found = asking.expanded() if question.expand else asking.nearest(asked, question.top)
-    return [
-        Answer(
-            group,
-            tuple(replace(match, rank=rank) for rank, (match, _) in enumerate(pairs[: question.top], 1)),
-        )
-        for group, pairs in zip(asked, found, strict=True)
-    ]
+    found = asking.expanded() if question.expand else asking.nearest(asked, question.top + _COPIES)
+    answers = []
+    for group, pairs in zip(asked, found, strict=True):
+        matches = asking.there_first([match for match, _ in pairs])[: question.top]
+        ranked = (replace(match, rank=rank) for rank, match in enumerate(matches, 1))
+        answers.append(Answer(group, tuple(ranked)))
+    return answers
 
 
 _Pairs = list[tuple[Match, Vector]]
@@ -265,6 +268,19 @@ class _Asking:
             _joined(pairs, others if places else [], question)
             for pairs, others, places in zip(kept, second, sure, strict=True)
         ]
+
+    def there_first(self, matches: Sequence[Match]) -> list[Match]:
+        """Return matches with those at the same distance whose files are not there behind the others.
+
+        They are copies of one picture, most often at the name that a folder had before.
+        """
+        ordered: list[Match] = []
+        for _, same in groupby(matches, key=lambda match: match.distance):
+            some = list(same)
+            if len(some) > 1:
+                some.sort(key=lambda match: not is_there(match.path))  # stable: the order by paths stays
+            ordered += some
+        return ordered
 
     def nearest(self, asked: Sequence[Sequence[Reference]], top: int) -> list[_Pairs]:
         """Return the judged matches of each group, and the vector of each, nearest first.

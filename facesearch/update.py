@@ -29,7 +29,7 @@ from facesearch.index.meta import Meta, check_same_making, is_within
 from facesearch.photos.find import Scan
 from facesearch.photos.urls import is_folder, is_photo_url, is_there
 from facesearch.pipeline import PhotoProcessor
-from facesearch.plan import IndexRequest, Plan, make_plan
+from facesearch.plan import IndexRequest, Plan, make_plan, named_as_known
 from facesearch.ranking import unit_vectors
 from facesearch.show.thumbnails import Thumbnails
 
@@ -42,6 +42,7 @@ class Report:
         indexed: New or changed photos with a face.
         no_face: New or changed photos without one.
         unreadable: New or changed photos that could not be read, with the reason.
+        truncated: New or changed photos among these that lack their end, and were taken as far as they go.
         unchanged: As they were.
         altered: New or changed photos among these whose files had kept their size and time.
         moved: Known under another path, where they are gone.
@@ -56,6 +57,7 @@ class Report:
         passed_over: Files that are no photos, by suffix.
         links: Links that were not followed.
         unmatched: Patterns of what to leave out that matched nothing.
+        aliases: Paths that were asked for and that the index knows by another name, with that name.
         recovered: Photos that an interrupted run had embedded already.
         torn: Bytes that were being written when that run died; the photo is looked at again.
         faces: In the whole index now.
@@ -67,6 +69,7 @@ class Report:
     indexed: int = 0
     no_face: int = 0
     unreadable: dict[str, str] = field(default_factory=dict)
+    truncated: list[str] = field(default_factory=list)
     unchanged: int = 0
     altered: int = 0
     moved: int = 0
@@ -80,6 +83,7 @@ class Report:
     passed_over: dict[str, int] = field(default_factory=dict)
     links: int = 0
     unmatched: list[str] = field(default_factory=list)
+    aliases: dict[str, str] = field(default_factory=dict)
     recovered: int = 0
     torn: int = 0
     faces: int = 0
@@ -121,6 +125,7 @@ def update_index(
     with backend.writer(meta) as writer:
         check_same_making(writer.index.meta, meta, what="What is asked for")
         scan, plan = make_plan(writer.index, request)
+        request, _ = named_as_known(request, writer.index.meta.roots)
         plan.recovered = writer.recovered
         on_plan(plan)
         writer.changes.cover([*request.roots, *_covered(request.paths, plan.problems)])
@@ -255,6 +260,7 @@ class _Run:
             passed_over=dict(plan.passed_over),
             links=plan.links,
             unmatched=plan.unmatched,
+            aliases=plan.aliases,
             recovered=writer.recovered,
             torn=writer.torn,
         )
@@ -303,11 +309,7 @@ class _Run:
             if photo.file.digest or photo.path not in self._index.rows:
                 self._write(photo)
         else:
-            self._add(photo)  # before it is counted: Ctrl-C may come in between
-            if photo.status is Status.OK:
-                report.indexed += 1
-            else:
-                report.no_face += 1
+            self._add(photo)
 
     def _add(self, photo: PhotoFaces) -> None:
         own = self._index.rows.get(photo.path)
@@ -322,6 +324,11 @@ class _Run:
                 self._write_waiting()
         else:
             self._write(photo)
+        # Counted only now: Ctrl-C may come in between.
+        self.report.indexed += photo.status is Status.OK
+        self.report.no_face += photo.status is Status.NO_FACE
+        if photo.reason:
+            self.report.truncated.append(photo.path)
 
     def _write(self, photo: PhotoFaces) -> None:
         self.wrote = True

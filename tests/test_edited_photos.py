@@ -358,3 +358,42 @@ def test_a_rebuild_takes_thumbnails_of_what_is_gone_out_of_the_cache(library):
     rebuild_index(library.index, META, library.request(), library.pipeline)
     assert not list(Thumbnails().folder.rglob("*.jpg"))
     assert open_index(library.index).photo_count == 1
+
+
+class TestOnePlaceByTwoNames:
+    """A folder that is named by a link and by its real path."""
+
+    @pytest.mark.parametrize("first", ["real", "link"])
+    def test_each_photo_is_in_the_index_once(self, library, first):
+        library.add(1, 2)
+        link = library.root.with_name("link")
+        link.symlink_to(library.root)
+        names = {"real": library.root, "link": link}
+        library.update(names[first])
+        for name in names.values():
+            report = library.update(name)
+            assert report.unchanged == 2
+            assert report.aliases == ({} if name == names[first] else {str(name): str(names[first])})
+        assert tally(library.update(*names.values()))["unchanged"] == 2
+        assert library.contents.meta.roots == (str(names[first]),)
+        assert library.contents.photo_count == 2
+
+    def test_both_at_once(self, library):
+        library.add(1, 2)
+        link = library.root.with_name("link")
+        link.symlink_to(library.root)
+        assert library.update(link, library.root).indexed == 2
+        assert library.contents.meta.roots == (str(link),)
+
+    def test_a_part_of_it_and_a_photo(self, library):
+        library.add(1, 2)
+        (library.root / "sub").mkdir()
+        coloured(library.root / "sub" / "003.png", 3)
+        link = library.root.with_name("link")
+        link.symlink_to(library.root)
+        library.update(link)
+        assert library.update(library.root / "sub").unchanged == 1
+        assert library.update(library.root / "001.png").unchanged == 1
+        assert library.contents.photo_count == 3
+        done = forget(library.index, [str(library.root / "001.png")])
+        assert done.removed == (str(link / "001.png"),)

@@ -423,3 +423,21 @@ def test_no_photo_comes_twice_and_the_references_own_never(chain):
 def test_without_probabilities_nothing_is_sure_and_that_is_said(chain):
     with pytest.raises(ModelError, match="do not say how likely"):
         search(chain, [reference(*EAST)], Question(expand=True))
+
+
+@pytest.mark.parametrize("top", [1, 2, 4])
+@pytest.mark.parametrize("by", ["photo", "face"])
+def test_of_equal_photos_those_that_are_there_come_first(make, tmp_path, top, by):
+    """As when a folder was renamed: the index has its photos under both names."""
+    there = []
+    for number in (1, 2):
+        there.append(tmp_path / f"new {number}.jpg")
+        there[-1].touch()
+    index = make(
+        holding("/gone/1.jpg", on_circle(10)),
+        holding("/gone/2.jpg", on_circle(20)),
+        *(holding(str(path), on_circle(10 * number)) for number, path in enumerate(there, 1)),
+    )
+    (answer,) = search(index, [reference(*EAST)], Question(top=top, by=by))
+    assert names(answer) == ["new 1", "1", "new 2", "2"][:top]
+    assert [match.rank for match in answer.matches] == [1, 2, 3, 4][:top]

@@ -6,6 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from support.fakes import GREEN, META, RED, ColourEmbedder, SquareDetector, coloured, photo, pipeline
@@ -681,3 +682,14 @@ def test_a_plan_writes_nothing(library):
     assert (plan.new, plan.unchanged, plan.gone) == ([], 1, [str(library.root / "001.png")])
     assert library.index.read_bytes() == before
     assert isinstance(library.update(), Report)
+
+
+def test_a_truncated_photo_is_taken_as_far_as_it_goes_and_told(library):
+    place = library.root / "1.jpg"
+    picture = np.full((90, 200, 3), 100, np.uint8)
+    picture[10:50, 10:50] = RED
+    place.write_bytes(cv2.imencode(".jpg", picture)[1].tobytes()[:-2])
+    report = library.update()
+    assert tally(report) == {"indexed": 1, "truncated": [str(place)]}
+    assert library.contents.face_count == 1
+    assert tally(library.update()) == {"unchanged": 1}

@@ -234,6 +234,7 @@ def _status(report: Report, *, strict: bool) -> int:
 def _say_plan(plan: Plan, options: IndexOptions) -> None:
     _say_problems(plan.problems)
     _say_unmatched(plan.unmatched)
+    _say_aliases(plan.aliases)
     if options.as_json:
         new = [with_path_bytes({"path": photo.path}) for photo in plan.new]
         gone, excluded = (
@@ -249,6 +250,7 @@ def _say_plan(plan: Plan, options: IndexOptions) -> None:
                 "passed_over": plan.passed_over,
                 "links": plan.links,
                 "unmatched": plan.unmatched,
+                "aliases": _moves(plan.aliases),
             }
         )
         return
@@ -267,6 +269,18 @@ def _say_plan(plan: Plan, options: IndexOptions) -> None:
 def _say_unmatched(patterns: Sequence[str]) -> None:
     for pattern in patterns:
         click.echo(f"facesearch: --exclude {escaped(pattern)} matched nothing.", err=True)
+
+
+def _say_aliases(aliases: Mapping[str, str]) -> None:
+    for path, name in aliases.items():
+        click.echo(
+            f"facesearch: {escaped(path)} is in the index as {escaped(name)}, which a link leads to or from.",
+            err=True,
+        )
+
+
+def _moves(paths: Mapping[str, str]) -> list[dict[str, Any]]:
+    return [with_path_bytes({"path": path, "to": to}) for path, to in paths.items()]
 
 
 def _say_passed_over(found: Plan | Report, options: IndexOptions) -> None:
@@ -308,6 +322,7 @@ def _write_errors(path: str, report: Report) -> None:
 def _say(report: Report, index_file: str, options: IndexOptions) -> None:
     _say_problems(report.problems)
     _say_unmatched(report.unmatched)
+    _say_aliases(report.aliases)
     for path, count in report.kept.items():
         click.echo(
             f"facesearch: {counted(count, 'photo')} below {escaped(path)} cannot be found any more, most of "
@@ -325,6 +340,8 @@ def _say(report: Report, index_file: str, options: IndexOptions) -> None:
         click.echo(f"{escaped(path)}: {reason}", err=True)
     if len(shown) > 10 and not options.verbose:
         click.echo(f"... and {len(shown) - 10} more: `facesearch info --list unreadable`.", err=True)
+    for path in sorted(report.truncated) if options.verbose else ():
+        click.echo(f"{escaped(path)}: truncated", err=True)
     if options.as_json:
         write_json(_as_json(report, index_file))
     elif not options.quiet:
@@ -338,8 +355,10 @@ def _as_json(report: Report, index_file: str) -> dict[str, Any]:
         {
             **asdict(report),
             "unreadable": _listed(report.unreadable),
+            "truncated": [with_path_bytes({"path": path}) for path in sorted(report.truncated)],
             "kept": kept,
-            "renamed": [with_path_bytes({"path": old, "to": new}) for old, new in report.renamed.items()],
+            "renamed": _moves(report.renamed),
+            "aliases": _moves(report.aliases),
             "problems": _listed(report.problems),
             "index": index_file,
         },
@@ -363,6 +382,8 @@ def _tally(report: Report, index_file: str) -> str:
     numbers = [f"{count:,} {name}" for count, name in parts if count]
     speed = f" in {report.seconds:.1f} s ({looked / report.seconds:.1f} photos/s)" if looked else ""
     recovered = f"; {report.recovered:,} recovered from an interrupted run" if report.recovered else ""
+    if report.truncated:
+        recovered += f"; {len(report.truncated):,} truncated, and taken as far as they go"
     if report.altered:
         recovered += f"; {report.altered:,} changed though size and time did not"
     if report.torn:

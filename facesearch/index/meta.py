@@ -126,6 +126,22 @@ def is_within(path: bytes, folder: bytes) -> bool:
     return path == folder or path.startswith(folder.rstrip(b"/") + b"/")
 
 
+def known_path(path: str, roots: Iterable[str]) -> str:
+    """Return a path as it is named below one of some roots, where links make it the same place; or as it is.
+
+    Where the root `/photos` is a link to `/disk/photos`, that is `/photos/a.jpg` for `/disk/photos/a.jpg`.
+    """
+    names = [root for root in roots if "://" not in root]
+    if "://" in path or any(is_within(os.fsencode(path), os.fsencode(root)) for root in names):
+        return path
+    real = os.fsencode(os.path.realpath(path))
+    for root in names:
+        place = os.fsencode(os.path.realpath(root))
+        if is_within(real, place):
+            return os.fsdecode(moved_path(real, place, os.fsencode(root)))
+    return path
+
+
 def joined_roots(roots: Iterable[str], more: Iterable[str]) -> tuple[str, ...]:
     """Return all roots, without those that lie below another root."""
     joined: list[str] = list(roots)

@@ -12,7 +12,7 @@ from facesearch.errors import IndexConflict, IndexFileError
 from facesearch.faces import PhotoFaces
 from facesearch.index.backend import IndexBackend, open_backend
 from facesearch.index.index import Index
-from facesearch.index.meta import check_same_making, is_within
+from facesearch.index.meta import check_same_making, is_within, known_path
 from facesearch.photos.urls import is_there
 
 
@@ -97,7 +97,7 @@ def move_root(backend: IndexBackend | os.PathLike[str], old: str, new: str) -> i
 
 
 def _below(index: Index, folders: Sequence[str]) -> list[int]:
-    names = [os.fsencode(folder) for folder in folders]
+    names = [os.fsencode(known_path(folder, index.meta.roots)) for folder in folders]
     return [
         row
         for row in range(index.photo_count)

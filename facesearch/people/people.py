@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from facesearch.errors import PeopleError
 from facesearch.faces import Box
 from facesearch.index.index import Index
+from facesearch.index.meta import known_path
 from facesearch.models.calibration import QualityScale
 from facesearch.people.grouping import ALONE, group_faces
 from facesearch.people.register import IGNORED, Register, face_keys, folded, good_name, placed
@@ -193,7 +194,7 @@ class People:
         Raises:
             PeopleError: The index does not hold it.
         """
-        row = self.index.find(photo)
+        row = self.index.find(known_path(photo, self.index.meta.roots))
         if row is None:
             raise PeopleError(
                 f"The index holds no photo {photo!r}.", "`facesearch info --list ok` lists them."

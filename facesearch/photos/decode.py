@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.errors import UnreadablePhoto
+from facesearch.machine import give_back_memory
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -28,6 +29,10 @@ MAX_PIXELS = 256_000_000
 # More than most cameras produce. Even a small file can claim this many pixels, and each core decodes a photo
 # of its own. So larger photos are decoded one at a time, and reduced while decoding where `side` allows it.
 LARGE_PIXELS = 40_000_000
+# What Pillow needed for a larger photo is given back at once. Each thread would keep as much: after eight
+# pictures of 36 megapixels in four threads that was 700 MB. For smaller ones it would take more time than it
+# is worth.
+_KEPT_PIXELS = 16_000_000
 # The only formats that Pillow may try, the commonest first. Its other readers are not for photographs, and
 # some of them start programs (Ghostscript for EPS) on files that may come from anyone.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "DIB")
@@ -37,7 +42,12 @@ _EXIF_ORIENTATION = 0x0112
 # Pillow warns of faults that it has corrected. They concern neither the terminal nor `python -W error`.
 _PILLOWS_WARNINGS = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 JPEG = b"\xff\xd8\xff"
+_EOI, _SOS = b"\xff\xd9", b"\xff\xda"
 ISO = b"ftyp"  # from byte 4 on
+# A photo without its end may lack so many of its rows; every viewer shows it.
+_LACKING = 0.1
+# Of the ten scans of a progressive JPEG, the fifth brings what is fine in brightness: then the sixth begins.
+_SCANS = 6
 # Pixels are converted in squares of this side: a large photo leaves no memory for a copy of the whole.
 _TILE = 1024
 # What is large is worked on by one thread at a time.
@@ -60,11 +70,13 @@ class Picture:
         pixels: (height, width, 3) BGR uint8, upright.
         width: Of the upright photo at full size.
         height: Of the upright photo at full size.
+        truncated: Whether the file lacks its end, and the picture a few of its last rows.
     """
 
     pixels: NDArray[np.uint8]
     width: int
     height: int
+    truncated: bool = False
 
     @property
     def scale(self) -> float:
@@ -84,7 +96,7 @@ def decode(data: bytes, *, side: Side | None = None, shrink: float = 1.0) -> Pic
         shrink: The same as a factor: the photo may be decoded this many times smaller.
 
     Raises:
-        UnreadablePhoto: It is not a picture, is truncated, or is too large.
+        UnreadablePhoto: It is not a picture, lacks more than its end, or is too large.
     """
     if not data:
         raise UnreadablePhoto("It is empty.")
@@ -101,7 +113,7 @@ def decode(data: bytes, *, side: Side | None = None, shrink: float = 1.0) -> Pic
 def _decode(data: bytes, side: Side | None, shrink: float) -> Picture:
     with closing(open_image(data)) as image:
         width, height = image.size
-        pixels = None
+        pixels, truncated = None, False
         if callable(side):
             side = side(width, height)
         divisor = _divisor(max(width, height) / side if side else shrink)
@@ -111,6 +123,10 @@ def _decode(data: bytes, side: Side | None, shrink: float) -> Picture:
         with nullcontext() if light else _turn(width * height):
             if jpeg:
                 pixels = _decode_jpeg(data, divisor)
+                if pixels is None:
+                    pixels = _without_its_end(data, divisor)
+                    truncated = pixels is not None
+            pillows = pixels is None
             if pixels is None:
                 # Not a JPEG, or one that cv2 refuses: Pillow reads it or says what is wrong.
                 with _turn(width * height):
@@ -119,10 +135,12 @@ def _decode(data: bytes, side: Side | None, shrink: float) -> Picture:
                 width, height = image.size
             orientation = orientation_of(image)
             image.close()  # frees its memory before the rotation needs more
+            if pillows and width * height > _KEPT_PIXELS:
+                give_back_memory()
             pixels = _upright(pixels, orientation)
     if orientation >= 5:
         width, height = height, width
-    return Picture(pixels, width, height)
+    return Picture(pixels, width, height, truncated)
 
 
 def open_image(data: bytes) -> Image:
@@ -196,6 +214,21 @@ def _decode_jpeg(data: bytes, divisor: int) -> NDArray[np.uint8] | None:
     return pixels
 
 
+def _without_its_end(data: bytes, divisor: int) -> NDArray[np.uint8] | None:
+    """Decode a JPEG that breaks off near its end, as copies that were interrupted do; None for any other."""
+    pixels = _decode_jpeg(data + _EOI, divisor)
+    if pixels is None or (_is_progressive(data) and data.count(_SOS) < _SCANS):
+        return None
+    # The decoder leaves rows that it has no data for in the grey in the middle.
+    lacking = np.all(np.abs(pixels.astype(np.int16) - 128) <= 1, axis=(1, 2))[::-1]
+    rows = len(lacking) if lacking.all() else int(np.argmin(lacking))
+    return pixels if rows <= _LACKING * len(lacking) else None
+
+
+def _is_progressive(data: bytes) -> bool:
+    return b"\xff\xc2" in data[: data.find(_SOS)]
+
+
 def _bgr(image: Image, divisor: int) -> NDArray[np.uint8]:
     """Convert any of Pillow's modes to (height, width, 3) BGR uint8; the first frame of several.
 
@@ -237,10 +270,14 @@ def _top(image: Image) -> float:
     It is the smallest usual maximum that no pixel exceeds: files of 16 bits often hold the 10, 12 or 14 bits
     of a sensor or scanner.
     """
-    largest = max(float(_levels(tile).max(initial=0.0)) for _, _, tile in _tiles(image))
     tops = [float((1 << bits) - 1) for bits in (8, 10, 12, 14, 15, 16)]
     if image.mode.startswith("F"):
-        tops = [1.0, 255.0, 65535.0]
+        # White is 1, and what is brighter is cut off, unless most of the picture would be.
+        bright = sum(int(np.count_nonzero(_levels(tile) > 1.0)) for _, _, tile in _tiles(image))
+        if 2 * bright < image.size[0] * image.size[1]:
+            return 1.0
+        tops = [255.0, 65535.0]
+    largest = max(float(_levels(tile).max(initial=0.0)) for _, _, tile in _tiles(image))
     return next((top for top in tops if largest <= top), largest)
 
 

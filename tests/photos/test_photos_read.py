@@ -333,6 +333,54 @@ def test_a_truncated_photo_is_unreadable(kind, part):
     sentence(data[: part if isinstance(part, int) else int(len(data) * part)])
 
 
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("lost", [2, 40, 0.04])
+def test_a_jpeg_without_its_end_is_taken_as_far_as_it_goes(progressive, lost):
+    image = quadrants().resize((480, 320), Image.Resampling.BICUBIC)
+    data = saved(image, "JPEG", progressive=progressive, quality=95)
+    short = data[: len(data) - (lost if isinstance(lost, int) else int(lost * len(data)))]
+    whole, found = decode(data), decode(short)
+    assert (found.truncated, whole.truncated) == (True, False)
+    assert found.pixels.shape == whole.pixels.shape
+    difference = np.abs(found.pixels[:280].astype(int) - whole.pixels[:280])
+    assert difference.mean() < 2
+    assert decode(short, side=120).truncated
+
+
+def test_a_progressive_jpeg_of_which_only_the_outlines_are_there_is_unreadable():
+    data = saved(
+        quadrants().resize((480, 320), Image.Resampling.BICUBIC), "JPEG", progressive=True, quality=95
+    )
+    scans = [at for at in range(len(data)) if data[at : at + 2] == b"\xff\xda"]
+    sentence(data[: scans[3] + 30])
+    assert decode(data[: scans[6] + 30]).truncated
+
+
+def test_white_is_one_in_a_picture_of_floats_whatever_is_brighter():
+    grey = np.linspace(0, 1, WIDTH * HEIGHT, dtype=np.float32).reshape(HEIGHT, WIDTH)
+    grey[:2] = 40.0  # a lamp
+    pixels = decode(saved(Image.fromarray(grey), "TIFF")).pixels
+    assert abs(int(pixels[HEIGHT // 2, 0, 0]) - 255 * grey[HEIGHT // 2, 0]) < 2
+    assert (pixels[:2] == 255).all()
+    grey[:2] = 1.0
+    assert decode(saved(Image.fromarray(200 * grey), "TIFF")).pixels.mean() > 90
+
+
+@pytest.mark.slow
+def test_memory_that_large_photos_took_is_given_back():
+    """A process of its own; four threads kept 700 MB."""
+    code = (
+        "import io\nfrom concurrent.futures import ThreadPoolExecutor\nfrom PIL import Image\n"
+        "from facesearch.photos.decode import decode\nfile = io.BytesIO()\n"
+        "Image.new('RGB', (6000, 6000)).save(file, 'PNG', compress_level=1)\n"
+        "with ThreadPoolExecutor(4) as pool:\n"
+        "    list(pool.map(lambda _: decode(file.getvalue(), side=1280).width, range(6)))\n"
+        "print([line.split()[1] for line in open('/proc/self/status') if line.startswith('VmRSS')][0])\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert int(ran.stdout) < 250 * 1024, ran.stderr
+
+
 @pytest.mark.parametrize("data", [b"", b"Dear diary,\n", b"\0" * 4000, b"\xff\xd8\xff", b"GIF89a", b"P6 9"])
 def test_what_is_no_picture_is_unreadable(data):
     sentence(data)

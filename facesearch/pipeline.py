@@ -7,26 +7,31 @@ does not grow with the number or size of the photos.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from itertools import chain, islice
+from pathlib import Path
 from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from platformdirs import user_cache_dir
 
 from facesearch.detect import Detector
 from facesearch.detect.crop import align_face, crop_face
 from facesearch.embed import Embedder
 from facesearch.errors import UnreadablePhoto
 from facesearch.faces import Box, Face, FileState, PhotoFaces, Status
+from facesearch.files import open_private
 from facesearch.machine import processors
-from facesearch.photos.content import Content, alone_if_large, read_content
+from facesearch.photos.content import LARGE_BYTES, Content, alone_if_large, fingerprint, read_content
 from facesearch.photos.decode import Picture, brightened, decode
+from facesearch.photos.find import FoundPhoto
 
 # Faces in one call of the network: beyond this the figures stop improving, and Ctrl-C has to wait longer.
 DEFAULT_BATCH = 16
@@ -219,6 +224,66 @@ class Pipeline:
             photos.append(replace(task.photo, vectors=vectors[start:stop]) if task.crops else task.photo)
             start = stop
         return photos
+
+
+DIED = "facesearch died of it, twice."
+# So many photos may be in work at once; four times as many where a run died of none of them.
+_IN_WORK, _MORE, _MOST = 100, 4, 10_000
+
+
+class LastRun:
+    """What the run before left where its process died, in the user's cache folder.
+
+    A fault in a decoder, or a system short of memory, ends a process without a word. The next run then takes
+    the photos that were in work one at a time; one at which it dies again is passed over by the run after it.
+
+    Args:
+        index: The index' name.
+        went_on: Whether that run had done some photos: then it did not die of the first ones again.
+    """
+
+    def __init__(self, index: str, *, went_on: bool) -> None:
+        name = fingerprint(index.encode(errors="surrogateescape")).hex()
+        self._file = Path(user_cache_dir("facesearch", appauthor=False), "in-work", name)
+        try:
+            deaths, _, self.photo = self._file.read_text("utf-8", "surrogateescape").partition("\n")
+            self.deaths = 1 if went_on else min(int(deaths), 9)
+        except (OSError, ValueError):
+            self.deaths, self.photo = 0, ""
+
+    def run(self, pipeline: Pipeline, paths: Sequence[str], known: Collection[bytes]) -> Iterator[PhotoFaces]:
+        """Process photos; see `Pipeline.run`. What could have ended the last run comes alone."""
+        alone = min(_IN_WORK * _MORE ** (self.deaths - 1), _MOST) if self.deaths else 0
+        try:
+            for path in paths[:alone]:
+                if path == self.photo:
+                    yield _passed_over(path)
+                    continue
+                self._note(path)
+                yield from pipeline.run([path], known=known)
+            self._note("")
+            yield from pipeline.run(paths[alone:], known=known)
+        finally:
+            with suppress(OSError):
+                self._file.unlink(missing_ok=True)
+
+    def _note(self, photo: str) -> None:
+        with suppress(OSError):  # it only helps after a death
+            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with open(self._file, "wb", opener=open_private) as file:
+                file.write(f"{self.deaths + 1}\n{photo}".encode(errors="surrogateescape"))
+
+
+def _passed_over(path: str) -> PhotoFaces:
+    """Return a photo that is not looked at; known by its bytes, it is not tried again until it changes."""
+    try:
+        found = FoundPhoto.at(path, os.stat(path))
+        small = found.size <= LARGE_BYTES
+        digest = fingerprint(Path(path).read_bytes()) if small else b""
+        file = FileState(found.size, found.mtime_ns, found.ctime_ns, file_digest=digest)
+    except OSError:
+        file = FileState(0, -1)
+    return PhotoFaces(path, file, Status.UNREADABLE, reason=DIED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from facesearch.index.index import Index, empty_index
 from facesearch.index.meta import Meta, check_same_making, is_within
 from facesearch.photos.find import Scan
 from facesearch.photos.urls import is_folder, is_photo_url, is_there
-from facesearch.pipeline import PhotoProcessor
+from facesearch.pipeline import LastRun, PhotoProcessor, Pipeline
 from facesearch.plan import IndexRequest, Plan, make_plan, named_as_known
 from facesearch.ranking import unit_vectors
 from facesearch.show.thumbnails import Thumbnails
@@ -283,7 +283,12 @@ class _Run:
             if self._new:
                 ready = pipeline()
                 began = time.monotonic()  # a model that had to be fetched is not the photos' time
-                for photo in ready.run(self._new, known=self.known):
+                if isinstance(ready, Pipeline):  # Ray tells of workers that die itself
+                    last = LastRun(self._backend.name, went_on=self.report.recovered > 0)
+                    found = last.run(ready, self._new, self.known)
+                else:
+                    found = ready.run(self._new, known=self.known)
+                for photo in found:
                     self.take(photo)
                     on_photo(photo)
         except KeyboardInterrupt:
@@ -306,7 +311,7 @@ class _Run:
         elif photo.status is Status.UNREADABLE:
             report.unreadable[photo.path] = photo.reason
             # What cannot be read just now does not cost the faces that were read before.
-            if photo.file.digest or photo.path not in self._index.rows:
+            if photo.file.digests or photo.path not in self._index.rows:
                 self._write(photo)
         else:
             self._add(photo)

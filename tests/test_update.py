@@ -693,3 +693,52 @@ def test_a_truncated_photo_is_taken_as_far_as_it_goes_and_told(library):
     assert tally(report) == {"indexed": 1, "truncated": [str(place)]}
     assert library.contents.face_count == 1
     assert tally(library.update()) == {"unchanged": 1}
+
+
+DEADLY = """
+import os, signal, sys
+from facesearch import pipeline
+real = pipeline.decode
+def deadly(data, **options):
+    if b"deadly" in data:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(data, **options)
+pipeline.decode = deadly
+sys.path.insert(0, sys.argv[1])
+from support.fakes import META, pipeline as fake
+from facesearch.plan import IndexRequest
+from facesearch.update import update_index
+report = update_index(sys.argv[2], META, IndexRequest((sys.argv[3],)), fake)
+print(report.indexed, report.unchanged, report.unreadable)
+"""
+
+
+def test_a_photo_that_ends_the_process_is_passed_over(library, monkeypatch, tmp_path):
+    """As by a fault in a decoder, or for want of memory: the third run gets through, and says so."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    library.add(*range(1, 60))
+    bad = library.root / "030.png"
+    bad.write_bytes(bad.read_bytes() + b"deadly")
+
+    def run():
+        args = [
+            sys.executable,
+            "-c",
+            DEADLY,
+            str(Path(__file__).parent),
+            str(library.index),
+            str(library.root),
+        ]
+        return subprocess.run(args, capture_output=True, text=True, timeout=60)
+
+    assert run().returncode == run().returncode == -9
+    done = run()
+    assert done.returncode == 0, done.stderr
+    assert "'facesearch died of it, twice.'" in done.stdout
+    assert str(bad) in done.stdout
+    assert library.contents.face_count == 58
+    assert run().stdout == "0 59 {}\n"  # it is not tried again
+    assert not list((tmp_path / "cache").rglob("in-work/*"))
+    coloured(bad, 30)
+    assert run().stdout == "1 58 {}\n"
+    library.check()

@@ -226,7 +226,9 @@ class Pipeline:
         return photos
 
 
-DIED = "facesearch died of it, twice."
+DIED = "facesearch died of it again and again."
+# A process may also be killed from outside while it is at some photo alone; hardly twice at the same one.
+_TRIES = 2
 # So many photos may be in work at once; four times as many where a run died of none of them.
 _IN_WORK, _MORE, _MOST = 100, 4, 10_000
 
@@ -235,7 +237,7 @@ class LastRun:
     """What the run before left where its process died, in the user's cache folder.
 
     A fault in a decoder, or a system short of memory, ends a process without a word. The next run then takes
-    the photos that were in work one at a time; one at which it dies again is passed over by the run after it.
+    the photos that were in work one at a time; one at which it dies alone, twice, is passed over then.
 
     Args:
         index: The index' name.
@@ -246,32 +248,33 @@ class LastRun:
         name = fingerprint(index.encode(errors="surrogateescape")).hex()
         self._file = Path(user_cache_dir("facesearch", appauthor=False), "in-work", name)
         try:
-            deaths, _, self.photo = self._file.read_text("utf-8", "surrogateescape").partition("\n")
-            self.deaths = 1 if went_on else min(int(deaths), 9)
+            deaths, tries, self.photo = self._file.read_text("utf-8", "surrogateescape").split("\n", 2)
+            self.deaths, self.tries = 1 if went_on else min(int(deaths), 9), int(tries)
         except (OSError, ValueError):
-            self.deaths, self.photo = 0, ""
+            self.deaths, self.tries, self.photo = 0, 0, ""
 
     def run(self, pipeline: Pipeline, paths: Sequence[str], known: Collection[bytes]) -> Iterator[PhotoFaces]:
         """Process photos; see `Pipeline.run`. What could have ended the last run comes alone."""
         alone = min(_IN_WORK * _MORE ** (self.deaths - 1), _MOST) if self.deaths else 0
         try:
             for path in paths[:alone]:
-                if path == self.photo:
+                tries = self.tries if path == self.photo else 0
+                if tries >= _TRIES:
                     yield _passed_over(path)
                     continue
-                self._note(path)
+                self._note(path, tries + 1)
                 yield from pipeline.run([path], known=known)
-            self._note("")
+            self._note("", 0)
             yield from pipeline.run(paths[alone:], known=known)
         finally:
             with suppress(OSError):
                 self._file.unlink(missing_ok=True)
 
-    def _note(self, photo: str) -> None:
+    def _note(self, photo: str, tries: int) -> None:
         with suppress(OSError):  # it only helps after a death
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with open(self._file, "wb", opener=open_private) as file:
-                file.write(f"{self.deaths + 1}\n{photo}".encode(errors="surrogateescape"))
+                file.write(f"{self.deaths + 1}\n{tries}\n{photo}".encode(errors="surrogateescape"))
 
 
 def _passed_over(path: str) -> PhotoFaces:

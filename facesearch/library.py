@@ -10,11 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from platformdirs import user_data_dir
+from platformdirs import user_config_dir, user_data_dir
 
 from facesearch.embed import card_of
 from facesearch.errors import FacesearchError, IndexFileError, IndexMissing, ModelMismatch
 from facesearch.faces import Answers, PhotoFaces
+from facesearch.files import replaced, storage_error
 from facesearch.index import operations
 from facesearch.index.backend import IndexBackend, SearchableIndex, is_server, open_backend
 from facesearch.index.index import Index, empty_index
@@ -63,8 +64,7 @@ class Library:
     Args:
         index: A file, or a URL such as milvus://HOST:PORT/COLLECTION. By default the value of
             FACESEARCH_INDEX, or else the model's own file in the user's data folder.
-        model: The model's name. By default the index's own model, or for a new index the value of
-            FACESEARCH_MODEL, or else resnet50.
+        model: The model's name. By default the index's own model; for a new index see `chosen_model`.
         store: The models of this machine.
         runtime: How the network is run.
         notify: Called with a sentence about anything that takes a while, such as fetching a model.
@@ -93,7 +93,7 @@ class Library:
         self._notify = notify
         named = os.fspath(index) if index else os.environ.get("FACESEARCH_INDEX")
         self._required_model = model
-        self._default_model = model or os.environ.get("FACESEARCH_MODEL") or DEFAULT_MODEL
+        self._default_model = model or chosen_model()
         self.backend = _backend(named or default_index(self._default_model))
         self._model: Model | None = None
         self._contents: Index | None = None
@@ -417,6 +417,44 @@ def default_index(model: str) -> Path:
     return Path(user_data_dir("facesearch", appauthor=False)) / f"{model.replace('/', '_')}.npz"
 
 
+def chosen_model() -> str:
+    """Return the model of new indexes: FACESEARCH_MODEL, or what `choose_model` wrote, or resnet50."""
+    return os.environ.get("FACESEARCH_MODEL") or _read_choice() or DEFAULT_MODEL
+
+
+def choose_model(name: str) -> Path:
+    """Let a model be that of new indexes, and of commands that need none.
+
+    Returns:
+        The file that says so, in the user's folder of settings.
+
+    Raises:
+        UnknownModel: There is no such model.
+        StorageError: The file cannot be written.
+    """
+    if not ModelStore().installed(name):
+        card_of(name)
+    place = _choice()
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with replaced(place) as file:
+            file.write(f"{name}\n".encode())
+    except OSError as error:
+        raise storage_error(place, error) from error
+    return place
+
+
+def _choice() -> Path:
+    return Path(user_config_dir("facesearch", appauthor=False), "model")
+
+
+def _read_choice() -> str:
+    try:
+        return _choice().read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
 def only_index() -> Path | None:
     """Return the only index of the data folder, where none is named and the default model has none.
 
@@ -427,7 +465,7 @@ def only_index() -> Path | None:
         IndexMissing: There are several.
     """
     default = default_index(DEFAULT_MODEL)
-    named = os.environ.get("FACESEARCH_INDEX") or os.environ.get("FACESEARCH_MODEL")
+    named = os.environ.get("FACESEARCH_INDEX") or os.environ.get("FACESEARCH_MODEL") or _read_choice()
     if named or default.exists() or journal_path(default).exists():
         return None
     found = sorted(path for path in default.parent.glob("*.npz") if not path.stem.endswith(".rebuild"))
@@ -435,7 +473,7 @@ def only_index() -> Path | None:
         raise IndexMissing(
             f"The default model, {DEFAULT_MODEL}, has no index; there are those of "
             f"{', '.join(path.stem for path in found)}.",
-            "Choose one with --model, or set FACESEARCH_MODEL.",
+            "Choose one with --model, or for good with `facesearch use NAME`.",
         )
     return found[0] if found else None
 

@@ -25,6 +25,7 @@ def ask(monkeypatch, capfdbinary, tmp_path, model_store):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("FACESEARCH_MODELS", str(model_store.root))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("OPENCV_LOG_LEVEL", "SILENT")
     monkeypatch.chdir(tmp_path)
 

@@ -43,6 +43,7 @@ COMMANDS = {
     "copy": ("facesearch.cli.copy:command", "Copy an index to another place: a file, or Milvus."),
     "merge": ("facesearch.cli.merge:command", "Merge several indexes into one."),
     "move-root": ("facesearch.cli.move_root:command", "Update an index after its photos were moved."),
+    "use": ("facesearch.cli.models:use", "Choose the model of new indexes, or show it."),
     "models": ("facesearch.cli.models:models", "Fetch, check, import and export the networks."),
 }
 

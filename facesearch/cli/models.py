@@ -257,3 +257,23 @@ def remove_models(names: tuple[str, ...]) -> None:
     for name in names:
         store.remove(name)
         _say(f"Removed the model {name}.")
+
+
+@click.command(
+    "use",
+    short_help="Choose the model of new indexes, or show it.",
+    epilog=_examples("facesearch use sface", "facesearch use"),
+)
+@click.argument("name", required=False, shell_complete=complete_model)
+def use(name: str | None) -> None:
+    """Choose the model NAME for new indexes and for commands that need no index; without NAME, show it.
+
+    The choice is kept in your folder of settings. --model and FACESEARCH_MODEL go before it, and an index
+    keeps the model that made it.
+    """
+    from facesearch.library import choose_model, chosen_model
+
+    if name:
+        _say(f"{name} is the model of new indexes now, as {choose_model(name)} says.")
+    else:
+        click.echo(chosen_model())

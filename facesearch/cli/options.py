@@ -140,9 +140,9 @@ def a_number(_context: click.Context, _option: click.Parameter, number: float | 
 
 def default_model() -> str:
     """Return the model of a command that works without an index."""
-    from facesearch.library import DEFAULT_MODEL
+    from facesearch.library import chosen_model
 
-    return os.environ.get("FACESEARCH_MODEL") or DEFAULT_MODEL
+    return chosen_model()
 
 
 def quiet_option(command: Command) -> Command:
@@ -245,6 +245,8 @@ def open_library(
     def notify(message: str) -> None:
         click.echo(message, err=True)
 
+    if model and not index_file:
+        _check_known(model)
     if not (new or index_file or model) and (only := only_index()):
         index_file = str(only)
         if not quiet:
@@ -252,6 +254,15 @@ def open_library(
     if quiet:
         return Library(index_file, model, runtime=runtime)
     return Library(index_file, model, runtime=runtime, notify=notify)
+
+
+def _check_known(model: str) -> None:
+    """Raise UnknownModel for a name that no model has, here or where models come from."""
+    from facesearch.embed import card_of, model_names
+    from facesearch.models.store import ModelStore
+
+    if model not in model_names() and not ModelStore().installed(model):
+        card_of(model)
 
 
 def read_list(name: str, end: bytes) -> list[str]:

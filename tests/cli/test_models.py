@@ -150,3 +150,23 @@ def test_the_help_of_each_command_ends_with_examples(name, run):
 
     assert f"facesearch models {name}" in lines[-1]
     assert "Examples:" in "".join(lines)
+
+
+def test_a_choice_of_model_lasts(ask, monkeypatch):
+    assert ask("use").text == "resnet50\n"
+    done = ask("use", "sface")
+    assert done.status == 0
+    assert done.err.startswith("sface is the model of new indexes now")
+    assert ask("use").text == "sface\n"
+    assert "sface.npz" in ask("query", "missing.jpg").err
+    monkeypatch.setenv("FACESEARCH_MODEL", "resnet50")
+    assert ask("use").text == "resnet50\n"
+
+
+@pytest.mark.parametrize("command", [["use"], ["index", ".", "--model"], ["info", "--model"]])
+def test_an_unknown_model_is_told_with_what_there_is(ask, command):
+    done = ask(*command, "no-such-model")
+    assert done.status == 2
+    assert "no-such-model" in done.err
+    assert "sface" in done.err
+    assert "facesearch index FOLDER" not in done.err

@@ -50,6 +50,7 @@ class Tool:
         self.env = {name: value for name, value in os.environ.items() if name not in _UNSET}
         self.env["FACESEARCH_MODELS"] = str(models)
         self.env["XDG_DATA_HOME"] = str(folder / "data")
+        self.env["XDG_CONFIG_HOME"] = str(folder / "config")
         before = os.environ.get("PYTHONPATH")
         self.env["PYTHONPATH"] = os.pathsep.join([str(PACKAGE), *([before] if before else [])])
 

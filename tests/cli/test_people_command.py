@@ -526,3 +526,38 @@ def test_it_opens_no_socket_starts_nobody_and_loads_no_network(tool, own):
     imported = {name.partition(".")[0] for _, name in events}
     assert "click" in imported
     assert imported & {"tensorflow", "keras", "openvino", "sklearn", "scipy"} == set()
+
+
+@pytest.mark.slow
+def test_people_outlast_ratings_and_photos_that_are_saved_again(tool, tmp_path):
+    """As photo managers leave files: rated, then exported again in another size over the same names."""
+    from support.fakes import rate
+
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for path in (*HIS, CURIE, SOLVAY, BIDEN):
+        shutil.copyfile(path, photos / path.name)
+    tool.env["FACESEARCH_INDEX"] = "p.npz"
+    assert tool.run("index", photos, "--model", "sface").status == 0
+    assert tool.run("people").status == 0
+    (his,) = [int(row[0]) for row in tool.run("people", "list").rows if int(row[2]) == 3]
+    assert tool.run("people", "name", his, "Barack Obama").status == 0
+    assert tool.run("forget", photos / BIDEN.name).status == 0
+
+    def who():
+        return sorted(os.path.basename(path) for path in tool.run("query", "--person", "Obama", "-q").names)
+
+    for path in photos.iterdir():
+        rate(path)
+    done = tool.run("index", photos)
+    assert done.err.startswith("5 unchanged, 1 forgotten\n")
+    assert who() == sorted(path.name for path in HIS)
+    for path in HIS:
+        image = Image.open(photos / path.name).convert("RGB")
+        image.resize((image.width * 3 // 4, image.height * 3 // 4)).save(photos / path.name, quality=80)
+    assert tool.run("index", photos).err.startswith("3 indexed, 2 unchanged, 1 forgotten")
+    assert who() == sorted(path.name for path in HIS)
+    # Another photo under one of the names inherits nothing.
+    shutil.copyfile(BIDEN, photos / HIS[0].name)
+    assert tool.run("index", photos, "--again").status == 0
+    assert who() == sorted(path.name for path in HIS[1:])

@@ -8,8 +8,9 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 from platformdirs import user_config_dir, user_data_dir
 
 from facesearch.embed import card_of
@@ -18,7 +19,7 @@ from facesearch.faces import Answers, PhotoFaces
 from facesearch.files import replaced, storage_error
 from facesearch.index import operations
 from facesearch.index.backend import IndexBackend, SearchableIndex, is_server, open_backend
-from facesearch.index.index import Index, empty_index
+from facesearch.index.index import ARRAYS, Index, empty_index
 from facesearch.index.meta import Meta, check_same_making
 from facesearch.index.npz.store import journal_path
 from facesearch.index.operations import Copied, copy_index
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from facesearch.models.card import Card
 
 DEFAULT_MODEL = "resnet50"
+HELD = 2 << 30  # bytes of an index that a server keeps in memory
 
 Searched = TypeVar("Searched", bound=SearchableIndex)
 
@@ -179,6 +181,21 @@ class Library:
                 f"Run `facesearch models fetch {model.name}`, or embed all photos again with --rebuild.",
             )
         return index
+
+    def hold(self) -> Index:
+        """Read the index into memory, where it takes no more than `HELD`; a larger one stays mapped.
+
+        A program that writes over a mapped file would end this process when it reads on.
+
+        Raises:
+            IndexFileError: There is no index, or it cannot be used.
+            ModelMismatch: It was made with other weights than those on this machine.
+        """
+        arrays = {name: getattr(self.contents, name) for name in ARRAYS}
+        if sum(array.nbytes for array in arrays.values()) <= HELD:
+            copies: dict[str, Any] = {name: np.array(array) for name, array in arrays.items()}
+            self._contents = self._searched = replace(self.contents, **copies)
+        return self.contents
 
     def refresh(self) -> None:
         """Read the index again when it is used next, because it has been written."""

@@ -58,7 +58,8 @@ class Neighbours:
 def norms_of(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the euclidean length of each row: (n, dim) float32 to (n,) float32."""
     squares: NDArray[np.float64] = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
-    return np.sqrt(squares).astype(np.float32)
+    with np.errstate(over="ignore"):  # a length beyond float32 is infinite
+        return np.sqrt(squares).astype(np.float32)
 
 
 def distances(

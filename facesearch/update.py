@@ -62,6 +62,7 @@ class Report:
         torn: Bytes that were being written when that run died; the photo is looked at again.
         faces: In the whole index now.
         photos: In the whole index now.
+        readable: Photos among these that could be read.
         seconds: For looking at the new photos.
         interrupted: Whether Ctrl-C ended the run; what was done is kept.
     """
@@ -88,6 +89,7 @@ class Report:
     torn: int = 0
     faces: int = 0
     photos: int = 0
+    readable: int = 0
     seconds: float = 0.0
     interrupted: bool = False
 
@@ -138,7 +140,9 @@ def update_index(
             carry.over(before)
         writer.commit()
         Thumbnails().forget(left_out(before, writer.index))
-        run.report.faces, run.report.photos = writer.index.face_count, writer.index.photo_count
+        index, report = writer.index, run.report
+        report.faces, report.photos = index.face_count, index.photo_count
+        report.readable = int((index.status != Status.UNREADABLE).sum())
         return run.report
 
 

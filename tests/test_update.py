@@ -76,7 +76,7 @@ def library(tmp_path):
 
 def tally(report):
     """Return what a report counts, without what is nought."""
-    counts = dataclasses.asdict(dataclasses.replace(report, seconds=0.0, faces=0, photos=0))
+    counts = dataclasses.asdict(dataclasses.replace(report, seconds=0.0, faces=0, photos=0, readable=0))
     return {name: value for name, value in counts.items() if value}
 
 

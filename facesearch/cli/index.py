@@ -388,9 +388,11 @@ def _tally(report: Report, index_file: str) -> str:
         recovered += f"; {report.altered:,} changed though size and time did not"
     if report.torn:
         recovered += "; a photo that it was writing when it died was dropped, and looked at again"
-    tally = f"{', '.join(numbers) or 'nothing to do'}{recovered}{speed}"
+    nothing = "nothing could be looked at" if report.problems else "nothing to do"
+    tally = f"{', '.join(numbers) or nothing}{recovered}{speed}"
     if report.interrupted:
         done = f"{tally}; all of it is kept" if looked else "before the first photos were done"
         tally = f"Interrupted: {done}. The same command again goes on from there."
-    faces, photos = counted(report.faces, "face"), counted(report.photos, "photo")
-    return f"{tally}\n{faces} of {photos} in {escaped(index_file)}"
+    faces, photos = counted(report.faces, "face"), counted(report.readable, "photo")
+    others = f" (and {report.photos - report.readable:,} unreadable)" * (report.readable < report.photos)
+    return f"{tally}\n{faces} of {photos}{others} in {escaped(index_file)}"

@@ -219,7 +219,7 @@ def _recipe(name: str, store: ModelStore) -> Recipe:
 
     known = {*model_names(), *store.names(), *(PREFIX + application for application in APPLICATIONS)}
     near = get_close_matches(name, sorted(known), n=3, cutoff=0.6)
-    here = ", ".join(sorted({*model_names(), *store.names()}))
+    here = ", ".join(model_names())
     raise UnknownModel(
         f"There is no model {name!r}. {'Near to it: ' + ', '.join(near) if near else 'There are ' + here}.",
         "Run 'facesearch models list' for all, or 'facesearch models import' for a network from elsewhere.",

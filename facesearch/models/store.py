@@ -159,9 +159,10 @@ class ModelStore:
             except ModelBroken as error:
                 notify(f"{error.message} It is fetched again.")
                 before = self._readable_card(recipe.card.name)
-            reasons = []
+            reasons: list[str] = []
             for number, source in enumerate(recipe.sources):
-                notify(f"Fetching the model {recipe.card.name} from {source}.")
+                again = " It has to have the same digest." if reasons else ""
+                notify(f"Fetching the model {recipe.card.name} from {source}.{again}")
                 folder = work / str(number)
                 folder.mkdir()
                 try:
@@ -169,6 +170,7 @@ class ModelStore:
                     return self._install(recipe.card.name, partial(recipe.build, file), work, before)
                 except (FetchFailed, ModelBroken) as error:
                     reasons.append(f"\n  {source}: {error.message}")
+                    notify(f"That failed: {error.message}")
                 shutil.rmtree(folder)
         raise FetchFailed(
             f"The model {recipe.card.name} could not be fetched from any of its sources:{''.join(reasons)}",

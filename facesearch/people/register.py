@@ -156,7 +156,9 @@ def read_register(companion: Companion) -> Register:
     Raises:
         PeopleBroken: It is truncated, inconsistent, or not a register.
     """
-    hint = "It was left as it is. Put back a copy, or move it away and run `facesearch people` again."
+    hint = (
+        "It was left as it is. Move a copy into its place, or move it away and run `facesearch people` again."
+    )
     try:
         return _checked(companion.read())
     except FileNotFoundError:

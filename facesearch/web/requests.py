@@ -210,25 +210,33 @@ class Bodies:
     async def _read(self, request: Request, limit: int) -> AsyncIterator[bytes]:
         """Read a body, which counts as held until the context ends."""
         parts: list[bytes] = []
-        taken = 0
+        taken, held = 0, 0
+        full = False
         try:
             _check_length(request.headers.get("content-length", "0"), limit)
             with anyio.fail_after(self._seconds):
                 async for part in request.stream():
                     taken += len(part)
-                    self._left -= len(part)
                     _check_length(str(taken), limit)
-                    if self._left < 0:
-                        sentence = "Too much is being sent right now: try again later."
-                        raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, sentence)
+                    full = full or len(part) > self._left
+                    if full:  # read to the end and kept nothing of, or the client would not read the answer
+                        self._left += held
+                        held = 0
+                        parts.clear()
+                        continue
+                    self._left -= len(part)
+                    held += len(part)
                     parts.append(part)
+            if full:
+                sentence = "Too much is being sent right now: try again later."
+                raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, sentence)
             yield b"".join(parts)
         except TimeoutError as error:
             raise Refused(HTTPStatus.REQUEST_TIMEOUT, "The request was sent too slowly.") from error
         except ClientDisconnect as error:
             raise Refused(HTTPStatus.BAD_REQUEST, "The request was not sent in full.") from error
         finally:
-            self._left += taken
+            self._left += held
 
     @cached_property
     def _at_work(self) -> anyio.CapacityLimiter:

@@ -234,7 +234,7 @@ class ServedLibrary:
         if self._snapshot is None or state.index != self._state.index:
             try:
                 self.library.refresh()
-                index = self.library.contents
+                index = self.library.hold()
             except FacesearchError:
                 if self._snapshot is None or state.overwrites(self._state):
                     raise

@@ -12,6 +12,7 @@ import zipfile
 import numpy as np
 import pytest
 from support.command import LIBRARY, OBAMA, without_roots_privileges
+from support.real_photos import altered
 
 
 @pytest.fixture
@@ -228,7 +229,7 @@ def limit_files(size):
 def test_a_full_disk_loses_nothing(tool, ask, own_index, photos, size):
     """The limits lie in the journal's first record, in its faces, and in the index file itself."""
     for number, photo in enumerate(photos.iterdir()):
-        photo.write_bytes(photo.read_bytes() + b"%d" % number)  # content that the index does not know
+        photo.write_bytes(altered(photo, 50 * number))  # a picture that the index does not know
     held = own_index.read_bytes()
     done = tool.run("index", photos, "--index", own_index, preexec_fn=limit_files(size))
     assert done.status == 2
@@ -315,9 +316,8 @@ def test_a_loop_of_links_ends(ask, photos):
 def test_two_writers(tool, ask, photos, tmp_path):
     many = tmp_path / "many"
     many.mkdir()
-    content = (LIBRARY / "grace_hopper.jpg").read_bytes()
     for number in range(40):
-        (many / f"{number:02}.jpg").write_bytes(content + b"%d" % number)
+        (many / f"{number:02}.jpg").write_bytes(altered(LIBRARY / "grace_hopper.jpg", 6 * number))
     with tool.start("index", many, "--index", "i.npz", "--jobs", 1) as first:
         while not (tmp_path / "i.npz.journal").exists():
             assert first.poll() is None

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image, ImageOps
 from support.command import CURIE, LIBRARY, OBAMA, Tool
 from support.html_pages import Page
+from support.real_photos import altered
 
 from facesearch.embed import card_of
 from facesearch.errors import FetchFailed
@@ -236,7 +237,7 @@ def test_a_model_that_is_not_there_does_not_lose_the_figures_of_another(evaluate
     assert done.status == 2
     assert list(json.loads(done.out)["models"]) == ["sface"]
     (line,) = done.err.splitlines()
-    assert line.startswith("facesearch: nothing: There is no model 'nothing'. Run 'facesearch models list'")
+    assert line.startswith("facesearch: nothing: There is no model 'nothing'. There are ")
     assert (tmp_path / "report" / "mistakes-sface.png").exists()
 
 
@@ -481,8 +482,7 @@ def test_what_cannot_calibrate_still_has_figures(evaluate, own_store, people, tm
         for number, one in enumerate(
             ("obama/obama_0001.jpg", "curie/curie_0001.jpg", "biden/biden_0001.jpg")
         ):
-            data = (people / one).read_bytes()
-            (tmp_path / "mixed" / name / f"{number}.jpg").write_bytes(data + b"%d" % place)
+            (tmp_path / "mixed" / name / f"{number}.jpg").write_bytes(altered(people / one, 80 * place))
     done = evaluate(tmp_path / "mixed", "--calibrate", "--json", "-q")
     assert done.status == 2
     assert json.loads(done.out)["models"]["sface"]["rank1"] == 0.0

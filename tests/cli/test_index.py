@@ -68,7 +68,7 @@ def test_the_tally(index, photos, tmp_path):
     assert reason == f"{photos}/broken.jpg: It is not a picture in a format that is known here."
     assert tally.startswith("2 indexed, 1 without a face, 1 unreadable in ")
     assert tally.endswith(" photos/s)")
-    assert total == f"2 faces of 4 photos in {tmp_path}/i.npz"
+    assert total == f"2 faces of 3 photos (and 1 unreadable) in {tmp_path}/i.npz"
     assert others == "Passed over: 1 TXT"
     again = index(photos)
     assert again.err == f"4 unchanged\n{total}\n{others}\n"

@@ -13,6 +13,7 @@ import psutil
 import pytest
 from support.command import COMMAND, CURIE, LIBRARY, OBAMA, on_a_terminal
 from support.fakes import looked_at, write_index
+from support.real_photos import altered
 
 from facesearch.embed.resnet50 import CARD
 from facesearch.index.meta import Meta
@@ -223,9 +224,8 @@ def test_ctrl_c_while_photos_are_embedded_keeps_what_was_done(tool, tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()
     for number in range(40):
-        # The same faces, other bytes: else they would be known as copies.
-        content = (LIBRARY / "grace_hopper.jpg").read_bytes()
-        (photos / f"{number:02}.jpg").write_bytes(content + b"%d" % number)
+        # The same faces, other pictures: else they would be known as copies.
+        (photos / f"{number:02}.jpg").write_bytes(altered(LIBRARY / "grace_hopper.jpg", 6 * number))
     process = tool.start("index", photos, "--index", "i.npz", "--batch", 4, "--jobs", 1)
     wait_for_bytes(tmp_path / "i.npz.journal", 40_000, process)
     process.send_signal(signal.SIGINT)

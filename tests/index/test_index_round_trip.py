@@ -12,7 +12,7 @@ from support.fakes import META, looked_at, write_index
 
 from facesearch.errors import IndexConflict, IndexMissing
 from facesearch.faces import Box, Face, FileState, PhotoFaces, Status
-from facesearch.index.index import ARRAYS
+from facesearch.index.index import ARRAYS, FORMAT
 from facesearch.index.meta import Meta, check_same_making
 from facesearch.index.npz.arrays import BOUNDARY
 from facesearch.index.npz.store import index_meta, journal_path, open_index
@@ -90,7 +90,7 @@ def test_what_is_written_is_read(library, parts):
         assert index.meta.roots == (("/library",))
         with np.load(path, allow_pickle=False) as plain:
             assert set(plain.files) == {"format", "meta", *ARRAYS}
-            assert int(plain["format"]) == 1
+            assert int(plain["format"]) == FORMAT
             assert Meta.from_json(str(plain["meta"])) == index.meta
             for name in ARRAYS:
                 np.testing.assert_array_equal(plain[name], getattr(index, name))

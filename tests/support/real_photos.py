@@ -1,5 +1,6 @@
 """Small real photos to index, and the comparison of two indexes bit by bit."""
 
+import io
 import random
 
 import numpy as np
@@ -14,6 +15,14 @@ ARRAYS = (
     *("erased", "erased_boxes"),
 )
 PEOPLE = ("grace_hopper.jpg", "biden.jpg", "obama_2009.jpg", "obama_2010.jpg", "astronaut.png")
+
+
+def altered(path, number):
+    """Return a photo as a JPEG with another pixel in its corner: another picture of the same faces."""
+    image, file = Image.open(path).convert("RGB"), io.BytesIO()
+    image.paste((number % 256, 128, 255 - number % 256), (0, 0, 8, 8))
+    image.save(file, "JPEG", quality=95)
+    return file.getvalue()
 
 
 def make_photos(folder, count):

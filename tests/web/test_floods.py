@@ -7,12 +7,16 @@ import struct
 import time
 import zlib
 
+import anyio
 import cv2
 import numpy as np
 import psutil
 import pytest
+from starlette.requests import Request
 from support.command import OBAMA
-from support.serving import check_refusal, slow_after, status_of
+from support.serving import check_refusal, serving, slow_after, status_of
+
+from facesearch.web import requests
 
 PHOTO = OBAMA.read_bytes()
 
@@ -301,3 +305,38 @@ def test_a_body_that_breaks_off_behind_its_answer(server):
             while connection.recv(65536):
                 pass
     in_time(server)
+
+
+def test_too_much_at_once_is_refused_in_words_and_what_was_held_is_let_go():
+    """The rest is read first: a client that is still sending would see a broken connection instead."""
+    bodies = requests.Bodies(all_at_once=1000)
+    sent = []
+
+    def request(*parts):
+        async def receive():
+            sent.append(len(parts) - len(left))
+            part = left.pop(0)
+            return {"type": "http.request", "body": part, "more_body": bool(left)}
+
+        left = list(parts)
+        return Request({"type": "http", "method": "POST", "headers": []}, receive)
+
+    async def read(*parts):
+        return await bodies.process_photo(request(*parts), len)
+
+    with pytest.raises(requests.Refused) as refused:
+        anyio.run(read, *[b"x" * 300] * 5)
+    assert (refused.value.status, len(sent)) == (503, 5)
+    assert anyio.run(read, b"x" * 600, b"x" * 400) == 1000
+
+
+def test_an_index_that_is_written_over_in_place_ends_no_server(home, model_store):
+    index = home.folder / "album.npz"
+    with serving(home.folder, model_store.root, index) as server:
+        assert server.ask("/1/").status == 200
+        with index.open("r+b") as file:  # as `cp` does
+            file.truncate(100)
+        for _ in range(3):
+            reply = server.ask("/1/api/query", "POST", PHOTO)
+            assert (reply.status, "cannot be used as an index" in reply.text) == (409, True)
+        assert server.process.poll() is None

@@ -118,6 +118,8 @@ def _form(options: OutputOptions) -> str:
 
 def _write(answers: Answers, options: OutputOptions) -> None:
     found = answers.answers
+    if not found and answers.problems and _form(options) == "table":
+        return  # what went wrong was said; a head without rows would say nothing
     for piece in as_paths(found, "\0") if options.null else FORMATS[_form(options)](found):
         write(piece)
 

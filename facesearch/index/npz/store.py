@@ -64,7 +64,8 @@ def broken(path: Path, clause: str) -> IndexBroken:
     """Return the error for a file that cannot be used, from a clause that says why."""
     return IndexBroken(
         f"{os.fspath(path)!r} cannot be used as an index: {clause}.",
-        "It was left as it is. Put back a copy, or build it anew with `facesearch index FOLDER --rebuild`.",
+        "It was left as it is. Move a copy into its place (mv, not cp), or build it anew with "
+        "`facesearch index FOLDER --rebuild`.",
     )
 
 

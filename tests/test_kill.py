@@ -11,13 +11,20 @@ from support.command import Tool
 from support.real_photos import arrays_of, assert_same, make_photos
 
 
+def length_of(path):
+    try:
+        return os.path.getsize(path)
+    except FileNotFoundError:  # not begun yet, or folded in just now
+        return 0
+
+
 def kill_at_a_random_moment(process, index, rng, kind):
     """Kill a run after some time, at some length of the journal, or while the new file is written."""
     journal, new = f"{index}.journal", f"{index}.new"
     deadline = time.monotonic() + (rng.uniform(0.05, 1.0) if kind == "time" else 60)
-    length = rng.randint(1, 50_000) + (os.path.getsize(journal) if os.path.exists(journal) else 0)
+    length = rng.randint(1, 50_000) + length_of(journal)
     while process.poll() is None and time.monotonic() < deadline:
-        if kind == "journal" and os.path.exists(journal) and os.path.getsize(journal) >= length:
+        if kind == "journal" and length_of(journal) >= length:
             break
         if kind == "new file" and os.path.exists(new):
             time.sleep(rng.uniform(0, 0.003))

@@ -7,8 +7,9 @@ import pytest
 from support.fakes import META, looked_at, write_index
 
 from facesearch.errors import IndexBroken, IndexConflict
+from facesearch.faces import FileState
 from facesearch.index.meta import Meta
-from facesearch.index.npz.journal import MAGIC, Journal, read_journal
+from facesearch.index.npz.journal import MAGIC, Journal, _pack, read_journal
 from facesearch.index.npz.store import index_meta, journal_path, open_index
 from facesearch.index.npz.writer import NpzIndexWriter
 
@@ -36,9 +37,8 @@ def hand_made(*payloads, meta=META_ROOTED):
 
 
 def entry(*, path=b"/p/x.jpg", count=0, width=0, status=1, body=b"", length=None):
-    head = struct.pack(
-        "<qq16sBIII", 1, 2, b"d" * 16, status, count, width, len(path) if length is None else length
-    )
+    about = (1, 2, 3, b"d" * 16, b"f" * 16, status, count, width)
+    head = struct.pack("<qqq16s16sBIII", *about, len(path) if length is None else length)
     return head + body + path
 
 
@@ -234,3 +234,18 @@ def test_meta_refuses_roots_that_are_no_paths():
     for root in ("a\0b", "\ud800"):
         with pytest.raises(ValueError):  # noqa: PT011 (its subclasses too)
             Meta.from_json(dataclasses.replace(META, roots=(root,)).to_json())
+
+
+def test_a_journal_of_the_first_format_is_read(tmp_path):
+    """Its photos have one digest, the file's, so that the next run renews them."""
+    photo = PHOTOS[0]
+    payload = _pack(photo)
+    now = struct.Struct("<qqq16s16s")
+    size, mtime_ns, _, digest, _ = now.unpack_from(payload)
+    first = struct.pack("<qq16s", size, mtime_ns, digest) + payload[now.size :]
+    path = tmp_path / "j"
+    path.write_bytes(hand_made(first).replace(b"journal 2\n", b"journal 1\n", 1))
+    (found,) = read_journal(path).entries
+    assert found.file == FileState(size, mtime_ns, -1, digest, b"")
+    assert (found.path, found.status) == (photo.path.encode(), photo.status)
+    np.testing.assert_array_equal(found.vectors, photo.vectors)

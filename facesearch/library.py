@@ -243,7 +243,7 @@ class Library:
         meta = make_meta(self.card, detection, held)
         self.backend.metric = self.card.metric
         people = KeptPeople(self.backend.people, self.card)
-        bring = partial(rebuild_index) if rebuild else partial(update_index, carry=people)
+        bring = rebuild_index if rebuild else partial(update_index, carry=people)
         report = bring(
             self.backend,
             meta,

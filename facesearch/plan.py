@@ -53,6 +53,7 @@ class Plan:
     """What an update will do.
 
     Attributes:
+        request: What was asked for, with its places named as the index does.
         new: Photos that are not known, or are to be read again, by path.
         renewed: How many of these are only read because the index has the first format.
         unchanged: How many are as they were.
@@ -66,6 +67,7 @@ class Plan:
         recovered: Photos that an interrupted run had embedded already.
     """
 
+    request: IndexRequest
     new: list[FoundPhoto] = field(default_factory=list)
     renewed: int = 0
     unchanged: int = 0
@@ -79,7 +81,7 @@ class Plan:
     recovered: int = 0
 
 
-def named_as_known(request: IndexRequest, roots: Sequence[str]) -> tuple[IndexRequest, dict[str, str]]:
+def _named_as_known(request: IndexRequest, roots: Sequence[str]) -> tuple[IndexRequest, dict[str, str]]:
     """Name the places of a request as an index does, so that a link brings no photo in a second time.
 
     Args:
@@ -101,9 +103,9 @@ def named_as_known(request: IndexRequest, roots: Sequence[str]) -> tuple[IndexRe
 
 def make_plan(index: Index, request: IndexRequest) -> tuple[Scan, Plan]:
     """Compare the photos on disk with those of an index."""
-    request, aliases = named_as_known(request, index.meta.roots)
-    plan = Plan(aliases=aliases)
-    scan = _look(request, plan)
+    request, aliases = _named_as_known(request, index.meta.roots)
+    plan = Plan(request, aliases=aliases)
+    scan = _look(plan)
     rows, known = index.rows, _KnownFiles(index, again=request.again)
     for name, photo in scan.photos.items():
         row = rows.get(name)
@@ -128,9 +130,9 @@ def make_plan(index: Index, request: IndexRequest) -> tuple[Scan, Plan]:
     return scan, plan
 
 
-def _look(request: IndexRequest, plan: Plan) -> Scan:
+def _look(plan: Plan) -> Scan:
     """Find the requested photos; what cannot be read goes into the plan."""
-    scan = Scan()
+    scan, request = Scan(), plan.request
     for path in request.files:
         with suppress(OSError):  # gone since it was listed
             find_photos(path, scan)

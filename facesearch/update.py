@@ -29,7 +29,7 @@ from facesearch.index.meta import Meta, check_same_making, is_within
 from facesearch.photos.find import Scan
 from facesearch.photos.urls import is_folder, is_photo_url, is_there
 from facesearch.pipeline import LastRun, PhotoProcessor, Pipeline
-from facesearch.plan import IndexRequest, Plan, make_plan, named_as_known
+from facesearch.plan import IndexRequest, Plan, make_plan
 from facesearch.ranking import unit_vectors
 from facesearch.show.thumbnails import Thumbnails
 
@@ -127,11 +127,11 @@ def update_index(
     with backend.writer(meta) as writer:
         check_same_making(writer.index.meta, meta, what="What is asked for")
         scan, plan = make_plan(writer.index, request)
-        request, _ = named_as_known(request, writer.index.meta.roots)
+        request = plan.request
         plan.recovered = writer.recovered
         on_plan(plan)
         writer.changes.cover([*request.roots, *_covered(request.paths, plan.problems)])
-        run = _Run(backend, writer, scan, plan, request, carry)
+        run = _Run(backend, writer, scan, plan, carry)
         writer.changes.mount(scan.mounts, below=request.paths if request.prune else ())
         run.look_at_new(pipeline, on_photo)
         run.drop_gone()
@@ -242,22 +242,21 @@ class _Run:
         writer: IndexWriter,
         scan: Scan,
         plan: Plan,
-        request: IndexRequest,
         carry: Carry | None,
     ) -> None:
         index = writer.index
-        self._backend, self._writer, self._index, self._request = backend, writer, index, request
+        self._backend, self._writer, self._index, self._request = backend, writer, index, plan.request
         self._scan, self._carry = scan, carry
         # Photos with faces that are known from before; they are written once that is kept.
         self._waiting: list[PhotoFaces] = []
         self._carried: list[tuple[FaceId, FaceId]] = []
-        self.wrote = False  # whether anything was added or taken
+        self.wrote = False  # whether anything was added; what was taken is among the changes
         self._elsewhere: Counter[tuple[int, str]] = Counter()
         self._new = [photo.path for photo in plan.new]
         self._gone = set(plan.gone)
         self._excluded = plan.excluded
         self._moved: set[str] = set()
-        self._forgotten = frozenset() if request.again else frozenset(writer.changes.forgotten)
+        self._forgotten = frozenset() if plan.request.again else frozenset(writer.changes.forgotten)
         self.report = Report(
             unchanged=plan.unchanged,
             problems=dict(plan.problems),
@@ -273,7 +272,7 @@ class _Run:
         if self._new:
             self.known.update(index.photos_by_digest)
         self.known.update((digest, []) for digest in self._forgotten)
-        for digest in index.erased_faces if request.again else ():
+        for digest in index.erased_faces if plan.request.again else ():
             for row in self.known.pop(digest, ()):
                 for other in index.file(row).digests:
                     self.known.pop(other, None)
@@ -368,7 +367,6 @@ class _Run:
         own = self._index.rows.get(photo.path)
         row = own if own is not None and own in rows else rows[0]
         if row != own or self._index.file(row) != photo.file:
-            self.wrote = True
             self._writer.changes.take(photo.path, row, photo.file)
         if row != own and (root := int(self._index.root[row])) not in self._roots_there:
             self._elsewhere[root, _renamed(self._index, row, photo.path)] += 1

@@ -26,6 +26,11 @@ class Box:
     height: int
 
     @property
+    def corners(self) -> tuple[int, int, int, int]:
+        """What an array holds of it: x, y, width, height."""
+        return self.x, self.y, self.width, self.height
+
+    @property
     def area(self) -> int:
         """The area in square pixels."""
         return self.width * self.height

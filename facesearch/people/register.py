@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.errors import IndexBusy, PeopleBroken, PeopleError
-from facesearch.faces import Box, FaceId
+from facesearch.faces import FaceId
 from facesearch.index.backend import Companion
 from facesearch.index.changes import SAME_FACE
 from facesearch.index.index import Index
@@ -123,9 +123,9 @@ class Register:
             for digest, box, person in zip(digests, self.boxes.tolist(), self.person.tolist(), strict=True)
         }
         for (digest, was), (other, box) in faces:
-            person = known.get((now.get(digest, digest), _corners(was)))
+            person = known.get((now.get(digest, digest), was.corners))
             if person is not None:
-                known.setdefault((other, _corners(box)), person)
+                known.setdefault((other, box.corners), person)
         if len(known) == len(digests) and list(map(bytes, self.digest)) == digests:
             return self
         return replace(
@@ -139,10 +139,6 @@ class Register:
         """Return the register without the faces of some photos, by their digests."""
         stays = np.array([digest.tobytes() not in digests for digest in self.digest], np.bool_)
         return replace(self, digest=self.digest[stays], boxes=self.boxes[stays], person=self.person[stays])
-
-
-def _corners(box: Box) -> tuple[int, int, int, int]:
-    return box.x, box.y, box.width, box.height
 
 
 def empty_register() -> Register:

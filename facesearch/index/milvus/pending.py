@@ -123,7 +123,7 @@ def joined(blocks: Sequence[FaceRows], dim: int) -> FaceRows:
 
 def _rows_of(photo: PhotoFaces, dim: int) -> FaceRows:
     faces = photo.faces
-    boxes = [(face.box.x, face.box.y, face.box.width, face.box.height) for face in faces]
+    boxes = [face.box.corners for face in faces]
     points = [face.landmarks or [(np.nan, np.nan)] * LANDMARKS for face in faces]
     vectors = photo.vectors if photo.vectors is not None else np.empty((0, dim))
     return FaceRows(

@@ -133,11 +133,11 @@ def write_closed(
     todo: Mapping[str, Sequence[Box]],
 ) -> None:
     """Store what is not to be indexed again, and which erased faces are still to be removed."""
-    faces = [[digest.hex(), *_corners(box)] for digest, boxes in sorted(erased.items()) for box in boxes]
+    faces = [[digest.hex(), *box.corners] for digest, boxes in sorted(erased.items()) for box in boxes]
     closed = {
         "forgotten": sorted(digest.hex() for digest in forgotten),
         "erased": faces,
-        "todo": {face_set: [_corners(box) for box in boxes] for face_set, boxes in todo.items()},
+        "todo": {face_set: [box.corners for box in boxes] for face_set, boxes in todo.items()},
     }
     collection.write(f"closed/{generation}", json.dumps(closed).encode())
 
@@ -194,7 +194,7 @@ class Assembly:
         """
         state, photos = self._state, self._photos
         gone = [(digest, box) for digest, boxes in sorted(state.erased.items()) for box in boxes]
-        corners = [(box.x, box.y, box.width, box.height) for _, box in gone]
+        corners = [box.corners for _, box in gone]
         files = [photo.file for photo in photos]
         under = [root_of(photo.path, state.meta.roots) for photo in photos]
         arrays = {
@@ -220,10 +220,6 @@ class Assembly:
 def path_bytes(path: str) -> bytes:
     """Return a path as the file system has it."""
     return os.fsencode(path)
-
-
-def _corners(box: Box) -> list[int]:
-    return [box.x, box.y, box.width, box.height]
 
 
 def _digests(digests: Iterable[bytes]) -> NDArray[np.uint8]:

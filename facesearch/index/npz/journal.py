@@ -112,7 +112,7 @@ def _pack(photo: PhotoFaces) -> bytes:
     path = os.fsencode(photo.path)
     count = len(photo.faces)
     vectors = np.zeros((0, 0), np.float32) if photo.vectors is None else photo.vectors
-    boxes = np.array([(f.box.x, f.box.y, f.box.width, f.box.height) for f in photo.faces], "<i4")
+    boxes = np.array([face.box.corners for face in photo.faces], "<i4")
     scores = np.array([face.score for face in photo.faces], "<f4")
     landmarks = np.full((count, LANDMARKS, 2), np.nan, "<f4")
     for number, face in enumerate(photo.faces):

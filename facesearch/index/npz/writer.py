@@ -238,7 +238,7 @@ class _NewIndex:
         writer.write("forgotten", _digests(sorted(changes.forgotten)))
         gone = [(digest, box) for digest, boxes in sorted(changes.erased.items()) for box in boxes]
         writer.write("erased", _digests(digest for digest, _ in gone))
-        corners = [(box.x, box.y, box.width, box.height) for _, box in gone]
+        corners = [box.corners for _, box in gone]
         writer.write("erased_boxes", np.array(corners, np.int32).reshape(-1, 4))
 
     def _write_photos(self, writer: ArrayWriter, roots: Sequence[str]) -> None:

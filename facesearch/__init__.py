@@ -23,6 +23,7 @@
     ranking      exact nearest rows of a large array
     answer_json  answers as JSON, there and back
     plugins      what other packages add: detectors, embedders, index backends
+    paths        paths of every system: what lies within a folder, and how it is spelled
     files        files that are seen whole or not at all, locks
     faces        the nouns
     errors       everything that can go wrong, as one tree

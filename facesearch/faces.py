@@ -104,7 +104,7 @@ class FileState:
         mtime_ns: When its content was last written; -1 if it could not be read, so that it is tried again.
         ctime_ns: When the content or what the file system says of it last changed; -1 if that is not known.
         digest: 16 bytes that tell the picture, whatever else is in the file; see
-            `facesearch.photos.identity`. Empty if the file could not be read.
+            `facesearch.photos.content`. Empty if the file could not be read.
         file_digest: 16 bytes of BLAKE2b of the whole file. Empty if the file could not be read, or if only
             this digest is known, which is then `digest`: an index of the first format has no other.
     """

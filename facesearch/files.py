@@ -7,9 +7,11 @@ there by a rename. A reader sees the old file or the new one, and a process that
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import secrets
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +23,11 @@ from facesearch.errors import IndexBusy, StorageError
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _CLOSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+REPLACES_MAPPED = os.name != "nt"
+# Windows' "access is denied" and "the file is being used by another process".
+_IN_USE = frozenset({5, 32})
+PATIENCE = 10.0  # seconds
+_PAUSE = 0.05
 
 
 @contextmanager
@@ -44,20 +51,20 @@ def replaced(
     draft = beside or path.with_name(f".facesearch-{secrets.token_hex(8)}.tmp")
     try:
         if beside is not None:
-            draft.unlink(missing_ok=True)  # left by a process that died, with any mode
+            remove_file(draft)  # left by a process that died, with any mode
         with open(draft, "xb", opener=open_private if private else None) as file:
             yield file
             file.flush()
             if durable:
                 os.fsync(file.fileno())
         _copy_mode(path, draft)
-        draft.replace(path)
+        move_into_place(draft, path)
         if durable:
             sync_folder(path.parent)
     except BaseException:
         # In a folder that is not there or not ours, there is nothing to remove.
         with suppress(OSError):
-            draft.unlink(missing_ok=True)
+            remove_file(draft)
         raise
 
 
@@ -108,6 +115,48 @@ def write_lock(path: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def move_into_place(draft: Path, path: Path) -> None:
+    """Let a file take another's place.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    _when_unused(lambda: os.replace(draft, path))
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file, if it is there.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    with suppress(FileNotFoundError):
+        _when_unused(lambda: os.unlink(path))
+
+
+def _when_unused(change: Callable[[], object]) -> None:
+    """Make a change that Windows refuses as long as a reader or a virus scanner has the file open."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            change()
+            return
+        except PermissionError as error:
+            if getattr(error, "winerror", None) not in _IN_USE or time.monotonic() >= end:
+                raise
+        time.sleep(_PAUSE)
+
+
+def content(file: BinaryIO) -> mmap.mmap | bytes:
+    """Return the content of an open file that is not empty: mapped, or, on Windows, read.
+
+    Windows lets no file take the place of one that is mapped.
+    """
+    if REPLACES_MAPPED:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    return file.read()
 
 
 def open_private(path: str, flags: int) -> int:

@@ -322,7 +322,7 @@ class Library:
         if rotations is not None:
             meta = replace(meta, settings={**meta.settings, "rotations": rotations})
         pipeline = self.model.pipeline(meta, few=len(references) <= self._runtime.batch, whole=whole)
-        found, problems = find_references(pipeline, absolute(references), face, on_photo)
+        found, problems = find_references(pipeline, absolute(references), face, on_photo, index)
         # Where the model wants aligned faces, a picture taken whole is not what was measured.
         untold = whole and self.card.landmarks
         judge = None if untold else Judge.of(self.card, index, question.metric or "cosine")

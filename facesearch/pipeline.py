@@ -29,6 +29,7 @@ from facesearch.errors import UnreadablePhoto
 from facesearch.faces import Box, Face, FileState, PhotoFaces, Status
 from facesearch.files import open_private
 from facesearch.machine import processors
+from facesearch.paths import ESCAPES
 from facesearch.photos.content import LARGE_BYTES, Content, alone_if_large, fingerprint, read_content
 from facesearch.photos.decode import Picture, brightened, decode
 from facesearch.photos.find import FoundPhoto
@@ -245,10 +246,11 @@ class LastRun:
     """
 
     def __init__(self, index: str, *, went_on: bool) -> None:
-        name = fingerprint(index.encode(errors="surrogateescape")).hex()
+        name = fingerprint(index.encode(errors=ESCAPES)).hex()
         self._file = Path(user_cache_dir("facesearch", appauthor=False), "in-work", name)
         try:
-            deaths, tries, self.photo = self._file.read_text("utf-8", "surrogateescape").split("\n", 2)
+            deaths, tries, photo = self._file.read_bytes().split(b"\n", 2)
+            self.photo = os.fsdecode(photo)
             self.deaths, self.tries = 1 if went_on else min(int(deaths), 9), int(tries)
         except (OSError, ValueError):
             self.deaths, self.tries, self.photo = 0, 0, ""
@@ -274,7 +276,7 @@ class LastRun:
         with suppress(OSError):  # it only helps after a death
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with open(self._file, "wb", opener=open_private) as file:
-                file.write(f"{self.deaths + 1}\n{tries}\n{photo}".encode(errors="surrogateescape"))
+                file.write(f"{self.deaths + 1}\n{tries}\n".encode() + os.fsencode(photo))
 
 
 def _passed_over(path: str) -> PhotoFaces:

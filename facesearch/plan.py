@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from facesearch.index.index import Index
-from facesearch.index.meta import is_within, known_path
+from facesearch.paths import is_within, known_path
 from facesearch.photos.find import FoundPhoto, Scan, Shard, find_photos
 from facesearch.photos.urls import is_folder, is_photo_url, is_there
 
@@ -155,8 +155,8 @@ def _look(plan: Plan) -> Scan:
     plan.passed_over, plan.links = dict(scan.passed_over.most_common()), scan.links
     plan.unmatched = scan.unmatched(request.exclude)
     if request.shard is not None:
-        roots = [os.fsencode(path) for path in request.paths]
-        scan.photos = {path: photo for path, photo in scan.photos.items() if request.shard.holds(path, roots)}
+        shard, roots = request.shard, request.paths
+        scan.photos = {path: photo for path, photo in scan.photos.items() if shard.holds(path, roots)}
     return scan
 
 

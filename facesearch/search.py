@@ -446,8 +446,24 @@ def _matches(hits: Sequence[Hit], fused: _Fused, limit: float) -> tuple[list[Mat
 FaceWanted = int | Literal["largest", "all"]
 
 
+def as_indexed(photo: PhotoFaces, index: SearchableIndex) -> PhotoFaces:
+    """Return a processed photo with the vectors that an index has of these faces in this picture.
+
+    The last digits of a vector depend on what else was in the network's batch. With the index' own, a picture
+    is at distance 0 from itself.
+    """
+    if photo.vectors is None or not (known := index.vectors_of(photo.file.digest)):
+        return photo
+    pairs = zip(photo.faces, photo.vectors, strict=True)
+    return replace(photo, vectors=np.stack([known.get(face.box, vector) for face, vector in pairs]))
+
+
 def find_references(
-    pipeline: Pipeline, paths: Sequence[str], face: FaceWanted, on_photo: Callable[[PhotoFaces], None]
+    pipeline: Pipeline,
+    paths: Sequence[str],
+    face: FaceWanted,
+    on_photo: Callable[[PhotoFaces], None],
+    index: SearchableIndex | None = None,
 ) -> tuple[list[Reference], list[tuple[str, PhotoError]]]:
     """Find the reference faces in some photos.
 
@@ -456,6 +472,7 @@ def find_references(
         paths: The photos' absolute paths.
         face: Which face of each photo: a number (1 for the largest), "largest" or "all".
         on_photo: Called with each photo that was processed.
+        index: The index that is asked, see `as_indexed`; None where faces are compared with each other.
 
     Returns:
         The faces in the order of the photos, and the photos that gave none, with the reason.
@@ -465,7 +482,7 @@ def find_references(
     for photo in replace(pipeline, choose=chosen(face)).run(paths):
         on_photo(photo)
         if photo.status is Status.OK and photo.vectors is not None:
-            found.extend(references_in(photo, face))
+            found.extend(references_in(photo if index is None else as_indexed(photo, index), face))
         else:
             problems.append((photo.path, problem(photo, face)))
     return found, problems

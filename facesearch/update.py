@@ -25,7 +25,8 @@ from facesearch.faces import Box, FaceId, FileState, PhotoFaces, Status
 from facesearch.index.backend import IndexBackend, IndexWriter, Rebuild, open_backend
 from facesearch.index.changes import faces_left
 from facesearch.index.index import Index, empty_index
-from facesearch.index.meta import Meta, check_same_making, is_within
+from facesearch.index.meta import Meta, check_same_making
+from facesearch.paths import beginning, is_within
 from facesearch.photos.find import Scan
 from facesearch.photos.urls import is_folder, is_photo_url, is_there
 from facesearch.pipeline import LastRun, PhotoProcessor, Pipeline
@@ -449,8 +450,9 @@ def _unmoved(before: FileState, after: FileState) -> bool:
 
 def _renamed(index: Index, row: int, path: str) -> str:
     """Return the folder in which a path is what a photo's path is in its root; empty where there is none."""
-    inside = index.path(row)[len(index.meta.roots[int(index.root[row])]) :]
-    return path.removesuffix(inside) if inside.startswith("/") and path.endswith(inside) else ""
+    folder, known = beginning(index.meta.roots[int(index.root[row])]), index.path(row)
+    inside = known[len(folder) - 1 :]  # with what separates it from the root
+    return path.removesuffix(inside) if known.startswith(folder) and path.endswith(inside) else ""
 
 
 def rebuild_index(

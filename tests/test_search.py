@@ -4,7 +4,18 @@ import os
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
-from support.fakes import CARD, looked_at, write_index
+from support.fakes import (
+    BLUE,
+    CARD,
+    GREEN,
+    RED,
+    ColourEmbedder,
+    coloured,
+    looked_at,
+    photo,
+    pipeline,
+    write_index,
+)
 
 from facesearch.errors import FacesearchError, ModelError
 from facesearch.faces import Box, Reference
@@ -13,7 +24,7 @@ from facesearch.library import Library
 from facesearch.model import Model
 from facesearch.models.calibration import Calibration, LibraryScale
 from facesearch.ranking import unit_vectors
-from facesearch.search import Judge, Question, search
+from facesearch.search import Judge, Question, find_references, search
 
 
 def holding(path, *vectors, digest=None):
@@ -54,6 +65,32 @@ def test_photos_come_nearest_first(make):
     wanted = [1 - np.cos(np.deg2rad(degrees)) for degrees in (10, 30, 50)]
     np.testing.assert_allclose([match.distance for match in answer.matches], wanted, atol=1e-6)
     assert answer.references[0].path == "/elsewhere/ref.jpg"
+
+
+class Rounding(ColourEmbedder):
+    """An embedder whose last digits depend on the batch, as a network's do in bf16."""
+
+    def embed(self, crops):
+        return super().embed(crops) + np.float32(0.01 * len(crops)) * np.float32([1, 0, 0])
+
+
+def test_a_picture_is_at_distance_0_from_itself(tmp_path):
+    photos = [str(coloured(tmp_path / f"{number}.png", 100 * number)) for number in range(4)]
+    pair = photo(tmp_path / "pair.png", (10, 12, 30, RED), (60, 12, 20, GREEN))
+    made = list(pipeline(Rounding(), batch=64).run([*photos, str(pair)]))
+    index = open_index(write_index(tmp_path / "i.npz", made))
+    (tmp_path / "elsewhere.png").write_bytes(pair.read_bytes())
+
+    def distances(path, face, known):
+        asked, _ = find_references(pipeline(Rounding()), [str(path)], face, lambda photo: None, known)
+        answers = search(index, asked, Question(top=1, by="face"))
+        return [one.matches[0].distance for one in answers]
+
+    assert distances(tmp_path / "elsewhere.png", "all", index) == pytest.approx([0, 0], abs=1e-12)
+    assert distances(tmp_path / "elsewhere.png", 2, index) == pytest.approx([0], abs=1e-12)
+    assert min(distances(tmp_path / "elsewhere.png", "all", None)) > 1e-6
+    other = photo(tmp_path / "other.png", (10, 12, 30, RED), (60, 12, 20, BLUE))
+    assert distances(other, 2, index)[0] > 1e-6
 
 
 def test_no_metric_is_cosine(make):

@@ -18,6 +18,7 @@ import click
 from facesearch.cli.interrupts import take_interrupts
 from facesearch.cli.output.text import escaped
 from facesearch.errors import FacesearchError
+from facesearch.paths import ESCAPES
 from facesearch.version import __version__
 
 # name -> "module:command" and the first line of its help, so that `--help` need not import any of them.
@@ -185,9 +186,12 @@ def _confess(error: Exception) -> int:
 def _prepare_streams() -> None:
     """Let paths that are not UTF-8 pass as the bytes they are; keep libraries' chatter off stderr."""
     _fill_closed_streams()
+    encoding = (
+        "utf-8" if os.name == "nt" else None
+    )  # a pipe there has the code page, which lacks most letters
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="surrogateescape")
+            stream.reconfigure(encoding=encoding, errors=ESCAPES)
     if not sys.warnoptions:
         import warnings
 
@@ -206,7 +210,7 @@ def _muted_c_libraries() -> Iterator[None]:
     before = sys.stderr
     before.flush()
     with open(
-        os.dup(2), "w", buffering=1, encoding=before.encoding, errors="surrogateescape"
+        os.dup(2), "w", buffering=1, encoding=before.encoding, errors=ESCAPES
     ) as copy, open(os.devnull, "wb") as null:  # fmt: skip
         sys.stderr = copy
         os.dup2(null.fileno(), 2)

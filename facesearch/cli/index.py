@@ -310,9 +310,10 @@ def _listed(reasons: Mapping[str, str]) -> list[dict[str, Any]]:
 
 def _write_errors(path: str, report: Report) -> None:
     from facesearch.files import storage_error
+    from facesearch.paths import ESCAPES
 
     try:
-        with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+        with open(path, "w", encoding="utf-8", errors=ESCAPES) as file:
             for photo, reason in sorted(report.unreadable.items()):
                 file.write(f"{escaped_field(photo)}\t{escaped_field(reason)}\n")
     except OSError as error:

@@ -19,6 +19,7 @@ from facesearch.faces import Box, PhotoFaces, Status
 from facesearch.index.index import Index
 from facesearch.library import Library
 from facesearch.model import Model
+from facesearch.paths import ESCAPES
 from facesearch.photos.content import read_content
 from facesearch.photos.decode import decode
 from facesearch.plan import IndexRequest, Plan
@@ -126,7 +127,7 @@ def _about_copies(owners: dict[bytes, dict[int, str]], names: tuple[str, ...]) -
 
 def cache_file(kind: str, made_by: Iterable[object]) -> Path:
     """Return the cache file of vectors that are made in one way; `kind` is its folder."""
-    text = "\0".join(map(str, made_by)).encode("utf-8", "surrogateescape")
+    text = "\0".join(map(str, made_by)).encode("utf-8", ESCAPES)
     key = hashlib.blake2b(text, digest_size=12).hexdigest()
     return Path(user_cache_dir("facesearch", appauthor=False), kind, f"{key}.npz")
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from facesearch import plugins
 from facesearch.errors import FacesearchError
-from facesearch.faces import PhotoFaces
+from facesearch.faces import Box, PhotoFaces
 from facesearch.index.changes import Changes
 from facesearch.index.index import Hit, Index, SearchRequest
 from facesearch.index.meta import Meta
@@ -82,6 +82,9 @@ class SearchableIndex(Protocol):
 
     def sample(self, count: int) -> NDArray[np.float32]:
         """Return the vectors of up to `count` faces, those of the photos with the smallest digests."""
+
+    def vectors_of(self, digest: bytes) -> dict[Box, NDArray[np.float32]]:
+        """Return the vectors of the faces of a picture, by their boxes; empty for one that is not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from facesearch.faces import Box, FileState
 from facesearch.index.index import Index
-from facesearch.index.meta import is_within, joined_roots, moved_path
+from facesearch.paths import is_within, joined_roots, moved_path
 
 # A face that was found again, by a detector with other settings, overlaps the one that was known this far.
 SAME_FACE = 0.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ntpath
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.errors import IndexBroken, IndexFormat
-from facesearch.faces import Box, FileState, Status
+from facesearch.faces import NO_DIGEST, Box, FileState, Status
 from facesearch.index.meta import Meta
+from facesearch.paths import ESCAPES
 from facesearch.ranking import Metric, nearest
 
 FORMAT = 2
@@ -234,6 +236,16 @@ class Index:
         """Each path's photo."""
         return {os.fsdecode(path): photo for photo, path in enumerate(self.all_paths)}
 
+    def vectors_of(self, digest: bytes) -> dict[Box, NDArray[np.float32]]:
+        """Return the vectors of the faces of a picture, by their boxes; empty for one that is not known."""
+        # Digests are random numbers: few have the same first half. Without a picture there is none.
+        begin = np.frombuffer(digest[:8] or NO_DIGEST[:8], "<u8")
+        found: dict[Box, NDArray[np.float32]] = {}
+        for photo in np.flatnonzero(np.ascontiguousarray(self.digest).view("<u8")[:, 0] == begin).tolist():
+            if self.digest[photo].tobytes() == digest:
+                found |= {self.box(face): np.asarray(self.vectors[face]) for face in self.faces_of(photo)}
+        return found
+
     def sample(self, count: int) -> NDArray[np.float32]:
         """Return the vectors of up to `count` faces, (n, dim): a random sample that is always the same.
 
@@ -395,6 +407,7 @@ def _out_of_range(index: Index) -> str:
         ("a box is empty", any(bool(np.any(b[:, 2:] < 1)) for b in (index.boxes, index.erased_boxes))),
         ("a length is not a number", not bool(np.all(np.isfinite(index.norms) & (index.norms >= 0)))),
         ("a path holds a zero byte", bool(np.any(index.paths == 0))),
+        ("a path is not Unicode, which this system's are", not _are_of_this_system(index)),
         ("a path is not absolute", not _are_absolute(index, starts)),
     )
     return next((clause for clause, wrong in checks if wrong), "")
@@ -405,7 +418,17 @@ def _are_absolute(index: Index, starts: NDArray[np.int64]) -> bool:
     if not len(starts) or _outside(starts, 0, len(index.paths)):
         return True  # nothing to say, or another clause says it
     others = np.flatnonzero(index.paths[starts] != ord("/"))
-    return all(os.path.isabs(path) or "://" in path for path in map(index.path, others.tolist()))
+    return all(ntpath.isabs(path) or "://" in path for path in map(index.path, others.tolist()))
+
+
+def _are_of_this_system(index: Index) -> bool:
+    if ESCAPES == "surrogateescape":  # a path is any bytes
+        return True
+    try:
+        index.paths.tobytes().decode("utf-8", ESCAPES)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _outside(values: NDArray[Any], low: int, high: int) -> bool:

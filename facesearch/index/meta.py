@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
@@ -119,51 +119,6 @@ _SETTINGS: Mapping[str, Callable[[Any], bool]] = {
     "rotations": lambda value: type(value) is bool,
     "margin": lambda value: type(value) in (int, float) and 0 <= value <= 10,  # NaN is not
 }
-
-
-def is_within(path: bytes, folder: bytes) -> bool:
-    """Return whether a path is a folder or lies below it."""
-    return path == folder or path.startswith(folder.rstrip(b"/") + b"/")
-
-
-def known_path(path: str, roots: Iterable[str]) -> str:
-    """Return a path as it is named below one of some roots, where links make it the same place; or as it is.
-
-    Where the root `/photos` is a link to `/disk/photos`, that is `/photos/a.jpg` for `/disk/photos/a.jpg`.
-    """
-    names = [root for root in roots if "://" not in root]
-    if "://" in path or any(is_within(os.fsencode(path), os.fsencode(root)) for root in names):
-        return path
-    real = os.fsencode(os.path.realpath(path))
-    for root in names:
-        place = os.fsencode(os.path.realpath(root))
-        if is_within(real, place):
-            return os.fsdecode(moved_path(real, place, os.fsencode(root)))
-    return path
-
-
-def joined_roots(roots: Iterable[str], more: Iterable[str]) -> tuple[str, ...]:
-    """Return all roots, without those that lie below another root."""
-    joined: list[str] = list(roots)
-    for root in more:
-        name = os.fsencode(root)
-        if not any(is_within(name, os.fsencode(other)) for other in joined):
-            joined = [other for other in joined if not is_within(os.fsencode(other), name)]
-            joined.append(root)
-    return tuple(joined)
-
-
-def root_of(path: bytes, roots: Sequence[str]) -> int | None:
-    """Return the number of the root that a path lies under; None where it lies under none."""
-    return next((number for number, root in enumerate(roots) if is_within(path, os.fsencode(root))), None)
-
-
-def moved_path(path: bytes, old: bytes, new: bytes) -> bytes:
-    """Return a path with the folder `old` at its beginning replaced by `new`; others as they are."""
-    if not is_within(path, old):
-        return path
-    rest = path[len(old.rstrip(b"/")) :]
-    return new.rstrip(b"/") + rest if rest.strip(b"/") else new
 
 
 def check_same_making(meta: Meta, other: Meta, *, what: str) -> None:

@@ -12,7 +12,8 @@ from facesearch.errors import IndexConflict, IndexFileError
 from facesearch.faces import PhotoFaces
 from facesearch.index.backend import IndexBackend, open_backend
 from facesearch.index.index import Index
-from facesearch.index.meta import check_same_making, is_within, known_path
+from facesearch.index.meta import check_same_making
+from facesearch.paths import is_within, known_path
 from facesearch.photos.urls import is_there
 
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from facesearch.errors import PeopleError
 from facesearch.faces import Box
 from facesearch.index.index import Index
-from facesearch.index.meta import known_path
 from facesearch.models.calibration import QualityScale
+from facesearch.paths import known_path
 from facesearch.people.grouping import ALONE, group_faces
 from facesearch.people.register import IGNORED, Register, face_keys, folded, good_name, placed
 from facesearch.quality import poor_faces

@@ -8,13 +8,13 @@ left out.
 
 from __future__ import annotations
 
-import os
 import unicodedata
 from collections.abc import Iterable, Sequence
 
 from pathspec import GitIgnoreSpec
 
 from facesearch.errors import FacesearchError
+from facesearch.paths import beginning, relative_path, separator
 
 IGNORE_FILE, NO_MEDIA = ".facesearchignore", ".nomedia"
 # Bins, snapshots and thumbnails of systems and programs, and package trees; in any case.
@@ -117,11 +117,10 @@ def _spec(*patterns: str) -> GitIgnoreSpec:
 def _relative(pattern: str, root: str) -> str:
     """Return a pattern as .gitignore has it: below the root, a path begins with a slash."""
     sign, rest = ("!", pattern[1:]) if pattern.startswith("!") else ("", pattern)
-    folder = root.rstrip("/") + "/"
-    if rest.startswith(folder):
-        rest = "/" + rest[len(folder) :]
-    elif rest.startswith("./"):
-        rest = rest[1:]
+    if rest.startswith(beginning(root)):
+        rest = "/" + relative_path(rest, root)
+    elif rest.startswith(("./", "." + separator(root))):
+        rest = "/" + rest[2:].replace(separator(root), "/")
     elif rest.startswith("#"):
         rest = "\\" + rest  # in a file it would be a comment
     return sign + rest
@@ -138,8 +137,3 @@ def _folders_above(path: str) -> Iterable[str]:
 
 def _composed(text: str) -> str:
     return unicodedata.normalize("NFC", text)
-
-
-def relative_path(path: str, root: str) -> str:
-    """Return a path below a root, with slashes."""
-    return path[len(root.rstrip(os.sep)) + 1 :].replace(os.sep, "/")

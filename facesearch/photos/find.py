@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from facesearch.errors import FacesearchError
 from facesearch.files import open_without_waiting
-from facesearch.photos.exclude import IGNORE_FILE, NO_MEDIA, Exclusions, relative_path
+from facesearch.paths import beginning, relative_path
+from facesearch.photos.exclude import IGNORE_FILE, NO_MEDIA, Exclusions
 from facesearch.photos.urls import files_below, is_photo_url
 
 SUFFIXES = frozenset(
@@ -99,7 +100,7 @@ class Scan:
         return any(
             exclusions.covers(relative_path(path, root))
             for root, exclusions in self.exclusions.items()
-            if path.startswith(root.rstrip("/") + "/")
+            if path.startswith(beginning(root))
         )
 
     def unmatched(self, patterns: Iterable[str]) -> list[str]:
@@ -212,6 +213,8 @@ class _Walk:
 
     def _take_folder(self, entry: os.DirEntry[str]) -> None:
         about = entry.stat(follow_symlinks=self._follow)
+        if not about.st_ino:  # on Windows, a listing does not tell which folder it is
+            about = os.stat(entry.path, follow_symlinks=self._follow)
         if about.st_dev != self._device:
             self._scan.mounts.add(entry.path)
         identity = about.st_dev, about.st_ino
@@ -305,11 +308,9 @@ class Shard:
             raise FacesearchError(f"{text!r} is not a part I/N.", "The second of four parts is 2/4.")
         return cls(int(match[1]), int(match[2]))
 
-    def holds(self, path: str, roots: Sequence[bytes]) -> bool:
+    def holds(self, path: str, roots: Sequence[str]) -> bool:
         """Return whether a photo below one of some folders, or named by itself, is in this part."""
-        name = os.fsencode(path)
-        folders = [root.rstrip(b"/") + b"/" for root in roots]
-        below = (name[len(folder) :] for folder in folders if name.startswith(folder))
-        relative = min(below, key=len, default=os.path.basename(name))
-        drawn = int.from_bytes(hashlib.blake2b(relative, digest_size=8).digest(), "big")
+        below = (relative_path(path, root) for root in roots if path.startswith(beginning(root)))
+        relative = min(below, key=len, default=os.path.basename(path))
+        drawn = int.from_bytes(hashlib.blake2b(os.fsencode(relative), digest_size=8).digest(), "big")
         return drawn % self.of == self.number - 1

@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from facesearch.errors import FacesearchError
+from facesearch.paths import listed_path
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # two letters at least: "C:" is a drive
 _FILE = "file://"
@@ -33,7 +34,7 @@ def is_photo_url(path: str) -> bool:
 
 
 def absolute_path(path: str) -> str:
-    """Return an absolute path, with links kept, or a URL in the form of its file system.
+    """Return an absolute path, links kept, names as folders list them; or a URL as its file system writes it.
 
     Raises:
         FacesearchError: The URL's file system is not known.
@@ -41,7 +42,7 @@ def absolute_path(path: str) -> str:
     if is_photo_url(path):
         system, inside = _system(path)
         return str(system.unstrip_protocol(inside))
-    return os.path.abspath(path[len(_FILE) :] if path.lower().startswith(_FILE) else path)
+    return listed_path(os.path.abspath(path[len(_FILE) :] if path.lower().startswith(_FILE) else path))
 
 
 def is_folder(path: str) -> bool:

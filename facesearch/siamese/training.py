@@ -24,6 +24,7 @@ from facesearch.evaluate.fitting import fit_calibration
 from facesearch.models.calibration import Calibration
 from facesearch.models.card import SLASH, Card, check_name
 from facesearch.models.store import ModelStore, Notify
+from facesearch.paths import ESCAPES
 from facesearch.siamese.backbone import Build, LinearHead, head_on_backbone, pixel_network
 from facesearch.siamese.config import (
     ADJUSTED,
@@ -284,7 +285,7 @@ def _photos_digest(photos: LabelledPhotos) -> str:
     for path in photos.paths:
         size = os.path.getsize(path) if os.path.exists(path) else -1
         line = f"{os.path.relpath(path, photos.folder)}\0{size}\n"
-        state.update(line.encode("utf-8", "surrogateescape"))
+        state.update(line.encode("utf-8", ESCAPES))
     return f"sha256:{state.hexdigest()}"
 
 

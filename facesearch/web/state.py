@@ -29,7 +29,7 @@ from facesearch.photos.content import DIGEST_BYTES, content_of
 from facesearch.photos.decode import decode
 from facesearch.pipeline import Pipeline
 from facesearch.ranking import Metric, Ranking
-from facesearch.search import FaceWanted, Judge, Question, chosen, references_in, search
+from facesearch.search import FaceWanted, Judge, Question, as_indexed, chosen, references_in, search
 from facesearch.show.thumbnails import Thumbnails, photo_jpeg
 
 UPLOADS = 64  # photos kept at one time
@@ -217,7 +217,7 @@ class ServedLibrary:
             number = f" number {face}" if isinstance(face, int) else ""
             hint = "Try a photo that shows the face larger or upright."
             raise NoFace(f"No face{number} was found in this photo.", hint)
-        return found
+        return as_indexed(found, self.now().index)
 
     def ask(self, references: Sequence[Reference], question: Question) -> list[Answer]:
         """Rank the index by distance to each reference, in one pass over it."""

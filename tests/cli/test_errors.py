@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -218,6 +217,8 @@ def test_a_device_that_is_not_there(ask, sample_index, photos):
 
 def limit_files(size):
     """Let no file grow past a size: what a full disk does, without filling one."""
+    import resource
+
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 

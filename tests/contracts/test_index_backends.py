@@ -127,6 +127,18 @@ def test_what_is_written_is_read_to_the_bit(backend, name, tmp_path):
     assert (torn.status, torn.file.digest, torn.file.mtime_ns) == (Status.UNREADABLE, b"", -1)
 
 
+def test_a_picture_is_known_by_its_digest(backend):
+    index = written(backend, odd_photos()).searchable()
+    seven = looked_at("/p/7.jpg", 3)
+    known = index.vectors_of(seven.file.digest)
+    assert set(known) == {face.box for face in seven.faces}
+    for face, vector in zip(seven.faces, seven.vectors, strict=True):
+        np.testing.assert_array_equal(known[face.box], vector)
+    assert len(index.vectors_of(b"0123456789abcdef")) == 4
+    for nothing in (b"", b"fedcba9876543210", seven.file.digest[:8] + bytes(8), bytes(16)):
+        assert index.vectors_of(nothing) == {}
+
+
 QUESTIONS = [
     Question(),
     Question(top=1000),

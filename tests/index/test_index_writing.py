@@ -14,13 +14,13 @@ from support.fakes import META, looked_at, write_index
 from facesearch.errors import IndexBusy, IndexFileError, StorageError
 from facesearch.faces import Status
 from facesearch.files import storage_error
-from facesearch.index.meta import is_within, joined_roots, moved_path, root_of
 from facesearch.index.npz import journal
 from facesearch.index.npz import store as whole
 from facesearch.index.npz import writer as fold
 from facesearch.index.npz.store import discard, journal_path, open_index
 from facesearch.index.npz.writer import NpzIndexWriter
 from facesearch.index.operations import forget, move_root
+from facesearch.paths import is_within
 
 TESTS = Path(__file__).parents[1]
 
@@ -419,25 +419,6 @@ def test_moving_keeps_the_order_of_paths(tmp_path):
     assert paths_of(index) == ["/b/2.jpg", "/c/1.jpg"]
     np.testing.assert_array_equal(index.vectors[1:], looked_at("/a/1.jpg").vectors)
     assert index.find("/c/1.jpg") == 1
-
-
-def test_roots_are_joined():
-    assert joined_roots([], ["/a", "/b", "/a"]) == ("/a", "/b")
-    assert joined_roots(["/a"], ["/a/b"]) == ("/a",)
-    assert joined_roots(["/a/b", "/c", "/a/d"], ["/a"]) == ("/c", "/a")
-    assert joined_roots(["/a"], ["/ab"]) == ("/a", "/ab")
-    assert joined_roots(["/a"], ["/"]) == ("/",)
-
-
-def test_what_lies_within_a_folder():
-    assert is_within(b"/a/b", b"/a")
-    assert is_within(b"/a", b"/a")
-    assert is_within(b"/a", b"/")
-    assert not is_within(b"/ab", b"/a")
-    assert not is_within(b"/", b"/a")
-    assert root_of(b"/b/x", ["/a", "/b"]) == 1
-    assert root_of(b"/c/x", ["/a", "/b"]) is None
-    assert moved_path(b"/ab/x", b"/a", b"/q") == b"/ab/x"
 
 
 def test_an_index_is_discarded_with_its_journal(tmp_path):

@@ -85,7 +85,7 @@ def test_a_page_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("pathlib.Path.replace", fail)
+    monkeypatch.setattr("os.replace", fail)
     with pytest.raises(StorageError, match="full"):
         write_page("new", place)
     assert place.read_bytes() == "<p>é".encode()

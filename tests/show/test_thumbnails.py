@@ -174,7 +174,7 @@ def test_a_failed_write_leaves_nothing(cache, red, monkeypatch):
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pathlib.Path.replace", fail)
+    monkeypatch.setattr("os.replace", fail)
     assert cache.photo(str(red), digest(red), 100)
     assert files(cache.folder) == []
 

@@ -1,13 +1,10 @@
 """The command line as a process of its own, for tests of every folder."""
 
 import ctypes
-import fcntl
 import os
-import pty
 import struct
 import subprocess
 import sys
-import termios
 from pathlib import Path
 
 import facesearch
@@ -110,6 +107,10 @@ class Done:
 
 def on_a_terminal(tool, *args, **env):
     """Run the tool with a terminal for stdout and stderr; give its status and what it showed."""
+    import fcntl  # on Windows there are no such terminals
+    import pty
+    import termios
+
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     process = tool.start(*args, env={"COLUMNS": "", "TERM": "xterm", **env}, stdout=slave, stderr=slave)

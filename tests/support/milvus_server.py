@@ -3,7 +3,6 @@
 The one door is a relay, which can be told to close, to hold everything up, or to kill the server.
 """
 
-import fcntl
 import os
 import re
 import select
@@ -160,6 +159,8 @@ def say_done():
 def main(door, folder, *settings):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         up = struct.pack("16sh", b"lo", 1 | 64)  # IFF_UP, IFF_RUNNING
+        import fcntl
+
         fcntl.ioctl(any_socket, 0x8914, up)  # SIOCSIFFLAGS
     relay = Relay(socket.socket(fileno=int(door)), folder, settings)
     try:

@@ -1,7 +1,8 @@
 """Folders that are expensive to make: made once for all processes of a test run."""
 
-import fcntl
 import os
+
+import filelock
 
 
 def made_once(tmp_path_factory, name, make):
@@ -13,8 +14,7 @@ def made_once(tmp_path_factory, name, make):
     if "PYTEST_XDIST_WORKER" in os.environ:
         base = base.parent
     folder, made = base / name, base / f"{name}.made"
-    with (base / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with filelock.FileLock(base / f"{name}.lock"):
         if not made.exists():
             folder.mkdir()
             make(folder)

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import click
 
 from facesearch.answer_json import SCHEMA
+from facesearch.paths import ESCAPES
 from facesearch.show.wording import escaped as escaped
 
 
@@ -98,7 +99,7 @@ def write(text: str) -> None:
     """Write to stdout as it is; paths that are not UTF-8 become the bytes they are."""
     if hasattr(sys.stdout, "buffer"):
         sys.stdout.flush()
-        sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
+        sys.stdout.buffer.write(text.encode("utf-8", ESCAPES))
         sys.stdout.buffer.flush()
     else:  # a stream of text that a test or a notebook put in stdout's place
         click.echo(text, nl=False)

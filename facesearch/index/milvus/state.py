@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from facesearch.errors import IndexBroken, IndexMissing
 from facesearch.faces import NO_DIGEST, Box
 from facesearch.index.index import ARRAYS, FORMAT, Index, check_index
-from facesearch.index.meta import Meta, root_of
+from facesearch.index.meta import Meta
 from facesearch.index.milvus.face_collection import FaceCollection, FaceRows, key
 from facesearch.index.milvus.photo_collection import PhotoCollection, PhotoRow
+from facesearch.paths import root_of
 from facesearch.ranking import SLACK, norms_of
 
 _EMPTY_BOX = (0, 0, 1, 1)

@@ -17,7 +17,7 @@ from facesearch.errors import FacesearchError
 from facesearch.faces import PhotoFaces
 from facesearch.index.changes import Changes
 from facesearch.index.index import Index, empty_index
-from facesearch.index.meta import Meta, joined_roots
+from facesearch.index.meta import Meta
 from facesearch.index.milvus.face_collection import FaceCollection
 from facesearch.index.milvus.lease import Lease
 from facesearch.index.milvus.pending import Pending, with_newly_erased, without_erased
@@ -36,6 +36,7 @@ from facesearch.index.milvus.state import (
     write_closed,
     write_lengths,
 )
+from facesearch.paths import joined_roots
 from facesearch.ranking import Metric
 
 

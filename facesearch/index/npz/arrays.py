@@ -23,7 +23,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from facesearch.files import open_without_waiting
+from facesearch.files import content, open_without_waiting
 
 BOUNDARY = 4096  # a page
 _LOCAL_HEADER = struct.Struct("<4s5H3L2H")
@@ -101,8 +101,7 @@ def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
             raise NpzError("it is not an ordinary file")
         if about.st_size == 0:
             raise NpzError("it is empty")
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        return _arrays_in(mapped, file)
+        return _arrays_in(content(file), file)
 
 
 def arrays_in(data: bytes) -> dict[str, NDArray[Any]]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from facesearch.errors import StorageError
 from facesearch.faces import Face, PhotoFaces, Status
-from facesearch.files import storage_error, write_lock
+from facesearch.files import move_into_place, remove_file, storage_error, write_lock
 from facesearch.index.backend import Companion, IndexState
 from facesearch.index.index import Index
 from facesearch.index.meta import Meta
@@ -110,9 +110,9 @@ class NpzRebuild:
         built = self.backend.path
         try:
             # The old one's journal goes first: beside the new index it would be of another making.
-            store.journal_path(self._path).unlink(missing_ok=True)
-            built.replace(self._path)
-            built.with_name(built.name + ".lock").unlink(missing_ok=True)
+            remove_file(store.journal_path(self._path))
+            move_into_place(built, self._path)
+            remove_file(built.with_name(built.name + ".lock"))
         except OSError as error:
             raise storage_error(self._path, error) from error
 
@@ -196,5 +196,5 @@ class CompanionFile:
         """
         with write_lock(self.path):
             with suppress(OSError):
-                unfinished_path(self.path).unlink(missing_ok=True)  # of a process that was killed
+                remove_file(unfinished_path(self.path))  # of a process that was killed
             yield

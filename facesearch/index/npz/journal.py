@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from facesearch.errors import IndexBroken
 from facesearch.faces import NO_DIGEST, FileState, PhotoFaces, Status
-from facesearch.files import open_private, open_without_waiting
+from facesearch.files import content, open_private, open_without_waiting
 from facesearch.index.index import LANDMARKS
 from facesearch.index.meta import Meta
 
@@ -155,8 +155,8 @@ def read_journal(path: Path) -> ReadJournal:
         IndexBroken: The file is not a journal.
         OSError: It cannot be read.
     """
-    mapped = _mapped(path)
-    if mapped is None:
+    mapped = _content(path)
+    if not mapped:
         return ReadJournal(None, [], 0)
     first = mapped[: len(MAGIC)] == _FIRST
     if mapped[: len(MAGIC)] != MAGIC and not first:
@@ -181,26 +181,26 @@ def read_journal(path: Path) -> ReadJournal:
                 "Move it away and index again: what it held is embedded anew.",
             ) from error
         end = stop
-    if hasattr(mmap, "MADV_DONTNEED"):
+    if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)  # the checksums have touched every page
     return ReadJournal(meta, entries, len(mapped) - end)
 
 
-def _mapped(path: Path) -> mmap.mmap | None:
-    """Map a journal into memory; None for an empty one."""
+def _content(path: Path) -> mmap.mmap | bytes:
+    """Return a journal's content, mapped where that can be."""
     with open(path, "rb", opener=open_without_waiting) as file:
         about = os.fstat(file.fileno())
         if not stat.S_ISREG(about.st_mode):
             raise IndexBroken(f"{path} is not an ordinary file, and so no journal.", "Move it away.")
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if about.st_size else None
+        return content(file) if about.st_size else b""
 
 
-def _is_zero_from(mapped: mmap.mmap, start: int) -> bool:
+def _is_zero_from(mapped: mmap.mmap | bytes, start: int) -> bool:
     blocks = (mapped[at : at + _ZEROS] for at in range(start, len(mapped), _ZEROS))
     return not any(block.strip(b"\0") for block in blocks)
 
 
-def _payloads(mapped: mmap.mmap) -> Iterator[tuple[int, int]]:
+def _payloads(mapped: mmap.mmap | bytes) -> Iterator[tuple[int, int]]:
     start = len(MAGIC)
     while start + _RECORD.size <= len(mapped):
         length, checksum = _RECORD.unpack_from(mapped, start)
@@ -214,7 +214,7 @@ def _payloads(mapped: mmap.mmap) -> Iterator[tuple[int, int]]:
         start = stop
 
 
-def _unpack(mapped: mmap.mmap, start: int, stop: int, dim: int, *, first: bool) -> JournalEntry:
+def _unpack(mapped: mmap.mmap | bytes, start: int, stop: int, dim: int, *, first: bool) -> JournalEntry:
     head = _FIRST_PHOTO if first else _PHOTO
     if stop - start < head.size:
         raise ValueError("it is too short")

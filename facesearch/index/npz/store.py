@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from facesearch.errors import IndexBroken, IndexFormat, IndexMissing, StorageError
-from facesearch.files import replaced
+from facesearch.files import remove_file, replaced
 from facesearch.index.index import Index, check_index
 from facesearch.index.meta import Meta
 from facesearch.index.npz.arrays import ArrayWriter, NpzError, map_arrays
@@ -44,7 +44,7 @@ def discard(path: Path) -> None:
     """
     try:
         for file in (path, journal_path(path), unfinished_path(path)):
-            file.unlink(missing_ok=True)
+            remove_file(file)
     except OSError as error:
         raise StorageError(f"{os.fspath(path)!r} cannot be removed: {error.strerror}.") from error
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from facesearch.errors import IndexConflict, IndexMissing
 from facesearch.faces import NO_DIGEST, Box, FileState, PhotoFaces, Status
-from facesearch.files import storage_error, write_lock
+from facesearch.files import remove_file, storage_error, write_lock
 from facesearch.index.changes import Changes, faces_left
 from facesearch.index.index import ARRAYS, FORMAT, Index, empty_index
-from facesearch.index.meta import Meta, check_same_making, root_of
+from facesearch.index.meta import Meta, check_same_making
 from facesearch.index.npz.arrays import ArrayWriter
 from facesearch.index.npz.journal import Journal, JournalEntry, read_journal
 from facesearch.index.npz.store import (
@@ -30,6 +30,7 @@ from facesearch.index.npz.store import (
     unfinished_path,
     written_whole,
 )
+from facesearch.paths import beginning, root_of
 from facesearch.ranking import norms_of
 
 
@@ -79,7 +80,7 @@ class NpzIndexWriter:
                 self._journal.close()
 
     def _open(self) -> None:
-        unfinished_path(self.path).unlink(missing_ok=True)  # of a process that was killed while it wrote
+        remove_file(unfinished_path(self.path))  # of a process that was killed while it wrote
         left = journal_path(self.path)
         journal = read_journal(left) if left.exists() else None
         try:
@@ -111,7 +112,7 @@ class NpzIndexWriter:
     def _check_roots(self, index: Index) -> None:
         """Check that each photo lies under its root, which matters to a writer only."""
         roots = [os.fsencode(root) for root in index.meta.roots]
-        folders = [root.rstrip(b"/") + b"/" for root in roots]
+        folders = [beginning(root) for root in roots]
         for path, root in zip(index.all_paths, index.root.tolist(), strict=True):
             if not path.startswith(folders[root]) and path != roots[root]:
                 raise broken(self.path, "a photo does not lie under its root")
@@ -148,7 +149,7 @@ class NpzIndexWriter:
         try:
             entries = read_journal(left).entries if left.exists() else []
             write_index(self.path, self.index, self._photos(entries), self.changes)
-            left.unlink(missing_ok=True)
+            remove_file(left)
         except OSError as error:
             raise storage_error(self.path, error) from error
         self._begin(open_index(self.path))

@@ -27,6 +27,7 @@ def ask(monkeypatch, capfdbinary, tmp_path, model_store):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("OPENCV_LOG_LEVEL", "SILENT")
+    monkeypatch.setenv("FACESEARCH_JOBS", "")  # which --jobs sets
     monkeypatch.chdir(tmp_path)
 
     from facesearch.cli import run

@@ -19,6 +19,7 @@ from cloup import option_group
 from facesearch.cli.completion import complete_index, complete_model
 from facesearch.cli.output.text import escaped
 from facesearch.errors import UnreadablePhoto
+from facesearch.machine import JOBS
 
 if TYPE_CHECKING:
     from facesearch.library import Library
@@ -169,6 +170,21 @@ def list_options(command: Command) -> Command:
     )(command)
 
 
+def _limit_processors(_context: click.Context, _option: click.Parameter, jobs: int) -> int:
+    """Let all of this process, and the processes that it starts, use so many processors."""
+    if jobs:
+        os.environ[JOBS] = str(jobs)
+    return jobs
+
+
+jobs_option = click.option(
+    "--jobs",
+    type=click.IntRange(0, 256),
+    default=0,
+    callback=_limit_processors,
+    help="Processors to use.  [env: FACESEARCH_JOBS; default: all that this process may use]",
+)
+
 # Added as a whole: --runtime, --precision, --device and --jobs.
 RUNTIME_OPTIONS = (
     click.option(
@@ -186,12 +202,7 @@ RUNTIME_OPTIONS = (
         help="auto: bf16 where the processor has it; f32: exact figures.",
     ),
     click.option("--device", default="CPU", show_default=True, help="The OpenVINO device."),
-    click.option(
-        "--jobs",
-        type=click.IntRange(0, 256),
-        default=0,
-        help="Threads that decode photos and detect faces.  [default: one per core]",
-    ),
+    jobs_option,
 )
 
 

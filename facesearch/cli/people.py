@@ -19,6 +19,7 @@ from facesearch.cli.options import (
     LibraryOptions,
     a_number,
     index_option,
+    jobs_option,
     json_option,
     model_option,
     quiet_option,
@@ -44,6 +45,7 @@ class PeopleOptions(LibraryOptions):
     as_json: bool = False
     within: float | None = None
     show_all: bool = False
+    jobs: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +70,7 @@ class ExportOptions(PeopleOptions):
 @all_option
 @json_option
 @quiet_option
+@jobs_option
 @click.pass_context
 def people(context: click.Context, /, **given: Any) -> None:  # noqa: ANN401 (click's options by name)
     """Group the faces of an index into people; name, merge, split and export them.

@@ -50,6 +50,11 @@ class Snapshot:
     people: People | None
     no_people: str
 
+    @property
+    def is_mapped(self) -> bool:
+        """Whether the vectors lie in the file, not in memory; see `Library.hold`."""
+        return not self.index.vectors.flags.owndata
+
     def judge(self, card: Card, metric: Ranking) -> Judge:
         """Return what says what distances mean in this index; prepared once."""
         if metric not in self._judges:
@@ -171,7 +176,7 @@ class ServedLibrary:
         An index that was removed or became unreadable stays as it was read last.
 
         Raises:
-            FacesearchError: The index file was overwritten in place, and cannot be used.
+            FacesearchError: The index file was overwritten in place while it was mapped, and cannot be used.
         """
         with self._lock:
             try:
@@ -236,7 +241,7 @@ class ServedLibrary:
                 self.library.refresh()
                 index = self.library.hold()
             except FacesearchError:
-                if self._snapshot is None or state.overwrites(self._state):
+                if self._snapshot is None or (self._snapshot.is_mapped and state.overwrites(self._state)):
                     raise
                 return self._snapshot
         else:

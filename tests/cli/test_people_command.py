@@ -17,6 +17,7 @@ from support.once import made_once
 
 from facesearch.index.npz.backend import CompanionFile
 from facesearch.index.npz.store import open_index, people_path
+from facesearch.machine import processors
 from facesearch.people.register import read_register
 
 SOLVAY = LIBRARY / "solvay_1927.jpg"
@@ -351,6 +352,13 @@ def test_export_says_first_what_would_go_where(people, own, tmp_path):
         made[path.parent.name].add(path.name)
     assert made == {"A_B": {path.name for path in HIS}, "Person 2": {CURIE.name, SOLVAY.name}}
     assert people("export", 2, "--to", "one", "--link").err == "2 photos linked to 1 folder in one\n"
+
+
+def test_all_of_a_command_keeps_to_its_jobs(ask, own):
+    for count in (3, 1):
+        assert ask("people", "--index", own, "--jobs", count).status == 0
+        assert processors() == count  # what each part of the package asks
+    assert ask("people", "--index", own, "--jobs", -1).status == 2
 
 
 def test_nobody_is_status_1(ask, tmp_path):

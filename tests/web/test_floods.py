@@ -16,7 +16,11 @@ from starlette.requests import Request
 from support.command import OBAMA
 from support.serving import check_refusal, serving, slow_after, status_of
 
+from facesearch.errors import IndexBroken
+from facesearch.library import Library
+from facesearch.show.thumbnails import Thumbnails
 from facesearch.web import requests
+from facesearch.web.state import ServedLibrary
 
 PHOTO = OBAMA.read_bytes()
 
@@ -333,10 +337,26 @@ def test_too_much_at_once_is_refused_in_words_and_what_was_held_is_let_go():
 def test_an_index_that_is_written_over_in_place_ends_no_server(home, model_store):
     index = home.folder / "album.npz"
     with serving(home.folder, model_store.root, index) as server:
-        assert server.ask("/1/").status == 200
+        before = server.ask("/1/api/query", "POST", PHOTO)
+        assert before.status == 200
         with index.open("r+b") as file:  # as `cp` does
             file.truncate(100)
         for _ in range(3):
             reply = server.ask("/1/api/query", "POST", PHOTO)
-            assert (reply.status, "cannot be used as an index" in reply.text) == (409, True)
+            assert (reply.status, reply.text) == (200, before.text)
         assert server.process.poll() is None
+
+
+def test_an_index_too_large_to_be_held_in_memory_is_not_touched_once_it_is_written_over(
+    home, model_store, monkeypatch, tmp_path
+):
+    index = tmp_path / "album.npz"
+    index.write_bytes((home.folder / "album.npz").read_bytes())
+    monkeypatch.setattr("facesearch.library.HELD", 0)
+    served = ServedLibrary(Library(index, store=model_store), Thumbnails(tmp_path / "thumbnails"))
+    assert served.now().is_mapped
+    with index.open("r+b") as file:
+        file.truncate(100)
+    for _ in range(2):
+        with pytest.raises(IndexBroken, match="cannot be used as an index"):
+            served.now()

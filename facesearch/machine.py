@@ -17,6 +17,9 @@ from facesearch.errors import FacesearchError
 
 JOBS = "FACESEARCH_JOBS"
 _PROC, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+# What decoding a photo of 40 megapixels takes (JPEG 230 MB, AVIF 310, WebP 600; larger ones come one at a
+# time), and what is needed besides.
+_PHOTO, _BESIDES = 512 << 20, 1 << 30
 
 
 def processors() -> int:
@@ -34,6 +37,12 @@ def processors() -> int:
     if not (wanted.isascii() and wanted.isdigit() and int(wanted[:9]) > 0):
         raise FacesearchError(f"{JOBS} is {wanted!r}, not a number of processors.", "Set it to 1 or more.")
     return int(wanted[:9])
+
+
+def decoders() -> int:
+    """Return how many photos may be decoded at once: one a processor, as far as there is memory for them."""
+    fitting = ((limit - _BESIDES) // _PHOTO for limit in _memory_limits(_PROC, _GROUPS))
+    return max(1, min([processors(), *fitting]))
 
 
 def give_back_memory() -> None:
@@ -73,7 +82,7 @@ def _granted_processors() -> int:
 
 def _processor_limits(proc: Path, groups: Path) -> Iterator[float]:
     """Yield how many processors' time each control group grants that this process is in."""
-    for folder in _folders(proc, groups):
+    for folder in _folders(proc, groups, "cpu"):
         quota, _, period = _text(folder / "cpu.max").partition(" ")
         if not quota:
             quota, period = _text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us")
@@ -81,15 +90,33 @@ def _processor_limits(proc: Path, groups: Path) -> Iterator[float]:
             yield int(quota) / int(period)
 
 
-def _folders(proc: Path, groups: Path) -> Iterator[Path]:
-    """Yield the folders of the groups that limit a process' processors, its own first, the outermost last."""
+def _memory_limits(proc: Path, groups: Path) -> Iterator[int]:
+    """Yield the bytes of memory that the machine has, and that each control group of this process grants."""
+    if physical := _physical_memory():
+        yield physical
+    for folder in _folders(proc, groups, "memory"):
+        limit = _text(folder / "memory.max") or _text(folder / "memory.limit_in_bytes")
+        if limit.isdigit():
+            yield int(limit)
+
+
+def _physical_memory() -> int:
+    """Return the machine's memory in bytes; 0 where the system does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 0
+
+
+def _folders(proc: Path, groups: Path, wanted: str) -> Iterator[Path]:
+    """Yield the folders of a controller's groups that a process is in, its own first, the outermost last."""
     for line in _text(proc).splitlines():
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if not controllers:
             mount = groups  # version 2 has one tree for all
-        elif "cpu" in controllers.split(","):
-            mount = next((one for one in (groups / controllers, groups / "cpu") if one.is_dir()), groups)
+        elif wanted in controllers.split(","):
+            mount = next((one for one in (groups / controllers, groups / wanted) if one.is_dir()), groups)
         else:
             continue
         # In a namespace of its own a container sees its group as the outermost one.

@@ -28,7 +28,7 @@ from facesearch.embed import Embedder
 from facesearch.errors import UnreadablePhoto
 from facesearch.faces import Box, Face, FileState, PhotoFaces, Status
 from facesearch.files import open_private
-from facesearch.machine import processors
+from facesearch.machine import decoders
 from facesearch.paths import ESCAPES
 from facesearch.photos.content import LARGE_BYTES, Content, alone_if_large, fingerprint, read_content
 from facesearch.photos.decode import Picture, brightened, decode
@@ -68,7 +68,8 @@ class Pipeline:
         detector: Finds the faces; None if each photo as a whole is a face.
         embedder: Turns crops into vectors.
         choose: Chooses among a photo's faces, which are in order of size, largest first.
-        jobs: Threads that decode and detect, and as many that embed; 0 for one of each per core.
+        jobs: Threads that decode and detect, and as many that embed; 0 for one of each per core, as far as
+            there is memory.
         batch: Faces in one call of the network.
         margin: What is added to a face's box on each side, as a share of its size; None for the card's
             margin.
@@ -92,7 +93,7 @@ class Pipeline:
         Yields:
             One result for each path, in order, unreadable photos included.
         """
-        threads = self.jobs or processors()
+        threads = self.jobs or decoders()
         ahead = max(2 * self.batch, 4 * threads)
         waiting = iter(paths)
         first = list(islice(waiting, threads))

@@ -4,7 +4,7 @@ import pytest
 
 from facesearch import machine
 from facesearch.errors import FacesearchError
-from facesearch.machine import processor_limit, processors
+from facesearch.machine import decoders, processor_limit, processors
 
 
 @pytest.fixture
@@ -48,6 +48,37 @@ QUOTA, PERIOD = "cpu.cfs_quota_us", "cpu.cfs_period_us"
 )  # fmt: skip
 def test_a_container_uses_what_it_is_granted(granted, proc, files, count):
     assert granted(proc, files) == count
+
+
+GIB = 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("proc", "files", "physical", "count"),
+    [
+        ("0::/\n", {"memory.max": str(3 * GIB)}, 64 * GIB, 4),
+        ("0::/a\n", {"memory.max": str(3 * GIB), "a/memory.max": str(2 * GIB)}, 64 * GIB, 2),
+        ("0::/\n", {"memory.max": "100000000"}, 64 * GIB, 1),
+        ("0::/\n", {"memory.max": "max", "cpu.max": "300000 100000"}, 64 * GIB, 3),
+        ("0::/\n", {"memory.max": "max"}, 5 * GIB, 8),
+        ("9:memory:/d\n4:cpu:/d\n", {"memory/d/memory.limit_in_bytes": str(2 * GIB)}, 64 * GIB, 2),
+        ("9:memory:/d\n", {"memory/d/memory.limit_in_bytes": "9223372036854771712"}, 64 * GIB, 64),
+        ("", {}, 0, 64),
+    ],
+)  # fmt: skip
+def test_no_more_photos_are_decoded_at_once_than_fit_into_memory(
+    granted, monkeypatch, proc, files, physical, count
+):
+    pages = {"SC_PHYS_PAGES": physical // 4096, "SC_PAGE_SIZE": 4096}
+    monkeypatch.setattr(os, "sysconf", pages.__getitem__, raising=False)
+    granted(proc, files)
+    assert decoders() == count
+
+
+def test_where_the_system_does_not_tell_its_memory_the_processors_decide(granted, monkeypatch):
+    monkeypatch.delattr(os, "sysconf", raising=False)
+    granted("", {})
+    assert decoders() == processors() == 64
 
 
 @pytest.mark.parametrize(("quota", "limit"), [("200000 100000", 2), ("max 100000", 0)])

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from facesearch.errors import UnreadablePhoto
 from facesearch.faces import Box
-from facesearch.machine import processors
+from facesearch.machine import decoders
 from facesearch.photos.content import read_content
 from facesearch.photos.decode import decode
 from facesearch.show.drawing import clip
@@ -161,9 +161,9 @@ def view(photo: Shown) -> View:
 
 
 def _views(photos: Iterable[Shown]) -> dict[Shown, View]:
-    """Return the pictures of all photos, each made once, on all cores."""
+    """Return the pictures of all photos, each made once, on all processors."""
     wanted = list(dict.fromkeys(photos))
-    with ThreadPoolExecutor(processors()) as threads:
+    with ThreadPoolExecutor(decoders()) as threads:
         try:
             return dict(zip(wanted, threads.map(view, wanted), strict=True))
         except BaseException:

@@ -22,7 +22,7 @@ import anyio.to_thread
 from starlette.requests import ClientDisconnect, Request
 
 from facesearch.errors import PeopleError
-from facesearch.machine import processors
+from facesearch.machine import decoders
 from facesearch.people.people import People, Person
 from facesearch.ranking import Ranking
 from facesearch.search import FaceWanted, Question
@@ -240,7 +240,7 @@ class Bodies:
 
     @cached_property
     def _at_work(self) -> anyio.CapacityLimiter:
-        return anyio.CapacityLimiter(processors())
+        return anyio.CapacityLimiter(decoders())
 
 
 def _value(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from facesearch.index.index import Index
-from facesearch.paths import is_within, known_path
+from facesearch.paths import is_within, known_path, moved_path
 from facesearch.photos.find import FoundPhoto, Scan, Shard, find_photos
 from facesearch.photos.urls import is_folder, is_photo_url, is_there
 
@@ -106,6 +106,7 @@ def make_plan(index: Index, request: IndexRequest) -> tuple[Scan, Plan]:
     request, aliases = _named_as_known(request, index.meta.roots)
     plan = Plan(request, aliases=aliases)
     scan = _look(plan)
+    _name_as_known(scan, plan, index.meta.roots)
     rows, known = index.rows, _KnownFiles(index, again=request.again)
     for name, photo in scan.photos.items():
         row = rows.get(name)
@@ -117,7 +118,8 @@ def make_plan(index: Index, request: IndexRequest) -> tuple[Scan, Plan]:
             plan.renewed += 1
             plan.new.append(photo)
     plan.new.sort(key=lambda photo: os.fsencode(photo.path))
-    folders = [os.fsencode(path) for path in request.paths if path not in plan.problems]
+    looked_into = dict.fromkeys([*request.paths, *plan.aliases.values()])
+    folders = [os.fsencode(path) for path in looked_into if path not in plan.problems]
     unknown = [os.fsencode(path) for path in plan.problems]
     for name in rows:
         if name in scan.photos or not _was_looked_for(name, folders, unknown):
@@ -128,6 +130,24 @@ def make_plan(index: Index, request: IndexRequest) -> tuple[Scan, Plan]:
         elif not request.keep_excluded and scan.excludes(name):
             plan.excluded.append(name)
     return scan, plan
+
+
+def _name_as_known(scan: Scan, plan: Plan, roots: Sequence[str]) -> None:
+    """Name photos as below a root that is a link to a folder which the scan met by its real path."""
+    links = [(root, os.path.realpath(root)) for root in roots if not is_photo_url(root)]
+    links = [(root, real) for root, real in links if root != real]
+    for path in plan.request.paths if links else ():
+        folder, place = os.fsencode(path), os.fsencode(os.path.realpath(path))
+        for root, real in links:
+            if is_within(os.fsencode(root), folder) or not is_within(os.fsencode(real), place):
+                continue
+            met = moved_path(os.fsencode(real), place, folder)
+            inside = [name for name in scan.photos if is_within(os.fsencode(name), met)]
+            for name in inside:
+                known = os.fsdecode(moved_path(os.fsencode(name), met, os.fsencode(root)))
+                scan.photos.setdefault(known, scan.photos.pop(name)._replace(path=known))
+            if inside:
+                plan.aliases[os.fsdecode(met)] = root
 
 
 def _look(plan: Plan) -> Scan:

@@ -385,6 +385,22 @@ class TestOnePlaceByTwoNames:
         assert library.update(link, library.root).indexed == 2
         assert library.contents.meta.roots == (str(link),)
 
+    def test_a_folder_above_it(self, library, tmp_path):
+        for number in (1, 2):
+            coloured(library.root / "family" / f"{number}.png", number)
+        coloured(library.root / "3.png", 3)
+        link = tmp_path / "link"
+        link.symlink_to(library.root / "family")
+        library.update(link)
+        report = library.update()
+        assert (report.indexed, report.unchanged) == (1, 2)
+        assert report.aliases == {str(library.root / "family"): str(link)}
+        assert library.contents.photo_count == 3
+        (library.root / "family" / "1.png").unlink()
+        report = library.update()
+        assert (report.removed, report.unchanged) == (1, 2)
+        assert library.contents.photo_count == 2
+
     def test_a_part_of_it_and_a_photo(self, library):
         library.add(1, 2)
         (library.root / "sub").mkdir()

@@ -67,6 +67,17 @@ def test_photos_come_nearest_first(make):
     assert answer.references[0].path == "/elsewhere/ref.jpg"
 
 
+@pytest.mark.parametrize("by", ["photo", "face"])
+def test_of_copies_one_whose_file_is_there_stands_for_all(make, tmp_path, by):
+    there = tmp_path / "z.jpg"
+    there.touch()
+    faces = [on_circle(70), on_circle(10)]
+    copies = [holding(path, *faces, digest=b"d" * 16) for path in ("/gone/a.jpg", str(there), "/gone/zz.jpg")]
+    index = make(*copies, holding("/gone/other.jpg", on_circle(50)))
+    answer = search(index, [reference(*EAST)], Question(top=2, unique=True, by=by))[0]
+    assert [(one.path, one.face) for one in answer.matches] == [(str(there), 2), ("/gone/other.jpg", 1)]
+
+
 class Rounding(ColourEmbedder):
     """An embedder whose last digits depend on the batch, as a network's do in bf16."""
 

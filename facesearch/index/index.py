@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -238,13 +239,8 @@ class Index:
 
     def vectors_of(self, digest: bytes) -> dict[Box, NDArray[np.float32]]:
         """Return the vectors of the faces of a picture, by their boxes; empty for one that is not known."""
-        # Digests are random numbers: few have the same first half. Without a picture there is none.
-        begin = np.frombuffer(digest[:8] or NO_DIGEST[:8], "<u8")
-        found: dict[Box, NDArray[np.float32]] = {}
-        for photo in np.flatnonzero(np.ascontiguousarray(self.digest).view("<u8")[:, 0] == begin).tolist():
-            if self.digest[photo].tobytes() == digest:
-                found |= {self.box(face): np.asarray(self.vectors[face]) for face in self.faces_of(photo)}
-        return found
+        faces = (face for photo in self._photos_with(digest or NO_DIGEST) for face in self.faces_of(photo))
+        return {self.box(face): np.asarray(self.vectors[face]) for face in faces}
 
     def sample(self, count: int) -> NDArray[np.float32]:
         """Return the vectors of up to `count` faces, (n, dim): a random sample that is always the same.
@@ -287,8 +283,26 @@ class Index:
         for neighbours, photos in zip(found, own, strict=True):
             pairs = zip(neighbours.rows.tolist(), neighbours.distances.tolist(), strict=True)
             others = [(row, distance) for row, distance in pairs if int(self.photo[row]) not in photos]
-            answers.append([self._hit(row, distance) for row, distance in others[: request.k]])
+            shown = ((self._of_a_file(row) if request.unique else row, distance) for row, distance in others)
+            answers.append([self._hit(row, distance) for row, distance in islice(shown, request.k)])
         return answers
+
+    def _of_a_file(self, face: int) -> int:
+        """Return a face, or where its file is gone the same one in a copy whose file is there."""
+        photo = int(self.photo[face])
+        if _is_there(self.path(photo)):
+            return face
+        copies = self._photos_with(self.digest[photo].tobytes())
+        there = (copy for copy in copies if len(self.faces_of(copy)) and _is_there(self.path(copy)))
+        copy = next(there, photo)
+        return self.faces_of(copy)[self.number(face) - 1]
+
+    def _photos_with(self, digest: bytes) -> list[int]:
+        """Return the photos of a picture."""
+        # Digests are random numbers: few have the same first half.
+        begin = np.frombuffer(digest[:8], "<u8")
+        alike = np.flatnonzero(np.ascontiguousarray(self.digest).view("<u8")[:, 0] == begin).tolist()
+        return [photo for photo in alike if self.digest[photo].tobytes() == digest]
 
     def _photos_at(self, paths: Collection[str], *, copies: bool) -> frozenset[int]:
         """Return the photos with some paths, and if wanted all others with the same content."""
@@ -296,7 +310,7 @@ class Index:
         photos = {photo for photo in found if photo is not None}
         if copies:
             for photo in tuple(photos):
-                photos.update(np.flatnonzero((self.digest == self.digest[photo]).all(axis=1)).tolist())
+                photos.update(self._photos_with(self.digest[photo].tobytes()))
         return frozenset(photos)
 
     def _places(self, photos: Collection[int], request: SearchRequest) -> int:
@@ -411,6 +425,11 @@ def _out_of_range(index: Index) -> str:
         ("a path is not absolute", not _are_absolute(index, starts)),
     )
     return next((clause for clause, wrong in checks if wrong), "")
+
+
+def _is_there(path: str) -> bool:
+    """Return whether a file exists; a URL's server is not asked for that."""
+    return "://" in path or os.path.lexists(path)
 
 
 def _are_absolute(index: Index, starts: NDArray[np.int64]) -> bool:

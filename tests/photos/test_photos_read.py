@@ -190,6 +190,39 @@ def test_every_orientation_is_turned_upright(kind, orientation):
     assert_colours(photo.pixels, seen(wanted), 3)
 
 
+def exif_of(*orientations, thumbnails=None, order="<"):
+    """Return an EXIF segment with these orientations in its first directory, and one in the thumbnail's."""
+    kind = b"II*\0" if order == "<" else b"MM\0*"
+    body = kind + struct.pack(order + "LH", 8, len(orientations))
+    body += b"".join(struct.pack(order + "HHLHH", 0x112, 3, 1, one, 0) for one in orientations)
+    if thumbnails is None:
+        body += bytes(4)
+    else:
+        body += struct.pack(order + "LHHHLHHL", len(body) + 4, 1, 0x112, 3, 1, thumbnails, 0, 0)
+    return b"\xff\xe1" + struct.pack(">H", len(body) + 8) + b"Exif\0\0" + body
+
+
+@pytest.mark.parametrize(
+    ("segments", "turned"),
+    [
+        (exif_of(6), True),
+        (exif_of(6, 1), True),
+        (exif_of(1, 6), False),
+        (exif_of(6, 1, order=">"), True),
+        (exif_of(6) + exif_of(1), True),
+        (exif_of(1) + exif_of(6), False),
+        (exif_of(1, thumbnails=6), False),
+        (exif_of(6, thumbnails=1), True),
+    ],
+)
+def test_of_several_orientations_the_photos_first_one_counts(segments, turned):
+    """As exiftool and ImageMagick have it."""
+    plain = saved(quadrants(), "JPEG")
+    photo = decode(plain[:2] + segments + plain[2:])
+    assert (photo.width < photo.height) == turned
+    assert photo.pixels.shape[:2] == (photo.height, photo.width)
+
+
 @pytest.mark.parametrize("orientation", [1, 6])
 @pytest.mark.parametrize("side", [1, 99, 100, 101, 200, 399, 400, 401, 799, 800, 801, 5000])
 def test_a_large_jpeg_keeps_the_side_that_is_needed(side, orientation):

@@ -9,6 +9,7 @@
     compare      some faces -> how far each is from each
     people       faces grouped into people, and their names
     model        a model in use: its card, its pipelines, the settings that it runs with
+    judge        what a distance says of persons, and how good a face is
     plan         the photos that are asked for, compared with those of the index
     update       pipeline -> index, and the report; rebuilding
     search       a question: references -> nearest faces -> matches

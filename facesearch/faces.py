@@ -162,12 +162,12 @@ class Match:
         face: The face's number in its photo, 1 for the largest.
         box: The face in the upright photo.
         distance: Cosine or euclidean distance to the reference; smaller is nearer.
-        probability: How likely both show one person, see `facesearch.search.Judge`; None if the model is not
+        probability: How likely both show one person, see `facesearch.judge.Judge`; None if the model is not
             calibrated.
         same: Whether that is more likely than not; None if the model is not calibrated.
         strangers: The number of strangers' faces to expect this near in an index of this size; None if the
             model is not calibrated. A poor face has none of the three.
-        quality: How good the face is, 0 to 1, see `facesearch.quality`; None if the model does not tell.
+        quality: How good the face is, 0 to 1, see `facesearch.judge`; None if the model does not tell.
     """
 
     rank: int

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from platformdirs import user_config_dir, user_data_dir
 
-from facesearch.embed import card_of
+from facesearch.embed import card_of, check_known
 from facesearch.errors import FacesearchError, IndexFileError, IndexMissing, ModelMismatch
 from facesearch.faces import Answers, PhotoFaces
 from facesearch.files import replaced, storage_error
@@ -23,6 +23,7 @@ from facesearch.index.index import ARRAYS, Index, empty_index
 from facesearch.index.meta import Meta, check_same_making
 from facesearch.index.npz.store import journal_path
 from facesearch.index.operations import Copied, copy_index
+from facesearch.judge import Judge
 from facesearch.model import DetectionSettings, Model, Runtime, make_meta
 from facesearch.models.store import ModelStore, silent
 from facesearch.people.forgetting import forget_person, look_for_traces
@@ -32,7 +33,7 @@ from facesearch.people.register import KeptPeople, only_editor, read_register, w
 from facesearch.photos.urls import absolute_path
 from facesearch.pipeline import PhotoProcessor
 from facesearch.plan import IndexRequest, Plan, make_plan
-from facesearch.search import FaceWanted, Judge, Question, find_references, search
+from facesearch.search import FaceWanted, Question, find_references, search
 from facesearch.show.thumbnails import Thumbnails
 from facesearch.update import Report, rebuild_index, update_index, with_known
 
@@ -449,8 +450,7 @@ def choose_model(name: str) -> Path:
         UnknownModel: There is no such model.
         StorageError: The file cannot be written.
     """
-    if not ModelStore().installed(name):
-        card_of(name)
+    check_known(name)
     place = _choice()
     try:
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -48,8 +49,29 @@ class IndexRequest:
     shard: Shard | None = None
 
 
-@dataclass(slots=True)
-class Plan:
+@dataclass(slots=True, kw_only=True)
+class Findings:
+    """What there is to say of the places that were looked into, beside the photos.
+
+    Attributes:
+        problems: Paths that are missing or cannot be looked into, with the reason.
+        passed_over: Files that are no photos, by suffix, the most frequent first.
+        links: Links that were not followed.
+        unmatched: Patterns of what to leave out that matched nothing.
+        aliases: Paths that were asked for and that the index knows by another name, with that name.
+        recovered: Photos that an interrupted run had embedded already.
+    """
+
+    problems: dict[str, str] = field(default_factory=dict)
+    passed_over: dict[str, int] = field(default_factory=dict)
+    links: int = 0
+    unmatched: list[str] = field(default_factory=list)
+    aliases: dict[str, str] = field(default_factory=dict)
+    recovered: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Plan(Findings):
     """What an update will do.
 
     Attributes:
@@ -59,12 +81,6 @@ class Plan:
         unchanged: How many are as they were.
         gone: Known photos that are no longer there.
         excluded: Known photos that a pattern leaves out now.
-        problems: Paths that are missing or cannot be looked into, with the reason.
-        passed_over: Files that are no photos, by suffix, the most frequent first.
-        links: Links that were not followed.
-        unmatched: Patterns of what to leave out that matched nothing.
-        aliases: Paths that were asked for and that the index knows by another name, with that name.
-        recovered: Photos that an interrupted run had embedded already.
     """
 
     request: IndexRequest
@@ -73,12 +89,11 @@ class Plan:
     unchanged: int = 0
     gone: list[str] = field(default_factory=list)
     excluded: list[str] = field(default_factory=list)
-    problems: dict[str, str] = field(default_factory=dict)
-    passed_over: dict[str, int] = field(default_factory=dict)
-    links: int = 0
-    unmatched: list[str] = field(default_factory=list)
-    aliases: dict[str, str] = field(default_factory=dict)
-    recovered: int = 0
+
+    @property
+    def findings(self) -> dict[str, Any]:
+        """The findings by name, for the report."""
+        return {one.name: getattr(self, one.name) for one in fields(Findings)}
 
 
 def _named_as_known(request: IndexRequest, roots: Sequence[str]) -> tuple[IndexRequest, dict[str, str]]:
@@ -104,7 +119,7 @@ def _named_as_known(request: IndexRequest, roots: Sequence[str]) -> tuple[IndexR
 def make_plan(index: Index, request: IndexRequest) -> tuple[Scan, Plan]:
     """Compare the photos on disk with those of an index."""
     request, aliases = _named_as_known(request, index.meta.roots)
-    plan = Plan(request, aliases=aliases)
+    plan = Plan(request=request, aliases=aliases)
     scan = _look(plan)
     _name_as_known(scan, plan, index.meta.roots)
     rows, known = index.rows, _KnownFiles(index, again=request.again)

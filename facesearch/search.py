@@ -13,16 +13,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from facesearch.cohort import LEAST, SIZE, Cohort, mean_nearness, nearness_among
+from facesearch.cohort import LEAST, SIZE
 from facesearch.errors import FacesearchError, ModelError, NoFace, PhotoError, UnreadablePhoto
 from facesearch.faces import Answer, Face, Match, PhotoFaces, Reference, Status
 from facesearch.index.backend import SearchableIndex
 from facesearch.index.index import Hit, How, SearchRequest
-from facesearch.models.calibration import Calibration, QualityScale, probability_beside
-from facesearch.models.card import Card
+from facesearch.judge import MEASURE_IT, NO_PROBABILITY, Judge
 from facesearch.photos.urls import is_there
 from facesearch.pipeline import Choice, Pipeline, all_faces, largest_face
-from facesearch.quality import POOR, quality_of
 from facesearch.ranking import Metric, Ranking, about, unit_vectors, usable_unit_vectors
 
 # A farther face can be the more probable match. Where too few of the nearest faces are probable enough, the
@@ -33,11 +31,6 @@ MOST_SURE, SURE = 10, 0.99
 # So many copies that are not there any more may stand before one that is.
 _COPIES = 4
 NO_QUALITY = "This model's vectors do not tell how good a face is."
-NO_PROBABILITY = "This model's distances do not say how likely it is that two faces show one person."
-MEASURE_IT = (
-    "Use an index made with --model sface, ask by --threshold, or measure this model on people of your own: "
-    "`facesearch evaluate DIR --calibrate`."
-)
 
 Vector = NDArray[np.float32]
 
@@ -75,114 +68,6 @@ class Question:
     how: How | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Judge:
-    """Says what a distance means for persons: how likely it is one, and how many strangers come as near.
-
-    Attributes:
-        faces: The number of faces in the index.
-        calibration: What distances mean; None if that was not measured.
-        cohort: A sample of the index, by which nearness is judged instead of the distance; None for a model
-            whose nearness was not measured.
-        quality: What tells poor faces, of which nothing is said; None for a model that does not tell.
-    """
-
-    faces: int
-    calibration: Calibration | None = None
-    cohort: Cohort | None = None
-    quality: QualityScale | None = None
-
-    @classmethod
-    def of(cls, card: Card, index: SearchableIndex, metric: Ranking) -> Judge:
-        """Return the judge of an index: by nearness where that was measured, by distances where users did."""
-        calibration = card.calibration.get(metric)
-        if card.library is None or (calibration is not None and calibration.own and not card.library.own):
-            return cls(index.face_count, calibration, None, card.quality)
-        return cls(index.face_count, calibration, Cohort.of(index.sample(SIZE), card.library), card.quality)
-
-    @property
-    def knows(self) -> bool:
-        """Whether a probability can be said."""
-        return self.cohort is not None or self.calibration is not None
-
-    def limit(self, question: Question) -> float:
-        """Return the largest distance that a question allows, as far as that can be told before the search.
-
-        Raises:
-            ModelError: A probability or quality is needed, and nothing was measured.
-        """
-        if question.min_quality > 0 and self.quality is None:
-            raise ModelError(NO_QUALITY, "Use an index made with --model sface.")
-        if question.min_probability <= 0 and not question.expand:
-            return question.threshold
-        if not self.knows:
-            raise ModelError(NO_PROBABILITY, MEASURE_IT)
-        if self.cohort or self.calibration is None:
-            return question.threshold
-        return min(question.threshold, self.calibration.distance(question.min_probability))
-
-    def judged(
-        self, matches: Sequence[Match], vectors: Sequence[Vector], references: Sequence[Reference]
-    ) -> list[Match]:
-        """Return matches with their probabilities and the strangers to expect.
-
-        Args:
-            matches: Matches.
-            vectors: The vector of each match.
-            references: The references, which show one person.
-        """
-        if not matches:
-            return []
-        found, asked = np.stack(vectors), np.stack([one.vector for one in references])
-        if self.cohort is None:
-            told = [match.distance for match in matches]
-        else:
-            told = (-mean_nearness(self.cohort.standing(found), self.cohort.standing(asked))).tolist()
-        if self.quality is None:
-            return [self.verdict(*pair) for pair in zip(matches, told, strict=True)]
-        good = quality_of(found, self.quality).tolist()
-        # What a poor face is near to says nothing, on either side.
-        asked_well = quality_of(asked, self.quality).max() >= POOR
-        return [
-            replace(self.verdict(match, one) if asked_well and quality >= POOR else match, quality=quality)
-            for match, one, quality in zip(matches, told, good, strict=True)
-        ]
-
-    def among(self, vectors: Vector, distances: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return what `verdict` judges the faces of one person by.
-
-        Args:
-            vectors: (n, dim) float32, the faces'.
-            distances: (n,) of each face from the others.
-        """
-        if self.cohort is None:
-            return distances
-        return -nearness_among(self.cohort.standing(vectors)).astype(np.float64)
-
-    def verdict(self, match: Match, distance: float) -> Match:
-        """Return a match judged by its distance, or by its nearness with the sign changed."""
-        probability = self.probability(distance)
-        if probability is None:
-            return match
-        if self.cohort is not None:
-            strangers = self.cohort.scale.strangers_within(-distance, self.faces)
-            return replace(match, probability=probability, same=probability >= 0.5, strangers=strangers)
-        assert self.calibration is not None
-        strangers = self.faces * self.calibration.stranger_rate(distance)
-        same = distance <= self.calibration.threshold
-        return replace(match, probability=probability, same=same, strangers=strangers)
-
-    def probability(self, distance: float) -> float | None:
-        """Return the probability at a distance, or at nearness with the sign changed; None if unknown."""
-        if not math.isfinite(distance):
-            return None
-        if self.cohort is not None:
-            # In a library of few faces not only strangers are few: as few are the person's own.
-            faces = max(self.faces, LEAST)
-            return probability_beside(self.cohort.scale.strangers_within(-distance, faces))
-        return self.calibration.probability(distance) if self.calibration is not None else None
-
-
 def search(
     index: SearchableIndex,
     references: Sequence[Reference],
@@ -207,7 +92,7 @@ def search(
         ModelError: A probability is asked for, and the model has none.
     """
     judge = judge or Judge(index.face_count)
-    limit = judge.limit(question)
+    limit = _limit(judge, question)
     asked = [tuple(references)] if question.together and references else [(one,) for one in references]
     if not asked:
         return []
@@ -219,6 +104,23 @@ def search(
         ranked = (replace(match, rank=rank) for rank, match in enumerate(matches, 1))
         answers.append(Answer(group, tuple(ranked)))
     return answers
+
+
+def _limit(judge: Judge, question: Question) -> float:
+    """Return the largest distance that a question allows, as far as that can be told before the search.
+
+    Raises:
+        ModelError: A probability or quality is needed, and nothing was measured.
+    """
+    if question.min_quality > 0 and judge.quality is None:
+        raise ModelError(NO_QUALITY, "Use an index made with --model sface.")
+    if question.min_probability <= 0 and not question.expand:
+        return question.threshold
+    if not judge.knows:
+        raise ModelError(NO_PROBABILITY, MEASURE_IT)
+    if judge.cohort or judge.calibration is None:
+        return question.threshold
+    return min(question.threshold, judge.calibration.distance(question.min_probability))
 
 
 _Pairs = list[tuple[Match, Vector]]

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
 
-import numpy as np
-
 from facesearch.errors import (
     FacesearchError,
     IndexBroken,
@@ -21,22 +19,21 @@ from facesearch.errors import (
     IndexFormat,
     IndexMissing,
 )
-from facesearch.faces import Box, FaceId, FileState, PhotoFaces, Status
+from facesearch.faces import FaceId, FileState, PhotoFaces, Status
 from facesearch.index.backend import IndexBackend, IndexWriter, Rebuild, open_backend
-from facesearch.index.changes import faces_left
+from facesearch.index.changes import faces_again, without_faces
 from facesearch.index.index import Index, empty_index
 from facesearch.index.meta import Meta, check_same_making
 from facesearch.paths import beginning, is_within
 from facesearch.photos.find import Scan
 from facesearch.photos.urls import is_folder, is_photo_url, is_there
 from facesearch.pipeline import LastRun, PhotoProcessor, Pipeline
-from facesearch.plan import IndexRequest, Plan, make_plan
-from facesearch.ranking import unit_vectors
+from facesearch.plan import Findings, IndexRequest, Plan, make_plan
 from facesearch.show.thumbnails import Thumbnails
 
 
-@dataclass(slots=True)
-class Report:
+@dataclass(slots=True, kw_only=True)
+class Report(Findings):
     """What an update did with each photo; apart from `removed`, the numbers add up to the photos found.
 
     Attributes:
@@ -54,12 +51,6 @@ class Report:
         renamed: Folders that are gone, each with the folder in which most of its photos were found.
         kept: Gone, but kept because their folder is probably out of reach, by folder: a root that lost most
             of its photos, a file system that is not mounted, or a folder that is empty now.
-        problems: Paths that are missing or cannot be looked into, with the reason.
-        passed_over: Files that are no photos, by suffix.
-        links: Links that were not followed.
-        unmatched: Patterns of what to leave out that matched nothing.
-        aliases: Paths that were asked for and that the index knows by another name, with that name.
-        recovered: Photos that an interrupted run had embedded already.
         torn: Bytes that were being written when that run died; the photo is looked at again.
         faces: In the whole index now.
         photos: In the whole index now.
@@ -81,12 +72,6 @@ class Report:
     excluded: int = 0
     renamed: dict[str, str] = field(default_factory=dict)
     kept: dict[str, int] = field(default_factory=dict)
-    problems: dict[str, str] = field(default_factory=dict)
-    passed_over: dict[str, int] = field(default_factory=dict)
-    links: int = 0
-    unmatched: list[str] = field(default_factory=list)
-    aliases: dict[str, str] = field(default_factory=dict)
-    recovered: int = 0
     torn: int = 0
     faces: int = 0
     photos: int = 0
@@ -152,12 +137,8 @@ def left_out(before: Index, after: Index) -> set[bytes]:
     return set(map(bytes, before.digest)) - set(map(bytes, after.digest)) if before is not after else set()
 
 
-# A face in a photo that was saved again, in another size perhaps, overlaps the one that was known so far.
-SAME_PLACE = 0.7
 # So many photos that were saved again are written together, once what is known of their faces is kept.
 _TOGETHER = 64
-# Nobody saves a picture in a size that differs by less; a detector places faces as differently as that.
-_NO_CHANGE = 0.05
 
 
 class Carry(Protocol):
@@ -178,54 +159,6 @@ class Carry(Protocol):
             index: The index as it was; its faces may only be counted.
             faces: Faces of photos that were saved again, each as it was and as it is.
         """
-
-
-def faces_again(old: PhotoFaces, new: PhotoFaces, within: float) -> tuple[list[tuple[Box, Box]], float]:
-    """Find the faces that two pictures show at the same places, where one is the other in some size.
-
-    Args:
-        old: A photo with its vectors.
-        new: A photo that was saved under the same path, with its vectors.
-        within: The largest cosine distance.
-
-    Returns:
-        Where each face is in the old picture and in the new one; and how many times as large that one is.
-    """
-    found: list[tuple[Box, Box]] = []
-    scale = 0.0
-    if old.vectors is None or new.vectors is None:
-        return found, scale
-    distances = 1.0 - unit_vectors(np.asarray(old.vectors)) @ unit_vectors(np.asarray(new.vectors)).T
-    left, right = set(range(len(old.faces))), set(range(len(new.faces)))
-    for place in np.argsort(distances, axis=None).tolist():
-        one, other = divmod(place, len(new.faces))
-        if not distances[one, other] <= within:
-            break
-        was, now = old.faces[one].box, new.faces[other].box
-        larger = scale or _scale(was, now)
-        if one in left and other in right and was.scaled(larger).overlap(now) > SAME_PLACE:
-            scale = larger
-            found.append((was, now))
-            left.remove(one)
-            right.remove(other)
-    return found, scale
-
-
-def without_faces(photo: PhotoFaces, erased: Sequence[Box]) -> PhotoFaces:
-    """Return a photo without the faces that are erased from it."""
-    stay = faces_left([face.box for face in photo.faces], erased)
-    if photo.vectors is None or stay.all():
-        return photo
-    faces = tuple(face for face, stays in zip(photo.faces, stay, strict=True) if stays)
-    status, vectors = (Status.OK, photo.vectors[stay]) if faces else (Status.NO_FACE, None)
-    return replace(photo, status=status, faces=faces, vectors=vectors)
-
-
-def _scale(was: Box, now: Box) -> float:
-    """Return how many times as far from the corner a face is now; its size would tell that less well."""
-    (x, y), (to_x, to_y) = was.centre, now.centre
-    scale = (x * to_x + y * to_y) / (x * x + y * y)
-    return 1.0 if abs(scale - 1.0) < _NO_CHANGE else scale
 
 
 def _covered(paths: Iterable[str], problems: Iterable[str]) -> list[str]:
@@ -258,16 +191,7 @@ class _Run:
         self._excluded = plan.excluded
         self._moved: set[str] = set()
         self._forgotten = frozenset() if plan.request.again else frozenset(writer.changes.forgotten)
-        self.report = Report(
-            unchanged=plan.unchanged,
-            problems=dict(plan.problems),
-            passed_over=dict(plan.passed_over),
-            links=plan.links,
-            unmatched=plan.unmatched,
-            aliases=plan.aliases,
-            recovered=writer.recovered,
-            torn=writer.torn,
-        )
+        self.report = Report(**plan.findings, unchanged=plan.unchanged, torn=writer.torn)
         # Pictures that need not be looked at: the photos of the index that have it, none where forgotten.
         self.known: dict[bytes, list[int]] = {}
         if self._new:
@@ -321,18 +245,19 @@ class _Run:
             self._add(photo)
 
     def _add(self, photo: PhotoFaces) -> None:
-        own = self._index.rows.get(photo.path)
+        own, waits = self._index.rows.get(photo.path), False
         if self._request.again:
             self._writer.changes.remember(*photo.file.keys(photo.path))
         elif own is not None and self._carry is not None and photo.vectors is not None:
-            photo = self._known_again(photo, own, self._carry.within)
+            photo, waits = self._known_again(photo, own, self._carry.within)
         if own is not None and _unmoved(self._index.file(own), photo.file):
             self.report.altered += 1
-        if self._waiting and self._waiting[-1] is photo:
+        if not waits:
+            self._write(photo)
+        else:
+            self._waiting.append(photo)
             if len(self._waiting) >= _TOGETHER:
                 self._write_waiting()
-        else:
-            self._write(photo)
         # Counted only now: Ctrl-C may come in between.
         self.report.indexed += photo.status is Status.OK
         self.report.no_face += photo.status is Status.NO_FACE
@@ -350,19 +275,22 @@ class _Run:
             self._write(photo)
         self._waiting, self._carried = [], []
 
-    def _known_again(self, photo: PhotoFaces, own: int, within: float) -> PhotoFaces:
-        """Keep what is known of the faces of a photo that was saved again; return it without erased faces."""
+    def _known_again(self, photo: PhotoFaces, own: int, within: float) -> tuple[PhotoFaces, bool]:
+        """Carry over what is known of the faces of a photo, where it was saved again.
+
+        Returns:
+            The photo without erased faces, and whether it has to wait until that is kept.
+        """
         old = next(iter(self._backend.photos(self._index, [own])))
         same, scale = faces_again(old, photo, within)
         if not same:
-            return photo
+            return photo, False
         self._carried += [((old.file.digest, was), (photo.file.digest, now)) for was, now in same]
         # It is the same scene: what was erased from it is not to come back.
         erased = self._writer.changes.erased
         gone = [box.scaled(scale) for digest in old.file.digests for box in erased.get(digest, ())]
         self._writer.changes.erase(((photo.file.digest, box) for box in gone), here=False)
-        self._waiting.append(without_faces(photo, gone))
-        return self._waiting[-1]
+        return without_faces(photo, gone), True
 
     def _take_known(self, photo: PhotoFaces, rows: Sequence[int]) -> None:
         own = self._index.rows.get(photo.path)

@@ -10,6 +10,7 @@ from support.fakes import META, coloured, photo, rate
 from test_update import Library, tally
 
 from facesearch.faces import Box, Face, FileState, PhotoFaces, Status
+from facesearch.index.changes import SAME_PLACE, faces_again
 from facesearch.index.index import ARRAYS, FORMAT
 from facesearch.index.npz.arrays import ArrayWriter, map_arrays
 from facesearch.index.npz.store import open_index
@@ -18,7 +19,7 @@ from facesearch.index.operations import forget, move_root
 from facesearch.photos import find
 from facesearch.photos.content import fingerprint, picture_digest
 from facesearch.show.thumbnails import Thumbnails
-from facesearch.update import SAME_PLACE, faces_again, rebuild_index
+from facesearch.update import rebuild_index
 
 
 @pytest.fixture(autouse=True)

@@ -13,11 +13,11 @@ from facesearch.embed import open_embedder
 from facesearch.embed.sface import CARD
 from facesearch.errors import ModelBroken, ModelError
 from facesearch.faces import Box, Reference
+from facesearch.judge import POOR, Judge, doubt, poor_faces, quality_of
 from facesearch.models.calibration import QualityScale
 from facesearch.models.card import Card
 from facesearch.pipeline import Pipeline
-from facesearch.quality import POOR, doubt, poor_faces, quality_of
-from facesearch.search import Judge, Question, search
+from facesearch.search import Question, search
 
 # Good where the vector is longer than 2.
 BY_LENGTH = QualityScale((0.0, 0.0, 0.0), 10.0, -20.0, "drawn", "2026-11-29")

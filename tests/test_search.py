@@ -20,11 +20,12 @@ from support.fakes import (
 from facesearch.errors import FacesearchError, ModelError
 from facesearch.faces import Box, Reference
 from facesearch.index.npz.store import open_index
+from facesearch.judge import Judge
 from facesearch.library import Library
 from facesearch.model import Model
 from facesearch.models.calibration import Calibration, LibraryScale
 from facesearch.ranking import unit_vectors
-from facesearch.search import Judge, Question, find_references, search
+from facesearch.search import Question, find_references, search
 
 
 def holding(path, *vectors, digest=None):

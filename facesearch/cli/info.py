@@ -63,7 +63,7 @@ def _write_list(index: Index, status: str, *, end: str, as_json: bool) -> None:
 
 def _facts(index: Index, backend: IndexBackend, card: Card | None) -> dict[str, Any]:
     from facesearch.cohort import SIZE, Cohort
-    from facesearch.quality import poor_faces
+    from facesearch.judge import poor_faces
 
     meta = index.meta
     counts = {name: int((index.status == number).sum()) for number, name in enumerate(STATUSES)}

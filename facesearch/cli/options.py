@@ -251,13 +251,14 @@ def open_library(
     Raises:
         IndexMissing: There are several to choose from.
     """
+    from facesearch.embed import check_known
     from facesearch.library import Library, only_index
 
     def notify(message: str) -> None:
         click.echo(message, err=True)
 
     if model and not index_file:
-        _check_known(model)
+        check_known(model)
     if not (new or index_file or model) and (only := only_index()):
         index_file = str(only)
         if not quiet:
@@ -265,15 +266,6 @@ def open_library(
     if quiet:
         return Library(index_file, model, runtime=runtime)
     return Library(index_file, model, runtime=runtime, notify=notify)
-
-
-def _check_known(model: str) -> None:
-    """Raise UnknownModel for a name that no model has, here or where models come from."""
-    from facesearch.embed import card_of, model_names
-    from facesearch.models.store import ModelStore
-
-    if model not in model_names() and not ModelStore().installed(model):
-        card_of(model)
 
 
 def read_list(name: str, end: bytes) -> list[str]:

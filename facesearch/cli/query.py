@@ -263,8 +263,8 @@ def _answer_by_name(options: QueryOptions) -> int:
 
 def _photos_of_people(library: Library, options: QueryOptions) -> Answers:
     from facesearch.faces import Answers
+    from facesearch.judge import Judge
     from facesearch.people.photos import PeopleQuery, photos_with
-    from facesearch.search import Judge
 
     people = library.people()
     named = [who for who in (options.person, *options.others) if who]

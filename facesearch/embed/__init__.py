@@ -72,6 +72,12 @@ def model_names() -> list[str]:
     return sorted({*MODELS, *plugins.plugin_names(plugins.EMBEDDERS)})
 
 
+def check_known(name: str) -> None:
+    """Raise UnknownModel for a name that no model has, here or where models come from."""
+    if not ModelStore().installed(name):
+        card_of(name)
+
+
 def card_of(name: str, store: ModelStore | None = None) -> Card:
     """Return a model's card without loading the network; those of `model_names` need not be in the store.
 

@@ -1,20 +1,25 @@
-"""What is to change in an index, as every writer holds it until it writes."""
+"""What is to change in an index, as every writer holds it until it writes; which faces are the same again."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facesearch.faces import Box, FileState
+from facesearch.faces import Box, FileState, PhotoFaces, Status
 from facesearch.index.index import Index
 from facesearch.paths import is_within, joined_roots, moved_path
+from facesearch.ranking import unit_vectors
 
 # A face that was found again, by a detector with other settings, overlaps the one that was known this far.
 SAME_FACE = 0.5
+# A face in a photo that was saved again, in another size perhaps, overlaps the one that was known so far.
+SAME_PLACE = 0.7
+# Nobody saves a picture in a size that differs by less; a detector places faces as differently as that.
+_NO_CHANGE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,3 +198,51 @@ def faces_left(faces: Sequence[Box], erased: Iterable[Box]) -> NDArray[np.bool_]
         if overlap and max(overlap) >= SAME_FACE:
             stays[int(np.argmax(overlap))] = False
     return stays
+
+
+def faces_again(old: PhotoFaces, new: PhotoFaces, within: float) -> tuple[list[tuple[Box, Box]], float]:
+    """Find the faces that two pictures show at the same places, where one is the other in some size.
+
+    Args:
+        old: A photo with its vectors.
+        new: A photo that was saved under the same path, with its vectors.
+        within: The largest cosine distance.
+
+    Returns:
+        Where each face is in the old picture and in the new one; and how many times as large that one is.
+    """
+    found: list[tuple[Box, Box]] = []
+    scale = 0.0
+    if old.vectors is None or new.vectors is None:
+        return found, scale
+    distances = 1.0 - unit_vectors(np.asarray(old.vectors)) @ unit_vectors(np.asarray(new.vectors)).T
+    left, right = set(range(len(old.faces))), set(range(len(new.faces)))
+    for place in np.argsort(distances, axis=None).tolist():
+        one, other = divmod(place, len(new.faces))
+        if not distances[one, other] <= within:
+            break
+        was, now = old.faces[one].box, new.faces[other].box
+        larger = scale or _scale(was, now)
+        if one in left and other in right and was.scaled(larger).overlap(now) > SAME_PLACE:
+            scale = larger
+            found.append((was, now))
+            left.remove(one)
+            right.remove(other)
+    return found, scale
+
+
+def without_faces(photo: PhotoFaces, erased: Sequence[Box]) -> PhotoFaces:
+    """Return a photo without the faces that are erased from it."""
+    stay = faces_left([face.box for face in photo.faces], erased)
+    if photo.vectors is None or stay.all():
+        return photo
+    faces = tuple(face for face, stays in zip(photo.faces, stay, strict=True) if stays)
+    status, vectors = (Status.OK, photo.vectors[stay]) if faces else (Status.NO_FACE, None)
+    return replace(photo, status=status, faces=faces, vectors=vectors)
+
+
+def _scale(was: Box, now: Box) -> float:
+    """Return how many times as far from the corner a face is now; its size would tell that less well."""
+    (x, y), (to_x, to_y) = was.centre, now.centre
+    scale = (x * to_x + y * to_y) / (x * x + y * y)
+    return 1.0 if abs(scale - 1.0) < _NO_CHANGE else scale

@@ -119,7 +119,7 @@ class LibraryScale:
 
 @dataclass(frozen=True, slots=True)
 class QualityScale:
-    """What tells a face that can be told apart from one that cannot; see `facesearch.quality`.
+    """What tells a face that can be told apart from one that cannot; see `facesearch.judge`.
 
     The log-odds of the former are `offset` + `length` x a vector's length + `direction` . its unit vector.
 

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from facesearch.errors import PeopleError
 from facesearch.faces import Box
 from facesearch.index.index import Index
+from facesearch.judge import poor_faces
 from facesearch.models.calibration import QualityScale
 from facesearch.paths import known_path
 from facesearch.people.grouping import ALONE, group_faces
 from facesearch.people.register import IGNORED, Register, face_keys, folded, good_name, placed
-from facesearch.quality import poor_faces
 
 # Of so many people at once the portraits are chosen: their vectors are in memory together.
 _BLOCK = 2048

@@ -15,11 +15,11 @@ from starlette.routing import Route
 
 from facesearch.errors import FacesearchError, PeopleError, UnreadablePhoto
 from facesearch.faces import Box, Match, Reference
+from facesearch.judge import doubt
 from facesearch.people.grouping import grouping_distance
 from facesearch.people.people import People, Person
 from facesearch.photos.content import read_content
 from facesearch.photos.decode import decode
-from facesearch.quality import doubt
 from facesearch.search import Question
 from facesearch.show.page import environment
 from facesearch.show.wording import few, percent

@@ -21,6 +21,7 @@ from facesearch.errors import FacesearchError, NoFace, PeopleError, UnreadablePh
 from facesearch.faces import Answer, Box, PhotoFaces, Reference, Status
 from facesearch.index.backend import IndexState
 from facesearch.index.index import Index
+from facesearch.judge import Judge
 from facesearch.library import Library
 from facesearch.machine import processors
 from facesearch.models.card import Card
@@ -29,7 +30,7 @@ from facesearch.photos.content import DIGEST_BYTES, content_of
 from facesearch.photos.decode import decode
 from facesearch.pipeline import Pipeline
 from facesearch.ranking import Metric, Ranking
-from facesearch.search import FaceWanted, Judge, Question, as_indexed, chosen, references_in, search
+from facesearch.search import FaceWanted, Question, as_indexed, chosen, references_in, search
 from facesearch.show.thumbnails import Thumbnails, photo_jpeg
 
 UPLOADS = 64  # photos kept at one time

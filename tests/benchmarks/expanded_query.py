@@ -19,7 +19,8 @@ import numpy as np
 from facesearch.embed import card_of
 from facesearch.faces import Reference
 from facesearch.index.npz.store import open_index
-from facesearch.search import Judge, Question, search
+from facesearch.judge import Judge
+from facesearch.search import Question, search
 
 
 def average_precision(relevant, total):

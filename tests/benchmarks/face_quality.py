@@ -25,9 +25,9 @@ from facesearch.detect import open_detector
 from facesearch.detect.crop import align_face
 from facesearch.detect.yunet import UPRIGHT, _scaled_down, _View
 from facesearch.embed import open_embedder
+from facesearch.judge import POOR, quality_of
 from facesearch.models.calibration import QualityScale
 from facesearch.people.grouping import group_faces, grouping_distance
-from facesearch.quality import POOR, quality_of
 
 RUINS = ("blurred", "shaken", "tiny")
 EXTENSIONS = {".jpg", ".jpeg", ".png"}

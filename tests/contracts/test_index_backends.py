@@ -17,10 +17,11 @@ from facesearch.faces import Box, Face, FileState, PhotoFaces, Reference, Status
 from facesearch.index import operations
 from facesearch.index.backend import open_backend
 from facesearch.index.meta import Meta
+from facesearch.judge import Judge
 from facesearch.models.calibration import LibraryScale
 from facesearch.people.register import Register, empty_register, only_editor, read_register, write_register
 from facesearch.plan import IndexRequest
-from facesearch.search import Judge, Question, search
+from facesearch.search import Question, search
 from facesearch.update import rebuild_index, update_index
 
 _NUMBERS = itertools.count()

@@ -10,8 +10,8 @@ from support.known_people import grouped, kept, opened, shows, write_people
 
 from facesearch.embed.sface import CARD
 from facesearch.errors import PeopleError
+from facesearch.judge import Judge
 from facesearch.people.photos import PeopleQuery, photos_with
-from facesearch.search import Judge
 
 ADA, BEA, CLEO, DORA = range(4)
 PHOTOS = [

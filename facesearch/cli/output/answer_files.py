@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facesearch.cli.output.text import counted
-from facesearch.quality import doubt
+from facesearch.judge import doubt
 from facesearch.show.answer_page import Block, Hit, Shown, answers_page
 from facesearch.show.page import write_page
 from facesearch.show.pair_sheet import read_pixels

@@ -164,6 +164,7 @@ class Pipeline:
         return self._prepare_content(content, path)
 
     def _prepare_content(self, content: Content, path: str) -> _PhotoTask:
+        self.embedder.prepare()
         photo = _photo(content, path)
         try:
             faces, crops, truncated = self._faces(content)

@@ -27,7 +27,7 @@ from support.fakes import (
 
 from facesearch.detect import Detector, open_detector
 from facesearch.detect.crop import TEMPLATE
-from facesearch.embed import open_embedder
+from facesearch.embed import BackgroundEmbedder, open_embedder
 from facesearch.errors import FacesearchError, ModelError
 from facesearch.faces import Box, Face, Status
 from facesearch.index.meta import Meta
@@ -508,3 +508,21 @@ def test_cv2_keeps_its_threads():
     before = cv2.getNumThreads()
     run([])
     assert cv2.getNumThreads() == before
+
+
+def test_a_model_is_opened_once_when_the_first_photo_has_to_be_looked_at(tmp_path):
+    opened = []
+
+    def opening():
+        opened.append(threading.current_thread())
+        return ColourEmbedder()
+
+    known, new = (coloured(tmp_path / f"{number}.png", number) for number in (1, 2))
+    embedder = BackgroundEmbedder(CARD, opening)
+    one = pipeline(embedder)
+    digest = picture_digest(known.read_bytes())
+    assert [found.faces for found in one.run([str(known)], known={digest})] == [()]
+    assert opened == []
+    assert [len(found.faces) for found in one.run([str(known), str(new)] * 4)] == [1] * 8
+    assert len(opened) == 1
+    assert opened[0] is not threading.main_thread()

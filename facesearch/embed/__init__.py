@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -43,6 +44,10 @@ class Embedder(Protocol):
     """
 
     card: Card
+
+    def prepare(self) -> None:
+        """Begin to open the network, where that takes a while: crops will come soon."""
+        return
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the vector of each crop.
@@ -150,9 +155,9 @@ def open_embedder(
 
 
 class BackgroundEmbedder(Embedder):
-    """An embedder that opens its model in a thread while the first photos are read.
+    """An embedder that opens its model in a thread while the first photos are looked at.
 
-    The first call waits for it.
+    Where all photos are known pictures, it is never opened.
 
     Args:
         card: The model's card.
@@ -161,13 +166,25 @@ class BackgroundEmbedder(Embedder):
 
     def __init__(self, card: Card, opening: Callable[[], Embedder]) -> None:
         self.card = card
-        thread = ThreadPoolExecutor(1, thread_name_prefix="open-model")
-        self._opened: Future[Embedder] = thread.submit(opening)
-        thread.shutdown(wait=False)
+        self._opening = opening
+        self._lock = threading.Lock()
+        self._opened: Future[Embedder] | None = None
+
+    def prepare(self) -> None:
+        """Begin to open the model; see `Embedder.prepare`."""
+        self._begin()
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the vector of each crop; see `Embedder.embed`."""
-        return self._opened.result().embed(crops)
+        return self._begin().result().embed(crops)
+
+    def _begin(self) -> Future[Embedder]:
+        with self._lock:
+            if self._opened is None:
+                thread = ThreadPoolExecutor(1, thread_name_prefix="open-model")
+                self._opened = thread.submit(self._opening)
+                thread.shutdown(wait=False)
+            return self._opened
 
 
 def check_crops(crops: NDArray[np.uint8], card: Card) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facesearch.embed import check_crops
+from facesearch.embed import Embedder, check_crops
 from facesearch.errors import ModelError
 from facesearch.models.card import TENSORS, Card
 from facesearch.models.tensors import load_tensors
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _BATCH = 32
 
 
-class KerasEmbedder:
+class KerasEmbedder(Embedder):
     """A model in TensorFlow, on a CUDA GPU where TensorFlow sees one.
 
     Args:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from platformdirs import user_cache_dir
 
-from facesearch.embed import check_crops
+from facesearch.embed import Embedder, check_crops
 from facesearch.errors import ModelBroken, ModelError
 from facesearch.models.card import NETWORK, Card, check_digest
 
@@ -96,7 +96,7 @@ Cut = Callable[[Any, Any], Any]
 _LARGEST = 64
 
 
-class OpenVinoEmbedder:
+class OpenVinoEmbedder(Embedder):
     """A stored network that OpenVINO runs.
 
     Args:

@@ -27,7 +27,7 @@ import numpy as np
 from measuring import BASELINE, FACESEARCH, run, show, tensors_file
 
 from facesearch.detect import open_detector
-from facesearch.embed import open_embedder
+from facesearch.embed import Embedder, open_embedder
 from facesearch.machine import processors
 from facesearch.pipeline import DEFAULT_BATCH, Pipeline
 
@@ -62,7 +62,7 @@ def stage_seconds(photos: list[str], model: str) -> dict[str, float]:
     embedder = open_embedder(model)
     crops: list[np.ndarray] = []
 
-    class Taking:
+    class Taking(Embedder):
         card = embedder.card
 
         def embed(self, batch):

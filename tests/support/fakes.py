@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from facesearch.embed import Embedder
 from facesearch.faces import Box, Face, FileState, PhotoFaces, Status
 from facesearch.index.meta import Meta
 from facesearch.index.npz.writer import NpzIndexWriter
@@ -39,7 +40,7 @@ class SquareDetector:
         return [Face(box, 1.0) for box in boxes]
 
 
-class ColourEmbedder:
+class ColourEmbedder(Embedder):
     """Gives each crop's mean colour, blue, green and red in 0..1; notes how many it was given at once."""
 
     def __init__(self, card: Card = CARD) -> None:

@@ -99,15 +99,14 @@ def mean_network():
 
 @pytest.fixture(scope="session")
 def milvus(tmp_path_factory):
-    """A real Milvus server in a network of its own; tests of it are skipped where there is none to run."""
-    from support.milvus_server import MilvusServer, why_not
+    """A real Milvus server that all tests share; they are skipped where there is none to run."""
+    from support.milvus_server import shared_server, why_not
 
     reason = why_not()
     if reason:
         pytest.skip(reason)
-    server = MilvusServer(tmp_path_factory.mktemp("milvus"))
-    yield server
-    server.stop()
+    with shared_server(tmp_path_factory) as server:
+        yield server
 
 
 def _plain(arg):

@@ -36,7 +36,7 @@ def name(request, tmp_path, monkeypatch):
     if request.param == "plugin":
         monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "support" / "plugin_package"))
         return f"example://{tmp_path}/i"
-    return request.getfixturevalue("milvus").url(f"contract_{next(_NUMBERS)}")
+    return request.getfixturevalue("milvus").url(f"contract_{os.getpid()}_{next(_NUMBERS)}")
 
 
 @pytest.fixture

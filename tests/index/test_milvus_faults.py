@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from support.fakes import META, coloured, looked_at, pipeline
+from support.milvus_server import MilvusServer, why_not
 
 from facesearch.errors import FacesearchError, IndexAway, IndexBroken, IndexBusy, IndexConflict, StorageError
 from facesearch.faces import Box, Reference
@@ -36,7 +37,17 @@ _LEFT = []
 
 @pytest.fixture
 def url(milvus):
-    return milvus.url(f"faults_{next(_NUMBERS)}")
+    return milvus.url(f"faults_{os.getpid()}_{next(_NUMBERS)}")
+
+
+@pytest.fixture(scope="module")
+def breakable(tmp_path_factory):
+    """A server of these tests alone, which they cut off and kill."""
+    if reason := why_not():
+        pytest.skip(reason)
+    server = MilvusServer(tmp_path_factory.mktemp("breakable"))
+    yield server
+    server.stop()
 
 
 @pytest.fixture
@@ -76,11 +87,12 @@ def add_all(url, photos):
         writer.commit()
 
 
-def test_a_server_that_is_away_is_said_and_nothing_hangs(milvus, url, hasty, photos):
+def test_a_server_that_is_away_is_said_and_nothing_hangs(breakable, hasty, photos):
+    url = breakable.url(f"broken_{next(_NUMBERS)}")
     wanted = IndexRequest((str(photos),))
     update_index(open_backend(url), META, wanted, pipeline)
     for word in ("close", "hold"):
-        milvus.tell(word)
+        breakable.tell(word)
         try:
             began = time.monotonic()
             for use in ("meta", "read", "searchable", "state"):
@@ -90,20 +102,22 @@ def test_a_server_that_is_away_is_said_and_nothing_hangs(milvus, url, hasty, pho
                 assert "run the same command again" in caught.value.hint
             assert time.monotonic() - began < 60
         finally:
-            milvus.tell("open")
+            breakable.tell("open")
     check_each_is_there_once(url, 30)
 
 
-def test_a_server_that_is_away_for_a_moment_is_waited_for(milvus, url, photos):
+def test_a_server_that_is_away_for_a_moment_is_waited_for(breakable, photos):
+    url = breakable.url(f"broken_{next(_NUMBERS)}")
+
     def come_back():
         time.sleep(3)
-        milvus.tell("open")
+        breakable.tell("open")
 
     coming = []
 
     def go_away(photo):
         if not coming:
-            milvus.tell("close")
+            breakable.tell("close")
             coming.append(threading.Thread(target=come_back))
             coming[0].start()
 
@@ -113,27 +127,30 @@ def test_a_server_that_is_away_for_a_moment_is_waited_for(milvus, url, photos):
     check_each_is_there_once(url, 30)
 
 
-def test_a_server_that_goes_away_in_a_run(milvus, url, hasty, photos, monkeypatch):
+def test_a_server_that_goes_away_in_a_run(breakable, hasty, photos, monkeypatch):
+    url = breakable.url(f"broken_{next(_NUMBERS)}")
+
     def go_away(photo):
         if photo.path.endswith("09.png"):
-            milvus.tell("close")
+            breakable.tell("close")
 
     with pytest.raises(IndexAway):
         update_index(open_backend(url), META, IndexRequest((str(photos),)), pipeline, on_photo=go_away)
-    milvus.tell("open")
+    breakable.tell("open")
     monkeypatch.delenv("FACESEARCH_MILVUS_TIMEOUT")  # it may take a moment until it is reached again
     report = update_index(open_backend(url), META, IndexRequest((str(photos),)), pipeline)
     assert report.indexed + report.unchanged == 30
     check_each_is_there_once(url, 30)
 
 
-def test_a_server_that_is_killed_and_started_in_a_run(milvus, url, monkeypatch, photos):
+def test_a_server_that_is_killed_and_started_in_a_run(breakable, monkeypatch, photos):
+    url = breakable.url(f"broken_{next(_NUMBERS)}")
     monkeypatch.setenv("FACESEARCH_MILVUS_TIMEOUT", "150")
 
     def restart(photo):
         if photo.path.endswith("09.png"):
-            milvus.tell("kill")
-            milvus.tell("start")
+            breakable.tell("kill")
+            breakable.tell("start")
 
     report = update_index(open_backend(url), META, IndexRequest((str(photos),)), pipeline, on_photo=restart)
     assert report.indexed == 30

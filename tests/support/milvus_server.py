@@ -13,9 +13,11 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
+
+import filelock
 
 ALONE = ["unshare", "--net", "--map-root-user"]
 START_SECONDS = 120
@@ -70,6 +72,43 @@ class MilvusServer:
         self.process.wait(60)
         self.process.stdout.close()
         self.door.close()
+
+
+class SharedServer:
+    """The server of all processes of a test run; each test names collections of its own."""
+
+    def __init__(self, port):
+        self.port = port
+
+    def url(self, collection):
+        return f"milvus://127.0.0.1:{self.port}/{collection}"
+
+
+@contextmanager
+def shared_server(tmp_path_factory):
+    """Yield the one server of a test run: who needs it first starts it, and stops it when nobody needs it.
+
+    Even an idle server takes a third of a processor.
+    """
+    import fcntl
+
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    own, place = None, base / "milvus.port"
+    with (base / "milvus.users").open("w") as users:
+        with filelock.FileLock(base / "milvus.lock"):
+            fcntl.flock(users, fcntl.LOCK_SH)
+            if not place.exists():
+                (base / "milvus").mkdir()
+                own = MilvusServer(base / "milvus")
+                place.write_text(str(own.port))
+        try:
+            yield SharedServer(int(place.read_text()))
+        finally:
+            if own is not None:
+                fcntl.flock(users, fcntl.LOCK_EX)  # waits until no other process uses it
+                own.stop()
 
 
 class Relay:

@@ -122,9 +122,20 @@ def make_plan(index: Index, request: IndexRequest) -> tuple[Scan, Plan]:
     plan = Plan(request=request, aliases=aliases)
     scan = _look(plan)
     _name_as_known(scan, plan, index.meta.roots)
-    rows, known = index.rows, _KnownFiles(index, again=request.again)
-    for name, photo in scan.photos.items():
-        row = rows.get(name)
+    _find_new(index, scan, plan)
+    _find_gone(index, scan, plan)
+    return scan, plan
+
+
+def _find_new(index: Index, scan: Scan, plan: Plan) -> None:
+    """Tell the photos to be read from those that are as they were."""
+    request, rows = plan.request, index.rows
+    known = _KnownFiles(index, again=request.again)
+    as_it_was = {} if request.verify else known.unchanged()
+    others = [photo for name, photo in scan.photos.items() if as_it_was.get(name) != photo]
+    plan.unchanged = len(scan.photos) - len(others)
+    for photo in others:
+        row = rows.get(photo.path)
         if row is None or request.verify or not known.has(row, photo):
             plan.new.append(photo)
         elif known.tells_picture[row]:
@@ -133,10 +144,15 @@ def make_plan(index: Index, request: IndexRequest) -> tuple[Scan, Plan]:
             plan.renewed += 1
             plan.new.append(photo)
     plan.new.sort(key=lambda photo: os.fsencode(photo.path))
+
+
+def _find_gone(index: Index, scan: Scan, plan: Plan) -> None:
+    """Tell which known photos are gone, and which a pattern leaves out now."""
+    request = plan.request
     looked_into = dict.fromkeys([*request.paths, *plan.aliases.values()])
     folders = [os.fsencode(path) for path in looked_into if path not in plan.problems]
     unknown = [os.fsencode(path) for path in plan.problems]
-    for name in rows:
+    for name in index.rows:
         if name in scan.photos or not _was_looked_for(name, folders, unknown):
             continue
         if not (is_there(name) if is_photo_url(name) else os.path.exists(name)):
@@ -144,7 +160,6 @@ def make_plan(index: Index, request: IndexRequest) -> tuple[Scan, Plan]:
         # One that --hidden took in once, or a link that was followed, stays: `forget` removes it.
         elif not request.keep_excluded and scan.excludes(name):
             plan.excluded.append(name)
-    return scan, plan
 
 
 def _name_as_known(scan: Scan, plan: Plan, roots: Sequence[str]) -> None:
@@ -203,11 +218,18 @@ class _KnownFiles:
     """
 
     def __init__(self, index: Index, *, again: bool) -> None:
-        self._index, self._again = index, again
+        self._index, self._erased = index, index.erased_faces if again else {}
         self._size, self._mtime_ns = index.size.tolist(), index.mtime_ns.tolist()
         self._ctime_ns = index.ctime_ns.tolist()
         told = np.logical_or(index.file_digest.any(axis=1), ~index.digest.any(axis=1))
         self.tells_picture: list[bool] = told.tolist()
+
+    def unchanged(self) -> dict[str, tuple[str, int, int, int]]:
+        """Return the photos, by path, that need not be opened if they are found just like this."""
+        if self._erased:
+            return {}
+        files = zip(self._index.names, self._size, self._mtime_ns, self._ctime_ns, strict=True)
+        return {file[0]: file for file, told in zip(files, self.tells_picture, strict=True) if told}
 
     def has(self, row: int, photo: FoundPhoto) -> bool:
         """Return whether a photo need not be opened: its faces are known, and no erased one is wanted."""
@@ -215,7 +237,7 @@ class _KnownFiles:
             return False
         if self._ctime_ns[row] != photo.ctime_ns and -1 not in (self._ctime_ns[row], photo.ctime_ns):
             return False
-        erased = self._index.erased_faces if self._again else {}
+        erased = self._erased
         return not (erased and any(digest in erased for digest in self._index.file(row).digests))
 
 

@@ -233,9 +233,18 @@ class Index:
         return [whole[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
     @cached_property
+    def names(self) -> list[str]:
+        """All paths as text; see `path`."""
+        whole, ends = self.paths.tobytes(), self.path_ends.tolist()
+        if not whole.isascii():
+            return [os.fsdecode(path) for path in self.all_paths]
+        text = whole.decode("ascii")  # all at once, which takes a third of the time
+        return [text[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+    @cached_property
     def rows(self) -> dict[str, int]:
         """Each path's photo."""
-        return {os.fsdecode(path): photo for photo, path in enumerate(self.all_paths)}
+        return {name: photo for photo, name in enumerate(self.names)}
 
     def vectors_of(self, digest: bytes) -> dict[Box, NDArray[np.float32]]:
         """Return the vectors of the faces of a picture, by their boxes; empty for one that is not known."""

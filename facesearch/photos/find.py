@@ -72,7 +72,7 @@ class FoundPhoto(NamedTuple):  # a dataclass takes three times as long to make, 
         modified_ns, changed_ns = about.st_mtime_ns, about.st_ctime_ns
         if not (_TELLS_CHANGES and 0 <= modified_ns < _END and 0 <= changed_ns < _END):
             modified_ns, changed_ns = modified(about), changed(about)
-        return cls(path, about.st_size, modified_ns, changed_ns)
+        return cls._make((path, about.st_size, modified_ns, changed_ns))
 
 
 @dataclass(slots=True)
@@ -147,15 +147,7 @@ def find_photos(
     with os.scandir(root):
         pass  # cannot be listed: the caller hears of it
     scan.exclusions[root] = exclusions
-    walk = _Walk(root, root_stat, scan, exclusions, hidden, follow)
-    while walk.pending:
-        for entry in walk.next_entries():
-            try:
-                walk.take(entry)
-            except FileNotFoundError:
-                continue  # gone between the listing and now
-            except OSError as error:
-                scan.unreadable[entry.path] = error.strerror or str(error)
+    _Walk(root, root_stat, scan, exclusions, hidden, follow).run()
 
 
 def _find_by_url(root: str, scan: Scan, exclusions: Exclusions, *, hidden: bool) -> None:
@@ -183,19 +175,45 @@ class _Walk:
         hidden: bool,
         follow: bool,
     ) -> None:
-        self.pending = [(root, about.st_dev)]
+        self._pending = [(root, about.st_dev)]
         self._seen = {(about.st_dev, about.st_ino)}
         self._device = about.st_dev  # of the folder whose entries are taken
         self._root, self._scan, self._exclusions = root, scan, exclusions
         self._hidden, self._follow = hidden, follow
 
-    def take(self, entry: os.DirEntry[str]) -> None:
-        if entry.name[0] == "." and not self._hidden:
-            return
-        if entry.is_file(follow_symlinks=False):  # most are; the other questions are asked of the rest
-            if not self._leaves_out(entry, folder=False):
-                self._take_file(entry)
-            return
+    def run(self) -> None:
+        while self._pending:
+            self._take_all(self._next_entries())
+
+    def _take_all(self, entries: Iterable[os.DirEntry[str]]) -> None:
+        photos, at_once = self._scan.photos, not self._exclusions.concern(folder=False)
+        others = []
+        # There may be a million: no function is called for an ordinary photo that is not called for its sake.
+        for entry in entries:
+            name = entry.name
+            if name[0] == ".":
+                if self._hidden:
+                    others.append(entry)
+            elif at_once and name[name.rfind(".") :] in SUFFIXES and entry.is_file(follow_symlinks=False):
+                path = entry.path
+                try:
+                    photos[path] = FoundPhoto.at(path, entry.stat(follow_symlinks=False))
+                except OSError:
+                    others.append(entry)  # which says why
+            else:
+                others.append(entry)
+        for entry in sorted(others, key=attrgetter("name")):
+            self._take(entry)
+
+    def _take(self, entry: os.DirEntry[str]) -> None:
+        try:
+            self._take_any(entry)
+        except FileNotFoundError:
+            pass  # gone between the listing and now
+        except OSError as error:
+            self._scan.unreadable[entry.path] = error.strerror or str(error)
+
+    def _take_any(self, entry: os.DirEntry[str]) -> None:
         folder = entry.is_dir(follow_symlinks=self._follow)
         if self._leaves_out(entry, folder=folder):
             return
@@ -220,7 +238,7 @@ class _Walk:
         identity = about.st_dev, about.st_ino
         if identity not in self._seen:
             self._seen.add(identity)
-            self.pending.append((entry.path, about.st_dev))
+            self._pending.append((entry.path, about.st_dev))
 
     def _take_file(self, entry: os.DirEntry[str]) -> None:
         if is_photo_name(entry.name):
@@ -229,12 +247,12 @@ class _Walk:
         else:
             self._scan.passed_over[_kind(entry.name)] += 1
 
-    def next_entries(self) -> list[os.DirEntry[str]]:
-        """Return what the next folder holds, by name; nothing where it asks to be left out."""
-        folder, self._device = self.pending.pop()
+    def _next_entries(self) -> list[os.DirEntry[str]]:
+        """Return what the next folder holds; nothing where it asks to be left out."""
+        folder, self._device = self._pending.pop()
         try:
             with os.scandir(folder) as listing:
-                entries = sorted(listing, key=attrgetter("name"))
+                entries = list(listing)
         except OSError as error:
             self._scan.unreadable[folder] = error.strerror or str(error)
             return []

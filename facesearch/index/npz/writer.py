@@ -111,9 +111,9 @@ class NpzIndexWriter:
 
     def _check_roots(self, index: Index) -> None:
         """Check that each photo lies under its root, which matters to a writer only."""
-        roots = [os.fsencode(root) for root in index.meta.roots]
+        roots = index.meta.roots
         folders = [beginning(root) for root in roots]
-        for path, root in zip(index.all_paths, index.root.tolist(), strict=True):
+        for path, root in zip(index.names, index.root.tolist(), strict=True):
             if not path.startswith(folders[root]) and path != roots[root]:
                 raise broken(self.path, "a photo does not lie under its root")
 

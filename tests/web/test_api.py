@@ -253,7 +253,7 @@ def test_an_index_that_is_written_over_in_place_is_served_from_memory(changed):
         index.write_bytes(bad)
         for path in ("/1/", "/1/api", "/1/person/1"):
             assert changed.ask(path).status == 200
-        assert len(changed.ask("/1/api/query", "POST", OBAMA.read_bytes()).json["answers"]) == 1
+        assert len(changed.ask("/1/api/query", "POST", OBAMA.read_bytes()).json["results"]) == 1
         check_refusal(changed.ask("/1/api/people/1/name", "POST", '{"name": "Ada"}'), 409)
         index.write_bytes(whole)
         assert changed.ask("/1/api").json["photos"] == 14

@@ -113,8 +113,9 @@ class NpzIndexWriter:
         """Check that each photo lies under its root, which matters to a writer only."""
         roots = index.meta.roots
         folders = [beginning(root) for root in roots]
-        for path, root in zip(index.names, index.root.tolist(), strict=True):
-            if not path.startswith(folders[root]) and path != roots[root]:
+        below = map(str.startswith, index.names, map(folders.__getitem__, index.root.tolist()))
+        for photo in (photo for photo, inside in enumerate(below) if not inside):
+            if index.names[photo] != roots[int(index.root[photo])]:
                 raise broken(self.path, "a photo does not lie under its root")
 
     def _begin(self, index: Index) -> None:

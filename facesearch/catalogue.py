@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from facesearch.detect import detector_names, detector_recipe
@@ -22,18 +22,21 @@ class Listed:
         state: "here", "to fetch", or "broken".
         facts: A few words about it; for a broken one, what is wrong.
         card: Its card; None for a broken one.
+        seconds: What a face takes on this machine in each precision, as far as that was measured.
     """
 
     name: str
     state: str
     facts: str
     card: StoredCard | None
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return a form for JSON, without the card's list of files."""
         known = {"kind": self.card.kind, **asdict(self.card)} if self.card else {}
         known.pop("files", None)
-        return {"name": self.name, "state": self.state, "facts": self.facts, "card": known or None}
+        told = {"name": self.name, "state": self.state, "facts": self.facts, "card": known or None}
+        return told | ({"seconds_a_face": dict(self.seconds)} if self.seconds else {})
 
 
 def list_all(store: ModelStore) -> list[Listed]:
@@ -72,9 +75,23 @@ def _listed(name: str, store: ModelStore) -> Listed:
         if recipe := detector_recipe(name):
             card = store.detector_card(name) if state == "here" else recipe.card
             return Listed(name, state, "detector, gives boxes and landmarks", card)
-        return Listed(name, state, _facts(model := card_of(name, store)), model)
+        model = card_of(name, store)
+        seconds = _seconds(model) if state == "here" else {}
+        return Listed(name, state, _facts(model) + _speed(seconds), model, seconds)
     except FacesearchError as error:
         return Listed(name, "broken", error.message, None)
+
+
+def _seconds(card: Card) -> Mapping[str, float]:
+    from facesearch.embed.openvino_runtime import timings_of
+
+    return timings_of(card).seconds
+
+
+def _speed(seconds: Mapping[str, float]) -> str:
+    fastest_first = sorted(seconds.items(), key=lambda item: item[1])
+    told = ", ".join(f"{name} {1000 * value:.1f} ms a face" for name, value in fastest_first)
+    return f"; here {told}" if told else ""
 
 
 def _facts(card: Card) -> str:

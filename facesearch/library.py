@@ -242,6 +242,8 @@ class Library:
         detection = detection or DetectionSettings()
         held = self._meta_if_usable() if rebuild else self.backend.meta()
         meta = make_meta(self.card, detection, held)
+        if rebuild:
+            meta = replace(meta, precision="")  # what is fastest here may be another one than it was
         self.backend.metric = self.card.metric
         people = KeptPeople(self.backend.people, self.card)
         bring = rebuild_index if rebuild else partial(update_index, carry=people)

@@ -30,7 +30,7 @@ class Runtime:
 
     Attributes:
         runtime: "openvino", or "tensorflow" for the Keras model itself.
-        precision: "auto" (bf16 where the processor has it), "f32" or "bf16".
+        precision: "auto" (the index's, or the fastest), "f32", "bf16" or "f16".
         device: The OpenVINO device.
         jobs: Threads that decode and detect; 0 for one per core.
         batch: Faces in one call of the network.
@@ -77,7 +77,8 @@ def make_meta(card: Card, detection: DetectionSettings, held: Meta | None) -> Me
     settings.update(detection.own)
     settings["margin"] = card.margin
     detector = detection.detector or (held.detector if held else card.detector)
-    return Meta(card.name, card.digest, card.dim, detector, settings)
+    precision = held.precision if held else ""
+    return Meta(card.name, card.digest, card.dim, detector, settings, precision=precision)
 
 
 def make_pipeline(
@@ -148,7 +149,7 @@ class Model:
     store: ModelStore = field(default_factory=ModelStore)
     runtime: Runtime = field(default_factory=Runtime)
     notify: Callable[[str], None] = silent
-    _embedders: dict[int, Embedder] = field(default_factory=dict)
+    _embedders: dict[tuple[int, str], Embedder] = field(default_factory=dict)
 
     @cached_property
     def card(self) -> Card:
@@ -175,15 +176,15 @@ class Model:
         streams = 1 if few else self.runtime.jobs or processors()
         return make_pipeline(
             meta,
-            self._embedder(streams),
+            self._embedder(streams, meta.precision),
             self.runtime,
             store=self.store,
             notify=self.notify,
             whole=whole,
         )
 
-    def _embedder(self, streams: int) -> Embedder:
-        if streams not in self._embedders:
+    def _embedder(self, streams: int, usual: str) -> Embedder:
+        if (streams, usual) not in self._embedders:
 
             def opening() -> Embedder:
                 return open_embedder(
@@ -191,6 +192,7 @@ class Model:
                     store=self.store,
                     runtime=self.runtime.runtime,
                     precision=self.runtime.precision,
+                    usual=usual,
                     device=self.runtime.device,
                     streams=streams,
                     threads=self.runtime.jobs or processor_limit(),
@@ -199,5 +201,6 @@ class Model:
 
             # A model that has to be fetched is opened here and now: its messages come before the work.
             here = self.store.installed(self.name)
-            self._embedders[streams] = BackgroundEmbedder(self.card, opening) if here else opening()
-        return self._embedders[streams]
+            opened = BackgroundEmbedder(self.card, opening) if here else opening()
+            self._embedders[streams, usual] = opened
+        return self._embedders[streams, usual]

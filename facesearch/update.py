@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
 
+from facesearch.embed import Embedder
 from facesearch.errors import (
     FacesearchError,
     IndexBroken,
@@ -121,6 +122,7 @@ def update_index(
         writer.changes.mount(scan.mounts, below=request.paths if request.prune else ())
         run.look_at_new(pipeline, on_photo)
         run.drop_gone()
+        writer.changes.precision = run.precision or writer.changes.precision
         before = writer.index
         if carry is not None and (run.wrote or writer.changes):
             carry.over(before)
@@ -185,6 +187,7 @@ class _Run:
         self._waiting: list[PhotoFaces] = []
         self._carried: list[tuple[FaceId, FaceId]] = []
         self.wrote = False  # whether anything was added; what was taken is among the changes
+        self._embedder: Embedder | None = None
         self._elsewhere: Counter[tuple[int, str]] = Counter()
         self._new = [photo.path for photo in plan.new]
         self._gone = set(plan.gone)
@@ -214,6 +217,7 @@ class _Run:
                 if isinstance(ready, Pipeline):  # Ray tells of workers that die itself
                     last = LastRun(self._backend.name, went_on=self.report.recovered > 0)
                     found = last.run(ready, self._new, self.known)
+                    self._embedder = ready.embedder
                 else:
                     found = ready.run(self._new, known=self.known)
                 for photo in found:
@@ -222,6 +226,11 @@ class _Run:
         except KeyboardInterrupt:
             self.report.interrupted = True
         self.report.seconds = time.monotonic() - began
+
+    @property
+    def precision(self) -> str:
+        """What the new vectors were calculated in; empty where there are none, or it is not known."""
+        return self._embedder.precision if self._embedder is not None else ""
 
     def take(self, photo: PhotoFaces) -> None:
         """Put one photo into the index."""

@@ -7,15 +7,16 @@ This is the one place where errors become sentences on stderr and exit statuses:
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from types import FrameType
 from typing import Any, NoReturn, cast
 
 import click
 
-from facesearch.cli.interrupts import take_interrupts
 from facesearch.cli.output.text import escaped
 from facesearch.errors import FacesearchError
 from facesearch.paths import ESCAPES
@@ -49,6 +50,18 @@ COMMANDS = {
 }
 
 INTERRUPTED = 130
+
+# Python's own machinery for imports and threads. An interrupt that is raised just after it took a lock leaves
+# that locked: every import, or every thread of a pool, then waits for ever, and the command with it.
+_MACHINERY = (
+    "<frozen importlib._bootstrap>",
+    f"{os.sep}threading.py",
+    os.path.join("concurrent", "futures", "thread.py"),
+    os.path.join("concurrent", "futures", "_base.py"),
+)
+# Where the main thread waits for others, for as long as they take.
+_WAITING = frozenset({"wait", "join", "_wait_for_tstate_lock"})
+_SOON = 0.005  # seconds
 
 
 @contextmanager
@@ -240,3 +253,23 @@ def _end(status: int) -> NoReturn:
         except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     sys.exit(status)
+
+
+def take_interrupts() -> None:
+    """Let SIGINT raise KeyboardInterrupt as soon as that is safe; one that is ignored stays ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
+
+
+def _interrupt(_number: int, frame: FrameType | None) -> None:
+    if frame is not None and _holds_a_lock(frame) and hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGALRM, _interrupt)
+        signal.setitimer(signal.ITIMER_REAL, _SOON)
+        return
+    raise KeyboardInterrupt
+
+
+def _holds_a_lock(frame: FrameType) -> bool:
+    """Return whether a frame may have taken a lock that an interrupt here would leave locked."""
+    code = frame.f_code
+    return code.co_filename.endswith(_MACHINERY) and code.co_name not in _WAITING

@@ -196,10 +196,10 @@ RUNTIME_OPTIONS = (
     ),
     click.option(
         "--precision",
-        type=click.Choice(["auto", "f32", "bf16"]),
+        type=click.Choice(["auto", "f32", "bf16", "f16"]),
         default="auto",
         show_default=True,
-        help="auto: bf16 where the processor has it; f32: exact figures.",
+        help="auto: the index's own, else what this machine runs fastest; f32: exact figures.",
     ),
     click.option("--device", default="CPU", show_default=True, help="The OpenVINO device."),
     jobs_option,

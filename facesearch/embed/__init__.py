@@ -35,6 +35,7 @@ class Embedder(Protocol):
 
     Attributes:
         card: The network's properties: size and margin of the crops, dimension of the vectors.
+        precision: What it calculates in; empty where that is not known.
 
     Example:
         >>> class MeanColor(Embedder):
@@ -44,6 +45,7 @@ class Embedder(Protocol):
     """
 
     card: Card
+    precision: str = ""
 
     def prepare(self) -> None:
         """Begin to open the network, where that takes a while: crops will come soon."""
@@ -114,6 +116,7 @@ def open_embedder(
     store: ModelStore | None = None,
     runtime: str = "openvino",
     precision: str = "auto",
+    usual: str = "",
     device: str = "CPU",
     streams: int = 1,
     threads: int = 0,
@@ -125,7 +128,8 @@ def open_embedder(
         name: One of `model_names`, or any model of the store.
         store: The model store of this machine.
         runtime: "openvino", or "tensorflow" to run the Keras model itself if there is one.
-        precision: "auto" (bf16 where the processor has it), "f32" or "bf16".
+        precision: "auto", "f32", "bf16" or "f16".
+        usual: What "auto" is on a CPU that has it; empty for the precision that is measured to be fastest.
         device: The OpenVINO device.
         streams: How many calls of `embed` run at once on a CPU, each on its share of the cores. One has the
             lowest latency. One for each core has the highest throughput when calls come from several
@@ -150,7 +154,13 @@ def open_embedder(
     from facesearch.embed.openvino_runtime import OpenVinoEmbedder
 
     return OpenVinoEmbedder(
-        card, store.path(name), precision=precision, device=device, streams=streams, threads=threads
+        card,
+        store.path(name),
+        precision=precision,
+        usual=usual,
+        device=device,
+        streams=streams,
+        threads=threads,
     )
 
 
@@ -185,6 +195,12 @@ class BackgroundEmbedder(Embedder):
                 self._opened = thread.submit(self._opening)
                 thread.shutdown(wait=False)
             return self._opened
+
+    @property
+    def precision(self) -> str:  # type: ignore[override]
+        """What the model calculates in; empty as long as it is not open."""
+        done = self._opened is not None and self._opened.done() and not self._opened.exception()
+        return self._opened.result().precision if self._opened is not None and done else ""
 
 
 def check_crops(crops: NDArray[np.uint8], card: Card) -> None:

@@ -42,7 +42,7 @@ class KerasEmbedder(Embedder):
     def __init__(self, card: Card, folder: Path, builder: str, *, precision: str = "auto") -> None:
         if precision not in ("auto", "f32"):
             raise ModelError(f"TensorFlow does not run {card.name} in {precision}.", "Use auto or f32.")
-        self.card = card
+        self.card, self.precision = card, "f32"
         tensors = load_tensors(folder / TENSORS)
         with _greetings_held():
             tensorflow = _load_tensorflow(tf32=precision == "auto")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import sys
 import threading
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ import numpy as np
 from platformdirs import user_cache_dir
 
 from facesearch.embed import Embedder, check_crops
+from facesearch.embed.precision import Timings, read_timings, write_timings
 from facesearch.errors import ModelBroken, ModelError
 from facesearch.models.card import NETWORK, Card, check_digest
 
@@ -94,6 +96,8 @@ Cut = Callable[[Any, Any], Any]
 
 # The most crops in one inference, so that a call with thousands does not hold all their features at once.
 _LARGEST = 64
+# Crops in an inference that is timed.
+_TIMED = 2
 
 
 class OpenVinoEmbedder(Embedder):
@@ -102,7 +106,8 @@ class OpenVinoEmbedder(Embedder):
     Args:
         card: The model's card, as it was stored.
         folder: The model's folder.
-        precision: "auto" (bf16 where the processor has it), "f32" or "bf16".
+        precision: "auto", "f32", "bf16" or "f16".
+        usual: What "auto" is where a CPU has it; empty for the precision that is measured to be fastest.
         device: An OpenVINO device, such as "CPU".
         streams: How many calls run at once on a CPU, each on its share of the cores.
         threads: How many threads of a CPU are used; 0 for all.
@@ -119,6 +124,7 @@ class OpenVinoEmbedder(Embedder):
         folder: Path,
         *,
         precision: str = "auto",
+        usual: str = "",
         device: str = "CPU",
         streams: int = 1,
         threads: int = 0,
@@ -128,13 +134,24 @@ class OpenVinoEmbedder(Embedder):
         _check_xml(card, folder)
         core = openvino_core()
         _check_device(core, device)
-        hints = _precision(core, device, precision)
-        if device == "CPU":
-            hints |= _use_of_cores(streams, threads)
-        if cut:
-            self._network = _compile_cut(core, card, folder, cut, device, hints)
+        _check_precision(core, device, precision)
+
+        def compiled(precision: str) -> Any:  # noqa: ANN401 - OpenVINO has no types
+            hints = _use_of_cores(streams, threads) if device == "CPU" else {}
+            if precision:
+                hints["INFERENCE_PRECISION_HINT"] = precision
+            if cut:
+                return _compile_cut(core, card, folder, cut, device, hints)
+            return _compile(core, card, folder, device, hints)
+
+        if precision != "auto":
+            self.precision, self._network = precision, compiled(precision)
+        elif device != "CPU":
+            self.precision, self._network = "", compiled("")  # the device chooses
+        elif usual in precisions(core):
+            self.precision, self._network = usual, compiled(usual)
         else:
-            self._network = _compile(core, card, folder, device, hints)
+            self.precision, self._network = _fastest(core, card, compiled)
         batch = self._network.input().partial_shape[0]
         self._batch = _LARGEST if batch.is_dynamic else int(batch.get_length())
         self._own = threading.local()
@@ -177,16 +194,60 @@ def _check_device(core: Any, device: str) -> None:  # noqa: ANN401
         raise ModelError(f"OpenVINO has no device {device} here.", f"It has: {', '.join(known)}.")
 
 
-def _precision(core: Any, device: str, precision: str) -> dict[str, str]:  # noqa: ANN401
-    """Return OpenVINO's setting for a precision; "auto" leaves the choice to a device that is not a CPU."""
-    if precision not in ("auto", "f32", "bf16"):
-        raise ModelError(f"There is no precision {precision!r}.", "Use auto, f32 or bf16.")
-    has_bf16 = device == "CPU" and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    if precision == "bf16" and not has_bf16:
-        raise ModelError(f"The device {device} does not calculate in bf16.", "Use --precision auto or f32.")
-    if precision == "auto":
-        precision = "bf16" if has_bf16 else "f32" if device == "CPU" else ""
-    return {"INFERENCE_PRECISION_HINT": precision} if precision else {}
+def precisions(core: Any) -> tuple[str, ...]:  # noqa: ANN401
+    """Return the precisions that this machine's processor calculates in."""
+    capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return ("f32", *(name for name, known in (("bf16", "BF16"), ("f16", "FP16")) if known in capabilities))
+
+
+def _check_precision(core: Any, device: str, precision: str) -> None:  # noqa: ANN401
+    if precision not in ("auto", "f32", "bf16", "f16"):
+        raise ModelError(f"There is no precision {precision!r}.", "Use auto, f32, bf16 or f16.")
+    known = precisions(core) if device == "CPU" else ("f32",)
+    if precision not in ("auto", *known):
+        raise ModelError(
+            f"The device {device} does not calculate in {precision}.", "Use --precision auto or f32."
+        )
+
+
+def _fastest(core: Any, card: Card, compiled: Callable[[str], Any]) -> tuple[str, Any]:  # noqa: ANN401
+    """Return the precision in which a CPU runs a network fastest, and the network in it."""
+    timings = timings_of(card)
+    names = precisions(core)
+    if len(names) == 1 or timings.settled(names):
+        name = timings.fastest or names[0]
+        return name, compiled(name)
+    networks = {name: compiled(name) for name in names}
+    crops = np.random.default_rng(0).integers(0, 256, (_TIMED, *card.size, 3), np.uint8)
+    requests = {name: network.create_infer_request() for name, network in networks.items()}
+    timings.measure({name: partial(request.infer, [crops]) for name, request in requests.items()}, _TIMED)
+    write_timings(_timings_file(card), timings)
+    return timings.fastest, networks[timings.fastest]
+
+
+def timings_of(card: Card) -> Timings:
+    """Return how fast this machine runs a network in each precision, as far as that was measured."""
+    return read_timings(_timings_file(card), _machine())
+
+
+def _timings_file(card: Card) -> Path | None:
+    folder = _cache_folder(card)
+    return Path(folder, "precision.json") if folder else None
+
+
+@lru_cache(1)
+def _machine() -> str:
+    """Return what the speed of a network depends on: processor, its instructions, OpenVINO's version."""
+    core = openvino_core()
+    try:
+        told = Path("/proc/cpuinfo").read_text("utf-8", "replace")
+    except OSError:  # not on Linux: the name has to do
+        told = ""
+    flags = next((line for line in told.splitlines() if line.startswith(("flags", "Features"))), "")
+    name = core.get_property("CPU", "FULL_DEVICE_NAME")
+    return (
+        f"{name}, OpenVINO {load_openvino().__version__}, {hashlib.sha256(flags.encode()).hexdigest()[:16]}"
+    )
 
 
 def _use_of_cores(streams: int, threads: int) -> dict[str, str]:

@@ -43,6 +43,7 @@ class Changes:
     Attributes:
         roots: The folders that the index is to cover.
         mounts: Folders that are other file systems; see `Meta`.
+        precision: What the network calculates in; see `Meta`. It is written with other changes.
         forgotten: Keys of photos that are not to be indexed again; see `FileState.keys`.
         erased: Faces that are not to be indexed again, by their photos' digests.
         taken: Paths that are to have the faces of a known photo.
@@ -59,6 +60,7 @@ class Changes:
         self._stored_forgotten = frozenset(digest.tobytes() for digest in index.forgotten)
         self._stored_erased: Mapping[bytes, tuple[Box, ...]] = index.erased_faces
         self.roots, self.mounts = index.meta.roots, index.meta.mounts
+        self.precision = index.meta.precision
         self.forgotten = set(self._stored_forgotten)
         self.erased: dict[bytes, tuple[Box, ...]] = dict(index.erased_faces)
         self.taken: dict[bytes, Taken] = {}

@@ -30,6 +30,7 @@ class Meta:
         updated: ISO 8601, UTC.
         facesearch: The version that wrote the file.
         mounts: Folders below the roots that were other file systems when they were last looked into.
+        precision: What the network calculates in for this index; empty where that is not known.
     """
 
     model: str
@@ -42,8 +43,9 @@ class Meta:
     updated: str = ""
     facesearch: str = ""
     mounts: tuple[str, ...] = ()
+    precision: str = ""
 
-    def written(self, roots: Iterable[str], mounts: Iterable[str]) -> Meta:
+    def written(self, roots: Iterable[str], mounts: Iterable[str], precision: str) -> Meta:
         """Return the meta data of an index that is written now."""
         # What is said of people is of one commit: two in one second are told apart.
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
@@ -55,11 +57,12 @@ class Meta:
             updated=now,
             facesearch=__version__,
             mounts=tuple(mounts),
+            precision=precision,
         )
 
     def making(self) -> Meta:
         """Return the meta data of a new index that is made as this one was."""
-        return replace(self, roots=(), created="", updated="", facesearch="", mounts=())
+        return replace(self, roots=(), created="", updated="", facesearch="", mounts=(), precision="")
 
     def to_json(self) -> str:
         """Return the meta data as JSON in ASCII."""
@@ -87,7 +90,13 @@ class Meta:
             if not _SETTINGS.get(name, _is_scalar)(value):
                 raise ValueError(f"the setting {name!r} is out of range")
         known = {name: raw[name] for name in _META_TYPES}
-        return cls(**{**known, "roots": tuple(raw["roots"]), "mounts": tuple(mounts)})
+        known |= {"roots": tuple(raw["roots"]), "mounts": tuple(mounts)}
+        return cls(**known, precision=_known_precision(raw.get("precision")))
+
+
+def _known_precision(value: object) -> str:
+    """Return a precision; empty for one that this version does not know, for which any other can stand in."""
+    return value if isinstance(value, str) and value in ("f32", "bf16", "f16") else ""
 
 
 _META_TYPES: Mapping[str, type] = {

@@ -5,7 +5,7 @@ from concurrent.futures import _base, thread
 
 import pytest
 
-from facesearch.cli.interrupts import take_interrupts
+from facesearch.cli import take_interrupts
 
 
 @pytest.fixture

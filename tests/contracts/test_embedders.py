@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 
 from facesearch.embed import MODELS, card_of, open_embedder, recipe_of
+from facesearch.embed.openvino_runtime import openvino_core, precisions
 from facesearch.errors import ModelError
 
 KINDS = [
     *((name, "openvino", "f32") for name in MODELS),
-    ("sface", "openvino", "auto"),
-    pytest.param(("resnet50", "openvino", "auto"), marks=pytest.mark.slow),
+    *(("sface", "openvino", precision) for precision in ("auto", *precisions(openvino_core())[1:])),
+    *(
+        pytest.param(("resnet50", "openvino", precision), marks=pytest.mark.slow)
+        for precision in ("auto", *precisions(openvino_core())[1:])
+    ),
     *(
         pytest.param((name, "tensorflow", "f32"), marks=pytest.mark.slow)
         for name in MODELS
@@ -37,7 +41,7 @@ def faces(embedder, crops):
 @pytest.fixture
 def tolerance(embedder, request):
     # Batches of other lengths are summed in another order: f32 agrees to rounding, bf16 to its eight bits.
-    return 1e-4 if "f32" in request.node.callspec.id else 3e-2
+    return 1e-4 if embedder.precision == "f32" else 3e-2
 
 
 def assert_near(found, wanted, tolerance):

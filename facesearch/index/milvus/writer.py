@@ -185,7 +185,7 @@ class MilvusIndexWriter:
             self._write_meta(roots)
 
     def _write_meta(self, roots: tuple[str, ...]) -> None:
-        meta = self._state.meta.written(roots, self.changes.mounts)
+        meta = self._state.meta.written(roots, self.changes.mounts, self.changes.precision)
         self._collection.write(f"meta/{self._generation}", meta.to_json().encode())
 
     def _flush(self) -> None:

@@ -224,7 +224,7 @@ class _NewIndex:
     def write(self, writer: ArrayWriter) -> None:
         """Write all arrays."""
         photos, changes = self._photos, self._changes
-        meta = self._old.meta.written(changes.roots, changes.mounts)
+        meta = self._old.meta.written(changes.roots, changes.mounts, changes.precision)
         counts = np.array([self._face_count(photo) for photo in photos], np.int64)
         faces = int(counts.sum())
         writer.write("format", np.array(FORMAT, np.int64))

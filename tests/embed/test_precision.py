@@ -1,0 +1,131 @@
+"""The fastest precision is measured, remembered for this machine, and kept by an index."""
+
+import json
+import os
+import time
+
+import pytest
+
+from facesearch.embed import open_embedder
+from facesearch.embed.openvino_runtime import openvino_core, precisions, timings_of
+from facesearch.embed.precision import Timings, read_timings, write_timings
+
+
+def taking(**milliseconds):
+    """Return runs that take so long, and note that they ran."""
+    ran = []
+
+    def run_of(name, length):
+        def run():
+            ran.append(name)
+            time.sleep(length / 1000)
+
+        return run
+
+    return {name: run_of(name, length) for name, length in milliseconds.items()}, ran
+
+
+def test_the_fastest_is_found_whatever_its_name():
+    for times in ({"f32": 2, "bf16": 20}, {"f32": 20, "bf16": 2}, {"f32": 20, "bf16": 20, "f16": 2}):
+        timings = Timings("here")
+        runs, ran = taking(**times)
+        timings.measure(runs, 2)
+        assert timings.fastest == min(times, key=times.get)
+        assert timings.settled(times)
+        assert ran[: len(times)] == list(times)  # each once to prepare it, then in turn
+        assert timings.seconds[timings.fastest] >= 0.001
+
+
+def test_what_is_nearly_as_fast_takes_several_runs_to_tell():
+    timings = Timings("here", 5, {"f32": 0.010, "bf16": 0.011})
+    assert not timings.settled(["f32", "bf16"])
+    assert Timings("here", 5, {"f32": 0.010, "bf16": 0.014}).settled(["bf16", "f32"])
+    rounds = 0
+    while not timings.settled(["f32", "bf16"]):
+        timings.measure(taking(f32=10, bf16=11)[0], 1)
+        assert timings.rounds > rounds
+        rounds = timings.rounds
+    assert timings.seconds["f32"] <= 0.0110  # the shortest of all runs counts
+
+
+def test_another_precision_is_measured_anew():
+    timings = Timings("here", 99, {"f32": 0.001, "bf16": 0.010})
+    assert not timings.settled(["f32", "bf16", "f16"])
+    timings.measure(taking(f32=5, bf16=5, f16=1)[0], 1)
+    assert set(timings.seconds) == {"f32", "bf16", "f16"}
+    assert timings.fastest == "f16"
+
+
+def test_what_was_measured_is_remembered_for_this_machine(tmp_path):
+    file = tmp_path / "times.json"
+    timings = Timings("here", 3, {"f32": 0.010, "bf16": 0.011})
+    write_timings(file, timings)
+    assert read_timings(file, "here") == timings
+    assert read_timings(file, "elsewhere") == Timings("elsewhere")
+    assert read_timings(None, "here") == Timings("here")
+    write_timings(None, timings)
+    write_timings(tmp_path / "no folder" / "times.json", timings)  # no reason to fail
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "[]", "3", '{"machine": "here"}', '{"machine": "here", "seconds": {}}'),
+        '{"machine": "here", "rounds": 1, "seconds": {"f32": 0}}',
+        '{"machine": "here", "rounds": 1, "seconds": {"f32": "x"}}',
+    ],
+)
+def test_what_cannot_be_read_is_measured_again(tmp_path, text):
+    file = tmp_path / "times.json"
+    file.write_text(text)
+    assert read_timings(file, "here") == Timings("here")
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def test_an_embedder_takes_the_fastest_and_remembers_it(model_store, cache):
+    known = precisions(openvino_core())
+    one = open_embedder("sface", store=model_store)
+    assert one.precision in known
+    timings = timings_of(one.card)
+    if len(known) > 1:
+        assert set(timings.seconds) == set(known)
+        assert one.precision == timings.fastest
+    assert open_embedder("sface", store=model_store, precision="f32").precision == "f32"
+    assert open_embedder("sface", store=model_store, usual="f32").precision == "f32"
+    assert timings_of(one.card) == timings  # neither measures
+    again = open_embedder("sface", store=model_store, usual="int8")  # made by a later version
+    assert again.precision in known
+
+
+def test_an_index_keeps_the_precision_that_it_was_begun_with(ask, tmp_path, cache, model_store):
+    from support.command import LIBRARY, OBAMA
+
+    def precision():
+        return json.loads(ask("info", "--index", "i.npz", "--json").out)["precision"]
+
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    os.link(LIBRARY / "biden.jpg", photos / "1.jpg")
+    index = ("index", photos, "--index", "i.npz", "--model", "sface")
+    assert ask(*index, "--precision", "f32").status == 0
+    assert precision() == "f32"
+    assert "precision  f32" in ask("info", "--index", "i.npz").text
+    os.link(LIBRARY / "obama_2009.jpg", photos / "2.jpg")
+    assert ask(*index).status == 0
+    assert precision() == "f32"
+    assert ask("query", OBAMA, "--index", "i.npz").status == 0
+    assert not list(tmp_path.glob("cache/facesearch/openvino/*/precision.json"))  # nothing had to be measured
+    assert ask(*index, "--rebuild").status == 0
+    fastest = precision()
+    assert fastest in precisions(openvino_core())
+    other = next((one for one in precisions(openvino_core()) if one != fastest), fastest)
+    os.link(LIBRARY / "obama_2010.jpg", photos / "3.jpg")
+    assert ask(*index, "--precision", other).status == 0
+    assert precision() == other
+    listed = json.loads(ask("models", "list", "--json").out)["models"]
+    sface = next(one for one in listed if one["name"] == "sface")
+    assert set(sface.get("seconds_a_face", ())) in ({*precisions(openvino_core())}, set())

@@ -184,7 +184,7 @@ class Library:
         return index
 
     def hold(self) -> Index:
-        """Read the index into memory, where it takes no more than `HELD`; a larger one stays mapped.
+        """Read the index again, into memory where it takes no more than `HELD`; a larger one stays mapped.
 
         A program that writes over a mapped file would end this process when it reads on.
 
@@ -192,7 +192,13 @@ class Library:
             IndexFileError: There is no index, or it cannot be used.
             ModelMismatch: It was made with other weights than those on this machine.
         """
-        arrays = {name: getattr(self.contents, name) for name in ARRAYS}
+        before = self._contents, self._searched
+        self.refresh()
+        try:
+            arrays = {name: getattr(self.contents, name) for name in ARRAYS}
+        except FacesearchError:
+            self._contents, self._searched = before
+            raise
         if sum(array.nbytes for array in arrays.values()) <= HELD:
             copies: dict[str, Any] = {name: np.array(array) for name, array in arrays.items()}
             self._contents = self._searched = replace(self.contents, **copies)
@@ -242,8 +248,9 @@ class Library:
         detection = detection or DetectionSettings()
         held = self._meta_if_usable() if rebuild else self.backend.meta()
         meta = make_meta(self.card, detection, held)
-        if rebuild:
-            meta = replace(meta, precision="")  # what is fastest here may be another one than it was
+        asked = self._runtime.precision
+        if rebuild or asked != "auto":  # what is fastest here may be another one than it was
+            meta = replace(meta, precision="" if asked == "auto" else asked)
         self.backend.metric = self.card.metric
         people = KeptPeople(self.backend.people, self.card)
         bring = rebuild_index if rebuild else partial(update_index, carry=people)

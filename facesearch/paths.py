@@ -20,8 +20,8 @@ ESCAPES = sys.getfilesystemencodeerrors()
 def separator(path: AnyStr) -> AnyStr:
     """Return what stands between the names of an absolute path, or a URL."""
     if isinstance(path, bytes):
-        return b"\\" if path[1:2] == b":" or path[:2] == b"\\\\" else b"/"
-    return "\\" if path[1:2] == ":" or path[:2] == "\\\\" else "/"
+        return b"\\" if path[:1] != b"/" and (path[1:2] == b":" or path[:2] == b"\\\\") else b"/"
+    return "\\" if path[:1] != "/" and (path[1:2] == ":" or path[:2] == "\\\\") else "/"
 
 
 def beginning(folder: AnyStr) -> AnyStr:
@@ -105,7 +105,20 @@ def _listed_name(folder: str, name: str) -> str:
         names = os.listdir(folder)
     except OSError:
         return name
-    return name if name in names else next((one for one in names if _folded(one) == _folded(name)), name)
+    if name in names:
+        return name
+    alike = (one for one in names if _folded(one) == _folded(name))
+    return next(
+        (one for one in alike if _is_same(os.path.join(folder, one), os.path.join(folder, name))), name
+    )
+
+
+def _is_same(one: str, other: str) -> bool:
+    """Return whether two names lead to one file, folder or link."""
+    try:
+        return os.path.samestat(os.lstat(one), os.lstat(other))
+    except OSError:
+        return False
 
 
 def _folded(name: str) -> str:

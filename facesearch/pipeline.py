@@ -28,7 +28,7 @@ from facesearch.embed import Embedder
 from facesearch.errors import UnreadablePhoto
 from facesearch.faces import Box, Face, FileState, PhotoFaces, Status
 from facesearch.files import open_private
-from facesearch.machine import decoders
+from facesearch.machine import decoders, processors
 from facesearch.paths import ESCAPES
 from facesearch.photos.content import LARGE_BYTES, Content, alone_if_large, fingerprint, read_content
 from facesearch.photos.decode import Picture, brightened, decode
@@ -100,7 +100,7 @@ class Pipeline:
         # Where there are fewer photos than threads, cv2 is left to spread one photo over the cores.
         share = _single_threaded_cv2() if len(first) == threads else nullcontext()
         waiting = chain(first, waiting)
-        with share, _Pool(threads) as readers, _Pool(threads) as embedders:
+        with share, _Pool(threads) as readers, _Pool(self.jobs or processors()) as embedders:
             tasks: deque[Future[_PhotoTask]] = deque()
             batches: deque[Future[list[PhotoFaces]]] = deque()
             batch: list[_PhotoTask] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -118,10 +118,11 @@ def _named_as_known(request: IndexRequest, roots: Sequence[str]) -> tuple[IndexR
 
 def make_plan(index: Index, request: IndexRequest) -> tuple[Scan, Plan]:
     """Compare the photos on disk with those of an index."""
-    request, aliases = _named_as_known(request, index.meta.roots)
+    roots = (*index.meta.roots, *request.roots)
+    request, aliases = _named_as_known(request, roots)
     plan = Plan(request=request, aliases=aliases)
     scan = _look(plan)
-    _name_as_known(scan, plan, index.meta.roots)
+    _name_as_known(scan, plan, roots)
     _find_new(index, scan, plan)
     _find_gone(index, scan, plan)
     return scan, plan
@@ -151,14 +152,15 @@ def _find_gone(index: Index, scan: Scan, plan: Plan) -> None:
     request = plan.request
     looked_into = dict.fromkeys([*request.paths, *plan.aliases.values()])
     folders = [os.fsencode(path) for path in looked_into if path not in plan.problems]
-    unknown = [os.fsencode(path) for path in plan.problems]
+    unknown = [os.fsencode(name) for path in plan.problems for name in _known_names(path, plan.aliases)]
+    met = {known: name for name, known in plan.aliases.items()}
     for name in index.rows:
         if name in scan.photos or not _was_looked_for(name, folders, unknown):
             continue
         if not (is_there(name) if is_photo_url(name) else os.path.exists(name)):
             plan.gone.append(name)
         # One that --hidden took in once, or a link that was followed, stays: `forget` removes it.
-        elif not request.keep_excluded and scan.excludes(name):
+        elif not request.keep_excluded and any(map(scan.excludes, _known_names(name, met))):
             plan.excluded.append(name)
 
 
@@ -178,6 +180,22 @@ def _name_as_known(scan: Scan, plan: Plan, roots: Sequence[str]) -> None:
                 scan.photos.setdefault(known, scan.photos.pop(name)._replace(path=known))
             if inside:
                 plan.aliases[os.fsdecode(met)] = root
+                scan.mounts.update(
+                    name for path in tuple(scan.mounts) for name in _known_names(path, plan.aliases)
+                )
+
+
+def _known_names(path: str, names: Mapping[str, str]) -> list[str]:
+    """Return a path, and as it is called where one of some folders has another name."""
+    pairs = ((os.fsencode(one), os.fsencode(other)) for one, other in names.items())
+    return [
+        path,
+        *(
+            os.fsdecode(moved_path(os.fsencode(path), *pair))
+            for pair in pairs
+            if is_within(os.fsencode(path), pair[0])
+        ),
+    ]
 
 
 def _look(plan: Plan) -> Scan:

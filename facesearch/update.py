@@ -122,7 +122,7 @@ def update_index(
         writer.changes.mount(scan.mounts, below=request.paths if request.prune else ())
         run.look_at_new(pipeline, on_photo)
         run.drop_gone()
-        writer.changes.precision = run.precision or writer.changes.precision
+        writer.changes.precision = meta.precision or run.precision or writer.changes.precision
         before = writer.index
         if carry is not None and (run.wrote or writer.changes):
             carry.over(before)
@@ -469,7 +469,7 @@ def _begin(rebuild: Rebuild, meta: Meta, old: Index) -> None:
     except IndexFileError:
         rebuild.discard()
         begun = None
-    if begun is not None and begun.making() != meta:
+    if begun is not None and begun.making() != meta.making():
         rebuild.discard()
     with rebuild.backend.writer(meta) as writer:
         writer.changes.forget(key.tobytes() for key in old.forgotten)

@@ -1,30 +1,8 @@
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 from support.command import Done
-
-# Files that take minutes, those that wait for a server between those that compute; the others follow.
-LONG = (
-    "siamese/test_train_end_to_end.py",
-    "index/test_milvus_faults.py",
-    "contracts/test_index_backends.py",
-    "test_kill.py",
-    "cli/test_train.py",
-    "distribute/test_on_ray.py",
-    "cli/test_milvus.py",
-    "contracts/test_index_copies.py",
-    "embed/test_foreign.py",
-    "web/test_browser_pages.py",
-)
-
-
-def pytest_collection_modifyitems(config, items):
-    """Begin with the files that take longest, so that no process works on one when all others are done."""
-    if config.getoption("markexpr") == "slow":
-        places = {Path(__file__).parent / name: place for place, name in enumerate(LONG)}
-        items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture(scope="session")
@@ -119,8 +97,16 @@ def mean_network():
     return write
 
 
+@pytest.fixture
+def milvus(milvus_server):
+    """Gives URLs of collections, which are dropped after the test: each costs the server time."""
+    milvus_server.given = []
+    yield milvus_server
+    milvus_server.drop_given()
+
+
 @pytest.fixture(scope="session")
-def milvus(tmp_path_factory):
+def milvus_server(tmp_path_factory):
     """A real Milvus server that all tests share; they are skipped where there is none to run."""
     from support.milvus_server import shared_server, why_not
 

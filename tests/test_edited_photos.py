@@ -18,6 +18,7 @@ from facesearch.index.npz.writer import NpzIndexWriter
 from facesearch.index.operations import forget, move_root
 from facesearch.photos import find
 from facesearch.photos.content import fingerprint, picture_digest
+from facesearch.plan import make_plan
 from facesearch.show.thumbnails import Thumbnails
 from facesearch.update import rebuild_index
 
@@ -401,6 +402,35 @@ class TestOnePlaceByTwoNames:
         report = library.update()
         assert (report.removed, report.unchanged) == (1, 2)
         assert library.contents.photo_count == 2
+
+    def test_what_cannot_be_looked_into_or_is_left_out_below_it(self, library, tmp_path, monkeypatch):
+        for folder in ("family", "family/sub", "family/other"):
+            coloured(library.root / folder / "1.png", len(folder))
+        link = tmp_path / "link"
+        link.symlink_to(library.root / "family")
+        library.update(link)
+        plan = make_plan(library.contents, library.request(exclude=("sub/",)))[1]
+        assert plan.excluded == [str(link / "sub" / "1.png")]
+        listed, looked = os.scandir, os.path.exists
+
+        def scandir(folder="."):
+            if str(folder).endswith("/sub"):
+                raise PermissionError(13, "Permission denied")
+            return listed(folder)
+
+        monkeypatch.setattr(os, "scandir", scandir)
+        monkeypatch.setattr(os.path, "exists", lambda path: "/sub/" not in str(path) and looked(path))
+        plan = make_plan(library.contents, library.request())[1]
+        assert list(plan.problems) == [str(library.root / "family" / "sub")]
+        assert plan.gone == []
+
+    def test_a_rebuild_of_the_folder_above_it(self, library, tmp_path):
+        coloured(library.root / "family" / "1.png", 1)
+        link = tmp_path / "link"
+        link.symlink_to(library.root / "family")
+        library.update(link)
+        rebuild_index(library.index, META, library.request(), library.pipeline)
+        assert library.contents.photo_count == 1
 
     def test_a_part_of_it_and_a_photo(self, library):
         library.add(1, 2)

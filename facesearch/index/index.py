@@ -302,7 +302,8 @@ class Index:
         if _is_there(self.path(photo)):
             return face
         copies = self._photos_with(self.digest[photo].tobytes())
-        there = (copy for copy in copies if len(self.faces_of(copy)) and _is_there(self.path(copy)))
+        faces = len(self.faces_of(photo))
+        there = (copy for copy in copies if len(self.faces_of(copy)) == faces and _is_there(self.path(copy)))
         copy = next(there, photo)
         return self.faces_of(copy)[self.number(face) - 1]
 

@@ -157,6 +157,7 @@ def copy_index(
         rows = [row for path, row in listing.rows.items() if not _is_there(listing, row, there, path)]
         on_start(len(rows))
         writer.changes.cover(listing.meta.roots)
+        writer.changes.precision = listing.meta.precision
         writer.changes.forget(digest.tobytes() for digest in listing.forgotten)
         erased = [(digest, box) for digest, boxes in listing.erased_faces.items() for box in boxes]
         writer.changes.erase(erased, here=False)  # they are not among the photos' faces any more

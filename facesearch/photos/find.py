@@ -191,17 +191,17 @@ class _Walk:
             if name[0] == ".":
                 if self._hidden:
                     others.append(entry)
-            elif at_once and name[name.rfind(".") :] in SUFFIXES and entry.is_file(follow_symlinks=False):
-                try:
-                    about = entry.stat(follow_symlinks=False)
+            elif at_once and name[name.rfind(".") :] in SUFFIXES:
+                try:  # some file systems are asked for both, as their listings do not tell files from folders
+                    is_file, about = entry.is_file(follow_symlinks=False), entry.stat(follow_symlinks=False)
                 except OSError:
-                    others.append(entry)  # which says why
-                    continue
-                path, modified_ns, changed_ns = entry.path, about.st_mtime_ns, about.st_ctime_ns
-                if modified_ns >= 0 <= changed_ns and modified_ns < _END > changed_ns:
-                    photos[path] = make(FoundPhoto, (path, about.st_size, modified_ns, changed_ns))
+                    is_file = False
+                if is_file and 0 <= about.st_mtime_ns < _END and 0 <= about.st_ctime_ns < _END:
+                    path = entry.path
+                    found = path, about.st_size, about.st_mtime_ns, about.st_ctime_ns
+                    photos[path] = make(FoundPhoto, found)
                 else:
-                    photos[path] = FoundPhoto.at(path, about)
+                    others.append(entry)
             else:
                 others.append(entry)
         for entry in sorted(others, key=attrgetter("name")):

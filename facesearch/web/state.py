@@ -239,7 +239,6 @@ class ServedLibrary:
     def _read(self, state: IndexState) -> Snapshot:
         if self._snapshot is None or state.index != self._state.index:
             try:
-                self.library.refresh()
                 index = self.library.hold()
             except FacesearchError:
                 if self._snapshot is None or (self._snapshot.is_mapped and state.overwrites(self._state)):

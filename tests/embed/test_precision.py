@@ -4,6 +4,7 @@ import json
 import os
 import time
 
+import numpy as np
 import pytest
 
 from facesearch.embed import open_embedder
@@ -129,3 +130,48 @@ def test_an_index_keeps_the_precision_that_it_was_begun_with(ask, tmp_path, cach
     listed = json.loads(ask("models", "list", "--json").out)["models"]
     sface = next(one for one in listed if one["name"] == "sface")
     assert set(sface.get("seconds_a_face", ())) in ({*precisions(openvino_core())}, set())
+
+
+def test_a_network_of_one_crop_at_a_time_is_timed_with_one(tmp_path, cache):
+    import openvino
+
+    from facesearch.embed.foreign import import_model
+    from facesearch.models.card import Card
+    from facesearch.models.store import ModelStore
+
+    ops = openvino.opset13
+    picture = ops.parameter([1, 3, 16, 16], np.float32, name="picture")
+    flat = ops.reshape(ops.avg_pool(picture, [4, 4], [0, 0], [0, 0], [4, 4], False), np.array([1, 48]), False)
+    openvino.save_model(
+        openvino.Model([flat], [picture], "one"), tmp_path / "one.xml", compress_to_fp16=False
+    )
+    store = ModelStore(tmp_path / "models")
+    card = Card(name="one", dim=1, size=(16, 16), margin=0.2, detector="haar", mean=(128.0, 128.0, 128.0))
+    import_model(tmp_path / "one.xml", card, store)
+    one = open_embedder("one", store=store)
+    assert one.embed(np.zeros((5, *one.card.size, 3), np.uint8)).shape == (5, 48)
+    assert one.precision in precisions(openvino_core())
+
+
+def test_what_overflows_is_not_taken_however_fast_it_is(tmp_path, cache):
+    import openvino
+
+    from facesearch.embed.foreign import import_model
+    from facesearch.models.card import Card
+    from facesearch.models.store import ModelStore
+
+    ops = openvino.opset13
+    picture = ops.parameter([-1, 3, 16, 16], np.float32, name="picture")
+    large = ops.multiply(picture, np.float32(1e6))  # f16 ends at 65,504
+    pooled = ops.reshape(
+        ops.avg_pool(large, [4, 4], [0, 0], [0, 0], [4, 4], False), np.array([-1, 48]), False
+    )
+    openvino.save_model(
+        openvino.Model([pooled], [picture], "big"), tmp_path / "big.xml", compress_to_fp16=False
+    )
+    store = ModelStore(tmp_path / "models")
+    card = Card(name="big", dim=1, size=(16, 16), margin=0.2, detector="haar", mean=(128.0, 128.0, 128.0))
+    import_model(tmp_path / "big.xml", card, store)
+    one = open_embedder("big", store=store)
+    assert np.isfinite(one.embed(np.full((2, *one.card.size, 3), 250, np.uint8))).all()
+    assert one.precision != "f16"

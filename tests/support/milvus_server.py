@@ -79,9 +79,21 @@ class SharedServer:
 
     def __init__(self, port):
         self.port = port
+        self.given = []
 
     def url(self, collection):
+        self.given.append(collection)
         return f"milvus://127.0.0.1:{self.port}/{collection}"
+
+    def drop_given(self):
+        """Drop what lies under the names that were given."""
+        from facesearch.index.milvus.address import Address
+        from facesearch.index.milvus.server import Server
+
+        server = Server(Address.parse(f"milvus://127.0.0.1:{self.port}/any"))
+        for name in server.collections():
+            if any(name == one or name.startswith(f"{one}_") for one in self.given):
+                server.drop(name)
 
 
 @contextmanager

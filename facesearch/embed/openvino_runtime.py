@@ -155,7 +155,7 @@ class OpenVinoEmbedder(Embedder):
             self.precision, self._network = usual, compiled(usual)
         else:
             timings = Timings("") if cut else timings_of(card)
-            self.precision, self._network = _fastest(core, card, compiled, timings)
+            self.precision, self._network = fastest_network(core, card, compiled, timings)
             if not cut:
                 write_timings(_timings_file(card), timings)
         batch = self._network.input().partial_shape[0]
@@ -216,7 +216,12 @@ def _check_precision(core: Any, device: str, precision: str) -> None:  # noqa: A
         )
 
 
-def _fastest(core: Any, card: Card, compiled: Callable[[str], Any], timings: Timings) -> tuple[str, Any]:  # noqa: ANN401
+def fastest_network(
+    core: Any,  # noqa: ANN401 - OpenVINO has no types
+    card: Card,
+    compiled: Callable[[str], Any],
+    timings: Timings,
+) -> tuple[str, Any]:
     """Return the precision in which a CPU runs a network fastest, and the network in it."""
     names = precisions(core)
     if len(names) == 1 or timings.settled(names):

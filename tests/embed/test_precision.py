@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from facesearch.embed import open_embedder
-from facesearch.embed.openvino_runtime import openvino_core, precisions, timings_of
+from facesearch.embed.openvino_runtime import fastest_network, openvino_core, precisions, timings_of
 from facesearch.embed.precision import Timings, read_timings, write_timings
+from facesearch.models.card import Card
 
 
 def taking(**milliseconds):
@@ -136,7 +137,6 @@ def test_a_network_of_one_crop_at_a_time_is_timed_with_one(tmp_path, cache):
     import openvino
 
     from facesearch.embed.foreign import import_model
-    from facesearch.models.card import Card
     from facesearch.models.store import ModelStore
 
     ops = openvino.opset13
@@ -153,25 +153,30 @@ def test_a_network_of_one_crop_at_a_time_is_timed_with_one(tmp_path, cache):
     assert one.precision in precisions(openvino_core())
 
 
-def test_what_overflows_is_not_taken_however_fast_it_is(tmp_path, cache):
-    import openvino
+class Computing:
+    """What OpenVINO has for every object here: core, network, input, request and tensor in one."""
 
-    from facesearch.embed.foreign import import_model
-    from facesearch.models.card import Card
-    from facesearch.models.store import ModelStore
+    def __init__(self, seconds, number):
+        self.seconds, self.data = seconds, np.full((2, 3), number, np.float32)
+        self.partial_shape, self.is_dynamic = [self], True
 
-    ops = openvino.opset13
-    picture = ops.parameter([-1, 3, 16, 16], np.float32, name="picture")
-    large = ops.multiply(picture, np.float32(1e6))  # f16 ends at 65,504
-    pooled = ops.reshape(
-        ops.avg_pool(large, [4, 4], [0, 0], [0, 0], [4, 4], False), np.array([-1, 48]), False
-    )
-    openvino.save_model(
-        openvino.Model([pooled], [picture], "big"), tmp_path / "big.xml", compress_to_fp16=False
-    )
-    store = ModelStore(tmp_path / "models")
-    card = Card(name="big", dim=1, size=(16, 16), margin=0.2, detector="haar", mean=(128.0, 128.0, 128.0))
-    import_model(tmp_path / "big.xml", card, store)
-    one = open_embedder("big", store=store)
-    assert np.isfinite(one.embed(np.full((2, *one.card.size, 3), 250, np.uint8))).all()
-    assert one.precision != "f16"
+    def get_property(self, device, name):
+        return ["FP32", "BF16", "FP16"]
+
+    def infer(self, inputs):
+        time.sleep(self.seconds)
+
+    def itself(self):
+        return self
+
+    input = create_infer_request = get_output_tensor = itself
+
+
+@pytest.mark.parametrize("number", [np.inf, np.nan, 0.0, 2.0])
+def test_what_is_no_vector_is_not_taken_however_fast_it_is(number):
+    networks = {"f32": Computing(0.02, 1), "bf16": Computing(0.005, 0.99), "f16": Computing(0.001, number)}
+    card, timings = Card(name="fake", dim=3, size=(8, 8), margin=0.0, detector="haar"), Timings("here")
+    name, network = fastest_network(networks["f32"], card, networks.__getitem__, timings)
+    assert (name, network) == ("bf16", networks["bf16"])
+    assert timings.settled(networks)
+    assert fastest_network(networks["f32"], card, networks.__getitem__, timings)[0] == "bf16"

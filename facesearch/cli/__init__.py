@@ -199,9 +199,8 @@ def _confess(error: Exception) -> int:
 def _prepare_streams() -> None:
     """Let paths that are not UTF-8 pass as the bytes they are; keep libraries' chatter off stderr."""
     _fill_closed_streams()
-    encoding = (
-        "utf-8" if os.name == "nt" else None
-    )  # a pipe there has the code page, which lacks most letters
+    # A pipe on Windows has the code page, which lacks most of the world's letters.
+    encoding = "utf-8" if os.name == "nt" else None
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding=encoding, errors=ESCAPES)

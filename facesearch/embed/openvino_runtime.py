@@ -17,7 +17,7 @@ import numpy as np
 from platformdirs import user_cache_dir
 
 from facesearch.embed import Embedder, check_crops
-from facesearch.embed.precision import Timings, read_timings, write_timings
+from facesearch.embed.precision import PRECISIONS, Timings, read_timings, write_timings
 from facesearch.errors import ModelBroken, ModelError
 from facesearch.models.card import NETWORK, Card, check_digest
 
@@ -155,8 +155,9 @@ class OpenVinoEmbedder(Embedder):
             self.precision, self._network = usual, compiled(usual)
         else:
             timings = Timings("") if cut else timings_of(card)
+            known = timings.settled(precisions(core))
             self.precision, self._network = fastest_network(core, card, compiled, timings)
-            if not cut:
+            if timings.seconds and not (known or cut):  # measured just now
                 write_timings(_timings_file(card), timings)
         batch = self._network.input().partial_shape[0]
         self._batch = _LARGEST if batch.is_dynamic else int(batch.get_length())
@@ -207,7 +208,7 @@ def precisions(core: Any) -> tuple[str, ...]:  # noqa: ANN401
 
 
 def _check_precision(core: Any, device: str, precision: str) -> None:  # noqa: ANN401
-    if precision not in ("auto", "f32", "bf16", "f16"):
+    if precision not in ("auto", *PRECISIONS):
         raise ModelError(f"There is no precision {precision!r}.", "Use auto, f32, bf16 or f16.")
     known = precisions(core) if device == "CPU" else ("f32",)
     if precision not in ("auto", *known):

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from facesearch.files import replaced
 
+PRECISIONS = ("f32", "bf16", "f16")
+
 # So long the networks are timed when one is opened, together.
 _SECONDS = 0.2
 # After so many rounds a choice is final; after fewer, where the next one takes so many times as long.

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
+from facesearch.embed.precision import PRECISIONS
 from facesearch.errors import IndexConflict
 from facesearch.version import __version__
 
@@ -96,7 +97,7 @@ class Meta:
 
 def _known_precision(value: object) -> str:
     """Return a precision; empty for one that this version does not know, for which any other can stand in."""
-    return value if isinstance(value, str) and value in ("f32", "bf16", "f16") else ""
+    return value if isinstance(value, str) and value in PRECISIONS else ""
 
 
 _META_TYPES: Mapping[str, type] = {

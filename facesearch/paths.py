@@ -49,19 +49,25 @@ def moved_path(path: bytes, old: bytes, new: bytes) -> bytes:
 
 
 def known_path(path: str, roots: Iterable[str]) -> str:
-    """Return a path as it is named below one of some roots, where links make it the same place; or as it is.
+    """Return a path as it is named below one of some roots, where that is the same place; or as it is.
 
-    Where the root `/photos` is a link to `/disk/photos`, that is `/photos/a.jpg` for `/disk/photos/a.jpg`.
+    Where the root `/photos` is a link to `/disk/photos`, that is `/photos/a.jpg` for `/disk/photos/a.jpg`. A
+    root may also be spelled in another case than its folder lists it.
     """
     names = [root for root in roots if "://" not in root]
     if "://" in path or any(is_within(os.fsencode(path), os.fsencode(root)) for root in names):
         return path
-    real = os.fsencode(os.path.realpath(path))
+    real = os.fsencode(real_path(path))
     for root in names:
-        place = os.fsencode(os.path.realpath(root))
+        place = os.fsencode(real_path(root))
         if is_within(real, place):
             return os.fsdecode(moved_path(real, place, os.fsencode(root)))
     return path
+
+
+def real_path(path: str) -> str:
+    """Return the one name of a place: without links, and with each name as its folder lists it."""
+    return listed_path(os.path.realpath(path))
 
 
 def joined_roots(roots: Iterable[str], more: Iterable[str]) -> tuple[str, ...]:

@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from facesearch.index.index import Index
-from facesearch.paths import is_within, known_path, moved_path
+from facesearch.paths import is_within, known_path, moved_path, real_path
 from facesearch.photos.find import FoundPhoto, Scan, Shard, find_photos
 from facesearch.photos.urls import is_folder, is_photo_url, is_there
 
@@ -79,7 +80,7 @@ class Plan(Findings):
         new: Photos that are not known, or are to be read again, by path.
         renewed: How many of these are only read because the index has the first format.
         unchanged: How many are as they were.
-        gone: Known photos that are no longer there.
+        gone: Known photos that are no longer there, or whose folder was found by its other name.
         excluded: Known photos that a pattern leaves out now.
     """
 
@@ -154,10 +155,17 @@ def _find_gone(index: Index, scan: Scan, plan: Plan) -> None:
     folders = [os.fsencode(path) for path in looked_into if path not in plan.problems]
     unknown = [os.fsencode(name) for path in plan.problems for name in _known_names(path, plan.aliases)]
     met = {known: name for name, known in plan.aliases.items()}
+    real = cache(real_path)
+
+    def found_again(name: str) -> bool:
+        """Return whether a photo of a folder that is reached in two ways was found in the other one."""
+        folder, file = os.path.split(name)
+        return not is_photo_url(name) and os.path.join(real(folder), file) in scan.photos
+
     for name in index.rows:
         if name in scan.photos or not _was_looked_for(name, folders, unknown):
             continue
-        if not (is_there(name) if is_photo_url(name) else os.path.exists(name)):
+        if not (is_there(name) if is_photo_url(name) else os.path.exists(name)) or found_again(name):
             plan.gone.append(name)
         # One that --hidden took in once, or a link that was followed, stays: `forget` removes it.
         elif not request.keep_excluded and any(map(scan.excludes, _known_names(name, met))):
@@ -166,10 +174,10 @@ def _find_gone(index: Index, scan: Scan, plan: Plan) -> None:
 
 def _name_as_known(scan: Scan, plan: Plan, roots: Sequence[str]) -> None:
     """Name photos as below a root that is a link to a folder which the scan met by its real path."""
-    links = [(root, os.path.realpath(root)) for root in roots if not is_photo_url(root)]
+    links = [(root, real_path(root)) for root in roots if not is_photo_url(root)]
     links = [(root, real) for root, real in links if root != real]
     for path in plan.request.paths if links else ():
-        folder, place = os.fsencode(path), os.fsencode(os.path.realpath(path))
+        folder, place = os.fsencode(path), os.fsencode(real_path(path))
         for root, real in links:
             if is_within(os.fsencode(root), folder) or not is_within(os.fsencode(real), place):
                 continue

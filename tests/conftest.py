@@ -1,4 +1,5 @@
 import os
+import unicodedata
 
 import numpy as np
 import pytest
@@ -44,6 +45,34 @@ def ask(monkeypatch, capfdbinary, tmp_path, model_store):
         return done
 
     return ask
+
+
+@pytest.fixture
+def lax(monkeypatch):
+    """Let the system find files as macOS and Windows do: whatever the case, and the form of Unicode."""
+    lstat, listing = os.lstat, os.listdir
+
+    def there(path):
+        try:
+            lstat(path)
+        except OSError:
+            return False
+        return True
+
+    def folded(name):
+        return unicodedata.normalize("NFD", name).casefold()
+
+    def found(path):
+        folder, name = os.path.split(path.rstrip("/"))
+        if there(path) or not name:
+            return path
+        folder = found(folder)
+        inside = listing(folder) if there(folder) else []
+        return os.path.join(folder, next((one for one in inside if folded(one) == folded(name)), name))
+
+    monkeypatch.setattr(os, "lstat", lambda path: lstat(found(path)))
+    monkeypatch.setattr(os.path, "lexists", lambda path: there(found(path)))
+    monkeypatch.setattr(os, "listdir", lambda path: listing(found(path)))
 
 
 @pytest.fixture(scope="session")

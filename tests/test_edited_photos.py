@@ -387,6 +387,33 @@ class TestOnePlaceByTwoNames:
         assert library.update(link, library.root).indexed == 2
         assert library.contents.meta.roots == (str(link),)
 
+    @pytest.mark.parametrize("name", ["link", "zlink"])  # one before the folder in the alphabet, one behind
+    @pytest.mark.parametrize("follow", [False, True])
+    def test_a_link_inside_the_folder(self, library, tmp_path, name, follow):
+        for number in (1, 2):
+            coloured(library.root / "real" / f"{number}.png", number)
+        coloured(library.root / "3.png", 3)
+        link = library.root / name
+        link.symlink_to("real")
+        library.update(link)
+        report = library.update(follow=follow)
+        assert (report.indexed, report.moved, report.kept) == (1, 2, {})
+        assert set(library.names) == {"3.png", "real/1.png", "real/2.png"}
+        assert library.update(follow=follow).unchanged == 3
+        library.check()
+
+    def test_a_copy_that_became_a_link_is_in_the_index_no_more(self, library):
+        for number in (1, 2):
+            coloured(library.root / "real" / f"{number}.png", number)
+        link = library.root / "link"
+        shutil.copytree(library.root / "real", link)
+        library.update()
+        assert library.contents.photo_count == 4
+        shutil.rmtree(link)
+        link.symlink_to("real")
+        assert library.update().removed == 2
+        assert set(library.names) == {"real/1.png", "real/2.png"}
+
     def test_a_folder_above_it(self, library, tmp_path):
         for number in (1, 2):
             coloured(library.root / "family" / f"{number}.png", number)

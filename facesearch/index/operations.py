@@ -55,7 +55,8 @@ def forget(
     """
     with open_backend(backend).writer() as writer:
         index, changes = writer.index, writer.changes
-        gone = set(_below(index, folders))
+        names = [known_path(folder, index.meta.roots) for folder in folders]
+        gone = set(_below(index, names))
         stay: set[int] = set()
         keys: set[bytes] = set()
         for row in sorted(gone):
@@ -71,7 +72,7 @@ def forget(
         for name in done.removed:
             changes.drop(name)
         changes.forget(keys)
-        changes.uncover(folders)
+        changes.uncover(names)
         writer.commit()
     return done
 
@@ -87,18 +88,19 @@ def move_root(backend: IndexBackend | os.PathLike[str], old: str, new: str) -> i
         StorageError: The file cannot be rewritten.
     """
     with open_backend(backend).writer() as writer:
-        count = len(_below(writer.index, [old]))
+        name = known_path(old, writer.index.meta.roots)
+        count = len(_below(writer.index, [name]))
         if not count:
             raise IndexFileError(
                 f"The index holds no photo below {old!r}.", "`facesearch info` lists its roots."
             )
-        writer.changes.move_root(old, new)
+        writer.changes.move_root(name, new)
         writer.commit()
     return count
 
 
 def _below(index: Index, folders: Sequence[str]) -> list[int]:
-    names = [os.fsencode(known_path(folder, index.meta.roots)) for folder in folders]
+    names = [os.fsencode(folder) for folder in folders]
     return [
         row
         for row in range(index.photo_count)

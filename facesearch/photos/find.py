@@ -173,14 +173,19 @@ class _Walk:
         follow: bool,
     ) -> None:
         self._pending = [(root, about.st_dev)]
+        # Folders that links lead to come last, so that one inside the root has its own name.
+        self._linked: list[tuple[str, os.stat_result]] = []
         self._seen = {(about.st_dev, about.st_ino)}
         self._device = about.st_dev  # of the folder whose entries are taken
         self._root, self._scan, self._exclusions = root, scan, exclusions
         self._hidden, self._follow = hidden, follow
 
     def run(self) -> None:
-        while self._pending:
-            self._take_all(self._next_entries())
+        while self._pending or self._linked:
+            if self._pending:
+                self._take_all(self._next_entries())
+            else:
+                self._enter(*self._linked.pop())
 
     def _take_all(self, entries: Iterable[os.DirEntry[str]]) -> None:
         photos, at_once = self._scan.photos, not self._exclusions.concern(folder=False) and _TELLS_CHANGES
@@ -237,10 +242,16 @@ class _Walk:
             about = os.stat(entry.path, follow_symlinks=self._follow)
         if about.st_dev != self._device:
             self._scan.mounts.add(entry.path)
+        if entry.is_symlink():
+            self._linked.append((entry.path, about))
+        else:
+            self._enter(entry.path, about)
+
+    def _enter(self, folder: str, about: os.stat_result) -> None:
         identity = about.st_dev, about.st_ino
         if identity not in self._seen:
             self._seen.add(identity)
-            self._pending.append((entry.path, about.st_dev))
+            self._pending.append((folder, about.st_dev))
 
     def _take_file(self, entry: os.DirEntry[str]) -> None:
         if is_photo_name(entry.name):

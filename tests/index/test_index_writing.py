@@ -404,6 +404,19 @@ def test_a_root_moves_with_its_faces(tmp_path, roots, old, new, wanted, after):
         assert is_within(index.path_bytes(photo), index.meta.roots[root].encode())
 
 
+def test_a_root_is_named_by_another_name_of_its_folder(tmp_path, lax):
+    folder = tmp_path / "Photos"
+    folder.mkdir()
+    old = str(tmp_path / "PHOTOS")
+    path = write_index(tmp_path / "i.npz", [looked_at(f"{old}/1.jpg"), looked_at(f"{old}/2.jpg")], roots=[old])
+    assert forget(path, [str(folder / "1.jpg")]).removed == (f"{old}/1.jpg",)
+    assert move_root(path, str(folder), str(folder)) == 1
+    index = open_index(path)
+    assert (paths_of(index), index.meta.roots) == ([str(folder / "2.jpg")], (str(folder),))
+    assert forget(path, [str(folder)]).removed == (str(folder / "2.jpg"),)
+    assert open_index(path).meta.roots == ()
+
+
 def test_moving_a_root_that_is_none(tmp_path):
     path = write_index(tmp_path / "i.npz", [looked_at("/p/a.jpg")])
     before = state(tmp_path)

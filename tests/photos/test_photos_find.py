@@ -199,6 +199,13 @@ def test_loops_of_links_end(tmp_path):
     assert len(found(tmp_path, follow=True)) == 2
 
 
+def test_a_folder_that_is_there_itself_keeps_its_name_where_a_link_leads_to_it_too(tmp_path):
+    write(tmp_path, "real/a.jpg")
+    for name in ("early", "sooner"):  # one before it in the alphabet, and one behind
+        (tmp_path / name).symlink_to(tmp_path / "real")
+    assert found(tmp_path, follow=True) == {"real/a.jpg"}
+
+
 def test_a_link_to_itself_is_reported_and_no_more(tmp_path):
     write(tmp_path, "a.jpg")
     (tmp_path / "loop.jpg").symlink_to("loop.jpg")

@@ -7,9 +7,11 @@ A container sees all processors of its host. What it may use stands in control g
 from __future__ import annotations
 
 import ctypes
+import gc
 import math
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -43,6 +45,18 @@ def decoders() -> int:
     """Return how many photos may be decoded at once: one a processor, as far as there is memory for them."""
     fitting = ((limit - _BESIDES) // _PHOTO for limit in _memory_limits(_PROC, _GROUPS))
     return max(1, min([processors(), *fitting]))
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """Keep Python from looking for cycles of garbage where a million objects are made and none is dropped."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def give_back_memory() -> None:

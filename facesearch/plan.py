@@ -7,13 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
+from itertools import compress
+from operator import not_
 from typing import Any
 
 import numpy as np
 
 from facesearch.index.index import Index
+from facesearch.machine import without_collector
 from facesearch.paths import is_within, known_path, moved_path, real_path
-from facesearch.photos.find import FoundPhoto, Scan, Shard, find_photos
+from facesearch.photos.find import ExpectedPhotos, FoundPhoto, Scan, Shard, find_photos
 from facesearch.photos.urls import is_folder, is_photo_url, is_there
 
 
@@ -117,27 +120,28 @@ def _named_as_known(request: IndexRequest, roots: Sequence[str]) -> tuple[IndexR
     return replace(request, paths=tuple(dict.fromkeys(names.values()))), aliases
 
 
+@without_collector()
 def make_plan(index: Index, request: IndexRequest) -> tuple[Scan, Plan]:
     """Compare the photos on disk with those of an index."""
     roots = (*index.meta.roots, *request.roots)
     request, aliases = _named_as_known(request, roots)
     plan = Plan(request=request, aliases=aliases)
-    scan = _look(plan)
+    known = _KnownFiles(index, again=request.again)
+    scan = _look(plan, known.expected(request))
     _name_as_known(scan, plan, roots)
-    _find_new(index, scan, plan)
+    _find_new(index, known, scan, plan)
     _find_gone(index, scan, plan)
     return scan, plan
 
 
-def _find_new(index: Index, scan: Scan, plan: Plan) -> None:
+def _find_new(index: Index, known: _KnownFiles, scan: Scan, plan: Plan) -> None:
     """Tell the photos to be read from those that are as they were."""
-    request, rows = plan.request, index.rows
-    known = _KnownFiles(index, again=request.again)
-    as_it_was = {} if request.verify else known.unchanged()
-    others = [photo for name, photo in scan.photos.items() if as_it_was.get(name) != photo]
-    plan.unchanged = len(scan.photos) - len(others)
-    for photo in others:
-        row = rows.get(photo.path)
+    request, found = plan.request, scan.expected.found
+    plan.unchanged = sum(found)
+    for photo in scan.photos.values():
+        row = index.rows.get(photo.path)
+        if row is not None and found[row]:
+            continue  # met by two names
         if row is None or request.verify or not known.has(row, photo):
             plan.new.append(photo)
         elif known.tells_picture[row]:
@@ -159,10 +163,14 @@ def _find_gone(index: Index, scan: Scan, plan: Plan) -> None:
 
     def found_again(name: str) -> bool:
         """Return whether a photo of a folder that is reached in two ways was found in the other one."""
+        if is_photo_url(name):
+            return False
         folder, file = os.path.split(name)
-        return not is_photo_url(name) and os.path.join(real(folder), file) in scan.photos
+        place = os.path.join(real(folder), file)
+        row = index.rows.get(place)
+        return place in scan.photos or (row is not None and scan.expected.found[row] == 1)
 
-    for name in index.rows:
+    for name in compress(index.names, map(not_, scan.expected.found)):
         if name in scan.photos or not _was_looked_for(name, folders, unknown):
             continue
         if not (is_there(name) if is_photo_url(name) else os.path.exists(name)) or found_again(name):
@@ -206,9 +214,9 @@ def _known_names(path: str, names: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _look(plan: Plan) -> Scan:
+def _look(plan: Plan, expected: ExpectedPhotos) -> Scan:
     """Find the requested photos; what cannot be read goes into the plan."""
-    scan, request = Scan(), plan.request
+    scan, request = Scan(expected=expected), plan.request
     for path in request.files:
         with suppress(OSError):  # gone since it was listed
             find_photos(path, scan)
@@ -250,12 +258,12 @@ class _KnownFiles:
         told = np.logical_or(index.file_digest.any(axis=1), ~index.digest.any(axis=1))
         self.tells_picture: list[bool] = told.tolist()
 
-    def unchanged(self) -> dict[str, tuple[str, int, int, int]]:
-        """Return the photos, by path, that need not be opened if they are found just like this."""
-        if self._erased:
-            return {}
-        files = zip(self._index.names, self._size, self._mtime_ns, self._ctime_ns, strict=True)
-        return {file[0]: file for file, told in zip(files, self.tells_picture, strict=True) if told}
+    def expected(self, request: IndexRequest) -> ExpectedPhotos:
+        """Return the photos by row, with what they should be like so that they need not be opened."""
+        if self._erased or request.verify or request.shard is not None:
+            return ExpectedPhotos((), *[[-1] * len(self._size)] * 3)
+        size = [size if told else -1 for size, told in zip(self._size, self.tells_picture, strict=True)]
+        return ExpectedPhotos(self._index.names, size, self._mtime_ns, self._ctime_ns)
 
     def has(self, row: int, photo: FoundPhoto) -> bool:
         """Return whether a photo need not be opened: its faces are known, and no erased one is wanted."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
 
+import numpy as np
+
 from facesearch.embed import Embedder
 from facesearch.errors import (
     FacesearchError,
@@ -376,7 +378,9 @@ class _Run:
     def _lost_most(self, root: int, names: Sequence[str]) -> bool:
         known = int((self._index.root == root).sum())
         folder = os.fsencode(self._index.meta.roots[root])
-        found = any(is_within(os.fsencode(path), folder) for path in self._scan.photos)
+        as_expected = np.frombuffer(self._scan.expected.found, np.uint8)
+        found = bool(as_expected[self._index.root == root].any())
+        found = found or any(is_within(os.fsencode(path), folder) for path in self._scan.photos)
         return not found or 2 * len(names) > known
 
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import stat
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -51,7 +51,7 @@ _MOST = 1 << 20
 _PART = re.compile(r"(\d{1,6})/(\d{1,6})", re.ASCII)
 
 
-class FoundPhoto(NamedTuple):  # a dataclass takes three times as long to make, and there may be a million
+class FoundPhoto(NamedTuple):
     """A file that looks like a photo by its name.
 
     Attributes:
@@ -72,17 +72,63 @@ class FoundPhoto(NamedTuple):  # a dataclass takes three times as long to make, 
         return cls(path, about.st_size, modified(about), changed(about))
 
 
+class ExpectedPhotos:
+    """Photos as they should be, each with a number; there may be a million, and few of them changed.
+
+    Attributes:
+        found: A byte for each: 1 once it was found as it should be.
+    """
+
+    def __init__(
+        self, paths: Iterable[str], size: Sequence[int], mtime_ns: Sequence[int], ctime_ns: Sequence[int]
+    ) -> None:
+        self.found = bytearray(len(size))
+        self._size, self._mtime_ns, self._ctime_ns = size, mtime_ns, ctime_ns
+        # By folder, so that no path has to be put together to look a photo up.
+        self._numbers: defaultdict[str, dict[str, int]] = defaultdict(dict)
+        for number, path in enumerate(paths):
+            folder, _, name = path.rpartition(os.sep)
+            self._numbers[folder][name] = number
+
+    def mark(self, folder: str, entries: Iterable[os.DirEntry[str]]) -> list[os.DirEntry[str]]:
+        """Mark the photos of a folder that are as they should be; return the other entries."""
+        found, number_of = self.found, self._numbers.get(folder, {}).get
+        size, mtime_ns, ctime_ns = self._size, self._mtime_ns, self._ctime_ns
+        others = []
+        for entry in entries:
+            number = number_of(entry.name)
+            if number is None:
+                others.append(entry)
+                continue
+            try:
+                about = entry.stat(follow_symlinks=False)
+            except OSError:
+                others.append(entry)
+                continue
+            # A link, or whatever else took the photo's place, has another time.
+            if (
+                about.st_ctime_ns == ctime_ns[number]
+                and about.st_mtime_ns == mtime_ns[number]
+                and about.st_size == size[number]
+            ):
+                found[number] = 1
+            else:
+                others.append(entry)
+        return others
+
+
 @dataclass(slots=True)
 class Scan:
     """The result of a walk over folders.
 
     Attributes:
-        photos: By path, each once.
+        photos: By path, each once, without those that are as expected.
         unreadable: Folders and files that could not be read, with the reason.
         passed_over: How many other files there were, by suffix in upper case.
         links: How many links were not followed.
         mounts: Folders that are other file systems than the folders they lie in.
         exclusions: What was left out below each folder.
+        expected: Photos as they should be, which are marked where they are found so.
     """
 
     photos: dict[str, FoundPhoto] = field(default_factory=dict)
@@ -91,6 +137,7 @@ class Scan:
     links: int = 0
     mounts: set[str] = field(default_factory=set)
     exclusions: dict[str, Exclusions] = field(default_factory=dict)
+    expected: ExpectedPhotos = field(default_factory=lambda: ExpectedPhotos((), (), (), ()))
 
     def excludes(self, path: str) -> bool:
         """Return whether a file is left out below one of the folders."""
@@ -183,33 +230,17 @@ class _Walk:
     def run(self) -> None:
         while self._pending or self._linked:
             if self._pending:
-                self._take_all(self._next_entries())
+                folder, self._device = self._pending.pop()
+                self._take_all(folder, self._entries(folder))
             else:
                 self._enter(*self._linked.pop())
 
-    def _take_all(self, entries: Iterable[os.DirEntry[str]]) -> None:
-        photos, at_once = self._scan.photos, not self._exclusions.concern(folder=False) and _TELLS_CHANGES
-        others = []
-        make = tuple.__new__  # a third of the time that `FoundPhoto.at` takes, and there may be a million
-        for entry in entries:
-            name = entry.name
-            if name[0] == ".":
-                if self._hidden:
-                    others.append(entry)
-            elif at_once and name[name.rfind(".") :] in SUFFIXES:
-                try:  # some file systems are asked for both, as their listings do not tell files from folders
-                    is_file, about = entry.is_file(follow_symlinks=False), entry.stat(follow_symlinks=False)
-                except OSError:
-                    is_file = False
-                if is_file and 0 <= about.st_mtime_ns < _END and 0 <= about.st_ctime_ns < _END:
-                    path = entry.path
-                    found = path, about.st_size, about.st_mtime_ns, about.st_ctime_ns
-                    photos[path] = make(FoundPhoto, found)
-                else:
-                    others.append(entry)
-            else:
-                others.append(entry)
-        for entry in sorted(others, key=attrgetter("name")):
+    def _take_all(self, folder: str, entries: Sequence[os.DirEntry[str]]) -> None:
+        if not self._hidden:
+            entries = [entry for entry in entries if entry.name[0] != "."]
+        if _TELLS_CHANGES and not self._exclusions.concern(folder=False):
+            entries = self._scan.expected.mark(folder, entries)
+        for entry in sorted(entries, key=attrgetter("name")):
             self._take(entry)
 
     def _take(self, entry: os.DirEntry[str]) -> None:
@@ -260,9 +291,8 @@ class _Walk:
         else:
             self._scan.passed_over[_kind(entry.name)] += 1
 
-    def _next_entries(self) -> list[os.DirEntry[str]]:
-        """Return what the next folder holds; nothing where it asks to be left out."""
-        folder, self._device = self._pending.pop()
+    def _entries(self, folder: str) -> list[os.DirEntry[str]]:
+        """Return what a folder holds; nothing where it asks to be left out."""
         try:
             with os.scandir(folder) as listing:
                 entries = list(listing)

@@ -408,7 +408,9 @@ def test_a_root_is_named_by_another_name_of_its_folder(tmp_path, lax):
     folder = tmp_path / "Photos"
     folder.mkdir()
     old = str(tmp_path / "PHOTOS")
-    path = write_index(tmp_path / "i.npz", [looked_at(f"{old}/1.jpg"), looked_at(f"{old}/2.jpg")], roots=[old])
+    path = write_index(
+        tmp_path / "i.npz", [looked_at(f"{old}/1.jpg"), looked_at(f"{old}/2.jpg")], roots=[old]
+    )
     assert forget(path, [str(folder / "1.jpg")]).removed == (f"{old}/1.jpg",)
     assert move_root(path, str(folder), str(folder)) == 1
     index = open_index(path)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -21,6 +21,7 @@ from facesearch.faces import FileState, PhotoFaces, Status
 from facesearch.index.meta import Meta
 from facesearch.model import Model, Runtime
 from facesearch.models.store import ModelStore
+from facesearch.pipeline import NOTHING, Known
 
 BATCH = 32  # photos that a worker is handed at once
 WAITING = 3  # batches for each worker, the one that it is at included
@@ -44,7 +45,7 @@ class RayPipeline:
     meta: Meta
     address: str = LOCAL
 
-    def run(self, paths: Iterable[str], *, known: Collection[bytes] = frozenset()) -> Iterator[PhotoFaces]:
+    def run(self, paths: Iterable[str], *, known: Known = NOTHING) -> Iterator[PhotoFaces]:
         """Process photos; see `Pipeline.run`.
 
         Raises:
@@ -54,7 +55,7 @@ class RayPipeline:
         _connect(ray, self.address)
         try:
             workers = self._start(ray)
-            digests = ray.put(frozenset(known))
+            digests = ray.put(dict(known))
             yield from _looked_at(ray, workers, paths, digests)
         finally:
             ray.shutdown()
@@ -204,7 +205,7 @@ class Worker:
         store = ModelStore(Path(models)) if models is not None else ModelStore()
         self._pipeline = Model(model, store, runtime).pipeline(meta, few=runtime.jobs == 1)
 
-    def look(self, paths: Sequence[str], known: Collection[bytes]) -> list[PhotoFaces]:
+    def look(self, paths: Sequence[str], known: Known) -> list[PhotoFaces]:
         """Process some photos; see `Pipeline.run`."""
         # Beside another worker on each other core, threads would only wait for each other.
         run = self._pipeline.run_in_turn if self._pipeline.jobs == 1 else self._pipeline.run

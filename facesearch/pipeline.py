@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 import cv2
@@ -42,6 +43,11 @@ TRUNCATED = "It is truncated; what there is of it was taken."
 
 Choice = Callable[[Sequence[Face]], Sequence[Face]]
 
+# Keys of photos that need no processing, see `FileState.keys`: for that of a file, the digest of its picture
+# where it is known; else nothing.
+Known = Mapping[bytes, bytes]
+NOTHING: Known = MappingProxyType({})
+
 
 def all_faces(faces: Sequence[Face]) -> Sequence[Face]:
     """Choose every face."""
@@ -56,7 +62,7 @@ def largest_face(faces: Sequence[Face]) -> Sequence[Face]:
 class PhotoProcessor(Protocol):
     """Anything that processes photos: a `Pipeline` on this machine, or workers on others."""
 
-    def run(self, paths: Iterable[str], *, known: Collection[bytes] = frozenset()) -> Iterator[PhotoFaces]:
+    def run(self, paths: Iterable[str], *, known: Known = NOTHING) -> Iterator[PhotoFaces]:
         """Process photos; see `Pipeline.run`."""
 
 
@@ -82,13 +88,13 @@ class Pipeline:
     batch: int = DEFAULT_BATCH
     margin: float | None = None
 
-    def run(self, paths: Iterable[str], *, known: Collection[bytes] = frozenset()) -> Iterator[PhotoFaces]:
+    def run(self, paths: Iterable[str], *, known: Known = NOTHING) -> Iterator[PhotoFaces]:
         """Process photos.
 
         Args:
             paths: Absolute paths.
-            known: Keys of photos that need no processing, see `FileState.keys`: such a photo is returned
-                without faces, with `Status.OK`; the caller knows its faces.
+            known: Photos that need no processing: such a photo is returned without faces, with `Status.OK`;
+                the caller knows its faces.
 
         Yields:
             One result for each path, in order, unreadable photos included.
@@ -120,7 +126,7 @@ class Pipeline:
                 yield from future.result()
             yield from self._embed(batch)
 
-    def run_in_turn(self, paths: Iterable[str], *, known: Collection[bytes]) -> Iterator[PhotoFaces]:
+    def run_in_turn(self, paths: Iterable[str], *, known: Known) -> Iterator[PhotoFaces]:
         """Do what `run` does in this thread alone, for a process that has one core of a shared machine.
 
         Args:
@@ -145,14 +151,14 @@ class Pipeline:
         """
         return self._embed([self._prepare_content(content, path)])[0]
 
-    def _prepare(self, path: str, known: Collection[bytes]) -> _PhotoTask:
+    def _prepare(self, path: str, known: Known) -> _PhotoTask:
         """Read, decode, detect and crop; a fault of the photo becomes its status."""
         with alone_if_large(path):
             return self._prepare_in_turn(path, known)
 
-    def _prepare_in_turn(self, path: str, known: Collection[bytes]) -> _PhotoTask:
+    def _prepare_in_turn(self, path: str, known: Known) -> _PhotoTask:
         try:
-            content = read_content(path)
+            content = read_content(path, known)
         except UnreadablePhoto as error:
             return _unreadable(path, error.message)
         except OSError as error:
@@ -257,7 +263,7 @@ class LastRun:
         except (OSError, ValueError):
             self.deaths, self.tries, self.photo = 0, 0, ""
 
-    def run(self, pipeline: Pipeline, paths: Sequence[str], known: Collection[bytes]) -> Iterator[PhotoFaces]:
+    def run(self, pipeline: Pipeline, paths: Sequence[str], known: Known) -> Iterator[PhotoFaces]:
         """Process photos; see `Pipeline.run`. What could have ended the last run comes alone."""
         alone = min(_IN_WORK * _MORE ** (self.deaths - 1), _MOST) if self.deaths else 0
         try:

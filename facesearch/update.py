@@ -30,7 +30,7 @@ from facesearch.index.meta import Meta, check_same_making
 from facesearch.paths import beginning, is_within
 from facesearch.photos.find import Scan
 from facesearch.photos.urls import is_folder, is_photo_url, is_there
-from facesearch.pipeline import LastRun, PhotoProcessor, Pipeline
+from facesearch.pipeline import Known, LastRun, PhotoProcessor, Pipeline
 from facesearch.plan import Findings, IndexRequest, Plan, make_plan
 from facesearch.show.thumbnails import Thumbnails
 
@@ -218,16 +218,24 @@ class _Run:
                 began = time.monotonic()  # a model that had to be fetched is not the photos' time
                 if isinstance(ready, Pipeline):  # Ray tells of workers that die itself
                     last = LastRun(self._backend.name, went_on=self.report.recovered > 0)
-                    found = last.run(ready, self._new, self.known)
+                    found = last.run(ready, self._new, self._known_keys())
                     self._embedder = ready.embedder
                 else:
-                    found = ready.run(self._new, known=self.known)
+                    found = ready.run(self._new, known=self._known_keys())
                 for photo in found:
                     self.take(photo)
                     on_photo(photo)
         except KeyboardInterrupt:
             self.report.interrupted = True
         self.report.seconds = time.monotonic() - began
+
+    def _known_keys(self) -> Known:
+        """Return what the pipeline is to know of known photos."""
+        index = self._index
+        both = index.file_digest.any(axis=1) & index.digest.any(axis=1)
+        pairs = zip(map(bytes, index.file_digest[both]), map(bytes, index.digest[both]), strict=True)
+        pictures = {} if self._request.again else dict(pairs)
+        return {key: pictures.get(key, b"") for key in self.known}
 
     @property
     def precision(self) -> str:

@@ -112,7 +112,7 @@ def test_a_photo_of_many_faces_is_one_batch(tmp_path):
 def test_in_one_thread_it_is_the_same(tmp_path, count):
     paths = [str(coloured(tmp_path / f"{number}.png", number)) for number in range(count)]
     paths += [str(tmp_path / "missing.png"), str(photo(tmp_path / "empty.png"))]
-    known = {fingerprint(encoded(picture()))}
+    known = {fingerprint(encoded(picture())): b""}
     embedder = ColourEmbedder()
     one = pipeline(embedder, jobs=1)
     threads = threading.active_count()
@@ -138,7 +138,7 @@ def test_known_content_is_not_looked_at(tmp_path):
             raise AssertionError("it was looked at")
 
     path = photo(tmp_path / "a.png", (5, 5, 20, RED))
-    known = {fingerprint(path.read_bytes())}
+    known = {fingerprint(path.read_bytes()): b""}
     (found,) = Pipeline(Refusing(), ColourEmbedder()).run([str(path)], known=known)
     assert found.file.file_digest in known
     assert (found.faces, found.vectors, found.status) == ((), None, Status.OK)
@@ -232,10 +232,10 @@ def test_a_file_that_does_not_fit_into_memory_is_unreadable_and_ends_no_run(tmp_
     paths = [str(coloured(tmp_path / f"{number}.png", number)) for number in range(3)]
     original = module.read_content
 
-    def limited(path):
+    def limited(path, pictures):
         if path == paths[1]:
             raise MemoryError
-        return original(path)
+        return original(path, pictures)
 
     monkeypatch.setattr(module, "read_content", limited)
     found = list(pipeline().run(paths))
@@ -521,7 +521,7 @@ def test_a_model_is_opened_once_when_the_first_photo_has_to_be_looked_at(tmp_pat
     embedder = BackgroundEmbedder(CARD, opening)
     one = pipeline(embedder)
     digest = picture_digest(known.read_bytes())
-    assert [found.faces for found in one.run([str(known)], known={digest})] == [()]
+    assert [found.faces for found in one.run([str(known)], known={digest: b""})] == [()]
     assert opened == []
     assert [len(found.faces) for found in one.run([str(known), str(new)] * 4)] == [1] * 8
     assert len(opened) == 1

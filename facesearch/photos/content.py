@@ -12,7 +12,7 @@ import os
 import re
 import stat
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 
@@ -49,8 +49,13 @@ def fingerprint(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
 
 
-def read_content(path: str) -> Content:
+def read_content(path: str, pictures: Mapping[bytes, bytes] | None = None) -> Content:
     """Read a file whole, by its path or URL.
+
+    Args:
+        path: The path or URL.
+        pictures: By the digest of a file, that of its picture where it is known, which saves half of the time
+            that the digests take.
 
     Raises:
         OSError: It cannot be read.
@@ -58,7 +63,7 @@ def read_content(path: str) -> Content:
     """
     if is_photo_url(path):
         data, written = read_url(path)
-        return _content(data, written)
+        return _content(data, written, pictures=pictures)
     for _ in range(3):
         with open(path, "rb", opener=open_without_waiting) as file:
             before = os.fstat(file.fileno())
@@ -73,7 +78,7 @@ def read_content(path: str) -> Content:
             after = os.fstat(file.fileno())
         # A camera or a sync client may still be writing: the bytes must all come from one state of the file.
         if before.st_mtime_ns == after.st_mtime_ns and before.st_size == after.st_size == len(data):
-            return _content(data, modified(after), changed(after))
+            return _content(data, modified(after), changed(after), pictures)
     raise UnreadablePhoto("It changes while it is read.", "Index again when it is at rest.")
 
 
@@ -82,8 +87,12 @@ def content_of(data: bytes) -> Content:
     return _content(data, -1)
 
 
-def _content(data: bytes, mtime_ns: int, ctime_ns: int = -1) -> Content:
-    return Content(data, FileState(len(data), mtime_ns, ctime_ns, picture_digest(data), fingerprint(data)))
+def _content(
+    data: bytes, mtime_ns: int, ctime_ns: int = -1, pictures: Mapping[bytes, bytes] | None = None
+) -> Content:
+    whole = fingerprint(data)
+    picture = (pictures or {}).get(whole) or picture_digest(data)
+    return Content(data, FileState(len(data), mtime_ns, ctime_ns, picture, whole))
 
 
 def alone_if_large(path: str) -> AbstractContextManager[object]:

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from support.fakes import rated
+from support.fakes import coloured, rated
 
 from facesearch.photos import content
-from facesearch.photos.content import picture_digest
+from facesearch.photos.content import picture_digest, read_content
 
 pillow_heif.register_heif_opener()
 
@@ -161,3 +161,11 @@ def test_a_hostile_file_takes_no_time():
     data = box(b"ftyp", b"heic" + bytes(8)) + box(b"meta", bytes(4) + inside) + big
     assert len(data) > 1 << 20
     assert len(picture_digest(data)) == 16
+
+
+def test_the_digest_of_a_picture_in_a_known_file_is_not_calculated_again(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    coloured(path, 1)
+    state = read_content(str(path)).file
+    monkeypatch.setattr(content, "picture_digest", None)
+    assert read_content(str(path), {state.file_digest: state.digest}).file == state

@@ -99,7 +99,7 @@ def mean_network():
     `shape` is the input's, such as [-1, 3, 8, 8]; `ending` says what it gives: "map" (the picture itself),
     "vector", "tokens" or "two".
     """
-    from facesearch.embed.openvino_runtime import load_openvino
+    from facesearch.models.openvino import load_openvino
 
     openvino = load_openvino()
     ops = openvino.opset13

@@ -41,7 +41,7 @@ class KerasDownload:
         """Have Keras fetch the weights and write plain.xml and facts.json; see `Source`."""
         del progress  # Keras draws it on a stdout that is not the user's
         try:
-            run_keras("keras_applications", self.application, folder)
+            run_keras("application", self.application, folder)
         except ModelError as error:
             raise FetchFailed(error.message) from error
         return folder / "facts.json"

@@ -11,11 +11,11 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from facesearch.embed.openvino_runtime import load_openvino, openvino_core, reason, save_network
 from facesearch.errors import ModelError
 from facesearch.models.card import NETWORK, Card
+from facesearch.models.openvino import load_openvino, openvino_core, reason, save_network
 
 # Of a conversion, in seconds.
 _LONGEST = 1800
@@ -27,8 +27,13 @@ _SIDES = {"NHWC": (1, 2), "NCHW": (2, 3)}
 _CHANNELS = {"NHWC": 3, "NCHW": 1}
 
 
-def run_keras(module: str, *arguments: str | Path) -> None:
-    """Run `python -m facesearch.embed.<module>`.
+def run_keras(what: Literal["file", "application"], source: str | Path, target: Path) -> None:
+    """Let Keras convert a network, in a process of its own; see `facesearch.embed.keras_conversion`.
+
+    Args:
+        what: What `source` is.
+        source: A file of Keras, or the name of a network of keras.applications.
+        target: For a file, the .xml to be written; for an application, the folder where all is written.
 
     Raises:
         ModelError: The process failed; the message ends with its last line.
@@ -41,7 +46,10 @@ def run_keras(module: str, *arguments: str | Path) -> None:
         "KERAS_BACKEND": "tensorflow",
         "CUDA_VISIBLE_DEVICES": "-1",  # to convert needs no GPU, and a busy one would fail it
     }
-    call = [sys.executable, "-m", f"facesearch.embed.{module}", *map(str, arguments)]
+    if what == "application":
+        # Keras' download goes there too, so that a killed process leaves nothing behind.
+        environment["KERAS_HOME"] = str(target)
+    call = [sys.executable, "-m", "facesearch.embed.keras_conversion", what, str(source), str(target)]
     # In an empty folder: "-m" looks for modules in the current one first, and that is the user's.
     with tempfile.TemporaryDirectory(prefix="facesearch-") as empty:
         try:

@@ -127,7 +127,7 @@ def _convert(file: Path, card: Card, folder: Path) -> Card:
         network = file
         if file.suffix.lower() == _KERAS:
             network = Path(work) / f"{file.stem}.xml"
-            run_keras("keras_conversion", file.resolve(), network)
+            run_keras("file", file.resolve(), network)
         if card.size == OWN_SIZE:
             card = replace(card, size=own_size(network))
         return replace(card, dim=store_network(network, card, folder), digest=_digest(file, card))

@@ -1,24 +1,38 @@
 """Converts Keras models to OpenVINO files, in a process of its own (`conversion.run_keras`).
 
-python -m facesearch.embed.keras_conversion IN.keras OUT.xml
+    python -m facesearch.embed.keras_conversion file IN.keras OUT.xml
+    python -m facesearch.embed.keras_conversion application NAME FOLDER
 
-ResNet-50 is given as its tensors; it is built here, also to run it in TensorFlow as the reference.
+ResNet-50 is given as its tensors; it is built here, also to run it in TensorFlow as the reference. A network
+of keras.applications is fetched by Keras; what its preprocessing does is found out and written down.
 """
 
 from __future__ import annotations
 
+import json
 import platform
 import sys
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
-from facesearch.embed.openvino_runtime import save_network
 from facesearch.errors import ModelBroken
-from facesearch.models.card import TENSORS
-from facesearch.models.tensors import Tensors, load_tensors
+from facesearch.models.card import TENSORS, Channels, Color
+from facesearch.models.openvino import save_network
+from facesearch.models.tensors import Tensors, load_tensors, tensors_digest
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How pixels, 0 to 255, become a network's input: (pixel - mean) / scale, in its order of channels."""
+
+    color: Color
+    mean: Channels
+    scale: Channels
 
 
 def build_model(tensors: Tensors) -> Any:  # noqa: ANN401 - Keras has no types
@@ -64,5 +78,37 @@ def read_model(file: Path) -> Any:  # noqa: ANN401
     return keras.saving.load_model(file, compile=False, safe_mode=True)
 
 
+def write_application(name: str, folder: Path, weights: str | None = "imagenet") -> Any:  # noqa: ANN401
+    """Write plain.xml, plain.bin and facts.json into a folder, and return the Keras model."""
+    build = getattr(keras.applications, name)
+    size = build(weights=None).input_shape[1:3]
+    model = build(include_top=False, pooling="avg", weights=weights, input_shape=(*size, 3))
+    export_network(model, folder / "plain.xml")
+    preprocessing = read_preprocessing(sys.modules[build.__module__].preprocess_input)
+    tensors = {variable.path: np.asarray(variable) for variable in model.weights}
+    facts = {**asdict(preprocessing), "size": size, "digest": tensors_digest(tensors)}
+    (folder / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
+    return model
+
+
+def read_preprocessing(preprocess: Any) -> Preprocessing:  # noqa: ANN401 - a function of Keras
+    """Find out what a family's `preprocess_input` does, by passing it black and the three pure colours.
+
+    All families shift and scale each channel, and some swap red and blue. Four pixels reveal all of that, so
+    no table of families has to be maintained.
+    """
+    pixels = np.vstack([np.zeros((1, 3)), 255 * np.eye(3)]).astype(np.float32).reshape(1, 1, 4, 3)
+    answers = np.asarray(preprocess(pixels.copy(), data_format="channels_last"), np.float64).reshape(4, 3)
+    black, steps = answers[0], answers[1:] - answers[0]
+    color: Color = "rgb" if steps[0, 0] else "bgr"
+    gain = (np.diag(steps) if color == "rgb" else np.diag(steps[::-1])) / 255
+    mean, scale = (np.round(values, 4) + 0.0 for values in (-black / gain, 1 / gain))
+    return Preprocessing(color, tuple(mean.tolist()), tuple(scale.tolist()))
+
+
 if __name__ == "__main__":
-    export_network(read_model(Path(sys.argv[1])), Path(sys.argv[2]))
+    what, source, target = sys.argv[1:]
+    if what == "application":
+        write_application(source, Path(target))
+    else:
+        export_network(read_model(Path(source)), Path(target))

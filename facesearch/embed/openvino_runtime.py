@@ -1,94 +1,32 @@
-"""OpenVINO: imported without its telemetry, and the embedder that runs a stored network on it."""
+"""The embedder that runs a stored network on OpenVINO, in the precision that is fastest here."""
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import os
-import sys
 import threading
 from collections.abc import Callable
 from functools import lru_cache, partial
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from platformdirs import user_cache_dir
 
 from facesearch.embed import Embedder, check_crops
 from facesearch.embed.precision import PRECISIONS, Timings, read_timings, write_timings
 from facesearch.errors import ModelBroken, ModelError
 from facesearch.models.card import NETWORK, Card, check_digest
+from facesearch.models.openvino import (
+    cache_folder,
+    compile_network,
+    load_openvino,
+    openvino_core,
+    precisions,
+    reason,
+    use_of_cores,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-
-_CONVERSION = "openvino.tools.ovc"
-
-
-def load_openvino() -> Any:  # noqa: ANN401 - OpenVINO has no types
-    """Import openvino, and keep the package that sends usage figures out of this process for good.
-
-    OpenVINO's conversion imports that package and starts sender processes. None in `sys.modules` makes that
-    import fail, which OpenVINO treats as "not installed". The conversion itself, half of the import's time,
-    is kept out in the same way until it is called.
-    """
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    if "openvino" in sys.modules:
-        return sys.modules["openvino"]
-    sys.modules[_CONVERSION] = None  # type: ignore[assignment]
-    try:
-        import openvino
-    finally:
-        del sys.modules[_CONVERSION]
-    openvino.convert_model = _convert_model
-    return openvino
-
-
-_one_at_a_time = threading.Lock()
-
-
-def openvino_core() -> Any:  # noqa: ANN401
-    """Return the only OpenVINO core of this process, which is kept until the process ends.
-
-    A core that has compiled for a CPU installs a stack for signal handlers, and frees it when it is deleted.
-    With two cores, the second can leave the first one's stack in use after it was freed: then the next
-    Ctrl-C is a segmentation fault.
-    """
-    with _one_at_a_time:
-        return _core()
-
-
-@lru_cache(1)
-def _core() -> Any:  # noqa: ANN401
-    return load_openvino().Core()
-
-
-def _convert_model(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - OpenVINO's own signature
-    """Call `openvino.convert_model`, which is imported now."""
-    return import_module(_CONVERSION).convert_model(*arguments, **options)
-
-
-def save_network(openvino: Any, model: Any, path: Path) -> None:  # noqa: ANN401
-    """Write a network as .xml and .bin, and check that it can be read again.
-
-    Raises:
-        OSError: The files could not be written completely. OpenVINO reports a full disk as "iostream error",
-            or not at all; no other cause is known, so the error is that of a full disk.
-    """
-    try:
-        openvino.save_model(model, path, compress_to_fp16=False)
-        openvino_core().read_model(path)
-    except RuntimeError as error:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
-
-
-def reason(error: BaseException) -> str:
-    """Return the line of an OpenVINO error that says what is wrong; the others name places in its source."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1].rstrip(".") if lines else type(error).__name__
 
 
 # Makes another network from a stored one: called with openvino and the model, it returns a model.
@@ -140,12 +78,12 @@ class OpenVinoEmbedder(Embedder):
         _check_precision(core, device, precision)
 
         def compiled(precision: str) -> Any:  # noqa: ANN401 - OpenVINO has no types
-            hints = _use_of_cores(streams, threads) if device == "CPU" else {}
+            hints = use_of_cores(streams, threads) if device == "CPU" else {}
             if precision:
                 hints["INFERENCE_PRECISION_HINT"] = precision
             if cut:
                 return _compile_cut(core, card, folder, cut, device, hints)
-            return _compile(core, card, folder, device, hints)
+            return _compile(card, folder, device, hints)
 
         if precision != "auto":
             self.precision, self._network = precision, compiled(precision)
@@ -199,12 +137,6 @@ def _check_device(core: Any, device: str) -> None:  # noqa: ANN401
     known = core.available_devices
     if device.partition(".")[0].partition(":")[0] not in {*known, "AUTO"}:
         raise ModelError(f"OpenVINO has no device {device} here.", f"It has: {', '.join(known)}.")
-
-
-def precisions(core: Any) -> tuple[str, ...]:  # noqa: ANN401
-    """Return the precisions that this machine's processor calculates in."""
-    capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return ("f32", *(name for name, known in (("bf16", "BF16"), ("f16", "FP16")) if known in capabilities))
 
 
 def _check_precision(core: Any, device: str, precision: str) -> None:  # noqa: ANN401
@@ -267,29 +199,14 @@ def _machine() -> str:
     )
 
 
-def _use_of_cores(streams: int, threads: int) -> dict[str, str]:
-    """Return OpenVINO's settings for the cores of a CPU."""
-    # Pinned, as is its way, the threads of each process would sit on the same first cores.
-    settings = {"ENABLE_CPU_PINNING": "NO"}
-    if streams > 1:
-        settings["NUM_STREAMS"] = str(streams)
-    if threads:
-        settings["INFERENCE_NUM_THREADS"] = str(threads)
-    return settings
-
-
-def _compile(core: Any, card: Card, folder: Path, device: str, hints: dict[str, str]) -> Any:  # noqa: ANN401
-    caches = [{"CACHE_DIR": cache}] if (cache := _cache_folder(card)) else []
-    # Without a cache in the end: one that is full or damaged is no reason to fail.
-    for settings in (*caches, {"CACHE_DIR": ""}):
-        try:
-            return core.compile_model(folder / NETWORK, device, {**hints, **settings})
-        except RuntimeError as error:
-            failure = error
-    raise ModelBroken(
-        f"OpenVINO cannot load the model {card.name}: {reason(failure)}.",
-        f"Run 'facesearch models verify {card.name}'.",
-    ) from failure
+def _compile(card: Card, folder: Path, device: str, hints: dict[str, str]) -> Any:  # noqa: ANN401
+    try:
+        return compile_network(folder / NETWORK, device, hints, _cache_folder(card))
+    except RuntimeError as error:
+        raise ModelBroken(
+            f"OpenVINO cannot load the model {card.name}: {reason(error)}.",
+            f"Run 'facesearch models verify {card.name}'.",
+        ) from error
 
 
 def _compile_cut(core: Any, card: Card, folder: Path, cut: Cut, device: str, hints: dict[str, str]) -> Any:  # noqa: ANN401
@@ -301,15 +218,4 @@ def _compile_cut(core: Any, card: Card, folder: Path, cut: Cut, device: str, hin
 
 
 def _cache_folder(card: Card) -> str:
-    """Return the folder of the compiled network, or "" if no folder can be written.
-
-    The folder is named after the files' digests: OpenVINO itself compares only the .xml's path and time. One
-    entry serves every precision; OpenVINO replaces one of another version or a damaged one.
-    """
-    key = "-".join(stored.sha256[:16] for _, stored in sorted(card.files.items()))
-    folder = Path(user_cache_dir("facesearch", False), "openvino", key)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return ""
-    return str(folder) if os.access(folder, os.W_OK) else ""
+    return cache_folder("-".join(stored.sha256[:16] for _, stored in sorted(card.files.items())))

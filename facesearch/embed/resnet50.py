@@ -75,7 +75,7 @@ def build(file: Path, folder: Path) -> Card:
     """Turn a weight file into the stored network; see `facesearch.models.sources.Build`."""
     save_tensors(read_tensors(file), folder / TENSORS)
     plain = folder / "plain.xml"
-    run_keras("keras_conversion", folder / TENSORS, plain)
+    run_keras("file", folder / TENSORS, plain)
     store_network(plain, CARD, folder)
     plain.unlink()
     plain.with_suffix(".bin").unlink()

@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.embed.conversion import run_keras, store_network
-from facesearch.embed.openvino_runtime import load_openvino, openvino_core, reason, save_network
 from facesearch.errors import ModelError
 from facesearch.models.card import NETWORK, Card
+from facesearch.models.openvino import load_openvino, openvino_core, reason, save_network
 
 STRIDE = 16
 # Fewer rows than this cannot tell the eyes from the mouth.
@@ -133,7 +133,7 @@ def pixel_network(network: Any, card: Card) -> Build:  # noqa: ANN401 (Keras has
         with tempfile.TemporaryDirectory(dir=folder.parent) as work:
             saved, plain = Path(work) / "network.keras", Path(work) / "plain.xml"
             network.save(saved)
-            run_keras("keras_conversion", saved, plain)
+            run_keras("file", saved, plain)
             store_network(plain, card, folder)
         return card
 

@@ -5,8 +5,8 @@ import pytest
 from click.testing import CliRunner
 
 from facesearch.cli.models import models
-from facesearch.embed.openvino_runtime import load_openvino
 from facesearch.errors import FacesearchError, FetchFailed, ModelError, UnknownModel
+from facesearch.models.openvino import load_openvino
 from facesearch.models.store import ModelStore
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from facesearch.embed import MODELS, card_of, open_embedder, recipe_of
-from facesearch.embed.openvino_runtime import openvino_core, precisions
 from facesearch.errors import ModelError
+from facesearch.models.openvino import openvino_core, precisions
 
 KINDS = [
     *((name, "openvino", "f32") for name in MODELS),

@@ -85,7 +85,7 @@ def test_an_embedder_starts_no_process_and_opens_no_connection(model_store):
 
 def test_openvino_is_imported_without_its_telemetry():
     code = (
-        "import sys; from facesearch.embed.openvino_runtime import load_openvino; openvino = load_openvino();"
+        "import sys; from facesearch.models.openvino import load_openvino; openvino = load_openvino();"
         "assert load_openvino() is openvino; assert callable(openvino.convert_model);"
         "print([n for n in sys.modules if n.startswith('openvino_telemetry') and sys.modules[n]])"
     )

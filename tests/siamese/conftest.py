@@ -27,7 +27,7 @@ def cache(tmp_path_factory, monkeypatch):
 
 def write_soft_network(path):
     """Write an OpenVINO network that gives a picture's colours in 4 x 4 fields: (n, 48)."""
-    from facesearch.embed.openvino_runtime import load_openvino
+    from facesearch.models.openvino import load_openvino
 
     openvino = load_openvino()
     ops = openvino.opset13

@@ -20,7 +20,7 @@ def card_of(size=SIDE, **changes):
 @pytest.fixture
 def write():
     """Writes a network: maps of 5 channels at the strides that are named, then their mean."""
-    from facesearch.embed.openvino_runtime import load_openvino
+    from facesearch.models.openvino import load_openvino
 
     openvino = load_openvino()
     ops = openvino.opset13
@@ -44,7 +44,7 @@ def write():
 
 def run(folder, card, pictures):
     """Return what stands behind the vectors of pictures, (n, 5, size, size)."""
-    from facesearch.embed.openvino_runtime import load_openvino
+    from facesearch.models.openvino import load_openvino
 
     openvino = load_openvino()
     model = vectors_and_features(card)(openvino, openvino.Core().read_model(folder / NETWORK))
@@ -149,7 +149,7 @@ def test_unfrozen_resnet50_begins_as_its_projection_and_only_its_last_blocks_lea
 
 
 def test_features_of_a_model_that_was_trained_here_are_its_vectors(write, tmp_path):
-    from facesearch.embed.openvino_runtime import load_openvino
+    from facesearch.models.openvino import load_openvino
 
     openvino = load_openvino()
     model = openvino.Core().read_model(write(tmp_path / "net", SIDE, (16,)) / NETWORK)

@@ -50,7 +50,7 @@ class MadeHere:
         return "this package"
 
     def fetch(self, folder, *, progress):
-        from facesearch.embed.openvino_runtime import load_openvino
+        from facesearch.models.openvino import load_openvino
 
         openvino = load_openvino()
         ops = openvino.opset13

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 import shutil
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from facesearch.detect import WORKING_SIDE, Detector
+from facesearch.detect.yunet_network import YuNetNetwork
 from facesearch.errors import FacesearchError, ModelBroken
 from facesearch.faces import Box, Face
 from facesearch.models.card import ONNX, DetectorCard, check_digest
@@ -67,8 +67,6 @@ BORDER, LARGE, LARGE_ACCEPTED = 0.25, 0.3, 0.65
 # Two boxes that share so much are one face.
 SAME_FACE = 0.3
 MOST_FACES = 5000
-# On up to 32 pixels in either direction OpenCV gives what happens to lie in memory, with a score of 1.
-LEAST_SIDE = 33
 
 
 def build(file: Path, folder: Path) -> DetectorCard:
@@ -99,7 +97,7 @@ class _View:
 
 
 class YuNetDetector(Detector):
-    """Finds faces with OpenCV's own YuNet, and looks closer at those that it is not sure of.
+    """Finds faces with YuNet, and looks closer at those that it is not sure of.
 
     Args:
         min_face: The smallest face to return, in pixels of the photo.
@@ -118,8 +116,13 @@ class YuNetDetector(Detector):
             raise FacesearchError("The smallest face cannot be below 0 pixels.")
         self.min_face = min_face
         self.rotations = rotations
-        self._network = np.frombuffer(_checked_network(folder), np.uint8)
-        self._own = threading.local()
+        self._run = YuNetNetwork(
+            _checked_network(folder),
+            f"yunet-{_SHA256[:16]}",
+            least_score=CANDIDATE,
+            same=SAME_FACE,
+            most=MOST_FACES,
+        )
 
     def working_side(self, width: int, height: int) -> int:
         """Return the longer side at which a photo is searched; see `Detector.working_side`."""
@@ -226,25 +229,6 @@ class YuNetDetector(Detector):
             turned = np.ascontiguousarray(np.rot90(shown, number))
             faces += [_face(row, view, number, turned.shape, photo) for row in self._run(turned)]
         return [face for face in faces if face is not None]
-
-    def _run(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return a row for each face: box, five landmarks, score, 15 numbers in pixels of `image`."""
-        network = self._instance()
-        below, right = (max(0, LEAST_SIDE - side) for side in image.shape[:2])
-        if below or right:
-            image = np.asarray(cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT), np.uint8)
-        network.setInputSize((image.shape[1], image.shape[0]))
-        _, rows = network.detect(image)
-        return np.empty((0, 15), np.float32) if rows is None else rows
-
-    def _instance(self) -> Any:  # noqa: ANN401 (cv2 has no types)
-        # An instance keeps state between its calls: each thread has its own.
-        if not hasattr(self._own, "network"):
-            none = np.empty(0, np.uint8)
-            self._own.network = cv2.FaceDetectorYN.create(
-                "onnx", self._network, none, (WHOLE_SIDE, WHOLE_SIDE), CANDIDATE, SAME_FACE, MOST_FACES
-            )
-        return self._own.network
 
 
 def _checked_network(folder: Path) -> bytes:

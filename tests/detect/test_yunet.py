@@ -316,27 +316,6 @@ def test_a_blank_picture_of_any_shape_has_no_face(dirty, detector):
             assert detector.detect(np.full((height, width, 3), 127, np.uint8), 1.0) == []
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (32, 300), (300, 20), (500, 5500)], ids=str)
-def test_the_network_is_given_more_than_32_pixels_on_each_side(shape, detector, monkeypatch):
-    class Blind:
-        def __init__(self):
-            self.sides = []
-
-        def setInputSize(self, size):  # noqa: N802 - cv2's name
-            self.sides.extend(size)
-
-        def detect(self, image):
-            assert image.shape[1::-1] == tuple(self.sides[-2:])
-            return 1, None
-
-    network = Blind()
-    monkeypatch.setattr(detector, "_instance", lambda: network)
-
-    detector.detect(np.zeros((*shape, 3), np.uint8), 1.0)
-
-    assert min(network.sides) > 32
-
-
 def test_a_smallest_face_below_nothing_is_refused(model_store):
     with pytest.raises(FacesearchError, match="cannot be below 0 pixels"):
         YuNetDetector(model_store.path("yunet"), min_face=-1)

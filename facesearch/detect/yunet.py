@@ -147,9 +147,10 @@ class YuNetDetector(Detector):
         turns = ALL_TURNS if self.rotations else UPRIGHT
         if whole.longer <= SINGLE_SIDE:
             return self._faces(image, self._see(image, whole, turns, image.shape))
-        seen = self._see(_scaled_down(image, WHOLE_SIDE), whole, turns, image.shape)
-        square = _View(0, 0, whole.longer, whole.longer)
-        seen += self._see_all_turns(image, square, TURNED_SIDE)
+        small = _scaled_down(image, WHOLE_SIDE)
+        seen = self._see(small, whole, turns, image.shape)
+        shown = _shown(small, _View(0, 0, WHOLE_SIDE, WHOLE_SIDE), TURNED_SIDE)
+        seen += self._see_all_turns(shown, _View(0, 0, whole.longer, whole.longer), image.shape)
         for tile in _tiles(whole, side):
             shown = _shown(image, tile, round(tile.longer * side / whole.longer))
             seen += self._see(shown, tile, turns, image.shape)
@@ -196,13 +197,20 @@ class YuNetDetector(Detector):
             return face
         side = round(CLOSE_REGION * max(face.box.width, face.box.height))
         x, y = (round(middle - side / 2) for middle in face.box.centre)
-        seen = self._see_all_turns(image, _View(x, y, side, side), CLOSE_SIDE)
+        view = _View(x, y, side, side)
+        seen = self._see_all_turns(_shown(image, view, CLOSE_SIDE), view, image.shape)
         near = [one for one in seen if one.box.overlap(face.box) >= SAME_FACE]
         return max([face, *near], key=lambda one: one.score)
 
-    def _see_all_turns(self, image: NDArray[np.uint8], view: _View, side: int) -> list[Face]:
-        """Return what the network sees in a square view in all turns, all in one picture to save time."""
-        shown = _shown(image, view, side)
+    def _see_all_turns(self, shown: NDArray[np.uint8], view: _View, photo: tuple[int, ...]) -> list[Face]:
+        """Return what the network sees in a square view in all turns, all in one picture to save time.
+
+        Args:
+            shown: The pixels of the view, at any scale.
+            view: Where they are in the photo.
+            photo: The photo's shape.
+        """
+        side = shown.shape[0]
         turned = [np.rot90(shown, turns) for turns in ALL_TURNS]
         faces = []
         for row in self._run(np.vstack([np.hstack(turned[:2]), np.hstack(turned[2:])])):
@@ -210,7 +218,7 @@ class YuNetDetector(Detector):
             corner = np.array([right, down], np.float32) * side
             row[:2] -= corner
             row[4:14] -= np.tile(corner, 5)
-            faces.append(_face(row, view, right + 2 * down, shown.shape, image.shape))
+            faces.append(_face(row, view, right + 2 * down, shown.shape, photo))
         return [face for face in faces if face is not None]
 
     def _see(

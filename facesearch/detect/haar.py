@@ -92,7 +92,7 @@ class HaarDetector(Detector):
         """Find all faces of an upright photo; see `Detector.detect`."""
         height, width = image.shape[:2]
         factor = min(1.0, WORKING_SIDE / max(height, width))
-        grey = np.asarray(cv2.cvtColor(shrunk(image, factor), cv2.COLOR_BGR2GRAY), dtype=np.uint8)
+        grey = shrunk(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8), factor)
         least = self.min_face / scale
         smallest = max(SMALLEST_WINDOW, least * factor)
         found = [

@@ -10,6 +10,9 @@ interpolates between the two.
 All pairs of groups that are each other's nearest are joined at once. With average linkage a joined group is
 never nearer to a third one than its parts were, so the result is that of joining one pair at a time;
 otherwise the step is repeated until there is nothing left to join.
+
+The nearest group is found exactly by comparing all with all, up to `EXACT` groups. More are divided among
+cells of groups that lie near to each other, and each is compared with those in the cells nearest to it.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ from facesearch.errors import ModelError
 from facesearch.machine import processors
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from facesearch.models.card import Card
 
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +40,14 @@ STRANGER_RATE = 2e-6
 MAKE_ONE = "Make an index with a model that tells people apart: `facesearch index FOLDER --model sface`."
 # Rows and columns of one product: small enough to be looked through while it is in the cache.
 BLOCK, TILE = 256, 2048
+# Comparing 100,000 groups with all others takes 11 s on two cores, and a million would take 20 minutes. Cells
+# of 250 groups, of which one in 16 is looked into, hold the nearest group of 99.4 % of a million faces that
+# have one near.
+EXACT, IN_CELL, LOOKED_INTO = 65_536, 250, 1 / 16
+# Groups of a sample, for each cell, and how often the cells' middles are moved to those of their groups.
+SAMPLED, MOVED = 20, 3
+# So many groups that lie near to each other look into the cells together.
+TOGETHER = 4096
 # 0 is average linkage, 1 centroid linkage. tests/benchmarks/people_grouping.py: on LFW, and on LFW with 15
 # grainy copies of each face, recall is within half a point at one distance here, at average linkage 15 apart.
 CENTRING = 0.85
@@ -107,60 +120,212 @@ class _Groups:
     def take(self, kept: NDArray[np.bool_]) -> _Groups:
         return _Groups(self.number[kept], self.total[kept], self.size[kept], self.fixed[kept], self.centring)
 
-    def nearest(self, rows: Numbers) -> tuple[Numbers, Vectors]:
-        """Return the nearest other group of some groups, as a position, and the similarity: (r,) each."""
-        scale = self.size ** (1 - self.centring) * _lengths(self.total) ** self.centring
-        middles = self.total / scale[:, None]
+    def middles(self, rows: Numbers | slice = slice(None)) -> Vectors:
+        """Return what the similarity of two of some groups is the product of, (r, dim)."""
+        total = self.total[rows]
+        scale = self.size[rows] ** (1 - self.centring) * _lengths(total) ** self.centring
+        return np.asarray(total / scale[:, None], np.float32)
 
-        def look(block: Numbers) -> tuple[Numbers, Vectors]:
-            own = np.arange(len(block))
-            near, similarity = np.zeros(len(block), np.int64), np.full(len(block), -np.inf, np.float32)
-            queries, known = middles[block], np.flatnonzero(self.fixed[block])
-            for at in range(0, len(middles), TILE):
-                products = queries @ middles[at : at + TILE].T
-                here = np.flatnonzero((block >= at) & (block < at + TILE))
-                products[here, block[here] - at] = -np.inf
-                if len(known):
-                    products[np.ix_(known, np.flatnonzero(self.fixed[at : at + TILE]))] = -np.inf
-                place = products.argmax(axis=1)
-                found = products[own, place]
-                nearer = found > similarity
-                near[nearer], similarity[nearer] = at + place[nearer], found[nearer]
-            return near, similarity
+    def similarity(self, rows: Numbers, others: Numbers) -> Vectors:
+        """Return how near each of some groups is to another, (r,); minus infinity for two known groups."""
+        found = np.einsum("ij,ij->i", self.middles(rows), self.middles(others))
+        return np.asarray(np.where(self.fixed[rows] & self.fixed[others], -np.inf, found), np.float32)
 
-        blocks = [rows[at : at + BLOCK] for at in range(0, len(rows), BLOCK)]
+    def nearest(self, rows: Numbers) -> _Nearest:
+        """Return the nearest other group of some groups."""
+        middles, fixed = self.middles(), self.fixed[rows]
+        found = _Nearest.none(len(rows))
         # Each core multiplies blocks of its own: BLAS' threads would wait for each other at every one.
         with threadpool_limits(1, "blas"), ThreadPoolExecutor(processors()) as threads:
-            found = list(threads.map(look, blocks))
-        near, similarity = zip(*found, strict=True)
-        return np.concatenate(near), np.concatenate(similarity)
+            # Known groups are not joined, so they need not look at each other.
+            for some, among in (
+                (~fixed, np.arange(len(middles))),
+                (fixed, np.flatnonzero(~self.fixed)),
+            ):
+                if some.any() and len(among):
+                    exact = int(some.sum()) * len(among) <= EXACT**2
+                    look = _nearest_of_all if exact else _nearest_in_cells
+                    found.put(some, look(middles, rows[some], among, threads))
+        return found
+
+
+@dataclass
+class _Nearest:
+    """The nearest others of some groups.
+
+    Attributes:
+        near: (r,) the position of the nearest.
+        similarity: (r,) how near it is; minus infinity where there is none.
+        others: (r,) how near all others are at most.
+    """
+
+    near: Numbers
+    similarity: Vectors
+    others: Vectors
+
+    @classmethod
+    def none(cls, count: int) -> _Nearest:
+        far = np.full(count, -np.inf, np.float32)
+        return cls(np.zeros(count, np.int64), far, far.copy())
+
+    @classmethod
+    def joined(cls, parts: Iterable[_Nearest]) -> _Nearest:
+        columns = zip(*((one.near, one.similarity, one.others) for one in parts), strict=True)
+        return cls(*map(np.concatenate, columns))
+
+    def put(self, rows: Numbers | NDArray[np.bool_], found: _Nearest) -> None:
+        """Note what was found anew for some of the groups."""
+        self.near[rows], self.similarity[rows] = found.near, found.similarity
+        self.others[rows] = found.others
+
+    def offer(self, rows: Numbers, near: Numbers, similarity: Vectors) -> None:
+        """Note groups that may be nearer to some of the groups than the nearest that is known; each once."""
+        known = self.similarity[rows]
+        self.others[rows] = np.maximum(self.others[rows], np.minimum(known, similarity))
+        nearer = similarity > known
+        self.near[rows[nearer]], self.similarity[rows[nearer]] = near[nearer], similarity[nearer]
+
+    def compare(self, rows: Numbers, products: Vectors, others: Numbers) -> None:
+        """Note the similarities (l, o) of some of the groups to others, which are overwritten."""
+        for _ in range(2):  # the second is the most that the others can be
+            place = products.argmax(axis=1)
+            found = products[np.arange(len(rows)), place]
+            self.offer(rows, others[place], found)
+            products[np.arange(len(rows)), place] = -np.inf
+
+    def take(self, kept: NDArray[np.bool_]) -> _Nearest:
+        """Return what is known of some of the groups, which move together."""
+        places = np.cumsum(kept) - 1
+        return _Nearest(places[self.near[kept]], self.similarity[kept], self.others[kept])
+
+
+def _nearest_of_all(middles: Vectors, rows: Numbers, among: Numbers, threads: ThreadPoolExecutor) -> _Nearest:
+    """Compare groups with others.
+
+    Args:
+        middles: (g, dim), of all groups.
+        rows: (r,) positions of groups that look.
+        among: (a,) positions of groups that are looked at, in rising order; nobody finds itself.
+        threads: They share the work.
+    """
+    others = middles if len(among) == len(middles) else middles[among]
+
+    def look(block: Numbers) -> _Nearest:
+        best, queries, own = _Nearest.none(len(block)), middles[block], np.arange(len(block))
+        for at in range(0, len(among), TILE):
+            inside = among[at : at + TILE]
+            products = queries @ others[at : at + TILE].T
+            _leave_out_itself(products, block, (block >= inside[0]) & (block <= inside[-1]), inside)
+            best.compare(own, products, inside)
+        return best
+
+    return _Nearest.joined(threads.map(look, [rows[at : at + BLOCK] for at in range(0, len(rows), BLOCK)]))
+
+
+def _nearest_in_cells(
+    middles: Vectors, rows: Numbers, among: Numbers, threads: ThreadPoolExecutor
+) -> _Nearest:
+    """Compare groups with others in the cells that are nearest to them; see `_nearest_of_all`."""
+    centres = _centres(middles, among, threads)
+    home = _homes(middles, among, centres, threads)
+    members = among[np.argsort(home, kind="stable")]
+    others = middles[members]
+    ends = np.bincount(home, minlength=len(centres)).cumsum()
+    looked_into = max(1, round(LOOKED_INTO * len(centres)))
+    home = _homes(middles, rows, centres, threads)
+
+    def look(chosen: Numbers) -> _Nearest:
+        block, at_home = rows[chosen], home[chosen]
+        best, queries = _Nearest.none(len(block)), middles[block]
+        near = np.argpartition(queries @ centres.T, -looked_into, axis=1)[:, -looked_into:].ravel()
+        order = np.argsort(near, kind="stable")
+        cells, starts = np.unique(near[order], return_index=True)
+        for cell, looking in zip(cells, np.split(order // looked_into, starts[1:]), strict=True):
+            inside = slice(ends[cell - 1] if cell else 0, ends[cell])
+            if inside.start < inside.stop:
+                products = queries[looking] @ others[inside].T
+                _leave_out_itself(products, block[looking], at_home[looking] == cell, members[inside])
+                best.compare(looking, products, members[inside])
+        return best
+
+    # Those that lie in one cell look into the same cells.
+    order = np.argsort(home, kind="stable")
+    blocks = [order[at : at + TOGETHER] for at in range(0, len(rows), TOGETHER)]
+    found = _Nearest.none(len(rows))
+    found.put(order, _Nearest.joined(threads.map(look, blocks)))
+    return found
+
+
+def _leave_out_itself(
+    products: Vectors, looking: Numbers, may_be: NDArray[np.bool_], others: Numbers
+) -> None:
+    """Let no group find itself: some that look may be among the others, which are in rising order."""
+    mine = np.flatnonzero(may_be)
+    place = np.minimum(np.searchsorted(others, looking[mine]), len(others) - 1)
+    found = others[place] == looking[mine]
+    products[mine[found], place[found]] = -np.inf
+
+
+def _centres(middles: Vectors, among: Numbers, threads: ThreadPoolExecutor) -> Vectors:
+    """Return the middles of cells, as unit vectors: k-means of a sample that is always the same."""
+    count = max(1, len(among) // IN_CELL)
+    drawn = np.random.default_rng(0).choice(among, min(len(among), SAMPLED * count), replace=False)
+    sample = middles[np.sort(drawn)]
+    sample /= _lengths(sample)[:, None]
+    centres = sample[::SAMPLED]
+    for _ in range(MOVED):
+        home = _homes(sample, np.arange(len(sample)), centres, threads)
+        moved = np.zeros_like(centres)
+        np.add.at(moved, home, sample)
+        full = np.bincount(home, minlength=len(centres)) > 0
+        centres = np.where(full[:, None], moved / _lengths(moved)[:, None], centres)
+    return np.asarray(centres, np.float32)
+
+
+def _homes(middles: Vectors, rows: Numbers, centres: Vectors, threads: ThreadPoolExecutor) -> Numbers:
+    """Return the cell of each of some groups, (r,)."""
+    blocks = [rows[at : at + TOGETHER] for at in range(0, len(rows), TOGETHER)]
+    found = threads.map(lambda block: (middles[block] @ centres.T).argmax(axis=1), blocks)
+    return np.concatenate(list(found))
 
 
 def _join(groups: _Groups, within: float) -> Numbers:
     """Return the group that each group becomes part of, (g,); itself if it stays."""
     became = np.arange(len(groups.number))
     changed = np.arange(len(groups.number))
-    near, similarity = np.zeros(len(changed), np.int64), np.zeros(len(changed), np.float32)
+    known = _Nearest.none(len(changed))
     while len(changed):
-        near[changed], similarity[changed] = groups.nearest(changed)
-        first, second = _mutual(near, similarity, 1.0 - within)
+        known.put(changed, groups.nearest(changed))
+        _tell_the_nearest(known, changed)
+        first, second = _mutual(known.near, known.similarity, 1.0 - within)
         if not len(first):
             break
         became[groups.number[second]] = groups.number[first]
         groups.total[first] += groups.total[second]
         groups.size[first] += groups.size[second]
         groups.fixed[first] |= groups.fixed[second]
-        moved = np.zeros(len(groups.number), np.bool_)
-        moved[first] = moved[second] = True
-        # Who was joined, or was nearest to one who was, looks anew; who has nobody near is done.
-        looks = moved | moved[near]
-        kept = similarity >= 1.0 - within
+        looks = np.zeros(len(groups.number), np.bool_)
+        looks[first] = looks[second] = True
+        # Of the others, who has nobody near is done; who was nearest to one that was joined may stay so.
+        kept = known.similarity >= 1.0 - within
+        beside = np.flatnonzero(looks[known.near] & ~looks & kept)
+        place = np.arange(len(known.near))
+        place[second] = first
+        known.near[beside] = place[known.near[beside]]
+        known.similarity[beside] = groups.similarity(beside, known.near[beside])
+        looks[beside] = known.similarity[beside] < np.maximum(known.others[beside], 1.0 - within)
         kept[second] = False
-        places = np.cumsum(kept) - 1
-        near, similarity = places[near[kept]], similarity[kept]
+        known = known.take(kept)
         changed = np.flatnonzero(looks[kept])
         groups = groups.take(kept)
     return _roots(became)
+
+
+def _tell_the_nearest(known: _Nearest, changed: Numbers) -> None:
+    """Let groups know of changed ones that may be nearer to them than the nearest that they knew."""
+    order = changed[np.argsort(known.similarity[changed], kind="stable")[::-1]]
+    told, first = np.unique(known.near[order], return_index=True)  # of several, only the nearest
+    known.offer(told, order[first], known.similarity[order[first]])
 
 
 def _mutual(near: Numbers, similarity: Vectors, least: float) -> tuple[Numbers, Numbers]:

@@ -111,3 +111,63 @@ def test_no_face_and_one_face(count):
 def test_a_vector_without_length_is_in_a_group_of_its_own():
     vectors = np.stack([np.zeros(4), np.ones(4), np.ones(4)]).astype(np.float32)
     assert group_faces(vectors, within=0.5).tolist() == [0, 1, 1]
+
+
+@pytest.fixture
+def in_cells(monkeypatch):
+    """Let so few faces be divided among cells as a test can wait for."""
+    monkeypatch.setattr(grouping, "EXACT", 100)
+    monkeypatch.setattr(grouping, "IN_CELL", 25)
+    monkeypatch.setattr(grouping, "TOGETHER", 64)
+    monkeypatch.setattr(grouping, "LOOKED_INTO", 0.5)
+
+
+def test_in_cells_people_are_found_as_without_them(in_cells, monkeypatch):
+    vectors, _ = faces_of(300, 7, spread=0.4, dim=64)
+    found = group_faces(vectors, within=0.5)
+    monkeypatch.setattr(grouping, "EXACT", 10_000)
+    exact = group_faces(vectors, within=0.5)
+    pieces = np.unique(np.stack([found, exact]), axis=1).shape[1]
+    assert pieces <= 1.02 * len(np.unique(exact))
+    assert pieces <= 1.02 * len(np.unique(found))
+
+
+def test_in_cells_nearly_all_faces_find_the_nearest_that_there_is(in_cells, monkeypatch):
+    vectors, _ = faces_of(400, 6, spread=0.7, dim=64)
+    rows = np.arange(len(vectors))
+    groups = grouping._Groups.of(vectors, rows, 500, 0.85)
+    monkeypatch.setattr(grouping, "LOOKED_INTO", 1 / 8)
+    found = groups.nearest(rows)
+    near, similarity = found.near, found.similarity
+    assert (near != rows).all()
+    assert (near[:500] >= 500).all()  # the known ones do not look at each other
+    monkeypatch.setattr(grouping, "EXACT", 10_000)
+    exact = groups.nearest(rows)
+    assert (similarity <= exact.similarity + 1e-6).all()
+    assert (near == exact.near)[exact.similarity > 0.5].mean() > 0.9
+    # All cells together hold all groups.
+    monkeypatch.setattr(grouping, "EXACT", 100)
+    monkeypatch.setattr(grouping, "LOOKED_INTO", 1.0)
+    np.testing.assert_array_equal(groups.nearest(rows).near, exact.near)
+
+
+def test_in_cells_new_faces_join_the_people_they_belong_to(in_cells):
+    vectors, person = faces_of(200, 6, spread=0.4, dim=64)
+    known = np.where((np.arange(len(person)) % 3 > 0) & (person < 150), 100 + person, ALONE)
+    found = group_faces(vectors, within=0.5, known=known)
+    assert (found[person < 150] == 100 + person[person < 150]).mean() > 0.97
+    assert set(found[known != ALONE]) == set(known[known != ALONE])
+
+
+@pytest.mark.parametrize("each", [50, 200])
+def test_the_faces_of_one_person_are_searched_for_a_few_times_however_many_they_are(each, monkeypatch):
+    vectors, person = faces_of(20, each, spread=0.6, dim=64)
+    looked, nearest = [], grouping._Groups.nearest
+
+    def counting(groups, rows):
+        looked.append(len(rows))
+        return nearest(groups, rows)
+
+    monkeypatch.setattr(grouping._Groups, "nearest", counting)
+    assert same_partition(group_faces(vectors, within=0.5), person)
+    assert sum(looked) < 10 * len(vectors)

@@ -221,6 +221,21 @@ class Index:
                 photos.setdefault(whole[16 * photo : 16 * photo + 16], []).append(photo)
         return photos
 
+    def photos_with(self, digests: Collection[bytes]) -> set[int]:
+        """Return the photos whose picture or file has one of some digests."""
+        wanted = [digest for digest in digests if len(digest) == len(NO_DIGEST) and any(digest)]
+        if not wanted:
+            return set()
+        # Digests are random numbers: few have the same first half.
+        beginnings = np.frombuffer(b"".join(wanted), np.uint64)[::2]
+        known = set(wanted)
+        found: set[int] = set()
+        for array in (self.digest, self.file_digest):
+            beginning = np.ascontiguousarray(array).view(np.uint64)[:, 0]
+            maybe = np.flatnonzero(np.isin(beginning, beginnings)).tolist()
+            found.update(photo for photo in maybe if array[photo].tobytes() in known)
+        return found
+
     @cached_property
     def first_face(self) -> NDArray[np.int64]:
         """(P + 1,) int64: the faces of photo p are the rows from first_face[p] to first_face[p + 1]."""
@@ -248,7 +263,7 @@ class Index:
 
     def vectors_of(self, digest: bytes) -> dict[Box, NDArray[np.float32]]:
         """Return the vectors of the faces of a picture, by their boxes; empty for one that is not known."""
-        faces = (face for photo in self._photos_with(digest or NO_DIGEST) for face in self.faces_of(photo))
+        faces = (face for photo in self._copies_of(digest or NO_DIGEST) for face in self.faces_of(photo))
         return {self.box(face): np.asarray(self.vectors[face]) for face in faces}
 
     def sample(self, count: int) -> NDArray[np.float32]:
@@ -301,15 +316,14 @@ class Index:
         photo = int(self.photo[face])
         if _is_there(self.path(photo)):
             return face
-        copies = self._photos_with(self.digest[photo].tobytes())
+        copies = self._copies_of(self.digest[photo].tobytes())
         faces = len(self.faces_of(photo))
         there = (copy for copy in copies if len(self.faces_of(copy)) == faces and _is_there(self.path(copy)))
         copy = next(there, photo)
         return self.faces_of(copy)[self.number(face) - 1]
 
-    def _photos_with(self, digest: bytes) -> list[int]:
+    def _copies_of(self, digest: bytes) -> list[int]:
         """Return the photos of a picture."""
-        # Digests are random numbers: few have the same first half.
         begin = np.frombuffer(digest[:8], "<u8")
         alike = np.flatnonzero(np.ascontiguousarray(self.digest).view("<u8")[:, 0] == begin).tolist()
         return [photo for photo in alike if self.digest[photo].tobytes() == digest]
@@ -320,7 +334,7 @@ class Index:
         photos = {photo for photo in found if photo is not None}
         if copies:
             for photo in tuple(photos):
-                photos.update(self._photos_with(self.digest[photo].tobytes()))
+                photos.update(self._copies_of(self.digest[photo].tobytes()))
         return frozenset(photos)
 
     def _places(self, photos: Collection[int], request: SearchRequest) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from facesearch.faces import PhotoFaces
 from facesearch.index.backend import IndexBackend, open_backend
 from facesearch.index.index import Index
 from facesearch.index.meta import check_same_making
-from facesearch.paths import is_within, known_path
+from facesearch.paths import beginning, known_path
 from facesearch.photos.urls import is_there
 
 
@@ -59,9 +60,13 @@ def forget(
         gone = set(_below(index, names))
         stay: set[int] = set()
         keys: set[bytes] = set()
-        for row in sorted(gone):
-            file = index.file(row)
-            others = {one for digest in file.digests for one in index.photos_by_digest[digest]} - gone
+        files = {row: index.file(row) for row in sorted(gone)}
+        alike: dict[bytes, set[int]] = {}
+        for one in index.photos_with({digest for file in files.values() for digest in file.digests}):
+            for digest in index.file(one).digests:
+                alike.setdefault(digest, set()).add(one)
+        for row, file in files.items():
+            others = set().union(*(alike[digest] for digest in file.digests)) - gone
             left = {one for one in others if not copies and is_there(index.path(one))}
             stay |= left
             gone |= others - left
@@ -101,11 +106,16 @@ def move_root(backend: IndexBackend | os.PathLike[str], old: str, new: str) -> i
 
 def _below(index: Index, folders: Sequence[str]) -> list[int]:
     names = [os.fsencode(folder) for folder in folders]
-    return [
-        row
-        for row in range(index.photo_count)
-        if any(is_within(index.path_bytes(row), name) for name in names)
-    ]
+    # Photos stand in the order of their paths: those below a folder follow each other.
+    rows, found = range(index.photo_count), set[int]()
+    for name in names:
+        inside = beginning(name)
+        beyond = inside[:-1] + bytes([inside[-1] + 1])
+        start, stop = (bisect_left(rows, path, key=index.path_bytes) for path in (inside, beyond))
+        found.update(range(start, stop))
+        if (itself := index.find(os.fsdecode(name))) is not None:
+            found.add(itself)
+    return sorted(found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,7 +149,7 @@ class MilvusIndexWriter:
         )
         write_closed(self._collection, self._generation, changes.forgotten, changes.erased, todo)
         after = without_erased(after, self._faces, todo)
-        if changes.moves:  # both, until all photos have moved
+        if changes.moved_to is not None:  # both, until all photos have moved
             self._write_meta(joined_roots(self._state.meta.roots, changes.roots))
         self._collection.put(
             self._generation, [photo for path, photo in after.items() if before.get(path) != photo]

@@ -8,6 +8,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from facesearch.errors import IndexFileError
 from facesearch.faces import Status
 from facesearch.files import storage_error, write_lock
@@ -16,7 +18,7 @@ from facesearch.index.index import Index
 from facesearch.index.meta import check_same_making
 from facesearch.index.npz.journal import JournalEntry
 from facesearch.index.npz.store import journal_path, open_index
-from facesearch.index.npz.writer import NpzIndexWriter, PhotoToWrite, write_index
+from facesearch.index.npz.writer import Kept, NpzIndexWriter, PhotoToWrite, write_index
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,49 +75,51 @@ def _real(path: Path) -> Path:
 
 
 def _write(indexes: Sequence[Index], into: Path) -> Merged:
-    first, *others = indexes
-    photos = {photo.path: photo for photo in _photos_of(first)}
+    first, *more = indexes
+    rows = {path: row for row, path in enumerate(first.all_paths)}
+    others: dict[bytes, PhotoToWrite] = {}
     twice = 0
-    for index in others:
+    for index in more:
         for photo in _entries_of(index):
-            known = photos.get(photo.path)
+            known = others[photo.path].file if photo.path in others else None
+            if known is None and photo.path in rows:
+                known = first.file(rows[photo.path])
             twice += known is not None
-            if known is None or photo.file.mtime_ns > known.file.mtime_ns:
-                photos[photo.path] = photo
+            if known is None or photo.file.mtime_ns > known.mtime_ns:
+                others[photo.path] = photo
     created = min(index.meta.created for index in indexes)
     base = replace(first, meta=replace(first.meta, created=created))
     changes = Changes(base)
-    for index in others:
+    for index in more:
         changes.cover(index.meta.roots)
         changes.forget(digest.tobytes() for digest in index.forgotten)
         changes.erase((digest, box) for digest, boxes in index.erased_faces.items() for box in boxes)
-    kept = [photo for photo in photos.values() if not changes.leaves_out(photo.path, photo.file)]
-    kept.sort(key=lambda photo: photo.path)
+    rows = {
+        path: row
+        for path, row in rows.items()
+        if path not in others and not changes.leaves_out(path, first.file(row))
+    }
+    kept = Kept(np.fromiter(rows.values(), np.int64, len(rows)), list(rows))
+    added = [photo for photo in others.values() if not changes.leaves_out(photo.path, photo.file)]
     try:
-        write_index(into, base, kept, changes)
+        write_index(into, base, kept, added, changes)
     except OSError as error:
         raise storage_error(into, error) from error
     merged = open_index(into)
     return Merged(merged.photo_count, merged.face_count, twice)
 
 
-def _photos_of(index: Index) -> Iterator[PhotoToWrite]:
-    for row in range(index.photo_count):
-        yield PhotoToWrite(index.path_bytes(row), row, index.file(row))
-
-
 def _entries_of(index: Index) -> Iterator[PhotoToWrite]:
     """Yield an index's photos as a journal would have them; their arrays are views into the mapped file."""
-    for photo in _photos_of(index):
-        assert isinstance(photo.source, int)
-        faces = slice(int(index.first_face[photo.source]), int(index.first_face[photo.source + 1]))
+    for row in range(index.photo_count):
+        faces = slice(int(index.first_face[row]), int(index.first_face[row + 1]))
         entry = JournalEntry(
-            photo.path,
-            photo.file,
-            Status(int(index.status[photo.source])),
+            index.path_bytes(row),
+            index.file(row),
+            Status(int(index.status[row])),
             index.vectors[faces],
             index.boxes[faces],
             index.scores[faces],
             index.landmarks[faces],
         )
-        yield replace(photo, source=entry)
+        yield PhotoToWrite(entry.path, entry, entry.file)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import compress, pairwise, repeat
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -149,31 +150,46 @@ class NpzIndexWriter:
             return
         try:
             entries = read_journal(left).entries if left.exists() else []
-            write_index(self.path, self.index, self._photos(entries), self.changes)
+            write_index(self.path, self.index, *self._photos(entries), self.changes)
             remove_file(left)
         except OSError as error:
             raise storage_error(self.path, error) from error
         self._begin(open_index(self.path))
 
-    def _photos(self, entries: Sequence[JournalEntry]) -> list[PhotoToWrite]:
-        """Return the photos of the new file, by path."""
+    def _photos(self, entries: Sequence[JournalEntry]) -> tuple[Kept, list[PhotoToWrite]]:
+        """Return the photos that stay as the old file has them, and the others, by path."""
         index, changes = self.index, self.changes
-        photos: dict[bytes, PhotoToWrite] = {}
-        for row, path in changes.paths_after(index.all_paths):
-            photos[path] = PhotoToWrite(path, row, index.file(row))
-        for path, taken in changes.taken.items():
-            photos[path] = PhotoToWrite(path, taken.photo, taken.file)
-        for entry in entries:
-            photos[entry.path] = PhotoToWrite(entry.path, entry, entry.file)
-        return sorted(
-            (photo for photo in photos.values() if not changes.leaves_out(photo.path, photo.file)),
-            key=lambda photo: photo.path,
-        )
+        others = {path: PhotoToWrite(path, taken.photo, taken.file) for path, taken in changes.taken.items()}
+        others.update((entry.path, PhotoToWrite(entry.path, entry, entry.file)) for entry in entries)
+        left_out = index.photos_with(changes.forgotten)
+        kept = {
+            path: row
+            for row, path in changes.paths_after(index.all_paths)
+            if path not in others and row not in left_out
+        }
+        if changes.moved_to is not None:  # at another path a photo may have been forgotten
+            kept = {path: row for path, row in kept.items() if not changes.leaves_out(path, index.file(row))}
+        return Kept(np.fromiter(kept.values(), np.int64, len(kept)), list(kept)), [
+            photo for _, photo in sorted(others.items()) if not changes.leaves_out(photo.path, photo.file)
+        ]
 
 
 # Vectors are copied from the old file and the journal in blocks of at least this many rows, 2 MB of 2048
 # numbers: memory stays as it was while the photos were looked at.
 _BLOCK_ROWS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The photos that stay as the old file has them: of a million, most do.
+
+    Attributes:
+        rows: (k,) in the old file.
+        paths: The file system's bytes, each once and in any order.
+    """
+
+    rows: NDArray[np.int64]
+    paths: list[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,51 +207,66 @@ class PhotoToWrite:
     file: FileState
 
 
-def write_index(path: Path, old: Index, photos: Sequence[PhotoToWrite], changes: Changes) -> None:
+def write_index(path: Path, old: Index, kept: Kept, others: Sequence[PhotoToWrite], changes: Changes) -> None:
     """Write an index beside the file, then let it take the file's place; readers see either one whole.
 
     Args:
         path: The index file; it may be the one that `old` is mapped from.
         old: The index that the photos' sources are rows of.
-        photos: The photos of the new index, by path.
+        kept: The photos of the new index that stay as they are.
+        others: Its other photos, at other paths.
         changes: The roots of the new index, what it has forgotten, and the faces that are erased.
 
     Raises:
         OSError: The disk is full or the folder cannot be written; the file is as it was.
     """
     with written_whole(path) as writer:
-        _NewIndex(old, photos, changes).write(writer)
+        _NewIndex(old, kept, others, changes).write(writer)
 
 
 class _NewIndex:
-    """The arrays of the new file, made from those of the old one and of the journal."""
+    """The arrays of the new file, made from those of the old one and of the journal.
 
-    def __init__(self, old: Index, photos: Sequence[PhotoToWrite], changes: Changes) -> None:
-        self._old = old
-        self._photos = photos
-        self._changes = changes
-        # Which faces stay, for the photos that have erased ones.
+    Attributes:
+        _source: (p,) for each photo, by path, its row in the old file; or, for the n-th of those that do not
+            stay as they are, how many photos the old file has plus 2 n + 1, so that runs of rows end there.
+    """
+
+    def __init__(self, old: Index, kept: Kept, others: Sequence[PhotoToWrite], changes: Changes) -> None:
+        self._old, self._changes = old, changes
+        # Photos that have erased faces are looked at one by one.
+        erased = old.photos_with(changes.erased)
+        of_erased = [place for place, row in enumerate(kept.rows.tolist()) if row in erased] if erased else []
+        apart = [(kept.paths[place], int(kept.rows[place])) for place in of_erased]
+        self._others = [*others, *(PhotoToWrite(path, row, old.file(row)) for path, row in apart)]
+        # Which faces stay, for those that have erased ones.
         self._stay = {
             photo.path: self._stays(photo)
-            for photo in photos
+            for photo in self._others
             if any(digest in changes.erased for digest in photo.file.digests)
         }
+        stays = np.ones(len(kept.rows), np.bool_)
+        stays[of_erased] = False
+        paths = [*compress(kept.paths, stays.tolist()), *(photo.path for photo in self._others)]
+        beyond = old.photo_count + 1 + 2 * np.arange(len(self._others))
+        order = sorted(range(len(paths)), key=paths.__getitem__)
+        self._paths = [paths[place] for place in order]
+        self._source = np.concatenate([kept.rows[stays], beyond])[order]
+        self._is_old = self._source < old.photo_count
 
     def write(self, writer: ArrayWriter) -> None:
         """Write all arrays."""
-        photos, changes = self._photos, self._changes
+        changes, first = self._changes, self._old.first_face
         meta = self._old.meta.written(changes.roots, changes.mounts, changes.precision)
-        counts = np.array([self._face_count(photo) for photo in photos], np.int64)
+        counts = self._of_photos(np.diff(first), self._face_count)
         faces = int(counts.sum())
         writer.write("format", np.array(FORMAT, np.int64))
         writer.write("meta", np.array(meta.to_json()))
-        norms: list[NDArray[np.float32]] = []
-        vectors = _noting_norms(self._blocks("vectors"), norms)
+        vectors = self._of_faces("vectors")
         writer.write_blocks("vectors", (faces, meta.dim), np.dtype("<f4"), vectors)
-        writer.write("norms", _joined("norms", norms, meta.dim))
-        for name in ("boxes", "scores", "landmarks"):
-            writer.write(name, _joined(name, self._blocks(name), meta.dim))
-        writer.write("photo", np.repeat(np.arange(len(photos), dtype=np.int32), counts))
+        for name in ("norms", "boxes", "scores", "landmarks"):
+            writer.write(name, _joined(name, self._of_faces(name), meta.dim))
+        writer.write("photo", np.repeat(np.arange(len(counts), dtype=np.int32), counts))
         self._write_photos(writer, changes.roots)
         writer.write("forgotten", _digests(sorted(changes.forgotten)))
         gone = [(digest, box) for digest, boxes in sorted(changes.erased.items()) for box in boxes]
@@ -244,20 +275,45 @@ class _NewIndex:
         writer.write("erased_boxes", np.array(corners, np.int32).reshape(-1, 4))
 
     def _write_photos(self, writer: ArrayWriter, roots: Sequence[str]) -> None:
-        photos = self._photos
-        lengths = np.array([len(photo.path) for photo in photos], np.int64)
-        writer.write("paths", np.frombuffer(b"".join(photo.path for photo in photos), np.uint8))
-        writer.write("path_ends", np.cumsum(lengths, dtype=np.int64))
-        under = [root_of(photo.path, roots) for photo in photos]
-        assert None not in under, "an index covers all its photos"
-        writer.write("root", np.array(under, np.int32))
-        files = [photo.file for photo in photos]
-        writer.write("size", np.array([file.size for file in files], np.int64))
-        writer.write("mtime_ns", np.array([file.mtime_ns for file in files], np.int64))
-        writer.write("ctime_ns", np.array([file.ctime_ns for file in files], np.int64))
-        writer.write("digest", _digests(file.digest or NO_DIGEST for file in files))
-        writer.write("file_digest", _digests(file.file_digest or NO_DIGEST for file in files))
-        writer.write("status", np.array([self._status(photo) for photo in photos], np.uint8))
+        old = self._old
+        writer.write("paths", np.frombuffer(b"".join(self._paths), np.uint8))
+        writer.write("path_ends", np.cumsum(np.fromiter(map(len, self._paths), np.int64, len(self._paths))))
+        writer.write("root", self._roots(roots))
+        writer.write("size", self._of_photos(old.size, lambda photo: photo.file.size))
+        writer.write("mtime_ns", self._of_photos(old.mtime_ns, lambda photo: photo.file.mtime_ns))
+        writer.write("ctime_ns", self._of_photos(old.ctime_ns, lambda photo: photo.file.ctime_ns))
+        writer.write("digest", self._of_photos(old.digest, lambda photo: _row(photo.file.digest)))
+        writer.write(
+            "file_digest", self._of_photos(old.file_digest, lambda photo: _row(photo.file.file_digest))
+        )
+        writer.write("status", self._of_photos(old.status, self._status))
+
+    def _roots(self, roots: Sequence[str]) -> NDArray[np.int32]:
+        under = np.full(len(self._paths), -1, np.int32)
+        # A photo lies below its root, and so does what lies below where that root lies now.
+        of_old = (root_of(os.fsencode(root), roots) for root in self._old.meta.roots)
+        known = np.array([-1 if number is None else number for number in of_old], np.int32)
+        under[self._is_old] = known[self._old.root[self._source[self._is_old]]]
+        if (place := self._changes.moved_to) is not None:
+            number = root_of(place, roots)
+            moved = np.fromiter(map(bytes.startswith, self._paths, repeat(beginning(place))), np.bool_)
+            under[moved] = -1 if number is None else number
+        for place in np.flatnonzero(under < 0).tolist():
+            number = root_of(self._paths[place], roots)
+            assert number is not None, "an index covers all its photos"
+            under[place] = number
+        return under
+
+    def _of_photos(self, values: NDArray[Any], of_other: Callable[[PhotoToWrite], object]) -> NDArray[Any]:
+        """Return a photos' array: of the old one where a photo stays, and what another one has."""
+        found = np.empty((len(self._source), *values.shape[1:]), values.dtype)
+        found[self._is_old] = values[self._source[self._is_old]]
+        for place in np.flatnonzero(~self._is_old).tolist():
+            found[place] = of_other(self._other(int(self._source[place])))
+        return found
+
+    def _other(self, source: int) -> PhotoToWrite:
+        return self._others[(source - self._old.photo_count) // 2]
 
     def _status(self, photo: PhotoToWrite) -> int:
         source = photo.source
@@ -268,51 +324,63 @@ class _NewIndex:
     def _face_count(self, photo: PhotoToWrite) -> int:
         if photo.path in self._stay:
             return int(self._stay[photo.path].sum())
-        return len(self._of_photo("boxes", photo))
+        return len(self._rows_of("boxes", photo))
 
-    def _of_photo(self, name: str, photo: PhotoToWrite) -> NDArray[Any]:
+    def _rows_of(self, name: str, photo: PhotoToWrite) -> NDArray[Any]:
         """Return the rows of a photo in one of the faces' arrays, erased faces included."""
         source, first = photo.source, self._old.first_face
         if isinstance(source, int):
             rows: NDArray[Any] = getattr(self._old, name)[first[source] : first[source + 1]]
             return rows
-        of_entry: NDArray[Any] = getattr(source, name)
+        of_entry: NDArray[Any] = _usable_norms(source.vectors) if name == "norms" else getattr(source, name)
         return of_entry
 
     def _stays(self, photo: PhotoToWrite) -> NDArray[np.bool_]:
-        faces = [Box(*corners) for corners in self._of_photo("boxes", photo).tolist()]
+        faces = [Box(*corners) for corners in self._rows_of("boxes", photo).tolist()]
         stored = isinstance(photo.source, int)
         return faces_left(faces, self._changes.erased_from(photo.file, stored=stored))
 
-    def _blocks(self, name: str) -> Iterator[NDArray[Any]]:
+    def _of_faces(self, name: str) -> Iterator[NDArray[Any]]:
         """Yield one of the faces' arrays for all photos, in blocks."""
         pieces: list[NDArray[Any]] = []
         rows = 0
-        for photo in self._photos:
-            piece = self._of_photo(name, photo)
-            if photo.path in self._stay:
-                piece = piece[self._stay[photo.path]]
+        for piece in self._pieces(name):
             pieces.append(piece)
             rows += len(piece)
             if rows >= _BLOCK_ROWS:
-                yield np.concatenate(pieces)
+                yield np.concatenate(pieces) if len(pieces) > 1 else piece
                 pieces, rows = [], 0
         if rows:
             yield np.concatenate(pieces)
 
+    def _pieces(self, name: str) -> Iterator[NDArray[Any]]:
+        """Yield one of the faces' arrays for all photos: in one piece where they follow each other."""
+        values, first = getattr(self._old, name), self._old.first_face
+        starts = np.flatnonzero(np.diff(self._source, prepend=-2) != 1).tolist()
+        for start, stop in pairwise([*starts, len(self._source)]):
+            source = int(self._source[start])
+            if source < self._old.photo_count:
+                begin, end = int(first[source]), int(first[source + stop - start])
+                for at in range(begin, end, _BLOCK_ROWS):
+                    yield values[at : min(at + _BLOCK_ROWS, end)]
+            else:
+                photo = self._other(source)
+                rows = self._rows_of(name, photo)
+                yield rows[self._stay[photo.path]] if photo.path in self._stay else rows
+
+
+def _row(digest: bytes) -> NDArray[np.uint8]:
+    return np.frombuffer(digest or NO_DIGEST, np.uint8)
+
+
+def _usable_norms(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the lengths of vectors; 0 where a network spoiled one, so that the ranking leaves it out."""
+    lengths = norms_of(vectors)
+    return np.asarray(np.where(np.isfinite(lengths), lengths, 0), np.float32)
+
 
 def _digests(digests: Iterable[bytes]) -> NDArray[np.uint8]:
     return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 16)
-
-
-def _noting_norms(
-    blocks: Iterator[NDArray[np.float32]], norms: list[NDArray[np.float32]]
-) -> Iterator[NDArray[np.float32]]:
-    for block in blocks:
-        lengths = norms_of(block)
-        # A vector that a network spoiled: its photo stays known, and the ranking leaves it out.
-        norms.append(np.where(np.isfinite(lengths), lengths, np.float32(0)))
-        yield block
 
 
 def _joined(name: str, blocks: Iterable[NDArray[Any]], dim: int) -> NDArray[Any]:

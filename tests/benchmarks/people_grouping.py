@@ -1,13 +1,16 @@
 """Groups labelled photos into people: pairwise precision and recall, people split or merged, time, memory.
 
     python tests/benchmarks/people_grouping.py [LFW] [--within D] [--centring 0.85] [--faces 100000]
+    python tests/benchmarks/people_grouping.py LFW --strangers 100000
 
 First the sample photos, all faces of them; then a folder of folders, the most central face of each photo. The
 distance is by default the one that `facesearch people` takes from the model's card.
 
 With --faces, each vector stands in 15 grainy copies, at a cosine of 0.8 to 0.95 to it, in a direction drawn
-at random, and strangers are added to that number: vectors drawn from a normal distribution with the mean and
-the covariance of the photos' own. Pairs are of all faces, strangers and people with one photo among them.
+at random; these are four fifths of all, for which further people are drawn where the photos do not suffice.
+The rest are strangers. What is drawn comes from a normal distribution with the mean and the covariance of the
+photos' own. With --strangers, all are drawn. Pairs are of all faces, strangers and people with one photo
+among them.
 """
 
 import argparse
@@ -45,20 +48,37 @@ def pairs_in(numbers):
     return int((counts * (counts - 1) // 2).sum())
 
 
+def share(part, whole):
+    return f"{part / whole:.4f}" if whole else "of none"
+
+
 def enlarged(vectors, person, count):
     """Return grainy copies of the vectors and strangers, `count` in all, and whose they are."""
     rng = np.random.default_rng(0)
     flat = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    base = np.repeat(flat, COPIES, axis=0)
+    middle, spread = flat.mean(axis=0), np.cov(flat.T)
+    further = max(0, count * 4 // 5 // COPIES - len(flat))
+    more = rng.multivariate_normal(middle, spread, further).astype(np.float32)
+    base = np.repeat(
+        np.concatenate([flat, more / np.linalg.norm(more, axis=1, keepdims=True)]), COPIES, axis=0
+    )
+    person = np.concatenate([person, person.max() + 1 + np.arange(further)])
     grain = rng.standard_normal(base.shape).astype(np.float32)
     grain -= (grain * base).sum(axis=1, keepdims=True) * base
     grain /= np.linalg.norm(grain, axis=1, keepdims=True)
     cosine = rng.uniform(0.8, 0.95, (len(base), 1)).astype(np.float32)
     copies = cosine * base + np.sqrt(1 - cosine**2) * grain
-    strangers = rng.multivariate_normal(flat.mean(axis=0), np.cov(flat.T), count - len(copies))
+    strangers = rng.multivariate_normal(middle, spread, count - len(copies))
     whose = np.concatenate([np.repeat(person, COPIES), person.max() + 1 + np.arange(len(strangers))])
     order = rng.permutation(count)
     return np.concatenate([copies, strangers.astype(np.float32)])[order], whose[order]
+
+
+def strangers(vectors, count):
+    """Return `count` vectors of people who are there once."""
+    flat = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    drawn = np.random.default_rng(0).multivariate_normal(flat.mean(axis=0), np.cov(flat.T), count)
+    return drawn.astype(np.float32), np.arange(count)
 
 
 def sample_faces(store):
@@ -98,7 +118,9 @@ def report(title, vectors, person, within, centring):
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{title}, within {within:.3f}")
     print(f"{len(vectors):,} faces of {len(np.unique(person)):,} people in {group.max() + 1:,} groups")
-    print(f"pairwise precision {together / pairs_in(group):.4f}, recall {together / pairs_in(person):.4f}")
+    print(
+        f"pairwise precision {share(together, pairs_in(group))}, recall {share(together, pairs_in(person))}"
+    )
     print(f"{split:,} people are split, {merged:,} groups hold more than one person")
     print(f"{seconds:.1f} s, {peak:,.0f} MB at most")
 
@@ -109,6 +131,7 @@ def main():
     parser.add_argument("--within", type=float)
     parser.add_argument("--centring", type=float, default=CENTRING)
     parser.add_argument("--faces", type=int)
+    parser.add_argument("--strangers", type=int, metavar="FACES")
     asked = parser.parse_args()
 
     store = ModelStore()
@@ -120,6 +143,8 @@ def main():
         vectors, person = folder_faces(asked.folder, card, store)
         if asked.faces:
             vectors, person = enlarged(vectors, person, asked.faces)
+        if asked.strangers:
+            vectors, person = strangers(vectors, asked.strangers)
         print()
         report(asked.folder, vectors, person, within, asked.centring)
 

@@ -80,14 +80,15 @@ def group_faces(
     group[known != ALONE] = place
     alone = np.flatnonzero(known == ALONE)
     group[alone] = len(names) + np.arange(len(alone))
-    while True:
-        became = _join(_Groups.of(vectors, group, len(names), centring), within)
+    changed = np.arange(len(names) + len(alone))
+    while len(changed):
+        became = _join(_Groups.of(vectors, group, len(names), centring), within, changed)
         # Known groups have the lowest numbers, and the lower number of two stays: they remain as they are.
-        _, joined = np.unique(became[group], return_inverse=True)
-        done = np.array_equal(joined, group)
-        group = joined
-        if done or centring == 0:
-            return _numbered(group, names)
+        left, group = np.unique(became[group], return_inverse=True)
+        # Only a joined group can be nearer to others now than within the limit.
+        larger = np.unique(became[became != np.arange(len(became))])
+        changed = np.searchsorted(left, larger) if centring else larger[:0]
+    return _numbered(group, names)
 
 
 @dataclass
@@ -289,11 +290,20 @@ def _homes(middles: Vectors, rows: Numbers, centres: Vectors, threads: ThreadPoo
     return np.concatenate(list(found))
 
 
-def _join(groups: _Groups, within: float) -> Numbers:
-    """Return the group that each group becomes part of, (g,); itself if it stays."""
+def _join(groups: _Groups, within: float, changed: Numbers) -> Numbers:
+    """Join groups as far as they are near enough.
+
+    Args:
+        groups: All groups.
+        within: See `group_faces`.
+        changed: The positions of those that look for others; the rest is known to have nobody near among
+            themselves.
+
+    Returns:
+        The group that each group becomes part of, (g,); itself if it stays.
+    """
     became = np.arange(len(groups.number))
-    changed = np.arange(len(groups.number))
-    known = _Nearest.none(len(changed))
+    known = _Nearest.none(len(became))
     while len(changed):
         known.put(changed, groups.nearest(changed))
         _tell_the_nearest(known, changed)

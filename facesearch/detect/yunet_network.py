@@ -20,6 +20,7 @@ from facesearch.models.openvino import (
     compile_network,
     load_openvino,
     openvino_core,
+    run_first,
     use_of_cores,
 )
 
@@ -148,7 +149,9 @@ class YuNetNetwork:
                 network = _network(self._network).clone()
                 network.reshape([1, square or -1, square or -1, 3])
                 cache = cache_folder(self._key)
-                self._compiled[streams, square] = compile_network(network, "CPU", settings, cache)
+                compiled = compile_network(network, "CPU", settings, cache)
+                run_first(compiled, np.zeros((1, square or LARGE_STEP, square or LARGE_STEP, 3), np.uint8))
+                self._compiled[streams, square] = compiled
             return self._compiled[streams, square]
 
 

@@ -22,6 +22,7 @@ from facesearch.models.openvino import (
     openvino_core,
     precisions,
     reason,
+    run_first,
     use_of_cores,
 )
 
@@ -82,8 +83,12 @@ class OpenVinoEmbedder(Embedder):
             if precision:
                 hints["INFERENCE_PRECISION_HINT"] = precision
             if cut:
-                return _compile_cut(core, card, folder, cut, device, hints)
-            return _compile(card, folder, device, hints)
+                network = _compile_cut(core, card, folder, cut, device, hints)
+            else:
+                network = _compile(card, folder, device, hints)
+            # It is the inference that the first call would have to wait for anyway.
+            run_first(network, np.zeros((_fixed_batch(network) or 1, *card.size, 3), np.uint8))
+            return network
 
         if precision != "auto":
             self.precision, self._network = precision, compiled(precision)
@@ -97,12 +102,8 @@ class OpenVinoEmbedder(Embedder):
             self.precision, self._network = fastest_network(core, card, compiled, timings)
             if timings.seconds and not (known or cut):  # measured just now
                 write_timings(_timings_file(card), timings)
-        batch = self._network.input().partial_shape[0]
-        self._batch = _LARGEST if batch.is_dynamic else int(batch.get_length())
+        self._batch = _fixed_batch(self._network) or _LARGEST
         self._own = threading.local()
-        # OpenVINO's binding sets some things up in a first inference; two threads that came to that at once
-        # would wait for each other for ever. It is the one that the first call would have to wait for anyway.
-        self.embed(np.zeros((1, *card.size, 3), np.uint8))
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the vector of each crop; see `Embedder.embed`."""
@@ -161,8 +162,7 @@ def fastest_network(
         name = timings.fastest or names[0]
         return name, compiled(name)
     networks = {name: compiled(name) for name in names}
-    batch = networks[names[0]].input().partial_shape[0]
-    faces = _TIMED if batch.is_dynamic else int(batch.get_length())
+    faces = _fixed_batch(networks[names[0]]) or _TIMED
     crops = np.random.default_rng(0).integers(0, 256, (faces, *card.size, 3), np.uint8)
     requests = {name: network.create_infer_request() for name, network in networks.items()}
     timings.measure({name: partial(request.infer, [crops]) for name, request in requests.items()}, faces)
@@ -172,6 +172,12 @@ def fastest_network(
         if not np.abs(vectors - exact).max() <= _NEAR * np.abs(exact).max():
             timings.seconds[name] = _NEVER
     return timings.fastest, networks[timings.fastest]
+
+
+def _fixed_batch(network: Any) -> int:  # noqa: ANN401
+    """Return how many crops a network takes at once; 0 for any number."""
+    batch = network.input().partial_shape[0]
+    return 0 if batch.is_dynamic else int(batch.get_length())
 
 
 def timings_of(card: Card) -> Timings:

@@ -10,9 +10,12 @@ from collections.abc import Mapping
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from platformdirs import user_cache_dir
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _CONVERSION = "openvino.tools.ovc"
 
@@ -122,6 +125,16 @@ def compile_network(source: Any, device: str, settings: Mapping[str, str], cache
         except RuntimeError as error:
             failure = error
     raise failure
+
+
+def run_first(network: Any, inputs: NDArray[Any]) -> None:  # noqa: ANN401
+    """Run a network for the first time, before several threads use it.
+
+    OpenVINO's binding sets some things up in a first inference; two threads that came to that at once could
+    wait for each other for ever.
+    """
+    with _one_at_a_time:
+        network.create_infer_request().infer([inputs])
 
 
 def cache_folder(key: str) -> str:

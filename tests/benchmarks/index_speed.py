@@ -39,15 +39,15 @@ def choose_photos(folder: Path, limit: int) -> list[Path]:
     return random.Random(0).sample(photos, min(limit, len(photos)))
 
 
-def enlarge(photos: list[Path], megapixels: float, into: Path) -> None:
-    """Set each photo, at three times its size, into a background of so many pixels."""
+def enlarge(photos: list[Path], megapixels: float, into: Path, *, times: float = 3.0) -> None:
+    """Set each photo, at so many times its size, into a background of so many pixels."""
     height = round((megapixels * 1e6 * 3 / 4) ** 0.5)
     width = round(megapixels * 1e6 / height)
     names = ("coffee.png", "chelsea.png", "rocket.jpg")
     grounds = [cv2.resize(cv2.imread(str(SAMPLES / name)), (width, height)) for name in names]
     chance = np.random.default_rng(0)
     for number, photo in enumerate(photos):
-        picture = cv2.resize(cv2.imread(str(photo)), None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC)
+        picture = cv2.resize(cv2.imread(str(photo)), None, fx=times, fy=times, interpolation=cv2.INTER_CUBIC)
         canvas = grounds[number % len(grounds)].copy()
         top = int(chance.integers(0, height - picture.shape[0]))
         left = int(chance.integers(0, width - picture.shape[1]))

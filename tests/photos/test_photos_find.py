@@ -7,7 +7,7 @@ import pytest
 from support.command import without_roots_privileges
 
 from facesearch.errors import FacesearchError
-from facesearch.photos.find import Scan, find_photos, is_photo_name
+from facesearch.photos.find import ExpectedPhotos, Scan, find_photos, is_photo_name
 
 
 def write(folder, *names):
@@ -41,6 +41,48 @@ def test_size_and_time_are_those_of_the_file(tmp_path):
     find_photos(str(tmp_path), scan)
     photo = scan.photos[str(tmp_path / "a.jpg")]
     assert (photo.size, photo.mtime_ns) == (5, 1_700_000_000_123_456_789)
+
+
+def expecting(scan):
+    """Return a scan that expects what another one found."""
+    photos = sorted(scan.photos.values())
+    return Scan(expected=ExpectedPhotos(*zip(*photos, strict=True))), [photo.path for photo in photos]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a listing there does not tell when a file was changed")
+def test_photos_that_are_as_expected_are_only_marked(tmp_path):
+    write(tmp_path, *(f"{name}.jpg" for name in "abcdefg"), "x/h.jpg", ".hidden/i.jpg")
+    first = Scan()
+    find_photos(str(tmp_path), first, hidden=True)
+    write(tmp_path, "new.jpg", "notes.txt")
+    (tmp_path / "a.jpg").write_bytes(b"other")  # the size is the same
+    (tmp_path / "b.jpg").write_bytes(b"longer than before")
+    (tmp_path / "c.jpg").unlink()
+    (tmp_path / "d.jpg").unlink()
+    (tmp_path / "d.jpg").symlink_to("e.jpg")
+    (tmp_path / "f.jpg").unlink()
+    (tmp_path / "f.jpg").mkdir()
+    scan, paths = expecting(first)
+    find_photos(str(tmp_path), scan)
+    as_expected = {
+        os.path.relpath(path, tmp_path) for path, one in zip(paths, scan.expected.found, strict=True) if one
+    }
+    assert as_expected == {"e.jpg", "g.jpg", "x/h.jpg"}
+    assert {os.path.relpath(path, tmp_path) for path in scan.photos} == {"a.jpg", "b.jpg", "new.jpg"}
+    assert (scan.links, dict(scan.passed_over)) == (1, {"TXT": 1})
+
+
+def test_what_a_pattern_leaves_out_is_not_as_expected(tmp_path):
+    write(tmp_path, "a.jpg", "b.jpg", "x/a.jpg", "x/c.jpg")
+    first = Scan()
+    find_photos(str(tmp_path), first)
+    for pattern, left in (("a.jpg", ["b.jpg", "x/c.jpg"]), ("x/", ["a.jpg", "b.jpg"])):
+        scan, paths = expecting(first)
+        find_photos(str(tmp_path), scan, exclude=[pattern])
+        met = [
+            path for path, one in zip(paths, scan.expected.found, strict=True) if one or path in scan.photos
+        ]
+        assert met == [str(tmp_path / name) for name in left]
 
 
 def test_folders_are_searched_to_the_bottom(tmp_path):

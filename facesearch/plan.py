@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
@@ -83,7 +83,8 @@ class Plan(Findings):
         new: Photos that are not known, or are to be read again, by path.
         renewed: How many of these are only read because the index has the first format.
         unchanged: How many are as they were.
-        gone: Known photos that are no longer there, or whose folder was found by its other name.
+        gone: Known photos that are no longer there, or that are there twice.
+        twice: Those of them whose folder was found by its other name, with that name of the photo.
         excluded: Known photos that a pattern leaves out now.
     """
 
@@ -92,6 +93,7 @@ class Plan(Findings):
     renewed: int = 0
     unchanged: int = 0
     gone: list[str] = field(default_factory=list)
+    twice: dict[str, str] = field(default_factory=dict)
     excluded: list[str] = field(default_factory=list)
 
     @property
@@ -115,9 +117,21 @@ def _named_as_known(request: IndexRequest, roots: Sequence[str]) -> tuple[IndexR
     for path in request.paths:
         names[path] = known_path(path, known)
         if is_folder(names[path]):
+            names[path] = _real_name(names[path], known)
             known.append(names[path])
     aliases = {path: name for path, name in names.items() if path != name}
     return replace(request, paths=tuple(dict.fromkeys(names.values()))), aliases
+
+
+def _real_name(folder: str, roots: Iterable[str]) -> str:
+    """Return the real name of a folder, where a link inside a root leads to another place of that root."""
+    for root in roots:
+        if folder != root and is_within(os.fsencode(folder), os.fsencode(root)) and not is_photo_url(folder):
+            real, place = (os.fsencode(real_path(name)) for name in (folder, root))
+            return (
+                os.fsdecode(moved_path(real, place, os.fsencode(root))) if is_within(real, place) else folder
+            )
+    return folder
 
 
 @without_collector()
@@ -160,24 +174,28 @@ def _find_gone(index: Index, scan: Scan, plan: Plan) -> None:
     unknown = [os.fsencode(name) for path in plan.problems for name in _known_names(path, plan.aliases)]
     met = {known: name for name, known in plan.aliases.items()}
     real = cache(real_path)
-
-    def found_again(name: str) -> bool:
-        """Return whether a photo of a folder that is reached in two ways was found in the other one."""
-        if is_photo_url(name):
-            return False
-        folder, file = os.path.split(name)
-        place = os.path.join(real(folder), file)
-        row = index.rows.get(place)
-        return place in scan.photos or (row is not None and scan.expected.found[row] == 1)
-
     for name in compress(index.names, map(not_, scan.expected.found)):
         if name in scan.photos or not _was_looked_for(name, folders, unknown):
             continue
-        if not (is_there(name) if is_photo_url(name) else os.path.exists(name)) or found_again(name):
+        if _is_gone(name, index, scan, plan, real):
             plan.gone.append(name)
         # One that --hidden took in once, or a link that was followed, stays: `forget` removes it.
         elif not request.keep_excluded and any(map(scan.excludes, _known_names(name, met))):
             plan.excluded.append(name)
+
+
+def _is_gone(name: str, index: Index, scan: Scan, plan: Plan, real: Callable[[str], str]) -> bool:
+    """Return whether a photo is gone, or was found by the other name of its folder, which is noted."""
+    if is_photo_url(name):
+        return not is_there(name)
+    if not os.path.exists(name):
+        return True
+    folder, file = os.path.split(name)
+    place = os.path.join(real(folder), file)
+    row = index.rows.get(place)
+    if place in scan.photos or (row is not None and scan.expected.found[row] == 1):
+        plan.twice[name] = place
+    return name in plan.twice
 
 
 def _name_as_known(scan: Scan, plan: Plan, roots: Sequence[str]) -> None:

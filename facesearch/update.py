@@ -193,6 +193,7 @@ class _Run:
         self._elsewhere: Counter[tuple[int, str]] = Counter()
         self._new = [photo.path for photo in plan.new]
         self._gone = set(plan.gone)
+        self._twice = plan.twice
         self._excluded = plan.excluded
         self._moved: set[str] = set()
         self._forgotten = frozenset() if plan.request.again else frozenset(writer.changes.forgotten)
@@ -342,8 +343,9 @@ class _Run:
         self.report.excluded = len(self._excluded)
         if self.report.interrupted:
             return  # a photo that seems gone may be one that was moved and not yet looked at
+        self._drop_twice()
         gone: dict[int, list[str]] = {}
-        for name in sorted(self._gone - self._moved):
+        for name in sorted(self._gone - self._moved - self._twice.keys()):
             gone.setdefault(int(self._index.root[self._index.rows[name]]), []).append(name)
         for root, names in gone.items():
             away = {} if self._request.prune else self._out_of_reach(root, names)
@@ -353,6 +355,13 @@ class _Run:
                 else:
                     self.report.removed += 1
                     self._writer.changes.drop(name)
+
+    def _drop_twice(self) -> None:
+        """Remove photos that are known by another name now, unless they cannot be read just now."""
+        for name, other in self._twice.items():
+            if name not in self._moved and other not in self.report.unreadable:
+                self.report.removed += 1
+                self._writer.changes.drop(name)
 
     def _note_renamed(self) -> None:
         """Note the roots that are gone and of whose photos most were found elsewhere."""

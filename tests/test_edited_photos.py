@@ -9,6 +9,7 @@ import pytest
 from support.fakes import META, coloured, photo, rate
 from test_update import Library, tally
 
+from facesearch import pipeline as pipelines
 from facesearch.faces import Box, Face, FileState, PhotoFaces, Status
 from facesearch.index.changes import SAME_PLACE, faces_again
 from facesearch.index.index import ARRAYS, FORMAT
@@ -402,6 +403,40 @@ class TestOnePlaceByTwoNames:
         assert library.update(follow=follow).unchanged == 3
         library.check()
 
+    def test_a_link_inside_the_folder_that_is_asked_for_by_its_name(self, library):
+        for number in (1, 2):
+            coloured(library.root / "real" / f"{number}.png", number)
+        (library.root / "deep").mkdir()
+        link = library.root / "deep" / "link"
+        link.symlink_to("../real")
+        library.update()
+        report = library.update(link)
+        assert report.aliases == {str(link): str(library.root / "real")}
+        assert (report.unchanged, report.removed) == (2, 0)
+        assert set(library.names) == {"real/1.png", "real/2.png"}
+
+    def test_what_cannot_be_read_by_its_real_name_stays_under_the_other(self, library, monkeypatch):
+        for number in (1, 2):
+            coloured(library.root / "real" / f"{number}.png", number)
+        link = library.root / "link"
+        link.symlink_to("real")
+        library.update(link)
+        read = pipelines.read_content
+
+        def refusing(path, pictures):
+            if path.endswith("real/1.png"):
+                raise PermissionError(13, "Permission denied", path)
+            return read(path, pictures)
+
+        monkeypatch.setattr(pipelines, "read_content", refusing)
+        library.update()
+        assert "link/1.png" in library.names
+        assert "link/2.png" not in library.names
+        monkeypatch.undo()
+        library.update()
+        assert set(library.names) == {"real/1.png", "real/2.png"}
+        library.check()
+
     def test_a_copy_that_became_a_link_is_in_the_index_no_more(self, library):
         for number in (1, 2):
             coloured(library.root / "real" / f"{number}.png", number)
@@ -409,9 +444,13 @@ class TestOnePlaceByTwoNames:
         shutil.copytree(library.root / "real", link)
         library.update()
         assert library.contents.photo_count == 4
-        shutil.rmtree(link)
-        link.symlink_to("real")
-        assert library.update().removed == 2
+        third = library.root / "third"
+        shutil.copytree(link, third)
+        library.update()
+        for one in (link, third):
+            shutil.rmtree(one)
+            one.symlink_to("real")
+        assert library.update().removed == 4  # more than half, and yet they are there
         assert set(library.names) == {"real/1.png", "real/2.png"}
 
     def test_a_folder_above_it(self, library, tmp_path):

@@ -11,8 +11,8 @@ All pairs of groups that are each other's nearest are joined at once. With avera
 never nearer to a third one than its parts were, so the result is that of joining one pair at a time;
 otherwise the step is repeated until there is nothing left to join.
 
-The nearest group is found exactly by comparing all with all, up to `EXACT` groups. More are divided among
-cells of groups that lie near to each other, and each is compared with those in the cells nearest to it.
+To find the nearest group, up to `EXACT` groups are compared with all others. More are divided among cells of
+groups that lie near to each other, and each is compared with those in the cells nearest to it.
 """
 
 from __future__ import annotations
@@ -325,6 +325,8 @@ def _join(groups: _Groups, within: float, changed: Numbers) -> Numbers:
         known.similarity[beside] = groups.similarity(beside, known.near[beside])
         looks[beside] = known.similarity[beside] < np.maximum(known.others[beside], 1.0 - within)
         kept[second] = False
+        # The one that was joined may have nobody near any more, by its own look.
+        looks |= ~kept[known.near]
         known = known.take(kept)
         changed = np.flatnonzero(looks[kept])
         groups = groups.take(kept)

@@ -419,6 +419,18 @@ def test_a_root_is_named_by_another_name_of_its_folder(tmp_path, lax):
     assert open_index(path).meta.roots == ()
 
 
+@pytest.mark.parametrize("place", ["/b/x.jpg", "/c/x.jpg", "/a/sub/x.jpg"])
+def test_a_single_photo_moves_out_of_its_root(tmp_path, place):
+    photos = [looked_at("/a/w.jpg"), looked_at("/a/x.jpg"), looked_at("/c/y.jpg")]
+    path = write_index(tmp_path / "i.npz", photos, roots=["/a", "/c"])
+    assert move_root(path, "/a/x.jpg", place) == 1
+    index = open_index(path)
+    for photo, root in enumerate(index.root):
+        assert is_within(index.path_bytes(photo), index.meta.roots[root].encode())
+    assert set(paths_of(index)) == {"/a/w.jpg", place, "/c/y.jpg"}
+    assert forget(path, [place]).removed == (place,)  # a writer opens it
+
+
 def test_moving_a_root_that_is_none(tmp_path):
     path = write_index(tmp_path / "i.npz", [looked_at("/p/a.jpg")])
     before = state(tmp_path)

@@ -151,6 +151,21 @@ def test_in_cells_nearly_all_faces_find_the_nearest_that_there_is(in_cells, monk
     np.testing.assert_array_equal(groups.nearest(rows).near, exact.near)
 
 
+def test_in_cells_that_hide_much_known_people_are_not_joined(monkeypatch):
+    for name, value in (("EXACT", 20), ("IN_CELL", 20), ("LOOKED_INTO", 1 / 8)):
+        monkeypatch.setattr(grouping, name, value)
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        middles = rng.normal(size=(66, 16))
+        middles /= np.linalg.norm(middles, axis=1, keepdims=True)
+        person = rng.integers(0, 66, 400)
+        blurred = rng.normal(size=(400, 16)) * rng.uniform(0.5, 2, (400, 1))
+        vectors = (middles[person] + 0.3 * blurred).astype(np.float32)
+        known = np.where(rng.random(400) < 0.3, person, ALONE)
+        found = group_faces(vectors, within=0.45, known=known)
+        np.testing.assert_array_equal(found[known != ALONE], known[known != ALONE])
+
+
 def test_in_cells_new_faces_join_the_people_they_belong_to(in_cells):
     vectors, person = faces_of(200, 6, spread=0.4, dim=64)
     known = np.where((np.arange(len(person)) % 3 > 0) & (person < 150), 100 + person, ALONE)

@@ -297,6 +297,7 @@ class _NewIndex:
         if (place := self._changes.moved_to) is not None:
             number = root_of(place, roots)
             moved = np.fromiter(map(bytes.startswith, self._paths, repeat(beginning(place))), np.bool_)
+            moved |= np.fromiter(map(place.__eq__, self._paths), np.bool_)  # a single photo
             under[moved] = -1 if number is None else number
         for place in np.flatnonzero(under < 0).tolist():
             number = root_of(self._paths[place], roots)

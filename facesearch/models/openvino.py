@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _CONVERSION = "openvino.tools.ovc"
+_importing = threading.Lock()
 
 
 def load_openvino() -> Any:  # noqa: ANN401 - OpenVINO has no types
@@ -27,16 +28,17 @@ def load_openvino() -> Any:  # noqa: ANN401 - OpenVINO has no types
     import fail, which OpenVINO treats as "not installed". The conversion itself, half of the import's time,
     is kept out in the same way until it is called.
     """
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    if "openvino" in sys.modules:
-        return sys.modules["openvino"]
-    sys.modules[_CONVERSION] = None  # type: ignore[assignment]
-    try:
-        import openvino
-    finally:
-        del sys.modules[_CONVERSION]
-    openvino.convert_model = _convert_model
-    return openvino
+    with _importing:  # another thread may be half way through it
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+        if "openvino" in sys.modules:
+            return sys.modules["openvino"]
+        sys.modules[_CONVERSION] = None  # type: ignore[assignment]
+        try:
+            import openvino
+        finally:
+            del sys.modules[_CONVERSION]
+        openvino.convert_model = _convert_model
+        return openvino
 
 
 _one_at_a_time = threading.Lock()

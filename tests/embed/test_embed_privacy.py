@@ -69,7 +69,7 @@ def test_the_watcher_sees_connections_and_processes():
 
 @pytest.mark.slow
 def test_a_conversion_starts_no_process_and_opens_no_connection(model_store, tmp_path):
-    done = watch(CONVERT, model_store.path("resnet50") / TENSORS, tmp_path / "net.xml")
+    done = watch(CONVERT, "file", model_store.path("resnet50") / TENSORS, tmp_path / "net.xml")
 
     assert (done.returncode, done.stdout) == (0, "[] []\n"), done.stderr
     assert "SEEN" not in done.stderr

@@ -57,12 +57,14 @@ def known_path(path: str, roots: Iterable[str]) -> str:
     names = [root for root in roots if "://" not in root]
     if "://" in path or any(is_within(os.fsencode(path), os.fsencode(root)) for root in names):
         return path
-    real = os.fsencode(real_path(path))
-    for root in names:
-        place = os.fsencode(real_path(root))
-        if is_within(real, place):
-            return os.fsdecode(moved_path(real, place, os.fsencode(root)))
-    return path
+    real = real_path(path)
+    return next((name for root in names if (name := named_below(real, root)) is not None), path)
+
+
+def named_below(real: str, root: str) -> str | None:
+    """Return a real path as it is named below a root; None where it lies elsewhere."""
+    path, place = os.fsencode(real), os.fsencode(real_path(root))
+    return os.fsdecode(moved_path(path, place, os.fsencode(root))) if is_within(path, place) else None
 
 
 def real_path(path: str) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 
 from facesearch.index.index import Index
 from facesearch.machine import without_collector
-from facesearch.paths import is_within, known_path, moved_path, real_path
+from facesearch.paths import is_within, known_path, moved_path, named_below, real_path
 from facesearch.photos.find import ExpectedPhotos, FoundPhoto, Scan, Shard, find_photos
 from facesearch.photos.urls import is_folder, is_photo_url, is_there
 
@@ -127,10 +127,7 @@ def _real_name(folder: str, roots: Iterable[str]) -> str:
     """Return the real name of a folder, where a link inside a root leads to another place of that root."""
     for root in roots:
         if folder != root and is_within(os.fsencode(folder), os.fsencode(root)) and not is_photo_url(folder):
-            real, place = (os.fsencode(real_path(name)) for name in (folder, root))
-            return (
-                os.fsdecode(moved_path(real, place, os.fsencode(root))) if is_within(real, place) else folder
-            )
+            return named_below(real_path(folder), root) or folder
     return folder
 
 

@@ -134,7 +134,7 @@ class YuNetDetector(Detector):
         """Find all faces of an upright photo; see `Detector.detect`."""
         height, width = image.shape[:2]
         side = self.working_side(round(width * scale), round(height * scale))
-        tiles = _tiles(_View(0, 0, width, height), side)
+        tiles = _tiles(_whole(image), side)
         # All looks at the whole photo are scaled down from this, which is cheaper than from the photo.
         reduced = _scaled_down(image, side) if len(tiles) == 1 else image
         found = self._search(image, reduced, tiles, side)
@@ -315,8 +315,8 @@ def _inside(start: int, length: int, whole: int, factor: float) -> tuple[int, in
 
 def _scaled_down(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     """Return a picture with a longer side of at most so many pixels."""
-    height, width = image.shape[:2]
-    return _shown(image, _View(0, 0, width, height), min(side, max(width, height)))
+    whole = _whole(image)
+    return _shown(image, whole, min(side, whole.longer))
 
 
 def _without_duplicates(faces: Sequence[Face]) -> list[Face]:

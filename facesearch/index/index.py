@@ -223,18 +223,8 @@ class Index:
 
     def photos_with(self, digests: Collection[bytes]) -> set[int]:
         """Return the photos whose picture or file has one of some digests."""
-        wanted = [digest for digest in digests if len(digest) == len(NO_DIGEST) and any(digest)]
-        if not wanted:
-            return set()
-        # Digests are random numbers: few have the same first half.
-        beginnings = np.frombuffer(b"".join(wanted), np.uint64)[::2]
-        known = set(wanted)
-        found: set[int] = set()
-        for array in (self.digest, self.file_digest):
-            beginning = np.ascontiguousarray(array).view(np.uint64)[:, 0]
-            maybe = np.flatnonzero(np.isin(beginning, beginnings)).tolist()
-            found.update(photo for photo in maybe if array[photo].tobytes() in known)
-        return found
+        known = {digest for digest in digests if len(digest) == len(NO_DIGEST) and any(digest)}
+        return {*_rows_with(self.digest, known), *_rows_with(self.file_digest, known)}
 
     @cached_property
     def first_face(self) -> NDArray[np.int64]:
@@ -324,9 +314,7 @@ class Index:
 
     def _copies_of(self, digest: bytes) -> list[int]:
         """Return the photos of a picture."""
-        begin = np.frombuffer(digest[:8], "<u8")
-        alike = np.flatnonzero(np.ascontiguousarray(self.digest).view("<u8")[:, 0] == begin).tolist()
-        return [photo for photo in alike if self.digest[photo].tobytes() == digest]
+        return _rows_with(self.digest, {digest})
 
     def _photos_at(self, paths: Collection[str], *, copies: bool) -> frozenset[int]:
         """Return the photos with some paths, and if wanted all others with the same content."""
@@ -449,6 +437,16 @@ def _out_of_range(index: Index) -> str:
         ("a path is not absolute", not _are_absolute(index, starts)),
     )
     return next((clause for clause, wrong in checks if wrong), "")
+
+
+def _rows_with(array: NDArray[np.uint8], digests: Collection[bytes]) -> list[int]:
+    """Return the rows of (n, 16) digests that are one of some."""
+    if not digests:
+        return []
+    # Digests are random numbers: few have the same first half.
+    beginnings = np.frombuffer(b"".join(digests), np.uint64)[::2]
+    alike = np.isin(np.ascontiguousarray(array).view(np.uint64)[:, 0], beginnings)
+    return [row for row in np.flatnonzero(alike).tolist() if array[row].tobytes() in digests]
 
 
 def _is_there(path: str) -> bool:

@@ -105,15 +105,14 @@ def move_root(backend: IndexBackend | os.PathLike[str], old: str, new: str) -> i
 
 
 def _below(index: Index, folders: Sequence[str]) -> list[int]:
-    names = [os.fsencode(folder) for folder in folders]
     # Photos stand in the order of their paths: those below a folder follow each other.
     rows, found = range(index.photo_count), set[int]()
-    for name in names:
-        inside = beginning(name)
+    for folder in folders:
+        inside = beginning(os.fsencode(folder))
         beyond = inside[:-1] + bytes([inside[-1] + 1])
         start, stop = (bisect_left(rows, path, key=index.path_bytes) for path in (inside, beyond))
         found.update(range(start, stop))
-        if (itself := index.find(os.fsdecode(name))) is not None:
+        if (itself := index.find(folder)) is not None:
             found.add(itself)
     return sorted(found)
 

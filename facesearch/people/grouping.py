@@ -58,7 +58,12 @@ Numbers = NDArray[np.int64]
 
 
 def group_faces(
-    vectors: Vectors, *, within: float, known: Numbers | None = None, centring: float = CENTRING
+    vectors: Vectors,
+    *,
+    within: float,
+    known: Numbers | None = None,
+    settled: NDArray[np.bool_] | None = None,
+    centring: float = CENTRING,
 ) -> Numbers:
     """Group faces so that the faces of one person are in one group.
 
@@ -67,6 +72,7 @@ def group_faces(
         within: The distance up to which two groups are one person.
         known: (n,) the number of the group of each face that is in one already, -1 for the others. Known
             groups stay together and are never joined; other faces join them, or each other.
+        settled: (n,) faces that were grouped before with these known groups, which found nobody near.
         centring: From 0, average linkage, to 1, centroid linkage.
 
     Returns:
@@ -80,14 +86,15 @@ def group_faces(
     group[known != ALONE] = place
     alone = np.flatnonzero(known == ALONE)
     group[alone] = len(names) + np.arange(len(alone))
-    changed = np.arange(len(names) + len(alone))
+    changed = np.arange(len(names) + len(alone)) if settled is None else np.unique(group[~settled])
     while len(changed):
         became = _join(_Groups.of(vectors, group, len(names), centring), within, changed)
         # Known groups have the lowest numbers, and the lower number of two stays: they remain as they are.
         left, group = np.unique(became[group], return_inverse=True)
-        # Only a joined group can be nearer to others now than within the limit.
+        # Only a joined group can be nearer to others now than within the limit, by average linkage only to
+        # those that did not look.
         larger = np.unique(became[became != np.arange(len(became))])
-        changed = np.searchsorted(left, larger) if centring else larger[:0]
+        changed = np.searchsorted(left, larger) if centring or settled is not None else larger[:0]
     return _numbered(group, names)
 
 

@@ -73,10 +73,14 @@ class People:
 
     def __init__(self, index: Index, register: Register) -> None:
         self.index = index
-        self.whose, self._elsewhere = placed(index, register)
+        whose, elsewhere = placed(index, register)
+        self.whose = np.maximum(whose, ALONE)
+        self._settled = whose >= ALONE  # who was grouped need not look for others again
+        self._elsewhere = elsewhere.of_people()
         self._names = dict(register.names)
         self._last = register.last
         self._grouped = register.grouped
+        self._alike, self._changed = register.alike, set(register.changed)
 
     @property
     def up_to_date(self) -> bool:
@@ -91,7 +95,7 @@ class People:
     @property
     def register(self) -> Register:
         """The register to write."""
-        known = np.flatnonzero(self.whose >= IGNORED)
+        known = np.flatnonzero((self.whose >= IGNORED) | self._settled)
         keys = face_keys(self.index.digest[self.index.photo[known]], self.index.boxes[known])
         _, first = np.unique(keys, return_index=True)  # copies of a photo count once
         rows, old = known[np.sort(first)], self._elsewhere
@@ -102,17 +106,23 @@ class People:
             self._names,
             self._last,
             self._grouped,
+            self._alike,
+            frozenset(self._changed),
         )
 
     def group(self, within: float, quality: QualityScale | None = None) -> Grouped:
         """Group the faces that belong to nobody yet: each joins a known person, or others form a new one.
 
-        Copies of a photo count once, so that copies alone do not make a person.
+        Copies of a photo count once, so that copies alone do not make a person. Those who were grouped in the
+        same way before do not look for others again, apart from people who were changed by hand.
 
         Args:
             within: The cosine distance up to which two groups are one person.
             quality: What tells poor faces, which are left out; None to group all.
         """
+        alike = f"{self.index.meta.model} {self.index.meta.model_digest} {within!r}"
+        settled = self._settled & ~np.isin(self.whose, sorted(self._changed))
+        settled &= alike == self._alike
         usable = self.index.norms > 0
         if quality is not None:
             usable &= (self.whose != ALONE) | ~self.poor(quality)
@@ -122,17 +132,22 @@ class People:
         order = np.argsort(first)  # in the index's order, which decides who is numbered first
         rows, place = open_rows[first[order]], np.argsort(order)[copy.reshape(-1)]
         before = self.whose[rows]
-        numbers = group_faces(np.asarray(self.index.vectors[rows]), within=within, known=before)
-        fresh = numbers[~np.isin(numbers, before[before != ALONE])]
-        groups, sizes = np.unique(fresh, return_counts=True)
-        given = {int(group): self._last + 1 + at for at, group in enumerate(groups[sizes > 1])}
-        self._last += len(given)
-        known = set(before[before != ALONE].tolist())
-        after = np.array([n if n in known else given.get(n, ALONE) for n in numbers.tolist()], np.int64)
+        numbers = group_faces(
+            np.asarray(self.index.vectors[rows]), within=within, known=before, settled=settled[rows]
+        )
+        known = np.isin(numbers, before[before != ALONE])
+        _, group, sizes = np.unique(numbers[~known], return_inverse=True, return_counts=True)
+        people = sizes > 1
+        after = numbers.copy()
+        after[~known] = np.where(people, self._last + np.cumsum(people), ALONE)[group]
+        new = int(people.sum())
+        self._last += new
         self.whose[open_rows] = after[place]
-        self._grouped = self.index.meta.updated
-        joined = int(np.sum((before == ALONE) & np.isin(after, list(known))))
-        return Grouped(len(given), joined, int(np.sum(after == ALONE)))
+        self._settled[open_rows] = True
+        self._grouped, self._alike = self.index.meta.updated, alike
+        self._changed.clear()
+        joined = int(np.sum((before == ALONE) & known))
+        return Grouped(new, joined, int(np.sum(after == ALONE)))
 
     def poor(self, scale: QualityScale) -> NDArray[np.bool_]:
         """Return which faces of the index are poor, (F,)."""
@@ -223,6 +238,7 @@ class People:
     def merge(self, into: Person, others: Iterable[Person]) -> Person:
         """Merge several people into one, which keeps the first number, and the first name that is given."""
         for other in others:
+            self._changed.add(into.number)
             self.whose[self.whose == other.number] = into.number
             self._elsewhere.person[self._elsewhere.person == other.number] = into.number
             name = self._names.pop(other.number, "")
@@ -253,7 +269,8 @@ class People:
 
     def remove(self, person: Person) -> None:
         """Remove a person; the faces then belong to nobody."""
-        self.whose[self.whose == person.number] = ALONE
+        gone = self.whose == person.number
+        self.whose[gone], self._settled[gone] = ALONE, False
         old, stays = self._elsewhere, self._elsewhere.person != person.number
         self._elsewhere = Register(old.digest[stays], old.boxes[stays], old.person[stays])
         self._names.pop(person.number, None)
@@ -318,4 +335,7 @@ class People:
     def _set(self, faces: Iterable[int], number: int) -> None:
         rows = np.asarray(list(faces), np.int64)
         keys = face_keys(self.index.digest[self.index.photo], self.index.boxes)
-        self.whose[np.isin(keys, keys[rows])] = number
+        same = np.isin(keys, keys[rows])
+        self._changed.update(one for one in {number, *self.whose[same].tolist()} if one > IGNORED)
+        self.whose[same] = number
+        self._settled[same] = False

@@ -70,8 +70,10 @@ def folder_name(name: str, number: int) -> str:
     return safe or f"person-{number}"
 
 
-FORMAT = 1
+FORMAT = 2
+_READ = (1, FORMAT)  # the first knew no faces that are alone
 IGNORED = 0  # in place of a person's number: a face that is ignored
+NEW = -2  # the same: a face that was never grouped
 
 _MANY = 2**30  # of numbers that were given; as many more fit
 _NUMBER = re.compile("[1-9][0-9]{0,9}")  # of a person, as JSON has it
@@ -95,10 +97,12 @@ class Register:
     Attributes:
         digest: (n, 16) uint8, the content digest of each face's photo.
         boxes: (n, 4) int32, x, y, width, height in the upright photo.
-        person: (n,) int32, from 1; 0 for an ignored face.
+        person: (n,) int32, from 1; 0 for an ignored face, -1 for one that was grouped and is like no other.
         names: The names by number.
         last: The highest number that a person ever had; no number is given twice.
         grouped: The time at which the index that was grouped last had been written.
+        alike: By what faces were grouped: the model and the distance.
+        changed: The people who were changed by hand since.
     """
 
     digest: NDArray[np.uint8]
@@ -107,6 +111,8 @@ class Register:
     names: Mapping[int, str] = field(default_factory=dict)
     last: int = 0
     grouped: str = ""
+    alike: str = ""
+    changed: frozenset[int] = frozenset()
 
     def brought_up(self, index: Index, faces: Sequence[tuple[FaceId, FaceId]] = ()) -> Register:
         """Return the register with all faces of an index named by the digests of their pictures.
@@ -134,6 +140,11 @@ class Register:
             boxes=np.array([box for _, box in known], np.int32).reshape(-1, 4),
             person=np.array(list(known.values()), np.int32),
         )
+
+    def of_people(self) -> Register:
+        """Return the register without the faces that are alone."""
+        kept = self.person != ALONE
+        return replace(self, digest=self.digest[kept], boxes=self.boxes[kept], person=self.person[kept])
 
     def without(self, digests: Collection[bytes]) -> Register:
         """Return the register without the faces of some photos, by their digests."""
@@ -188,6 +199,8 @@ def write_register(companion: Companion, register: Register) -> None:
         "names": {str(number): name for number, name in register.names.items()},
         "last": register.last,
         "grouped": register.grouped,
+        "alike": register.alike,
+        "changed": sorted(register.changed),
     }
 
     def write(writer: ArrayWriter) -> None:
@@ -257,13 +270,12 @@ def _checked(arrays: Mapping[str, NDArray[Any]]) -> Register:
     number = arrays.get("format")
     if number is None or number.dtype.kind not in "iu" or number.size != 1:
         raise ValueError("it carries no format number")
-    if int(number.reshape(-1)[0]) != FORMAT:
+    if int(number.reshape(-1)[0]) not in _READ:
         raise _OtherFormat(f"it has format {int(number.reshape(-1)[0])}, and this facesearch knows {FORMAT}")
     faces = _faces(arrays)
-    names, last, grouped = _meta(arrays.get("meta"))
-    register = Register(**faces, names=names, last=last, grouped=grouped)
+    register = Register(**faces, **_meta(arrays.get("meta")))
     person = register.person
-    if len(person) and not (person.min() >= IGNORED and person.max() <= last):
+    if len(person) and not (person.min() >= ALONE and person.max() <= register.last):
         raise ValueError("a person has a number that was never given")
     return register
 
@@ -282,17 +294,21 @@ def _faces(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
     return faces
 
 
-def _meta(text: NDArray[Any] | None) -> tuple[dict[int, str], int, str]:
-    """Return the names, the last number, and when the index was grouped."""
+def _meta(text: NDArray[Any] | None) -> dict[str, Any]:
+    """Return what a register says beside its faces."""
     if text is None or text.dtype.kind != "U" or text.ndim != 0:
         raise ValueError("it has no names")
     meta = json.loads(str(text))
     if not isinstance(meta, dict):
         raise ValueError("its names cannot be read")
-    last, grouped = meta.get("last"), meta.get("grouped")
+    last, grouped, alike = meta.get("last"), meta.get("grouped"), meta.get("alike", "")
+    changed = meta.get("changed", [])
     if type(last) is not int or not 0 <= last < _MANY or not isinstance(grouped, str):
         raise ValueError("its numbers cannot be read")
-    return _names(meta.get("names"), last), last, grouped
+    if not isinstance(alike, str) or not isinstance(changed, list) or {*map(type, changed)} - {int}:
+        raise ValueError("how its faces were grouped cannot be read")
+    names = _names(meta.get("names"), last)
+    return {"names": names, "last": last, "grouped": grouped, "alike": alike, "changed": frozenset(changed)}
 
 
 def _names(names: object, last: int) -> dict[int, str]:
@@ -330,9 +346,9 @@ def placed(index: Index, register: Register) -> tuple[Numbers, Register]:
     """Find the register's faces in an index.
 
     Returns:
-        (F,) the number of each face's person, -1 if it is unknown; and the register's entries of other faces.
+        (F,) the number of each face's person, -2 if it is unknown; and the register's entries of other faces.
     """
-    whose = np.full(index.face_count, ALONE, np.int64)
+    whose = np.full(index.face_count, NEW, np.int64)
     left = np.ones(len(register.person), np.bool_)
     # By the files' digests come those that an index of the first format knew.
     for digests in (index.digest, index.file_digest):
@@ -352,7 +368,7 @@ def _place_exactly(
     order = np.argsort(known)
     place = order[np.minimum(np.searchsorted(known[order], faces), len(known) - 1)]
     exact = known[place] == faces
-    fresh = exact & (whose == ALONE)
+    fresh = exact & (whose == NEW)
     whose[fresh] = register.person[place[fresh]]
     left[place[exact]] = False
 
@@ -373,11 +389,11 @@ def _place_overlapping(
     of_photo, face = _spread(index.first_face[photo], index.first_face[photo + 1])
     entry, photo = entries[pair[of_photo]], photo[of_photo]
     overlap = _overlaps(register.boxes[entry], index.boxes[face])
-    near = np.flatnonzero((whose[face] == ALONE) & (overlap >= SAME_FACE))
+    near = np.flatnonzero((whose[face] == NEW) & (overlap >= SAME_FACE))
     near = near[np.argsort(-overlap[near], kind="stable")]
     done: set[tuple[int, int]] = set()  # an entry is one face of each copy of its photo
     for at in near.tolist():
-        if whose[face[at]] == ALONE and (here := (int(entry[at]), int(photo[at]))) not in done:
+        if whose[face[at]] == NEW and (here := (int(entry[at]), int(photo[at]))) not in done:
             done.add(here)
             whose[face[at]], left[entry[at]] = register.person[entry[at]], False
 

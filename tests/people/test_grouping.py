@@ -98,6 +98,19 @@ def test_the_same_faces_again_change_nothing():
     np.testing.assert_array_equal(group_faces(vectors, within=0.6, known=found), found)
 
 
+@given(each=st.integers(1, 5), came=st.integers(1, 12), seed=st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_who_was_grouped_before_need_not_look_again(each, came, seed):
+    vectors, _ = faces_of(8, each + 1, spread=0.5, seed=seed)
+    new = np.isin(np.arange(len(vectors)), np.random.default_rng(seed).permutation(len(vectors))[:came])
+    groups = group_faces(vectors[~new], within=0.5)
+    counts = np.bincount(groups)
+    known = np.full(len(vectors), ALONE)
+    known[~new] = np.where(counts[groups] > 1, groups, ALONE)
+    all_look = group_faces(vectors, within=0.5, known=known)
+    np.testing.assert_array_equal(group_faces(vectors, within=0.5, known=known, settled=~new), all_look)
+
+
 def test_copies_that_are_equally_near_end_in_one_group():
     vectors = np.tile(np.arange(1, 9, dtype=np.float32), (50, 1))
     np.testing.assert_array_equal(group_faces(vectors, within=0.1), np.zeros(50))

@@ -15,6 +15,7 @@ from support.known_people import WITHIN, grouped, kept, opened, shows, whose, wr
 from facesearch.errors import PeopleError
 from facesearch.faces import Box
 from facesearch.index.npz.store import people_path
+from facesearch.people.grouping import _Groups
 from facesearch.people.people import Grouped, People
 from facesearch.people.register import Register, _overlaps
 
@@ -139,6 +140,59 @@ def test_copies_of_a_photo_alone_make_no_person(path):
     (ada,) = people.everyone()
     assert (len(ada.faces), ada.photos) == (6, 6)
     assert len(people.register.person) == 2
+
+
+def test_a_face_that_was_alone_is_found_by_a_new_one_and_not_looked_for_again(path, people, monkeypatch):
+    searched = []
+    monkeypatch.setattr(_Groups, "nearest", _counting(_Groups.nearest, searched))
+    people.group(WITHIN)
+    assert searched == []
+    write_people(path, [*PHOTOS, shows("/p/new.jpg", CLEO, DORA)])
+    people = opened(path)
+    assert people.group(WITHIN) == Grouped(new=1, joined=0, alone=1)
+    assert searched[0] == 2
+    assert faces_of(people, 3) == ["/p/d.jpg", "/p/new.jpg"]
+
+
+def test_by_another_distance_or_model_all_faces_look_again(path):
+    photos = [shows("/p/a.jpg", ADA), shows("/p/b.jpg", ADA)]
+    write_people(path, photos)
+    people = opened(path)
+    assert people.group(0.01).alone == 2
+    assert kept(path, people).group(0.01).new == 0
+    assert kept(path, people).group(WITHIN).new == 1
+    other = replace(people.index, meta=replace(people.index.meta, model_digest="sha256:" + 64 * "0"))
+    people = kept(path, people)
+    assert People(other, people.register).group(0.01).alone == 2
+
+
+def test_a_person_who_was_changed_by_hand_looks_at_the_faces_that_are_alone(path):
+    photos = [*(shows(f"/p/{at}.jpg", ADA) for at in range(3)), shows("/p/bea.jpg", BEA)]
+    grouped(path, photos)
+    write_people(path, [*photos, shows("/p/other.jpg", BEA)])
+    people = opened(path)
+    people.assign([people.face("/p/other.jpg", 1)], people.person(1))
+    assert people.group(WITHIN) == Grouped(new=0, joined=0, alone=1)
+    people = kept(path, people)
+    people.ignore(people.person(1).faces[:3])
+    people = kept(path, people)
+    assert people.register.changed == {1}
+    assert people.group(WITHIN).joined == 1
+    assert people.register.changed == frozenset()
+
+
+def test_of_who_is_alone_nothing_is_kept_when_the_photo_is_gone(path, people):
+    assert -1 in people.register.person
+    write_people(path, PHOTOS[:3])
+    assert -1 not in kept(path, opened(path)).register.person
+
+
+def _counting(nearest, searched):
+    def counted(groups, rows):
+        searched.append(len(rows))
+        return nearest(groups, rows)
+
+    return counted
 
 
 def test_a_person_twice_in_one_photo_is_in_one_photo(path):

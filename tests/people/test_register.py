@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,6 +34,8 @@ REGISTER = Register(
     {1: "Ada", 4: 'Bea "B." O\u2019Hara \\ \U0001f600'},
     5,
     "2026-11-26T09:00:00+00:00",
+    "sface sha256:ab 0.485",
+    frozenset({4}),
 )
 
 
@@ -45,7 +48,8 @@ def path(tmp_path):
 
 def same(one, other):
     arrays = ("digest", "boxes", "person")
-    return (one.names, one.last, one.grouped) == (other.names, other.last, other.grouped) and all(
+    said = ("names", "last", "grouped", "alike", "changed")
+    return all(getattr(one, name) == getattr(other, name) for name in said) and all(
         np.array_equal(getattr(one, name), getattr(other, name))
         and getattr(one, name).dtype == getattr(other, name).dtype
         for name in arrays
@@ -105,6 +109,8 @@ def test_what_was_written_is_read(tmp_path_factory, faces, names, grouped):
         dict(names),
         99,
         grouped,
+        grouped,
+        frozenset(dict(names)),
     )
     path = tmp_path_factory.getbasetemp() / "round-trip.people"
     write_register(CompanionFile(path), register)
@@ -144,10 +150,19 @@ def test_a_folder_in_its_place(tmp_path):
         read_register(CompanionFile(tmp_path / "people"))
 
 
-@pytest.mark.parametrize("number", [2, 99, -1, 2**62])
+def test_the_first_format(path):
+    arrays = arrays_of(path)
+    meta = json.loads(str(arrays["meta"]))
+    del meta["alike"], meta["changed"]
+    rewritten(path, format=np.array(1), meta=np.array(json.dumps(meta)))
+    before = replace(REGISTER, alike="", changed=frozenset())
+    assert same(read_register(CompanionFile(path)), before)
+
+
+@pytest.mark.parametrize("number", [3, 99, -1, 2**62])
 def test_another_format(path, number):
     rewritten(path, format=np.array(number))
-    assert f"it has format {number}, and this facesearch knows 1" in refused(path)
+    assert f"it has format {number}, and this facesearch knows 2" in refused(path)
     with pytest.raises(PeopleBroken) as caught:
         read_register(CompanionFile(path))
     assert "Use the facesearch that wrote it" in caught.value.hint
@@ -196,7 +211,7 @@ def test_an_array_that_is_not_what_it_has_to_be(path, name, change):
     ("name", "at", "value", "said"),
     [
         ("person", 0, 6, "a number that was never given"),
-        ("person", 0, -1, "a number that was never given"),
+        ("person", 0, -2, "a number that was never given"),
         ("boxes", (1, 2), 0, "a box is empty"),
         ("boxes", (1, 3), -4, "a box is empty"),
     ],
@@ -226,6 +241,11 @@ GOOD = {"names": {"1": "Ada"}, "last": 5, "grouped": ""}
             json.dumps({**GOOD, **changes})
             for changes in (
                 {"last": "5"},
+                {"alike": 5},
+                {"changed": 5},
+                {"changed": ["5"]},
+                {"changed": [True]},
+                {"changed": [[]]},
                 {"last": True},
                 {"last": 5.0},
                 {"last": -1},

@@ -6,6 +6,7 @@ This is the one place where errors become sentences on stderr and exit statuses:
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -246,11 +247,17 @@ def _fill_closed_streams() -> None:
 
 def _end(status: int) -> NoReturn:
     """Exit without a second message about a stream that is closed or cannot be written."""
+    done = status in (0, 1)
+    if done:
+        atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    if done:
+        # Python would free all memory piece by piece: an eighth of the time of a query with a network.
+        os._exit(status)
     sys.exit(status)
 
 

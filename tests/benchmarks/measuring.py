@@ -64,13 +64,16 @@ def median(call: list[str], times: int) -> Ran:
 
 
 def machine() -> str:
-    """Name the processor, its cores and Python."""
+    """Name the processor, whether it has AMX, its cores, and Python."""
     name = platform.processor() or platform.machine()
+    amx = ""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        lines = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        told = cpuinfo.read_text()
+        lines = [line for line in told.splitlines() if line.startswith("model name")]
         name = lines[0].partition(":")[2].strip() if lines else name
-    return f"{name}, {processors()} cores, Python {platform.python_version()}"
+        amx = "with AMX, " if "amx_bf16" in told else "without AMX, "
+    return f"{name}, {amx}{processors()} cores, Python {platform.python_version()}"
 
 
 def tensors_file() -> Path:

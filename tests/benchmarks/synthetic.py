@@ -17,14 +17,15 @@ _BLOCK = 8192
 def write_index(path: Path, faces: int, *, real: np.ndarray | None = None, model: str = "resnet50") -> None:
     """Write an index of so many photos with one face each.
 
-    The vectors are `real` ones repeated with a little noise, or random ones of a network's kind (not
-    negative) where there are none. Paths are made up.
+    The vectors are `real` ones, repeated with a little noise where they do not suffice, or random ones of a
+    network's kind (not negative) where there are none. Paths are made up.
     """
     card = card_of(model)
     settings = {"min_face": 0, "faces": "all", "rotations": False, "margin": card.margin}
     meta = Meta(model, card.digest, card.dim, card.detector, settings, ("/photos",), "", "", "synthetic")
     chance = np.random.default_rng(0)
     norms = []
+    positive = real is not None and real.min() >= 0
 
     def blocks():
         for start in range(0, faces, _BLOCK):
@@ -33,8 +34,12 @@ def write_index(path: Path, faces: int, *, real: np.ndarray | None = None, model
             if real is None:
                 block = np.maximum(noise, 0)
             else:
-                rows = real[np.arange(start, start + count) % len(real)]
-                block = np.maximum(rows + 0.1 * rows.std() * noise, 0)
+                number = np.arange(start, start + count)
+                block = real[number % len(real)]
+                again = number >= len(real)
+                block[again] += 0.1 * block.std() * noise[again]
+                if positive:
+                    block = np.maximum(block, 0)
             norms.append(np.linalg.norm(block, axis=1).astype(np.float32))
             yield block
 

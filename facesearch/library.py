@@ -531,8 +531,8 @@ def copy_library(
     done = copy_index(source, target, on_start=on_start, on_photo=on_photo)
     if register is not None:
         after = target.meta()
-        if before is not None and after is not None and register.grouped == before.updated:
-            register = replace(register, grouped=after.updated)
+        if before is not None and after is not None and register.facts.grouped == before.updated:
+            register.facts.grouped = after.updated
         with only_editor(target.people):
             write_register(target.people, register)
     return done

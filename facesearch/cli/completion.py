@@ -60,7 +60,7 @@ def complete_person(
     given = {name: context.params.get(name) or above.get(name) for name in ("index_file", "model")}
     try:
         library = Library(given["index_file"], given["model"])
-        names = sorted(read_register(library.backend.people).names.values())
+        names = sorted(read_register(library.backend.people).facts.names.values())
     except (FacesearchError, OSError):
         return []
     return [CompletionItem(name) for name in names if name.casefold().startswith(incomplete.casefold())]

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from facesearch.index.backend import IndexBackend
 from facesearch.index.index import Index
+from facesearch.people.log import face_keys
 from facesearch.people.people import People, Person
-from facesearch.people.register import face_keys
 from facesearch.show.thumbnails import Thumbnails
 
 # This much of a face's vector is searched for: 16 numbers do not occur twice by chance.

@@ -11,6 +11,9 @@ All pairs of groups that are each other's nearest are joined at once. With avera
 never nearer to a third one than its parts were, so the result is that of joining one pair at a time;
 otherwise the step is repeated until there is nothing left to join.
 
+Some groups are never joined: known people, those who were said to be two, and groups with faces in the same
+photo.
+
 To find the nearest group, up to `EXACT` groups are compared with all others. More are divided among cells of
 groups that lie near to each other, and each is compared with those in the cells nearest to it.
 """
@@ -55,6 +58,7 @@ ALONE = -1
 
 Vectors = NDArray[np.float32]
 Numbers = NDArray[np.int64]
+NOBODY: Numbers = np.empty((0, 2), np.int64)
 
 
 def group_faces(
@@ -63,6 +67,8 @@ def group_faces(
     within: float,
     known: Numbers | None = None,
     settled: NDArray[np.bool_] | None = None,
+    apart: Numbers = NOBODY,
+    photo: Numbers | None = None,
     centring: float = CENTRING,
 ) -> Numbers:
     """Group faces so that the faces of one person are in one group.
@@ -73,6 +79,9 @@ def group_faces(
         known: (n,) the number of the group of each face that is in one already, -1 for the others. Known
             groups stay together and are never joined; other faces join them, or each other.
         settled: (n,) faces that were grouped before with these known groups, which found nobody near.
+        apart: (k, 2) pairs of faces whose groups are never joined.
+        photo: (n,) the photo of each face: two faces of one photo never get into one group, other than a
+            known one. None where that does not matter.
         centring: From 0, average linkage, to 1, centroid linkage.
 
     Returns:
@@ -88,7 +97,9 @@ def group_faces(
     group[alone] = len(names) + np.arange(len(alone))
     changed = np.arange(len(names) + len(alone)) if settled is None else np.unique(group[~settled])
     while len(changed):
-        became = _join(_Groups.of(vectors, group, len(names), centring), within, changed)
+        groups = _Groups.of(vectors, group, len(names), centring)
+        groups.barred = Barred.of(group, apart, photo)
+        became = _join(groups, within, changed)
         # Known groups have the lowest numbers, and the lower number of two stays: they remain as they are.
         left, group = np.unique(became[group], return_inverse=True)
         # Only a joined group can be nearer to others now than within the limit, by average linkage only to
@@ -108,6 +119,7 @@ class _Groups:
         size: (g,) the number of its faces.
         fixed: (g,) bool, whether it is a known group; two of these are never joined.
         centring: See `group_faces`.
+        barred: Which others are never joined.
     """
 
     number: Numbers
@@ -115,6 +127,7 @@ class _Groups:
     size: Vectors
     fixed: NDArray[np.bool_]
     centring: float
+    barred: Barred | None = None
 
     @classmethod
     def of(cls, vectors: Vectors, group: Numbers, known: int, centring: float) -> _Groups:
@@ -126,7 +139,20 @@ class _Groups:
         return cls(number, total, size, number < known, centring)
 
     def take(self, kept: NDArray[np.bool_]) -> _Groups:
-        return _Groups(self.number[kept], self.total[kept], self.size[kept], self.fixed[kept], self.centring)
+        barred = self.barred and self.barred.take(kept)
+        return _Groups(
+            self.number[kept], self.total[kept], self.size[kept], self.fixed[kept], self.centring, barred
+        )
+
+    def join(self, first: Numbers, second: Numbers) -> None:
+        """Let some groups have the faces of others, too, which are to be taken out."""
+        self.total[first] += self.total[second]
+        self.size[first] += self.size[second]
+        self.fixed[first] |= self.fixed[second]
+        if self.barred:
+            place = np.arange(len(self.number))
+            place[second] = first
+            self.barred = self.barred.moved(place)
 
     def middles(self, rows: Numbers | slice = slice(None)) -> Vectors:
         """Return what the similarity of two of some groups is the product of, (r, dim)."""
@@ -135,12 +161,20 @@ class _Groups:
         return np.asarray(total / scale[:, None], np.float32)
 
     def similarity(self, rows: Numbers, others: Numbers) -> Vectors:
-        """Return how near each of some groups is to another, (r,); minus infinity for two known groups."""
+        """Return how near each of some groups is to another, (r,); minus infinity if they never join."""
         found = np.einsum("ij,ij->i", self.middles(rows), self.middles(others))
-        return np.asarray(np.where(self.fixed[rows] & self.fixed[others], -np.inf, found), np.float32)
+        never = self.fixed[rows] & self.fixed[others]
+        if self.barred:
+            never |= self.barred.bars(rows, others)
+        return np.asarray(np.where(never, -np.inf, found), np.float32)
 
-    def nearest(self, rows: Numbers) -> _Nearest:
-        """Return the nearest other group of some groups."""
+    def nearest(self, rows: Numbers, least: float = -np.inf) -> _Nearest:
+        """Return the nearest other group of some groups that is not barred.
+
+        Args:
+            rows: The positions of the groups.
+            least: A group that is less near does not matter.
+        """
         middles, fixed = self.middles(), self.fixed[rows]
         found = _Nearest.none(len(rows))
         # Each core multiplies blocks of its own: BLAS' threads would wait for each other at every one.
@@ -154,7 +188,85 @@ class _Groups:
                     exact = int(some.sum()) * len(among) <= EXACT**2
                     look = _nearest_of_all if exact else _nearest_in_cells
                     found.put(some, look(middles, rows[some], among, threads))
+        if self.barred:
+            near = np.flatnonzero(found.similarity >= least)
+            for place in near[self.barred.bars(rows[near], found.near[near])].tolist():
+                found.put(np.array([place]), self._nearest_allowed(int(rows[place]), middles))
         return found
+
+    def _nearest_allowed(self, row: int, middles: Vectors) -> _Nearest:
+        """Return the nearest of all groups that one group may be joined with."""
+        assert self.barred is not None
+        products = middles[row] @ middles.T
+        products[row] = products[self.barred.all_of(row)] = -np.inf
+        if self.fixed[row]:
+            products[self.fixed] = -np.inf
+        found = _Nearest.none(1)
+        found.compare(np.zeros(1, np.int64), products[None], np.arange(len(products)))
+        return found
+
+
+@dataclass(frozen=True)
+class Barred:
+    """Which groups are never joined: those that were said to be two, and those with faces in one photo.
+
+    Attributes:
+        apart: (k, 2) the positions of two groups each.
+        group: (n,) the position of each face's group.
+        photo: (n,) the photo of each face; empty, as `group`, where that does not matter.
+    """
+
+    apart: Numbers
+    group: Numbers
+    photo: Numbers
+
+    @classmethod
+    def of(cls, group: Numbers, apart: Numbers, photo: Numbers | None) -> Barred | None:
+        """Return what is barred; see `group_faces`. None for nothing."""
+        if photo is not None:
+            shared = np.bincount(photo)[photo] > 1  # others bar nothing
+            of_group, photo = group[shared], photo[shared]
+        else:
+            of_group = photo = np.empty(0, np.int64)
+        return cls(group[apart], of_group, photo) if len(apart) or len(photo) else None
+
+    def moved(self, place: Numbers) -> Barred:
+        """Return the same of groups that were joined: at `place[p]` is what was at p."""
+        return Barred(place[self.apart], place[self.group], self.photo)
+
+    def take(self, kept: NDArray[np.bool_]) -> Barred:
+        """Return what is barred among some of the groups, which move together."""
+        places = np.cumsum(kept) - 1
+        there, faces = kept[self.apart].all(axis=1), kept[self.group]
+        return Barred(places[self.apart[there]], places[self.group[faces]], self.photo[faces])
+
+    def bars(self, rows: Numbers, others: Numbers) -> NDArray[np.bool_]:
+        """Return whether each of some groups is never joined with another one, (r,)."""
+        both = self._codes(np.stack([rows, others], axis=1))
+        return np.isin(both, self._codes(self.apart)) | self._share(rows, others)
+
+    def all_of(self, row: int) -> Numbers:
+        """Return the positions of all groups that one group is never joined with."""
+        pairs = self.apart[(self.apart == row).any(axis=1)]
+        here = np.isin(self.photo, self.photo[self.group == row])
+        return np.concatenate([pairs[pairs != row], self.group[here]])
+
+    def _share(self, rows: Numbers, others: Numbers) -> NDArray[np.bool_]:
+        if not len(rows) or not len(self.photo):
+            return np.zeros(len(rows), np.bool_)
+        photos = int(self.photo.max()) + 1
+        shown = np.unique(self.group * photos + self.photo)
+        starts = np.searchsorted(shown, rows * photos)
+        counts = np.searchsorted(shown, (rows + 1) * photos) - starts
+        pair = np.repeat(np.arange(len(rows)), counts)
+        own = shown[np.arange(len(pair)) + np.repeat(starts - (np.cumsum(counts) - counts), counts)] % photos
+        both = np.isin(others[pair] * photos + own, shown)
+        return np.bincount(pair[both], minlength=len(rows)) > 0
+
+    @staticmethod
+    def _codes(pairs: Numbers) -> Numbers:
+        """Return one number for each pair of groups, in whatever order they are."""
+        return np.asarray(pairs.min(axis=1) * 2**31 + pairs.max(axis=1), np.int64)
 
 
 @dataclass
@@ -312,15 +424,13 @@ def _join(groups: _Groups, within: float, changed: Numbers) -> Numbers:
     became = np.arange(len(groups.number))
     known = _Nearest.none(len(became))
     while len(changed):
-        known.put(changed, groups.nearest(changed))
+        known.put(changed, groups.nearest(changed, 1.0 - within))
         _tell_the_nearest(known, changed)
         first, second = _mutual(known.near, known.similarity, 1.0 - within)
         if not len(first):
             break
         became[groups.number[second]] = groups.number[first]
-        groups.total[first] += groups.total[second]
-        groups.size[first] += groups.size[second]
-        groups.fixed[first] |= groups.fixed[second]
+        groups.join(first, second)
         looks = np.zeros(len(groups.number), np.bool_)
         looks[first] = looks[second] = True
         # Of the others, who has nobody near is done; who was nearest to one that was joined may stay so.

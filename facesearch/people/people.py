@@ -9,18 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.errors import PeopleError
-from facesearch.faces import Box
+from facesearch.faces import Box, FaceId
 from facesearch.index.index import Index
 from facesearch.judge import poor_faces
 from facesearch.models.calibration import QualityScale
 from facesearch.paths import known_path
-from facesearch.people.grouping import ALONE, group_faces
-from facesearch.people.register import IGNORED, Register, face_keys, folded, good_name, placed
+from facesearch.people.facts import Facts, Side, differences, folded, good_name, put_back
+from facesearch.people.grouping import ALONE, NOBODY, group_faces
+from facesearch.people.log import Entry, KnownFaces, as_values, face_keys
+from facesearch.people.placing import placed
+from facesearch.people.register import IGNORED, NEW, Register
 
 # Of so many people at once the portraits are chosen: their vectors are in memory together.
 _BLOCK = 2048
 # More digits than any number has; Python refuses to read thousands of them.
 _LONGEST_NUMBER = 18
+# So that no number of a face that is taken back means "not in the index".
+_ABOVE = 1 - 2 * NEW
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +37,14 @@ class Person:
         name: Empty where none was given.
         faces: Rows of the index, in its order.
         photos: Number of photos.
+        hidden: Whether the person is not listed.
     """
 
     number: int
     name: str
     faces: tuple[int, ...]
     photos: int
+    hidden: bool = False
 
     @property
     def title(self) -> str:
@@ -61,7 +68,7 @@ class Grouped:
 
 
 class People:
-    """The people of an index. Changes last once `register` is written.
+    """The people of an index. Changes last once `register` is written; `undo` takes them back.
 
     Args:
         index: The index.
@@ -69,6 +76,8 @@ class People:
 
     Attributes:
         whose: (F,) int64, the number of each face's person; 0 for an ignored face, -1 for an unknown one.
+        facts: What is said of people.
+        log: The changes that can be taken back, the oldest first.
     """
 
     def __init__(self, index: Index, register: Register) -> None:
@@ -76,39 +85,91 @@ class People:
         whose, elsewhere = placed(index, register)
         self.whose = np.maximum(whose, ALONE)
         self._settled = whose >= ALONE  # who was grouped need not look for others again
-        self._elsewhere = elsewhere.of_people()
-        self._names = dict(register.names)
+        self._elsewhere = elsewhere.take(elsewhere.person != ALONE)
+        self.facts = register.facts.copy()
         self._last = register.last
-        self._grouped = register.grouped
-        self._alike, self._changed = register.alike, set(register.changed)
+        self.log = register.log
+        self._did: list[str] = []
+        self._before = whose, self._elsewhere.person.copy(), self.facts.tables()
 
     @property
     def up_to_date(self) -> bool:
         """Whether the index is as it was when it was grouped."""
-        return self._grouped == self.index.meta.updated
+        return self.facts.grouped == self.index.meta.updated
 
     def stay_up_to_date(self, index: Index) -> None:
         """Record that a newly written index holds no face that was not grouped."""
         if self.up_to_date:
-            self._grouped = index.meta.updated
+            self.facts.grouped = index.meta.updated
 
     @property
     def register(self) -> Register:
         """The register to write."""
         known = np.flatnonzero((self.whose >= IGNORED) | self._settled)
-        keys = face_keys(self.index.digest[self.index.photo[known]], self.index.boxes[known])
-        _, first = np.unique(keys, return_index=True)  # copies of a photo count once
-        rows, old = known[np.sort(first)], self._elsewhere
-        return Register(
-            np.concatenate([old.digest, self.index.digest[self.index.photo[rows]]]),
-            np.concatenate([old.boxes, self.index.boxes[rows]]),
-            np.concatenate([old.person, self.whose[rows].astype(np.int32)]),
-            self._names,
-            self._last,
-            self._grouped,
-            self._alike,
-            frozenset(self._changed),
+        faces = KnownFaces.joined([self._elsewhere, self._faces(known, self.whose)])
+        entry = self._entry()
+        return Register.of(faces, self.facts, self._last, self.log if entry is None else (*self.log, entry))
+
+    def _faces(self, rows: NDArray[np.int64], person: NDArray[np.int64]) -> KnownFaces:
+        """Return some faces of the index, and whose they are by an array of all; copies of a photo once."""
+        faces = KnownFaces(
+            self.index.digest[self.index.photo[rows]], self.index.boxes[rows], person[rows].astype(np.int32)
         )
+        return faces.take(np.sort(np.unique(faces.keys, return_index=True)[1]))
+
+    def _entry(self) -> Entry | None:
+        """Return what is different now, to be taken back one day; None where nothing is."""
+        if not self._did:
+            return None
+        whose, elsewhere, tables = self._before
+        facts = differences(tables, self.facts.tables())
+        now = np.where(self._settled | (self.whose >= IGNORED), self.whose, NEW)
+        rows = np.flatnonzero(now != whose)
+        others = np.flatnonzero(self._elsewhere.person != elsewhere)
+        if not (facts or len(rows) or len(others)):
+            return None
+        away = KnownFaces(self._elsewhere.digest[others], self._elsewhere.boxes[others], elsewhere[others])
+        faces = KnownFaces.joined([away, self._faces(rows, whose)])
+        return Entry.now("; ".join(self._did), faces, facts)
+
+    def undo(self, count: int = 1) -> tuple[Entry, ...]:
+        """Take the last changes back.
+
+        Photos that came or went meanwhile do not matter. Numbers of people are not given again.
+
+        Returns:
+            What was taken back, the last change first.
+
+        Raises:
+            PeopleError: The log does not hold so many changes, or is damaged.
+        """
+        if count > len(self.log):
+            raise PeopleError(
+                f"There {'is 1 change' if len(self.log) == 1 else f'are {len(self.log):,} changes'} to undo."
+                if self.log
+                else "There is no change to undo.",
+                "What was before `forget` cannot be taken back. See `facesearch people log`.",
+            )
+        undone = tuple(reversed(self.log[len(self.log) - count :]))
+        for entry in undone:
+            self._take_back(entry)
+        self.log = self.log[: len(self.log) - count]
+        return undone
+
+    def _take_back(self, entry: Entry) -> None:
+        try:
+            self.facts = Facts.read(put_back(self.facts.tables(), entry.facts), self._last)
+        except ValueError as error:
+            raise PeopleError(f"{entry.did!r} cannot be taken back: {error}.") from error
+        faces = entry.faces
+        found, away = placed(self.index, KnownFaces(faces.digest, faces.boxes, faces.person + _ABOVE))
+        rows = np.flatnonzero(found != NEW)
+        was = found[rows] - _ABOVE
+        self.whose[rows], self._settled[rows] = np.maximum(was, ALONE), was >= ALONE
+        others = KnownFaces(away.digest, away.boxes, away.person - np.int32(_ABOVE))
+        stay = ~np.isin(self._elsewhere.keys, others.keys)
+        of_people = others.take(others.person >= IGNORED)
+        self._elsewhere = KnownFaces.joined([self._elsewhere.take(stay), of_people])
 
     def group(self, within: float, quality: QualityScale | None = None) -> Grouped:
         """Group the faces that belong to nobody yet: each joins a known person, or others form a new one.
@@ -121,8 +182,8 @@ class People:
             quality: What tells poor faces, which are left out; None to group all.
         """
         alike = f"{self.index.meta.model} {self.index.meta.model_digest} {within!r}"
-        settled = self._settled & ~np.isin(self.whose, sorted(self._changed))
-        settled &= alike == self._alike
+        settled = self._settled & ~np.isin(self.whose, sorted(self.facts.changed))
+        settled &= alike == self.facts.alike
         usable = self.index.norms > 0
         if quality is not None:
             usable &= (self.whose != ALONE) | ~self.poor(quality)
@@ -133,7 +194,11 @@ class People:
         rows, place = open_rows[first[order]], np.argsort(order)[copy.reshape(-1)]
         before = self.whose[rows]
         numbers = group_faces(
-            np.asarray(self.index.vectors[rows]), within=within, known=before, settled=settled[rows]
+            np.asarray(self.index.vectors[rows]),
+            within=within,
+            known=before,
+            settled=settled[rows],
+            apart=self._apart(rows, before),
         )
         known = np.isin(numbers, before[before != ALONE])
         _, group, sizes = np.unique(numbers[~known], return_inverse=True, return_counts=True)
@@ -144,10 +209,35 @@ class People:
         self._last += new
         self.whose[open_rows] = after[place]
         self._settled[open_rows] = True
-        self._grouped, self._alike = self.index.meta.updated, alike
-        self._changed.clear()
+        self.facts.grouped, self.facts.alike = self.index.meta.updated, alike
+        self.facts.changed.clear()
         joined = int(np.sum((before == ALONE) & known))
+        self._did.append(f"grouped faces: {new:,} new people, {joined:,} faces joined known ones")
         return Grouped(new, joined, int(np.sum(after == ALONE)))
+
+    def _apart(self, rows: NDArray[np.int64], whose: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return who is not whom, as pairs of places among some rows of the index, (k, 2)."""
+        if not self.facts.apart:
+            return NOBODY
+        places = {number: place for place, number in enumerate(whose.tolist()) if number > IGNORED}
+        faces = [side for pair in self.facts.apart for side in pair if isinstance(side, tuple)]
+        at = np.full(self.index.face_count, -1, np.int64)
+        at[rows] = np.arange(len(rows))
+        known: dict[Side, int] = {**places}
+        for face, row in zip(faces, self._rows_of(faces), strict=True):
+            if row is not None and at[row] >= 0:
+                known[face] = int(at[row])
+        pairs = [[known[one] for one in pair] for pair in self.facts.apart if pair <= known.keys()]
+        return np.array(pairs, np.int64).reshape(-1, 2)
+
+    def _rows_of(self, faces: Sequence[FaceId]) -> list[int | None]:
+        """Return the row of each of some faces in the index."""
+        rows: dict[FaceId, int] = {}
+        for photo in sorted(self.index.photos_with({digest for digest, _ in faces})):
+            for row in self.index.faces_of(photo):
+                for digest in self.index.file(photo).digests:
+                    rows.setdefault((digest, self.index.box(row)), row)
+        return [rows.get(face) for face in faces]
 
     def poor(self, scale: QualityScale) -> NDArray[np.bool_]:
         """Return which faces of the index are poor, (F,)."""
@@ -170,14 +260,15 @@ class People:
         numbers, starts, counts = np.unique(whose, return_index=True, return_counts=True)
         stops = starts + counts
         rows, photos = order.tolist(), (before[stops] - before[starts]).tolist()
+        names, hidden = self.facts.names, self.facts.hidden
         people = [
-            Person(number, self._names.get(number, ""), tuple(rows[start:stop]), count)
+            Person(number, names.get(number, ""), tuple(rows[start:stop]), count, number in hidden)
             for number, start, stop, count in zip(
                 numbers.tolist(), starts.tolist(), stops.tolist(), photos, strict=True
             )
         ]
-        gone = self._names.keys() - set(numbers.tolist())
-        people += [Person(number, self._names[number], (), 0) for number in gone]
+        gone = names.keys() - set(numbers.tolist())
+        people += [Person(number, names[number], (), 0, number in hidden) for number in gone]
         return sorted(people, key=lambda one: (not one.name, one.name.casefold(), -one.photos, one.number))
 
     def person(self, who: str | int, *, exact: bool = True) -> Person:
@@ -193,14 +284,15 @@ class People:
         """
         number = self._number(str(who), exact=exact)
         rows = np.flatnonzero(self.whose == number)
-        known = len(rows) or number in self._names or number in self._elsewhere.person
+        known = len(rows) or number in self.facts.names or number in self._elsewhere.person
         if number <= IGNORED or not known:
             raise PeopleError(f"There is no person {number}.", "`facesearch people list` names them.")
         return Person(
             number,
-            self._names.get(number, ""),
+            self.facts.names.get(number, ""),
             tuple(rows.tolist()),
             len(np.unique(self.index.photo[rows])),
+            number in self.facts.hidden,
         )
 
     def face(self, photo: str, number: int) -> int:
@@ -226,40 +318,112 @@ class People:
             PeopleError: It is not a name, or another person has it.
         """
         name = good_name(text)
-        for number, other in self._names.items():
+        for number, other in self.facts.names.items():
             if folded(other) == folded(name) and number != person.number:
                 raise PeopleError(
                     f"Person {number} is called {other!r} already.",
                     f"If both are the same person: facesearch people merge {number} {person.number}",
                 )
-        self._names[person.number] = name
+        self.facts.names[person.number] = name
+        self._did.append(f"named person {person.number} {name!r}")
         return self.person(person.number)
 
     def merge(self, into: Person, others: Iterable[Person]) -> Person:
         """Merge several people into one, which keeps the first number, and the first name that is given."""
         for other in others:
-            self._changed.add(into.number)
+            if other.number == into.number:
+                continue
+            self.facts.changed.add(into.number)
             self.whose[self.whose == other.number] = into.number
             self._elsewhere.person[self._elsewhere.person == other.number] = into.number
-            name = self._names.pop(other.number, "")
-            if name:
-                self._names.setdefault(into.number, name)
+            self.facts.merge(other.number, into.number)
+            self._did.append(f"merged {other.title} into {into.title}")
         return self.person(into.number)
 
     def assign(self, faces: Iterable[int], person: Person | None) -> Person:
         """Assign faces to a person, or to a new one; the same faces in copies of their photos too."""
         number = person.number if person is not None else self._last + 1
         self._last = max(self._last, number)
-        self._set(faces, number)
+        title = person.title if person is not None else f"person {number}, who is new"
+        self._set(faces, number, f"gave {{}} to {title}")
         return self.person(number)
 
     def ignore(self, faces: Iterable[int]) -> None:
         """Ignore faces: false detections and strangers."""
-        self._set(faces, IGNORED)
+        self._set(faces, IGNORED, "ignored {}")
 
     def release(self, faces: Iterable[int]) -> None:
         """Undo that faces are ignored or belong to a person."""
-        self._set(faces, ALONE)
+        self._set(faces, ALONE, "took {} back")
+
+    def reject(self, faces: Sequence[int], person: Person) -> None:
+        """Say that faces are not a person's: they leave the person, and do not join it again."""
+        own = [row for row in faces if self.whose[row] == person.number]
+        self._set(own, ALONE, f"took {{}} out of {person.title}")
+        self.set_apart(faces, [person.number])
+
+    def set_apart(self, one: Sequence[int], others: Sequence[int]) -> None:
+        """Say that some faces, by row, are none of some people, by number."""
+        for row in one:
+            face = self.index.digest[self.index.photo[row]].tobytes(), self.index.box(row)
+            self.facts.apart.update(frozenset[Side]((face, number)) for number in others)
+
+    def tell_apart(self, one: Side, other: Side, titles: str) -> None:
+        """Say that two are not the same person.
+
+        Args:
+            one: A person's number, or a face.
+            other: The same.
+            titles: What the two are called.
+        """
+        self.facts.apart.add(frozenset((one, other)))
+        self._did.append(f"told {titles} apart")
+
+    def hide(self, people: Iterable[Person], *, undo: bool = False) -> None:
+        """Hide people, who are not listed then and not suggested; or show them again."""
+        for person in people:
+            (self.facts.hidden.discard if undo else self.facts.hidden.add)(person.number)
+            self._did.append(f"{'showed' if undo else 'hid'} {person.title}")
+
+    def tag(self, photo: int, person: Person, box: Box | None = None, *, undo: bool = False) -> None:
+        """Say that a person is on a photo, where no face of the person was found; or take that back.
+
+        Args:
+            photo: The photo's row in the index.
+            person: The person.
+            box: Where the person's face is in the upright photo; None where that is not said.
+            undo: Whether to take it back.
+
+        Raises:
+            PeopleError: There is nothing to take back.
+        """
+        key = self.index.digest[photo].tobytes(), person.number
+        if undo and key not in self.facts.tagged:
+            raise PeopleError(f"{person.title} was not tagged on {self.index.path(photo)!r}.")
+        if undo:
+            del self.facts.tagged[key]
+        else:
+            self.facts.tagged[key] = box
+        self._did.append(f"{'untagged' if undo else 'tagged'} {person.title} on a photo")
+
+    def tagged_photos(self, person: Person) -> dict[int, Box | None]:
+        """Return the photos on which a person was tagged by hand, and where."""
+        wanted = {
+            digest: box for (digest, number), box in self.facts.tagged.items() if number == person.number
+        }
+        return {
+            photo: wanted[digest]
+            for photo in sorted(self.index.photos_with(wanted.keys()))
+            if (digest := self.index.digest[photo].tobytes()) in wanted
+        }
+
+    def cover(self, person: Person, row: int) -> None:
+        """Choose the face that stands for a person."""
+        self.facts.covers[person.number] = (
+            self.index.digest[self.index.photo[row]].tobytes(),
+            self.index.box(row),
+        )
+        self._did.append(f"chose another picture of {person.title}")
 
     def elsewhere(self, person: Person) -> list[tuple[bytes, Box]]:
         """Return a person's faces that are not in the index, each by its photo's digest and its box."""
@@ -268,12 +432,19 @@ class People:
         return [(digest.tobytes(), Box(*box)) for digest, box in zip(digests, boxes, strict=True)]
 
     def remove(self, person: Person) -> None:
-        """Remove a person; the faces then belong to nobody."""
+        """Remove a person for good, and the log; the faces then belong to nobody."""
         gone = self.whose == person.number
+        faces = self._faces(np.flatnonzero(gone), self.whose)
+        faces = KnownFaces.joined([faces, self._elsewhere.take(self._elsewhere.person == person.number)])
+        ids = {
+            (digest.tobytes(), Box(*box))
+            for digest, box in zip(faces.digest, faces.boxes.tolist(), strict=True)
+        }
         self.whose[gone], self._settled[gone] = ALONE, False
-        old, stays = self._elsewhere, self._elsewhere.person != person.number
-        self._elsewhere = Register(old.digest[stays], old.boxes[stays], old.person[stays])
-        self._names.pop(person.number, None)
+        self._elsewhere = self._elsewhere.take(self._elsewhere.person != person.number)
+        self.facts.remove(person.number)
+        self.facts.apart = {pair for pair in self.facts.apart if not pair & ids}
+        self.log, self._did = (), []
 
     def mean_distances(self, faces: Sequence[int]) -> NDArray[np.float64]:
         """Return the mean cosine distance of each face from the others, (n,); 0 for a single face."""
@@ -291,7 +462,13 @@ class People:
     def portraits(self, people: Sequence[Person]) -> list[int]:
         """Return the portrait of each of several people, each of whom has a face."""
         blocks = (people[at : at + _BLOCK] for at in range(0, len(people), _BLOCK))
-        return [face for block in blocks for face in self._portraits(block)]
+        found = [face for block in blocks for face in self._portraits(block)]
+        chosen = [(at, self.facts.covers.get(person.number)) for at, person in enumerate(people)]
+        covers = [(at, face) for at, face in chosen if face is not None]
+        for (at, _), row in zip(covers, self._rows_of([face for _, face in covers]), strict=True):
+            if row is not None and self.whose[row] == people[at].number:
+                found[at] = row
+        return found
 
     def _portraits(self, people: Sequence[Person]) -> list[int]:
         count = np.array([len(person.faces) for person in people])
@@ -316,26 +493,27 @@ class People:
     def _number(self, who: str, *, exact: bool) -> int:
         if who.isdecimal() and len(who) <= _LONGEST_NUMBER:
             return int(who)
-        for number, name in self._names.items():
+        for number, name in self.facts.names.items():
             if folded(name) == folded(who):
                 return number
         part = f" {folded(who)} "
-        some = [] if exact else [one for one, name in self._names.items() if part in f" {folded(name)} "]
+        some = [] if exact else [one for one, name in self.facts.names.items() if part in f" {folded(name)} "]
         if len(some) == 1:
             return some[0]
         if some:
-            names = ", ".join(repr(self._names[number]) for number in some[:3])
+            names = ", ".join(repr(self.facts.names[number]) for number in some[:3])
             raise PeopleError(f"Several people are called {who!r}: {names}.", "Give the whole name.")
         from difflib import get_close_matches
 
-        near = get_close_matches(who, self._names.values(), n=1)
+        near = get_close_matches(who, self.facts.names.values(), n=1)
         meant = f"Did you mean {near[0]!r}?" if near else "`facesearch people list` names them."
         raise PeopleError(f"Nobody is called {who!r}.", meant)
 
-    def _set(self, faces: Iterable[int], number: int) -> None:
+    def _set(self, faces: Iterable[int], number: int, did: str) -> None:
         rows = np.asarray(list(faces), np.int64)
+        self._did.append(did.format("1 face" if len(rows) == 1 else f"{len(rows):,} faces"))
         keys = face_keys(self.index.digest[self.index.photo], self.index.boxes)
         same = np.isin(keys, keys[rows])
-        self._changed.update(one for one in {number, *self.whose[same].tolist()} if one > IGNORED)
+        self.facts.changed.update(one for one in {number, *self.whose[same].tolist()} if one > IGNORED)
         self.whose[same] = number
         self._settled[same] = False

@@ -14,8 +14,8 @@ import numpy as np
 from facesearch.errors import ModelError, PeopleError, UnreadablePhoto
 from facesearch.faces import Answer, Match, Reference
 from facesearch.judge import MEASURE_IT, NO_PROBABILITY, Judge
+from facesearch.people.facts import folded, folder_name
 from facesearch.people.people import People, Person
-from facesearch.people.register import folded, folder_name
 from facesearch.show.collect import collect
 
 

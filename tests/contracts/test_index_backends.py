@@ -19,6 +19,8 @@ from facesearch.index.backend import open_backend
 from facesearch.index.meta import Meta
 from facesearch.judge import Judge
 from facesearch.models.calibration import LibraryScale
+from facesearch.people.facts import Facts
+from facesearch.people.log import Entry, KnownFaces
 from facesearch.people.register import Register, empty_register, only_editor, read_register, write_register
 from facesearch.plan import IndexRequest
 from facesearch.search import Question, search
@@ -365,18 +367,24 @@ def test_a_rebuild_serves_the_old_one_until_it_is_done(backend, name, tmp_path):
 
 def test_people_are_kept(backend, name):
     written(backend, [looked_at("/p/a.jpg")])
-    assert read_register(backend.people).names == {}
+    assert read_register(backend.people).facts.names == {}
     rng = np.random.default_rng(0)
     boxes = rng.integers(1, 99, (5000, 4), np.int32)
     register = Register(
-        rng.integers(0, 255, (5000, 16), np.uint8), boxes, np.ones(5000, np.int32), {1: "Zo\u00eb"}, 7, "then"
+        rng.integers(0, 255, (5000, 16), np.uint8),
+        boxes,
+        np.ones(5000, np.int32),
+        Facts({1: "Zo\u00eb"}, grouped="then"),
+        7,
+        (Entry.now("named person 1", KnownFaces(np.eye(3, 16, dtype=np.uint8), boxes[:3], np.arange(3, dtype=np.int32)), {}),),
     )
     before = backend.state()
     for one in (register, empty_register(), register):
         with only_editor(backend.people):
             write_register(backend.people, one)
         found = read_register(open_backend(name).people)
-        assert (found.names, found.last, found.grouped) == (one.names, one.last, one.grouped)
+        assert (found.facts, found.last) == (one.facts, one.last)
+        assert [entry.did for entry in found.log] == [entry.did for entry in one.log]
         assert np.array_equal(found.digest, one.digest)
         assert np.array_equal(found.boxes, one.boxes)
     assert backend.state().index == before.index

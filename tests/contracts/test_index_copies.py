@@ -13,10 +13,11 @@ from facesearch.index.backend import open_backend
 from facesearch.index.npz.backend import NpzBackend
 from facesearch.index.operations import copy_index
 from facesearch.library import copy_library
+from facesearch.people.facts import Facts
 from facesearch.people.register import Register, only_editor, read_register, write_register
 
 REGISTER = Register(
-    np.arange(32, dtype=np.uint8).reshape(2, 16), np.ones((2, 4), np.int32), np.array([1, 0]), {1: "Ada"}, 1
+    np.arange(32, dtype=np.uint8).reshape(2, 16), np.ones((2, 4), np.int32), np.array([1, 0]), Facts({1: "Ada"}), 1
 )
 
 
@@ -28,7 +29,7 @@ def source(tmp_path):
         writer.changes.forget([looked_at("/p/3.jpg").file.digest])
         writer.changes.erase([(looked_at("/p/7.jpg").file.digest, looked_at("/p/7.jpg", 3).faces[0].box)])
         writer.commit()
-    register = replace(REGISTER, grouped=place.meta().updated)
+    register = replace(REGISTER, facts=Facts({1: "Ada"}, grouped=place.meta().updated))
     with only_editor(place.people):
         write_register(place.people, register)
     return place
@@ -52,8 +53,8 @@ def test_there_and_back_nothing_is_lost(source, target, tmp_path):
     copy_library(target, back)
     assert_same(back.read(), source.read())
     kept = read_register(back.people)
-    assert kept.names == {1: "Ada"}
-    assert kept.grouped == back.meta().updated  # they need not be grouped again
+    assert kept.facts.names == {1: "Ada"}
+    assert kept.facts.grouped == back.meta().updated  # they need not be grouped again
     assert np.array_equal(kept.digest, REGISTER.digest)
 
 

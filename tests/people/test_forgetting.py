@@ -114,7 +114,7 @@ def test_a_person_is_in_no_file_any_more_and_the_others_are(library, path, photo
 
 def test_one_without_a_name_is_forgotten_by_number(library, photos, tmp_path):
     with library.changing_people() as people:
-        people._names.clear()
+        people.facts.names.clear()
     assert library.forget_person("1").faces == 2
     assert holding(tmp_path, traces(photos)) == set()
     with pytest.raises(PeopleError):
@@ -229,7 +229,7 @@ def test_forgotten_photos_take_along_who_is_in_them(library, path, photos):
     register = read_register(CompanionFile(people_path(path)))
     assert sorted(register.person.tolist()) == [-1, 1, 2]
     assert photos[0].file.digest not in {digest.tobytes() for digest in register.digest}
-    assert register.names == {1: NAME, 2: "Bea"}
+    assert register.facts.names == {1: NAME, 2: "Bea"}
     assert library.forget([photos[0].path]).removed == ()
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facesearch.errors import PeopleError
-from facesearch.people.register import LONGEST, folded, folder_name, good_name
+from facesearch.people.facts import LONGEST, folded, folder_name, good_name
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,11 @@ from support.known_people import WITHIN, grouped, kept, opened, shows, whose, wr
 from facesearch.errors import PeopleError
 from facesearch.faces import Box
 from facesearch.index.npz.store import people_path
+from facesearch.people.facts import Facts
 from facesearch.people.grouping import _Groups
 from facesearch.people.people import Grouped, People
-from facesearch.people.register import Register, _overlaps
+from facesearch.people.placing import _overlaps
+from facesearch.people.register import Register
 
 ADA, BEA, CLEO, DORA = range(4)
 PHOTOS = [
@@ -176,9 +178,9 @@ def test_a_person_who_was_changed_by_hand_looks_at_the_faces_that_are_alone(path
     people = kept(path, people)
     people.ignore(people.person(1).faces[:3])
     people = kept(path, people)
-    assert people.register.changed == {1}
+    assert people.register.facts.changed == {1}
     assert people.group(WITHIN).joined == 1
-    assert people.register.changed == frozenset()
+    assert people.register.facts.changed == frozenset()
 
 
 def test_of_who_is_alone_nothing_is_kept_when_the_photo_is_gone(path, people):
@@ -188,9 +190,9 @@ def test_of_who_is_alone_nothing_is_kept_when_the_photo_is_gone(path, people):
 
 
 def _counting(nearest, searched):
-    def counted(groups, rows):
+    def counted(groups, rows, *least):
         searched.append(len(rows))
-        return nearest(groups, rows)
+        return nearest(groups, rows, *least)
 
     return counted
 
@@ -379,7 +381,7 @@ def portrait_by_hand(people, person):
 @given(numbers=st.lists(st.integers(-1, 5), min_size=12, max_size=12), names=st.sets(st.integers(1, 7)))
 def test_everyone_and_their_portraits_are_what_a_plain_count_gives(many, numbers, names):
     many.whose[:] = numbers
-    many._names = {number: f"N{number}" for number in names}
+    many.facts.names = {number: f"N{number}" for number in names}
     photo = many.index.photo
     everyone = many.everyone()
     assert {one.number for one in everyone} == {number for number in numbers if number > 0} | names
@@ -434,7 +436,7 @@ def test_of_faces_that_overlap_the_nearest_is_the_same(people, order):
     """Which comes first in the list does not decide."""
     index = people.index
     known = np.array([[0, 0, 100, 100], [30, 0, 100, 100]], np.int32)
-    register = Register(index.digest[[0, 0]], known[order], np.array([7, 8], np.int32)[order], {}, 8)
+    register = Register(index.digest[[0, 0]], known[order], np.array([7, 8], np.int32)[order], Facts(), 8)
     found = index.boxes.copy()
     found[list(index.faces_of(0))] = [[29, 0, 100, 100], [2, 0, 100, 100]]
     again = People(replace(index, boxes=found), register)
@@ -450,7 +452,7 @@ def test_one_known_face_is_one_face_of_a_photo(people):
         [0, 0, 100, 100],
         [15, 0, 100, 100],
     ]  # both overlap it by more than half
-    register = Register(index.digest[[0]], known, np.array([7], np.int32), {}, 7)
+    register = Register(index.digest[[0]], known, np.array([7], np.int32), Facts(), 7)
     again = People(replace(index, boxes=found), register)
     assert again.whose[list(index.faces_of(0))].tolist() == [-1, 7]
 

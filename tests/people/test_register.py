@@ -16,12 +16,14 @@ from hypothesis import strategies as st
 from support.command import SPY
 
 from facesearch.errors import IndexBusy, PeopleBroken, StorageError
+from facesearch.faces import Box
 from facesearch.index.npz.backend import CompanionFile
 from facesearch.index.npz.store import people_path
+from facesearch.people.facts import Facts, folded
+from facesearch.people.log import Entry, KnownFaces, log_json
 from facesearch.people.register import (
     Register,
     empty_register,
-    folded,
     only_editor,
     read_register,
     write_register,
@@ -31,11 +33,30 @@ REGISTER = Register(
     np.arange(48, dtype=np.uint8).reshape(3, 16),
     np.array([[1, 2, 30, 40], [-5, 0, 1, 1], [2**31 - 1, 0, 2**31 - 1, 7]], np.int32),
     np.array([1, 0, 4], np.int32),
-    {1: "Ada", 4: 'Bea "B." O\u2019Hara \\ \U0001f600'},
+    Facts(
+        names={1: "Ada", 4: 'Bea "B." O\u2019Hara \\ \U0001f600'},
+        hidden={4},
+        apart={frozenset({1, 4}), frozenset({4, (bytes(16), Box(1, -2, 3, 4))})},
+        tagged={(bytes(range(16)), 1): None, (bytes(16), 4): Box(1, 2, 3, 4)},
+        covers={1: (bytes(16), Box(5, 6, 7, 8))},
+        grouped="2026-11-26T09:00:00+00:00",
+        alike="sface sha256:ab 0.485",
+        changed={4},
+    ),
     5,
-    "2026-11-26T09:00:00+00:00",
-    "sface sha256:ab 0.485",
-    frozenset({4}),
+    (
+        Entry(
+            "2026-11-26T09:00:00+00:00",
+            "named person 1 'Ada'",
+            KnownFaces(
+                np.full((2, 16), 7, np.uint8),
+                np.array([[1, 2, 3, 4], [5, 6, 7, 8]], np.int32),
+                np.array([-2, 5], np.int32),
+            ),
+            {"names": {"1": [], "4": ["Bea"]}},
+        ),
+        Entry("2026-11-27T09:00:00+00:00", "hid Bea", KnownFaces.none(), {"hidden": {"4": []}}),
+    ),
 )
 
 
@@ -46,13 +67,19 @@ def path(tmp_path):
     return path
 
 
+def same_faces(one, other):
+    arrays = ((getattr(one, name), getattr(other, name)) for name in ("digest", "boxes", "person"))
+    return all(np.array_equal(a, b) and a.dtype == b.dtype for a, b in arrays)
+
+
 def same(one, other):
-    arrays = ("digest", "boxes", "person")
-    said = ("names", "last", "grouped", "alike", "changed")
-    return all(getattr(one, name) == getattr(other, name) for name in said) and all(
-        np.array_equal(getattr(one, name), getattr(other, name))
-        and getattr(one, name).dtype == getattr(other, name).dtype
-        for name in arrays
+    logs = zip(one.log, other.log, strict=True)
+    return (
+        (one.facts, one.last) == (other.facts, other.last)
+        and same_faces(one, other)
+        and all(
+            (a.time, a.did, a.facts) == (b.time, b.did, b.facts) and same_faces(a.faces, b.faces) for a, b in logs
+        )
     )
 
 
@@ -106,11 +133,8 @@ def test_what_was_written_is_read(tmp_path_factory, faces, names, grouped):
         np.array([list(digest) for digest, _, _ in faces], np.uint8).reshape(-1, 16),
         np.array([box for _, box, _ in faces], np.int32).reshape(-1, 4),
         np.array([number for _, _, number in faces], np.int32),
-        dict(names),
+        Facts(dict(names), grouped=grouped, alike=grouped, changed=set(dict(names))),
         99,
-        grouped,
-        grouped,
-        frozenset(dict(names)),
     )
     path = tmp_path_factory.getbasetemp() / "round-trip.people"
     write_register(CompanionFile(path), register)
@@ -128,7 +152,7 @@ def test_without_some_photos(path):
     left = read_register(CompanionFile(path)).without({REGISTER.digest[1].tobytes(), bytes(16)})
     assert left.person.tolist() == [1, 4]
     assert left.boxes.tolist() == REGISTER.boxes[[0, 2]].tolist()
-    assert left.names == REGISTER.names
+    assert left.facts.names == REGISTER.facts.names
 
 
 @pytest.mark.parametrize("part", [0, 1, 20, 100, 0.1, 0.5, 0.9, -1, -22, -60])
@@ -151,12 +175,12 @@ def test_a_folder_in_its_place(tmp_path):
 
 
 def test_the_first_format(path):
-    arrays = arrays_of(path)
-    meta = json.loads(str(arrays["meta"]))
-    del meta["alike"], meta["changed"]
-    rewritten(path, format=np.array(1), meta=np.array(json.dumps(meta)))
-    before = replace(REGISTER, alike="", changed=frozenset())
-    assert same(read_register(CompanionFile(path)), before)
+    names = {"1": "Ada", "4": REGISTER.facts.names[4]}
+    meta = {"names": names, "last": 5, "grouped": REGISTER.facts.grouped}
+    logs = dict.fromkeys(name for name in arrays_of(path) if name.startswith("log_"))
+    rewritten(path, format=np.array(1), meta=np.array(json.dumps(meta)), **logs)
+    facts = Facts(REGISTER.facts.names, grouped=REGISTER.facts.grouped)
+    assert same(read_register(CompanionFile(path)), Register.of(REGISTER, facts, 5))
 
 
 @pytest.mark.parametrize("number", [3, 99, -1, 2**62])
@@ -210,6 +234,12 @@ def test_an_array_that_is_not_what_it_has_to_be(path, name, change):
 @pytest.mark.parametrize(
     ("name", "at", "value", "said"),
     [
+        ("log_person", 0, 6, "a number that was never given"),
+        ("log_person", 0, -3, "a number that was never given"),
+        ("log_boxes", (0, 2), 0, "a box is empty"),
+        ("log_entry", 1, 2, "belong to no entry"),
+        ("log_entry", 0, -1, "belong to no entry"),
+        ("log_entry", 0, 1, "not in order"),
         ("person", 0, 6, "a number that was never given"),
         ("person", 0, -2, "a number that was never given"),
         ("boxes", (1, 2), 0, "a box is empty"),
@@ -223,7 +253,8 @@ def test_a_value_out_of_range(path, name, at, value, said):
     assert said in refused(path)
 
 
-GOOD = {"names": {"1": "Ada"}, "last": 5, "grouped": ""}
+GOOD = {"names": {"1": "Ada"}, "last": 5, "log": log_json(REGISTER.log)}
+FACE = f"{bytes(16).hex()} 1 2 3 4"
 
 
 @pytest.mark.parametrize(
@@ -241,18 +272,42 @@ GOOD = {"names": {"1": "Ada"}, "last": 5, "grouped": ""}
             json.dumps({**GOOD, **changes})
             for changes in (
                 {"last": "5"},
-                {"alike": 5},
-                {"changed": 5},
-                {"changed": ["5"]},
-                {"changed": [True]},
-                {"changed": [[]]},
+                {"grouping": 5},
+                {"grouping": {"grouped": None}},
+                {"grouping": {"alike": 5}},
+                {"grouping": {"changed": 5}},
+                {"grouping": {"changed": ["5"]}},
+                {"grouping": {"changed": [True]}},
+                {"grouping": {"changed": [[]]}},
+                {"hidden": []},
+                {"hidden": {"6": True}},
+                {"apart": {"1": True}},
+                {"apart": {"1 | 1": True}},
+                {"apart": {"1 | 6": True}},
+                {"apart": {"1 | 2 | 3": True}},
+                {"apart": {f"1 | {FACE} 5": True}},
+                {"apart": {f"1 | {FACE[2:]}": True}},
+                {"tagged": {"1": None}},
+                {"tagged": {f"{FACE[:32]} 6": None}},
+                {"tagged": {f"{FACE[:32]} 1": [1, 2, 3]}},
+                {"tagged": {f"{FACE[:32]} 1": [1, 2, 3, "4"]}},
+                {"tagged": {f"{FACE[:32]} 1": [1, 2, 0, 4]}},
+                {"covers": {"1": 5}},
+                {"covers": {"1": "here"}},
+                {"covers": {"6": FACE}},
+                {"log": None},
+                {"log": []},
+                {"log": [5, 6]},
+                {"log": [{"time": "", "did": 5, "facts": {}}] * 2},
+                {"log": [{"time": "", "did": "", "facts": []}] * 2},
+                {"log": [{"time": "", "did": "", "facts": {"names": 5}}] * 2},
+                {"log": [{"time": "", "did": "", "facts": {"names": {"1": "Ada"}}}] * 2},
                 {"last": True},
                 {"last": 5.0},
                 {"last": -1},
                 {"last": 3},
                 {"last": 2**30},
                 {"last": 10**30},
-                {"grouped": None},
                 {"names": []},
                 {"names": {"0": "Ada"}},
                 {"names": {"6": "Ada"}},
@@ -284,8 +339,13 @@ def test_names_that_are_none(path, meta):
 
 def test_the_names_above_can_be_told_from_good_ones(path):
     """Else they might be refused for something else."""
-    rewritten(path, meta=np.array(json.dumps({**GOOD, "names": {"1": "Ada", "5": "Zo\u00eb"}, "more": 1})))
-    assert read_register(CompanionFile(path)).names == {1: "Ada", 5: "Zo\u00eb"}
+    names, apart = {"1": "Ada", "5": "Zo\u00eb"}, {f"1 | {FACE}": True}
+    good = {**GOOD, "names": names, "apart": apart, "tagged": {f"{FACE[:32]} 1": [1, 2, 3, 4]}, "more": 1}
+    rewritten(path, meta=np.array(json.dumps(good)))
+    facts = read_register(CompanionFile(path)).facts
+    assert facts.names == {1: "Ada", 5: "Zo\u00eb"}
+    assert facts.apart == {frozenset({1, (bytes(16), Box(1, 2, 3, 4))})}
+    assert facts.tagged == {(bytes(16), 1): Box(1, 2, 3, 4)}
 
 
 def test_names_of_another_type(path):

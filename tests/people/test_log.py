@@ -1,0 +1,203 @@
+"""Whatever is changed of people can be taken back exactly, whatever becomes of the photos meanwhile."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.known_people import WITHIN, grouped, kept, opened, shows, write_people
+
+from facesearch.errors import PeopleError
+from facesearch.faces import Box
+from facesearch.people import log
+from facesearch.people.people import People
+
+ADA, BEA, CLEO, DORA = range(4)
+PHOTOS = [
+    shows("/p/a.jpg", ADA, BEA),
+    shows("/p/b.jpg", BEA),
+    shows("/p/c.jpg", BEA, ADA),
+    shows("/p/copy.jpg", BEA, ADA, content="/p/c.jpg"),
+    shows("/p/d.jpg", CLEO),
+    shows("/p/e.jpg", DORA, CLEO),
+    shows("/p/f.jpg"),
+]
+
+which, who = st.integers(0, 20), st.integers(0, 6)
+CHANGES = st.one_of(
+    st.tuples(st.just("group")),
+    st.tuples(st.just("name"), who, st.sampled_from(["Ada", "Bea", "Cleo"])),
+    st.tuples(st.just("merge"), who, who),
+    st.tuples(st.just("assign"), which, st.none() | who),
+    st.tuples(st.just("ignore"), which),
+    st.tuples(st.just("release"), which),
+    st.tuples(st.just("reject"), which, who),
+    st.tuples(st.just("hide"), who, st.booleans()),
+    st.tuples(st.just("tag"), which, who, st.booleans()),
+    st.tuples(st.just("cover"), who, which),
+    st.tuples(st.just("tell_apart"), who, who),
+)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "i.npz"
+
+
+def state(people):
+    """Return all that is known of the people."""
+    register = people.register
+    order = np.argsort(register.keys)
+    return register.keys[order].tolist(), register.person[order].tolist(), register.facts.tables()
+
+
+def change(people, what, *args):
+    """Change something, as far as there is something to change."""
+    everyone = sorted(people.everyone(), key=lambda one: one.number)
+
+    def person(number):
+        return everyone[number % len(everyone)] if everyone else people.assign([0], None)
+
+    def row(number):
+        return number % people.index.face_count
+
+    def named():
+        name = args[1]
+        if any(one.name == name for one in everyone):
+            name = name.swapcase() + " the other"
+        people.name(person(args[0]), name if all(one.name != name for one in everyone) else f"{name} {args[0]} x")
+
+    def told_apart():
+        one, other = person(args[0]), person(args[1])
+        if one.number != other.number:
+            people.tell_apart(one.number, other.number, "two")
+
+    def tagged():
+        photo = args[0] % people.index.photo_count
+        if not args[2] or photo in people.tagged_photos(person(args[1])):
+            people.tag(photo, person(args[1]), Box(1, 2, 3, 4), undo=args[2])
+
+    {
+        "group": lambda: people.group(WITHIN),
+        "name": named,
+        "merge": lambda: people.merge(person(args[0]), [person(args[1])]),
+        "assign": lambda: people.assign([row(args[0])], None if args[1] is None else person(args[1])),
+        "ignore": lambda: people.ignore([row(args[0])]),
+        "release": lambda: people.release([row(args[0])]),
+        "reject": lambda: people.reject([row(args[0])], person(args[1])),
+        "hide": lambda: people.hide([person(args[0])], undo=args[1]),
+        "tag": tagged,
+        "cover": lambda: people.cover(person(args[0]), row(args[1])),
+        "tell_apart": told_apart,
+    }[what]()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(changes=st.lists(CHANGES, min_size=1, max_size=10), away=st.sets(st.integers(0, 6), max_size=4))
+def test_any_changes_are_undone_one_by_one_and_all_at_once(tmp_path_factory, changes, away):
+    path = tmp_path_factory.mktemp("log") / "i.npz"
+    write_people(path, PHOTOS)
+    people = opened(path)
+    states = [state(people)]
+    for at, one in enumerate(changes):
+        if at == len(changes) // 2:  # photos go and come back, others come for good
+            write_people(path, [photo for number, photo in enumerate(PHOTOS) if number not in away])
+            opened(path)
+            write_people(path, [*PHOTOS, shows("/p/new.jpg", ADA, DORA)])
+            people = opened(path)
+        logged = len(people.log)
+        change(people, *one)
+        people = kept(path, people)
+        assert len(people.log) - logged in (0, 1)
+        if len(people.log) > logged:
+            states.append(state(people))
+    assert len(people.log) == len(states) - 1
+    once = People(people.index, people.register)
+    if once.log:
+        once.undo(len(once.log))
+        assert state(kept(path, once)) == states[0]
+    for wanted in reversed(states[:-1]):
+        people.undo()
+        people = kept(path, people)
+        assert state(people) == wanted
+    assert people.log == ()
+
+
+def test_what_was_done_is_said(path):
+    people = grouped(path, PHOTOS)
+    people.name(people.person(1), "Ada")
+    people = kept(path, people)
+    people.merge(people.person("Ada"), [people.person(2)])
+    people = kept(path, people)
+    people.assign([people.face("/p/d.jpg", 1)], None)
+    people = kept(path, people)
+    did = [entry.did for entry in people.log]
+    assert did[0].startswith("grouped faces: 3 new people")
+    assert did[1:] == ["named person 1 'Ada'", "merged Person 2 into Ada", "gave 1 face to person 4, who is new"]
+    assert [entry.did for entry in people.undo(2)] == did[:1:-1]
+    assert len(people.person(2).faces) == 4
+
+
+def test_there_is_no_more_to_undo_than_there_is(path):
+    people = grouped(path, PHOTOS)
+    with pytest.raises(PeopleError, match="There is 1 change to undo"):
+        people.undo(2)
+    people.undo()
+    with pytest.raises(PeopleError, match="There is no change to undo"):
+        people.undo()
+
+
+def test_faces_of_photos_that_went_meanwhile_are_taken_back_when_they_come_again(path):
+    people = grouped(path, PHOTOS)
+    before = state(people)
+    people.merge(people.person(1), [people.person(2)])
+    kept(path, people)
+    write_people(path, PHOTOS[4:])
+    people = opened(path)
+    people.undo()
+    kept(path, people)
+    write_people(path, PHOTOS)
+    assert state(opened(path))[:2] == before[:2]
+
+
+def test_faces_that_were_found_again_in_other_boxes_are_taken_back(path):
+    people = grouped(path, PHOTOS)
+    number = people.whose[people.face("/p/b.jpg", 1)]
+    people.ignore([people.face("/p/b.jpg", 1)])
+    kept(path, people)
+    write_people(path, [shows("/p/b.jpg", BEA, shift=3), *PHOTOS[2:]])
+    people = opened(path)
+    people = kept(path, people)
+    assert people.whose[people.face("/p/b.jpg", 1)] == 0
+    people.undo()
+    assert people.whose[people.face("/p/b.jpg", 1)] == number
+
+
+def test_a_number_is_not_given_again_after_undo(path):
+    people = grouped(path, PHOTOS)
+    number = people.assign([people.face("/p/d.jpg", 1)], None).number
+    people = kept(path, people)
+    people.undo()
+    people = kept(path, people)
+    assert people.assign([people.face("/p/d.jpg", 1)], None).number == number + 1
+
+
+def test_the_oldest_changes_are_no_longer_kept(path, monkeypatch):
+    people = grouped(path, PHOTOS)
+    monkeypatch.setattr(log, "MOST_ENTRIES", 3)
+    for name in ("Ada", "Bea", "Cleo", "Dora"):
+        people.name(people.person(1), name)
+        people = kept(path, people)
+    assert [entry.did.split()[-1] for entry in people.log] == ["'Bea'", "'Cleo'", "'Dora'"]
+    monkeypatch.setattr(log, "MOST_FACES", 1)
+    people.ignore([0])
+    people = kept(path, people)
+    people.merge(people.person(1), [people.person(2)])
+    assert [entry.did for entry in kept(path, people).log] == ["merged Person 2 into Dora"]
+
+
+def test_nothing_is_logged_where_nothing_changed(path):
+    people = grouped(path, PHOTOS)
+    people.name(people.person(1), "Ada")
+    people = kept(path, people)
+    people.name(people.person(1), "Ada")
+    assert len(kept(path, people).log) == 2

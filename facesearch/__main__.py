@@ -1,6 +1,6 @@
 """`python -m facesearch`."""
 
-from facesearch.cli import run
+from facesearch.cli import console
 
 if __name__ == "__main__":
-    run()
+    console()

@@ -338,6 +338,24 @@ class Library:
         judge = None if untold else Judge.of(self.card, index, question.metric or "cosine")
         return Answers(tuple(search(index, found, question, judge)), tuple(problems))
 
+    def faces(self, paths: Iterable[str | os.PathLike[str]]) -> Iterator[PhotoFaces]:
+        """Yield the faces of some photos, those of the index where it holds a photo as it is now.
+
+        Other photos are looked at as the index's were, or as a new index's would be. They come last.
+
+        Raises:
+            FacesearchError: The index or the model cannot be used.
+        """
+        try:
+            index = self.contents
+        except IndexMissing:
+            index = empty_index(make_meta(self.card, DetectionSettings(), None))
+        rows = {path: index.find(path) for path in absolute(paths)}
+        known = {path: row for path, row in rows.items() if row is not None and _is_as(index, row)}
+        yield from self.backend.photos(index, list(known.values())) if known else ()
+        if others := [path for path in rows if path not in known]:
+            yield from self.model.pipeline(index.meta, few=True).run(others)
+
     def forget(
         self, paths: Iterable[str | os.PathLike[str]], *, copies: bool = False, dry_run: bool = False
     ) -> operations.ForgottenPhotos:
@@ -437,6 +455,15 @@ class Library:
         self.refresh()
         searched = look_for_traces(self.backend, gone)
         return Forgotten(len(gone.person.faces), gone.person.photos, searched)
+
+
+def _is_as(index: Index, row: int) -> bool:
+    """Return whether a photo's file is as the index has it, by its size and time."""
+    try:
+        about = os.stat(index.path(row))
+    except (OSError, ValueError):
+        return True  # it cannot be looked at
+    return (about.st_size, about.st_mtime_ns) == (int(index.size[row]), int(index.mtime_ns[row]))
 
 
 def default_index(model: str) -> Path:

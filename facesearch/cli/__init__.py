@@ -31,6 +31,7 @@ COMMANDS = {
     ),
     "query": ("facesearch.cli.query:command", "Find the photos whose faces are nearest to a reference."),
     "people": ("facesearch.cli.people:people", "Group the faces of an index into people."),
+    "faces": ("facesearch.cli.faces:command", "List the faces of photos, with their numbers."),
     "compare": (
         "facesearch.cli.compare:command",
         "Show how similar faces are, and whether they show one person.",
@@ -136,12 +137,27 @@ def main() -> None:
 
 
 def run() -> NoReturn:
-    """Run the command line and exit: the console script."""
+    """Run the command line and exit."""
     take_interrupts()
     _prepare_streams()
     with _muted_c_libraries():
         status = _status()
     _end(status if isinstance(status, int) else 0)
+
+
+def console() -> NoReturn:
+    """Run the command line and end the process: the console script.
+
+    Python would free all memory piece by piece, an eighth of the time of a query with a network; the system
+    frees it at once. What is registered to be done at the end is done.
+    """
+    try:
+        run()
+    except SystemExit as end:
+        if end.code not in (0, 1):
+            raise
+        atexit._run_exitfuncs()
+        os._exit(end.code)
 
 
 def _status() -> object:
@@ -247,17 +263,11 @@ def _fill_closed_streams() -> None:
 
 def _end(status: int) -> NoReturn:
     """Exit without a second message about a stream that is closed or cannot be written."""
-    done = status in (0, 1)
-    if done:
-        atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-    if done:
-        # Python would free all memory piece by piece: an eighth of the time of a query with a network.
-        os._exit(status)
     sys.exit(status)
 
 

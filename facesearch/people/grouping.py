@@ -109,6 +109,34 @@ def group_faces(
     return _numbered(group, names)
 
 
+def likely_pairs(
+    vectors: Vectors, group: Numbers, *, within: float, apart: Numbers = NOBODY, photo: Numbers | None = None
+) -> tuple[Numbers, Vectors]:
+    """Return pairs of groups that may be the same person: each group and the nearest other one.
+
+    Args:
+        vectors: (n, dim) float32 of any length above 0.
+        group: (n,) the number of each face's group, from 0.
+        within: The largest distance of two groups.
+        apart: (k, 2) pairs of faces whose groups are no pair.
+        photo: (n,) the photo of each face: groups with faces in one photo are no pair. None where that does
+            not matter.
+
+    Returns:
+        (p, 2) the numbers of two groups each; and (p,) their distance, in rising order.
+    """
+    groups = _Groups.of(vectors, group, 0, CENTRING)
+    groups.barred = Barred.of(group, apart, photo)
+    rows = np.arange(len(groups.number))
+    found = groups.nearest(rows, 1.0 - within)
+    near = np.flatnonzero(found.similarity >= 1.0 - within)
+    pairs = np.sort(np.stack([near, found.near[near]], axis=1), axis=1)
+    pairs, first = np.unique(pairs, axis=0, return_index=True)
+    distance = 1.0 - found.similarity[near][first]
+    order = np.argsort(distance, kind="stable")
+    return pairs[order], np.asarray(distance[order], np.float32)
+
+
 @dataclass
 class _Groups:
     """The groups that may still be joined.

@@ -16,7 +16,7 @@ from facesearch.models.calibration import QualityScale
 from facesearch.paths import known_path
 from facesearch.people.facts import Facts, Side, differences, folded, good_name, put_back
 from facesearch.people.grouping import ALONE, NOBODY, group_faces
-from facesearch.people.log import Entry, KnownFaces, as_values, face_keys
+from facesearch.people.log import Entry, KnownFaces, face_keys
 from facesearch.people.placing import placed
 from facesearch.people.register import IGNORED, NEW, Register
 
@@ -110,6 +110,10 @@ class People:
         entry = self._entry()
         return Register.of(faces, self.facts, self._last, self.log if entry is None else (*self.log, entry))
 
+    def keys(self, rows: NDArray[np.int64]) -> NDArray[np.void]:
+        """Return what tells some faces from others, (n,); the same for copies of a photo."""
+        return face_keys(self.index.digest[self.index.photo[rows]], self.index.boxes[rows])
+
     def _faces(self, rows: NDArray[np.int64], person: NDArray[np.int64]) -> KnownFaces:
         """Return some faces of the index, and whose they are by an array of all; copies of a photo once."""
         faces = KnownFaces(
@@ -188,8 +192,7 @@ class People:
         if quality is not None:
             usable &= (self.whose != ALONE) | ~self.poor(quality)
         open_rows = np.flatnonzero((self.whose != IGNORED) & usable)
-        keys = face_keys(self.index.digest[self.index.photo[open_rows]], self.index.boxes[open_rows])
-        _, first, copy = np.unique(keys, return_index=True, return_inverse=True)
+        _, first, copy = np.unique(self.keys(open_rows), return_index=True, return_inverse=True)
         order = np.argsort(first)  # in the index's order, which decides who is numbered first
         rows, place = open_rows[first[order]], np.argsort(order)[copy.reshape(-1)]
         before = self.whose[rows]
@@ -198,7 +201,7 @@ class People:
             within=within,
             known=before,
             settled=settled[rows],
-            apart=self._apart(rows, before),
+            apart=self.apart_among(rows),
         )
         known = np.isin(numbers, before[before != ALONE])
         _, group, sizes = np.unique(numbers[~known], return_inverse=True, return_counts=True)
@@ -215,11 +218,12 @@ class People:
         self._did.append(f"grouped faces: {new:,} new people, {joined:,} faces joined known ones")
         return Grouped(new, joined, int(np.sum(after == ALONE)))
 
-    def _apart(self, rows: NDArray[np.int64], whose: NDArray[np.int64]) -> NDArray[np.int64]:
+    def apart_among(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return who is not whom, as pairs of places among some rows of the index, (k, 2)."""
         if not self.facts.apart:
             return NOBODY
-        places = {number: place for place, number in enumerate(whose.tolist()) if number > IGNORED}
+        whose = enumerate(self.whose[rows].tolist())
+        places = {number: place for place, number in whose if number > IGNORED}
         faces = [side for pair in self.facts.apart for side in pair if isinstance(side, tuple)]
         at = np.full(self.index.face_count, -1, np.int64)
         at[rows] = np.arange(len(rows))
@@ -295,6 +299,10 @@ class People:
             number in self.facts.hidden,
         )
 
+    def title(self, number: int) -> str:
+        """Return what a person is called."""
+        return self.facts.names.get(number) or f"Person {number}"
+
     def face(self, photo: str, number: int) -> int:
         """Return the row of a photo's face by its number, 1 for the largest.
 
@@ -360,13 +368,11 @@ class People:
         """Say that faces are not a person's: they leave the person, and do not join it again."""
         own = [row for row in faces if self.whose[row] == person.number]
         self._set(own, ALONE, f"took {{}} out of {person.title}")
-        self.set_apart(faces, [person.number])
+        self.facts.apart.update(frozenset[Side]((self.face_id(row), person.number)) for row in faces)
 
-    def set_apart(self, one: Sequence[int], others: Sequence[int]) -> None:
-        """Say that some faces, by row, are none of some people, by number."""
-        for row in one:
-            face = self.index.digest[self.index.photo[row]].tobytes(), self.index.box(row)
-            self.facts.apart.update(frozenset[Side]((face, number)) for number in others)
+    def face_id(self, row: int) -> FaceId:
+        """Return what tells a face from all others, wherever its photo lies."""
+        return self.index.digest[self.index.photo[row]].tobytes(), self.index.box(row)
 
     def tell_apart(self, one: Side, other: Side, titles: str) -> None:
         """Say that two are not the same person.
@@ -419,10 +425,7 @@ class People:
 
     def cover(self, person: Person, row: int) -> None:
         """Choose the face that stands for a person."""
-        self.facts.covers[person.number] = (
-            self.index.digest[self.index.photo[row]].tobytes(),
-            self.index.box(row),
-        )
+        self.facts.covers[person.number] = self.face_id(row)
         self._did.append(f"chose another picture of {person.title}")
 
     def elsewhere(self, person: Person) -> list[tuple[bytes, Box]]:
@@ -450,10 +453,21 @@ class People:
         """Return the mean cosine distance of each face from the others, (n,); 0 for a single face."""
         if not len(faces):
             return np.empty(0)
-        flat = self._flat(np.asarray(faces, np.int64))
+        flat = self.unit_vectors(np.asarray(faces, np.int64))
         # A face's distance from itself is 0, and does not count.
         others = max(len(flat) - 1, 1) / len(flat)
         return np.asarray((1.0 - flat @ flat.mean(axis=0)) / others, np.float64)
+
+    def mean_faces(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return the numbers of all people with faces, (p,), and the mean of each one's faces, (p, dim)."""
+        rows = np.flatnonzero(self.whose > IGNORED)
+        rows = rows[np.argsort(self.whose[rows], kind="stable")]
+        numbers, starts = np.unique(self.whose[rows], return_index=True)
+        if not len(rows):
+            return numbers, np.empty((0, self.index.meta.dim), np.float32)
+        means = np.add.reduceat(self.unit_vectors(rows), starts)
+        means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+        return numbers, np.asarray(means, np.float32)
 
     def portrait(self, person: Person) -> int:
         """Return a person's most typical face: of the larger half, the one nearest to the others."""
@@ -480,13 +494,13 @@ class People:
         large = areas >= median[whose]
         rows, whose = rows[large], whose[large]
         starts = np.searchsorted(whose, np.arange(len(people)))
-        flat = self._flat(rows)
+        flat = self.unit_vectors(rows)
         near = np.einsum("fd,fd->f", flat, np.add.reduceat(flat, starts)[whose])
         order = np.lexsort((-near, whose))
         return [int(row) for row in rows[order[starts]]]
 
-    def _flat(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return vectors of unit length, (n, dim)."""
+    def unit_vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the vectors of some faces, of unit length, (n, dim)."""
         lengths = np.maximum(self.index.norms[rows], 1e-12)[:, None]
         return np.asarray(self.index.vectors[rows] / lengths, np.float32)
 
@@ -512,7 +526,7 @@ class People:
     def _set(self, faces: Iterable[int], number: int, did: str) -> None:
         rows = np.asarray(list(faces), np.int64)
         self._did.append(did.format("1 face" if len(rows) == 1 else f"{len(rows):,} faces"))
-        keys = face_keys(self.index.digest[self.index.photo], self.index.boxes)
+        keys = self.keys(np.arange(self.index.face_count))
         same = np.isin(keys, keys[rows])
         self.facts.changed.update(one for one in {number, *self.whose[same].tolist()} if one > IGNORED)
         self.whose[same] = number

@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 
 from facesearch.index.changes import SAME_FACE
 from facesearch.index.index import Index
-from facesearch.people.log import KnownFaces, as_values, face_keys
+from facesearch.people.log import KnownFaces, as_values
 from facesearch.people.register import NEW
 
 Numbers = NDArray[np.int64]
+_ODD = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x27D4EB2F165667C5)
 
 
 def placed(index: Index, known: KnownFaces) -> tuple[Numbers, KnownFaces]:
@@ -24,7 +25,7 @@ def placed(index: Index, known: KnownFaces) -> tuple[Numbers, KnownFaces]:
     # By the files' digests come those that an index of the first format knew.
     for digests in (index.digest, index.file_digest):
         if left.any():
-            _place_exactly(face_keys(digests[index.photo], index.boxes), known, whose, left)
+            _place_exactly(digests[index.photo], index.boxes, known, whose, left)
     for digests in (index.digest, index.file_digest):
         if left.any():
             _place_overlapping(index, digests, known, whose, left)
@@ -32,13 +33,19 @@ def placed(index: Index, known: KnownFaces) -> tuple[Numbers, KnownFaces]:
 
 
 def _place_exactly(
-    faces: NDArray[np.void], known: KnownFaces, whose: Numbers, left: NDArray[np.bool_]
+    digest: NDArray[np.uint8],
+    boxes: NDArray[np.int32],
+    known: KnownFaces,
+    whose: Numbers,
+    left: NDArray[np.bool_],
 ) -> None:
-    """Find faces by their keys; updates `whose` and `left`."""
-    keys = known.keys
-    order = np.argsort(keys)
-    place = order[np.minimum(np.searchsorted(keys[order], faces), len(keys) - 1)]
-    exact = keys[place] == faces
+    """Find faces by their digests and boxes; updates `whose` and `left`."""
+    # Numbers are sorted ten times as fast as keys. Of two keys with one number, only one is found here, and
+    # the other as one that overlaps.
+    numbers, wanted = _numbers(known.digest, known.boxes), _numbers(digest, boxes)
+    order = np.argsort(numbers)
+    place = order[np.minimum(np.searchsorted(numbers[order], wanted), len(order) - 1)]
+    exact = (known.digest[place] == digest).all(axis=1) & (known.boxes[place] == boxes).all(axis=1)
     fresh = exact & (whose == NEW)
     whose[fresh] = known.person[place[fresh]]
     left[place[exact]] = False
@@ -67,6 +74,14 @@ def _place_overlapping(
         if whose[face[at]] == NEW and (here := (int(entry[at]), int(photo[at]))) not in done:
             done.add(here)
             whose[face[at]], left[entry[at]] = known.person[entry[at]], False
+
+
+def _numbers(digest: NDArray[np.uint8], boxes: NDArray[np.int32]) -> NDArray[np.uint64]:
+    """Return a number for each face, which few others have."""
+    mixed = boxes.astype(np.uint64) * np.array(_ODD, np.uint64)
+    return np.asarray(
+        np.ascontiguousarray(digest[:, :8]).view(np.uint64)[:, 0] ^ mixed.sum(axis=1, dtype=np.uint64)
+    )
 
 
 def _spread(start: Numbers, stop: Numbers) -> tuple[Numbers, Numbers]:

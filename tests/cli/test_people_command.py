@@ -8,12 +8,11 @@ import signal
 
 import pytest
 from PIL import Image
-from support.command import CURIE, LIBRARY, OBAMA, SAMPLES, Tool, on_a_terminal, without_roots_privileges
+from support.command import CURIE, LIBRARY, OBAMA, SAMPLES, on_a_terminal, without_roots_privileges
 from support.fakes import photo as drawn
 from support.html_pages import Page
 from support.known_people import shows
 from support.known_people import write_people as write_known
-from support.once import made_once
 
 from facesearch.index.npz.backend import CompanionFile
 from facesearch.index.npz.store import open_index, people_path
@@ -25,37 +24,9 @@ BIDEN = LIBRARY / "biden.jpg"
 HIS = [LIBRARY / "obama_2009.jpg", LIBRARY / "obama_2010.jpg", OBAMA]
 
 
-@pytest.fixture(scope="module")
-def samples(tmp_path_factory, model_store):
-    """An index of all samples, with people, made once by the command itself; tests only read it."""
-
-    def make(folder):
-        tool = Tool(folder, model_store.root)
-        done = tool.run("index", LIBRARY, SAMPLES / "queries", "--index", "s.npz", "--model", "sface")
-        assert done.status == 0, done
-        done = tool.run("people", "--index", "s.npz")
-        assert done.status == 0, done
-
-    return made_once(tmp_path_factory, "samples", make) / "s.npz"
-
-
-@pytest.fixture
-def own(samples, tmp_path):
-    """A copy of it that may be changed."""
-    for path in (samples, people_path(samples)):
-        shutil.copy(path, tmp_path / path.name)
-    return tmp_path / samples.name
-
-
 @pytest.fixture(autouse=True)
 def cache(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def people(ask, own):
-    """Runs `facesearch people` on a copy of the samples' index."""
-    return lambda *args: ask("people", *args[:1], "--index", own, *args[1:])
 
 
 def table(done):
@@ -139,7 +110,9 @@ def test_a_face_is_named_merged_split_and_ignored(people, own):
     assert people("name", f"{SOLVAY}#3", "A physicist").status == 0
     assert people("name", BIDEN, "Joe").status == 0  # whose face it is by now
     assert table(people("list")) == [(4, "A physicist", 1, 1), (3, "Joe", 1, 1), (1, "", 3, 3), (2, "", 2, 2)]
-    assert people("merge", "joe", 1, "A physicist").status == 0
+    done = people("merge", "joe", 1, "A physicist")
+    assert (done.status, done.err.splitlines()[0]) == (2, "facesearch: Joe and A physicist both have a name.")
+    assert people("merge", "joe", 1, "A physicist", "--yes").status == 0
     assert table(people("list")) == [(3, "Joe", 5, 5), (2, "", 2, 2)]
     done = people("split", "Joe", *HIS)
     assert (done.status, done.text) == (0, "5\n")
@@ -268,8 +241,8 @@ def test_questions_that_make_no_sense(ask, samples, args, said):
         (["export", "7", "--to", "to", "--copy"], "There is no person 7."),
         (["export"], "--to"),
         (["lst"], "No such command 'lst'"),
-        (["--json", "show", "1"], "--json, --all and --within go with grouping"),
-        (["--within", "0.3", "list"], "--json, --all and --within go with grouping"),
+        (["--json", "show", "1"], "--within go with grouping"),
+        (["--within", "0.3", "list"], "--within go with grouping"),
         *((["--within", value], "--within") for value in ("0", "2", "-1", "near")),
         (["--within", "nan"], "'nan' is not a distance."),
     ],
@@ -479,7 +452,7 @@ def test_killed_while_people_are_written(tool, own, at):
     assert people_path(own).read_bytes() == before
     assert tool.run("people", "name", 1, "Ada", "--index", own).status == 0
     assert not list(own.parent.glob("*.new"))
-    assert read_register(CompanionFile(people_path(own))).names == {1: "Ada"}
+    assert read_register(CompanionFile(people_path(own))).facts.names == {1: "Ada"}
 
 
 @pytest.mark.slow

@@ -376,7 +376,13 @@ def test_people_are_kept(backend, name):
         np.ones(5000, np.int32),
         Facts({1: "Zo\u00eb"}, grouped="then"),
         7,
-        (Entry.now("named person 1", KnownFaces(np.eye(3, 16, dtype=np.uint8), boxes[:3], np.arange(3, dtype=np.int32)), {}),),
+        (
+            Entry.now(
+                "named person 1",
+                KnownFaces(np.eye(3, 16, dtype=np.uint8), boxes[:3], np.arange(3, dtype=np.int32)),
+                {},
+            ),
+        ),
     )
     before = backend.state()
     for one in (register, empty_register(), register):

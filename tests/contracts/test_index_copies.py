@@ -17,7 +17,11 @@ from facesearch.people.facts import Facts
 from facesearch.people.register import Register, only_editor, read_register, write_register
 
 REGISTER = Register(
-    np.arange(32, dtype=np.uint8).reshape(2, 16), np.ones((2, 4), np.int32), np.array([1, 0]), Facts({1: "Ada"}), 1
+    np.arange(32, dtype=np.uint8).reshape(2, 16),
+    np.ones((2, 4), np.int32),
+    np.array([1, 0]),
+    Facts({1: "Ada"}),
+    1,
 )
 
 

@@ -50,45 +50,57 @@ def state(people):
     return register.keys[order].tolist(), register.person[order].tolist(), register.facts.tables()
 
 
-def change(people, what, *args):
-    """Change something, as far as there is something to change."""
-    everyone = sorted(people.everyone(), key=lambda one: one.number)
+class Changing:
+    """Changes people by numbers, as far as there is something to change."""
 
-    def person(number):
-        return everyone[number % len(everyone)] if everyone else people.assign([0], None)
+    def __init__(self, people):
+        self.people = people
+        self.everyone = sorted(people.everyone(), key=lambda one: one.number)
 
-    def row(number):
-        return number % people.index.face_count
+    def person(self, number):
+        return self.everyone[number % len(self.everyone)] if self.everyone else self.people.assign([0], None)
 
-    def named():
-        name = args[1]
-        if any(one.name == name for one in everyone):
-            name = name.swapcase() + " the other"
-        people.name(person(args[0]), name if all(one.name != name for one in everyone) else f"{name} {args[0]} x")
+    def row(self, number):
+        return number % self.people.index.face_count
 
-    def told_apart():
-        one, other = person(args[0]), person(args[1])
+    def group(self):
+        self.people.group(WITHIN)
+
+    def name(self, who, name):
+        person = self.person(who)
+        taken = {one.name for one in self.everyone if one.number != person.number}
+        self.people.name(person, name if name not in taken else f"{name} {person.number}")
+
+    def merge(self, who, other):
+        self.people.merge(self.person(who), [self.person(other)])
+
+    def assign(self, which, who):
+        self.people.assign([self.row(which)], None if who is None else self.person(who))
+
+    def ignore(self, which):
+        self.people.ignore([self.row(which)])
+
+    def release(self, which):
+        self.people.release([self.row(which)])
+
+    def reject(self, which, who):
+        self.people.reject([self.row(which)], self.person(who))
+
+    def hide(self, who, undo):
+        self.people.hide([self.person(who)], undo=undo)
+
+    def tag(self, which, who, undo):
+        photo, person = which % self.people.index.photo_count, self.person(who)
+        if not undo or photo in self.people.tagged_photos(person):
+            self.people.tag(photo, person, Box(1, 2, 3, 4), undo=undo)
+
+    def cover(self, who, which):
+        self.people.cover(self.person(who), self.row(which))
+
+    def tell_apart(self, who, other):
+        one, other = self.person(who), self.person(other)
         if one.number != other.number:
-            people.tell_apart(one.number, other.number, "two")
-
-    def tagged():
-        photo = args[0] % people.index.photo_count
-        if not args[2] or photo in people.tagged_photos(person(args[1])):
-            people.tag(photo, person(args[1]), Box(1, 2, 3, 4), undo=args[2])
-
-    {
-        "group": lambda: people.group(WITHIN),
-        "name": named,
-        "merge": lambda: people.merge(person(args[0]), [person(args[1])]),
-        "assign": lambda: people.assign([row(args[0])], None if args[1] is None else person(args[1])),
-        "ignore": lambda: people.ignore([row(args[0])]),
-        "release": lambda: people.release([row(args[0])]),
-        "reject": lambda: people.reject([row(args[0])], person(args[1])),
-        "hide": lambda: people.hide([person(args[0])], undo=args[1]),
-        "tag": tagged,
-        "cover": lambda: people.cover(person(args[0]), row(args[1])),
-        "tell_apart": told_apart,
-    }[what]()
+            self.people.tell_apart(one.number, other.number, "two")
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -105,7 +117,7 @@ def test_any_changes_are_undone_one_by_one_and_all_at_once(tmp_path_factory, cha
             write_people(path, [*PHOTOS, shows("/p/new.jpg", ADA, DORA)])
             people = opened(path)
         logged = len(people.log)
-        change(people, *one)
+        getattr(Changing(people), one[0])(*one[1:])
         people = kept(path, people)
         assert len(people.log) - logged in (0, 1)
         if len(people.log) > logged:
@@ -132,7 +144,11 @@ def test_what_was_done_is_said(path):
     people = kept(path, people)
     did = [entry.did for entry in people.log]
     assert did[0].startswith("grouped faces: 3 new people")
-    assert did[1:] == ["named person 1 'Ada'", "merged Person 2 into Ada", "gave 1 face to person 4, who is new"]
+    assert did[1:] == [
+        "named person 1 'Ada'",
+        "merged Person 2 into Ada",
+        "gave 1 face to person 4, who is new",
+    ]
     assert [entry.did for entry in people.undo(2)] == did[:1:-1]
     assert len(people.person(2).faces) == 4
 

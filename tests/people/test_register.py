@@ -7,7 +7,6 @@ import signal
 import stat
 import subprocess
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -78,7 +77,8 @@ def same(one, other):
         (one.facts, one.last) == (other.facts, other.last)
         and same_faces(one, other)
         and all(
-            (a.time, a.did, a.facts) == (b.time, b.did, b.facts) and same_faces(a.faces, b.faces) for a, b in logs
+            (a.time, a.did, a.facts) == (b.time, b.did, b.facts) and same_faces(a.faces, b.faces)
+            for a, b in logs
         )
     )
 

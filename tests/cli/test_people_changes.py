@@ -1,0 +1,234 @@
+"""What changes people and takes that back, and what shows them, as a user runs it."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.command import CURIE, LIBRARY, OBAMA, on_a_terminal
+from support.html_pages import Page
+from support.known_people import grouped, kept, shows
+
+from facesearch.index.npz.backend import CompanionFile
+from facesearch.index.npz.store import open_index, people_path
+from facesearch.people.register import read_register
+
+SOLVAY, BIDEN = LIBRARY / "solvay_1927.jpg", LIBRARY / "biden.jpg"
+ADA, BEA, CLEO = range(3)
+
+
+def state(own):
+    """Return whose which face is, and what is said of people."""
+    register = read_register(CompanionFile(people_path(own)))
+    order = np.argsort(register.keys)
+    return register.keys[order].tolist(), register.person[order].tolist(), register.facts.tables()
+
+
+def listed(people, *args):
+    return [row[:3] for row in people("list", *args).rows]
+
+
+def test_every_change_says_what_it_did_and_is_taken_back(people, own):
+    changes = [
+        (("name", 1, "Obama"), "Person 1 is called Obama now."),
+        (("hide", 2), "Person 2 is hidden."),
+        (("name", BIDEN, "Joe Biden"), "Person 3 is called Joe Biden now."),
+        (("add", "Joe Biden", f"{SOLVAY}#3"), "Joe Biden has 2 faces in 2 photos now."),
+        (("reject", "Joe Biden", f"{SOLVAY}#3"), "1 face is not Joe Biden."),
+        (("merge", "Obama", f"{SOLVAY}#4"), "Obama has 4 faces in 4 photos now."),
+        (("apart", "Obama", f"{SOLVAY}#5"), f"Obama and a face of {SOLVAY} are two people."),
+        (("apart", "Obama", 2), "Obama and Person 2 are two people."),
+        (("cover", "Obama", OBAMA), f"Obama is shown by {OBAMA} now."),
+        (("split", "Obama", OBAMA), "1 face moved to Person 4."),
+        (("ignore", 4), "1 face ignored."),
+        (("tag", SOLVAY, "Obama", "--box", "10,20,30,40"), f"Obama is tagged on {SOLVAY}."),
+        (("tag", SOLVAY, "Obama", "--undo"), f"Obama is not tagged on {SOLVAY}."),
+        (("hide", 2, "--undo"), "Person 2 is listed again."),
+        (("merge", "Joe Biden", "Obama", "--yes"), "Joe Biden has 4 faces in 4 photos now."),
+    ]
+    states = [state(own)]
+    for args, said in changes:
+        done = people(*args)
+        assert (done.status, done.err) == (0, f"{said}\n"), args
+        states.append(state(own))
+    log = people("log")
+    assert [int(row[0]) for row in log.rows] == list(range(1, len(changes) + 2))
+    assert log.rows[0][2] == "merged Obama into Joe Biden"
+    assert log.rows[-1][2].startswith("grouped faces: 2 new people")
+    assert json.loads(people("log", "--json").out)["changes"][0]["change"] == "merged Obama into Joe Biden"
+    for wanted in reversed(states[6:-1]):
+        done = people("undo")
+        assert (done.status, done.err[:12]) == (0, "Taken back: "), done
+        assert state(own) == wanted
+    done = people("undo", 6)
+    assert "; and 3 more." in done.err
+    assert state(own) == states[0]
+    assert people("undo", 2).err.startswith("facesearch: There is 1 change to undo.\n")
+    assert people("undo").status == 0
+    assert people("undo").err.startswith("facesearch: There is no change to undo.\nWhat was before `forget`")
+    assert (people("log").status, people("log").err) == (1, "There is no change to undo.\n")
+
+
+def test_hidden_people_are_listed_apart_and_not_exported(people, own, tmp_path):
+    assert people("hide", 1, "-q").err == ""
+    assert listed(people) == [["2", "", "2"]]
+    assert listed(people, "--hidden") == [["1", "", "3"]]
+    assert people("export", "--to", tmp_path / "to", "--copy").err.startswith("2 photos copied to 1 folder")
+    assert people("export", 1, "--to", tmp_path / "him", "--copy").err.startswith(
+        "3 photos copied to 1 folder"
+    )
+
+
+def test_rejected_faces_do_not_come_back(people, own):
+    assert people("reject", 1, OBAMA).status == 0
+    assert people().err.startswith("0 new people, 0 faces joined known ones, 35 faces alone")
+    assert people("undo", 2).status == 0
+    assert listed(people)[0] == ["1", "", "3"]
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["apart", "1", "1"], "1 and 1 are the same."),
+        (["apart", "1", OBAMA], "The face belongs to Person 1."),
+        (["merge", "2", OBAMA], "The face belongs to Person 1."),
+        (["add", "7", OBAMA], "There is no person 7."),
+        (["reject", "1", "/nowhere.jpg"], "The index holds no photo '/nowhere.jpg'."),
+        (["cover", "2", OBAMA], "is no face of person 2."),
+        (["tag", "/nowhere.jpg", "1"], "The index holds no photo '/nowhere.jpg'."),
+        (["tag", OBAMA, "1", "--undo"], "Person 1 was not tagged on"),
+        (["tag", OBAMA, "1", "--box", "1,2,3"], "'1,2,3' is no X,Y,W,H in pixels."),
+        (["tag", OBAMA, "1", "--box", "1,2,0,4"], "at least 1"),
+        (["undo", "0"], "0 is not in the range"),
+        (["hide", "7"], "There is no person 7."),
+        (["review", "7"], "There is no person 7."),
+    ],
+)
+def test_bad_input_has_a_sentence_and_changes_nothing(ask, people, own, args, said):
+    before = people_path(own).read_bytes()
+    done = ask("people", args[0], "--index", own, *args[1:])
+    assert (done.status, done.out) == (2, b"")
+    assert said in done.err
+    assert people_path(own).read_bytes() == before
+
+
+def test_who_may_be_the_same_is_suggested_and_never_again_when_told_apart(ask, tmp_path):
+    path = tmp_path / "known.npz"
+    photos = [shows(f"/p/{at}.jpg", ADA, spread=0.2) for at in range(4)]
+    photos += [shows("/p/bea.jpg", BEA, spread=0.2), shows("/p/cleo.jpg", CLEO, spread=0.2)]
+    people = grouped(path, photos)
+    twin = people.assign(people.person(1).faces[2:], None)
+    kept(path, people)
+    suggest = ("people", "suggest", "--index", path)
+    rows = ask(*suggest).rows
+    assert [row[1:] for row in rows] == [["1", str(twin.number), rows[0][3], rows[0][4]]]
+    (pair,) = json.loads(ask(*suggest, "--json").out)["suggestions"]
+    assert (pair["one"], pair["other"], pair["path"]) == tuple(rows[0][1:4])
+    assert pair["distance"] == pytest.approx(float(rows[0][0]), abs=1e-6)
+    assert ask("people", "apart", 1, twin.number, "--index", path).status == 0
+    done = ask(*suggest)
+    assert (done.status, done.out, done.err) == (1, b"", "Nobody is likely to be the same person.\n")
+    assert ask("people", "undo", "--index", path).status == 0
+    assert ask("people", "hide", 1, "--index", path).status == 0
+    assert ask(*suggest).status == 1
+
+
+def test_review_lists_the_doubtful_faces_first(ask, tmp_path):
+    path = tmp_path / "known.npz"
+    people = grouped(path, [shows(f"/p/{who}{at}.jpg", who) for who in (ADA, BEA) for at in range(3)])
+    people.assign([people.face("/p/10.jpg", 1)], people.person(1))
+    people.name(people.person(2), "Bea")
+    kept(path, people)
+    done = ask("people", "review", 1, "--index", path)
+    assert done.rows[0][4] == "/p/10.jpg"
+    assert len(done.rows) == 4
+    distance, like_distance, like = done.rows[0][:3]
+    assert float(like_distance) < float(distance)
+    assert like == "Bea"
+    told = json.loads(ask("people", "review", 1, "--top", 1, "--index", path, "--json").out)["faces"]
+    assert [(face["path"], face["face"], face["like"]) for face in told] == [("/p/10.jpg", 1, "Bea")]
+
+
+def test_one_person_alone_is_like_nobody(ask, tmp_path):
+    path = tmp_path / "known.npz"
+    grouped(path, [shows(f"/p/{at}.jpg", ADA) for at in range(3)])
+    assert {tuple(row[1:3]) for row in ask("people", "review", 1, "--index", path).rows} == {("", "")}
+
+
+@pytest.mark.slow
+def test_on_a_terminal_two_names_are_asked_about_and_lists_are_tables(tool, own):
+    for number, name in ((1, "Obama"), (2, "Curie")):
+        assert tool.run("people", "name", number, name, "--index", own).status == 0
+    status, shown = on_a_terminal(tool, "people", "log", "--index", own)
+    assert status == 0
+    assert re.match(r"   1  20\d\d-\d\d-\d\d \d\d:\d\d  named person 2 'Curie'\n", shown)
+    status, shown = on_a_terminal(tool, "people", "review", 1, "--index", own)
+    assert (status, shown.splitlines()[0]) == (0, "distance  like")
+    status, shown = on_a_terminal(tool, "faces", OBAMA, SOLVAY, "--index", own)
+    assert status == 0
+    assert re.search(rf"{OBAMA.name}: 1 face\n  #1   \d+x\d+ at \d+,\d+ +quality [01]\.\d\d  Obama\n", shown)
+    assert "solvay_1927.jpg: 29 faces\n" in shown
+
+
+def test_people_are_drawn_with_their_numbers(people, own, tmp_path):
+    people("name", 1, "Barack <b>Obama</b>")
+    sheet, page = tmp_path / "people.jpg", tmp_path / "people.html"
+    assert people("list", "--sheet", sheet, "--html", page).status == 0
+    with Image.open(sheet) as image:
+        assert image.width > 500
+        assert len(image.getcolors(1 << 24)) > 1000
+    shown = Page(page.read_text())
+    assert "Barack <b>Obama</b>" in shown.text
+    assert shown.text.count("photos, ") == 2
+    done = people("list", "--sheet", tmp_path / "people.xyz")
+    assert done.status == 2
+    assert "ending names no known picture format" in done.err
+
+
+def test_the_faces_of_photos_with_their_numbers(ask, people, own, tmp_path):
+    people("name", 1, "Obama")
+    done = ask("faces", OBAMA, CURIE, "--index", own)
+    assert [row[:2] + row[7:] for row in done.rows] == [[str(OBAMA), "1", "Obama"], [str(CURIE), "1", "2"]]
+    index = open_index(own)
+    box = index.box(index.faces_of(index.find(str(OBAMA)))[0])
+    assert [int(value) for value in done.rows[0][2:6]] == [box.x, box.y, box.width, box.height]
+    told = json.loads(ask("faces", OBAMA, "--index", own, "--json", "--vectors").out)["photos"]
+    face = told[0]["faces"][0]
+    assert face["person"] == {"number": 1, "name": "Obama"}
+    assert 0.5 < face["quality"] <= 1
+    assert len(face["landmarks"]) == 5
+    np.testing.assert_array_equal(
+        np.float32(face["vector"]), index.vectors[index.faces_of(index.find(str(OBAMA)))[0]]
+    )
+    sheet = tmp_path / "faces.png"
+    assert ask("faces", SOLVAY, "--index", own, "--sheet", sheet).status == 0
+    with Image.open(sheet) as image:
+        assert max(image.size) > 1000
+
+
+def test_faces_of_photos_that_the_index_does_not_hold(ask, own, tmp_path):
+    copy = tmp_path / "edited.jpg"
+    with Image.open(OBAMA) as image:
+        image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(copy)
+    done = ask("faces", copy, tmp_path / "gone.jpg", "--index", own)
+    assert done.status == 0
+    assert [row[:2] + row[7:] for row in done.rows] == [[str(copy), "1", ""]]
+    assert f"{tmp_path}/gone.jpg: " in done.err
+    alone = ask("faces", copy, "--index", tmp_path / "none.npz", "--model", "sface")
+    assert alone.rows == done.rows
+    assert not (tmp_path / "none.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ([], "Name at least one PHOTO"),
+        ([OBAMA, "--vectors"], "--vectors goes with --json"),
+        ([OBAMA, "--sheet", "a.xyz"], "ending names no known picture format"),
+    ],
+)
+def test_questions_about_faces_that_make_no_sense(ask, own, args, said):
+    done = ask("faces", *args, "--index", own)
+    assert done.status == 2
+    assert said in done.err

@@ -108,8 +108,8 @@ def people(context: click.Context, /, **given: Any) -> None:  # noqa: ANN401 (cl
         _group_and_list(options.open_library(), options)
     elif options.as_json or options.within is not None or options.show_all or options.sheet or options.page:
         raise click.UsageError(
-            "--json, --all, --sheet, --html and --within go with grouping; after a subcommand, write them behind "
-            "it."
+            "--json, --all, --sheet, --html and --within go with grouping; write them after the subcommand that "
+            "has them."
         )
 
 

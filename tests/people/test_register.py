@@ -372,7 +372,7 @@ def test_random_damage_is_refused_or_harmless(path):
             refusals += 1
             continue
         assert len(register.digest) == len(register.boxes) == len(register.person)
-        assert all(0 < number <= register.last for number in register.names)
+        assert all(0 < number <= register.last for number in register.facts.names)
     assert refusals > 3
 
 

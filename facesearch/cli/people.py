@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -35,6 +33,7 @@ from facesearch.cli.output.people import (
 )
 from facesearch.cli.output.text import counted, escaped, tsv_line, write, write_json
 from facesearch.cli.people_changes import COMMANDS, PeopleOptions, of_subcommand
+from facesearch.cli.people_files import export, import_names
 
 if TYPE_CHECKING:
     from facesearch.library import Library
@@ -49,15 +48,6 @@ sheet_option = click.option(
 )
 html_option = click.option("--html", "page", metavar="FILE", type=AnyPath(), help="The same as a page.")
 hidden_option = click.option("--hidden", is_flag=True, help="List the people who are hidden instead.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportOptions(PeopleOptions):
-    """The options of `facesearch people export`."""
-
-    to: str
-    link: bool | None
-    dry_run: bool
 
 
 @click.group("people", invoke_without_command=True, short_help="Group the faces of an index into people.")
@@ -108,8 +98,8 @@ def people(context: click.Context, /, **given: Any) -> None:  # noqa: ANN401 (cl
         _group_and_list(options.open_library(), options)
     elif options.as_json or options.within is not None or options.show_all or options.sheet or options.page:
         raise click.UsageError(
-            "--json, --all, --sheet, --html and --within go with grouping; write them after the subcommand that "
-            "has them."
+            "--json, --all, --sheet, --html and --within go with grouping; write them behind the subcommand "
+            "that has them."
         )
 
 
@@ -350,51 +340,5 @@ def _end_list(rows: Sequence[object], options: PeopleOptions, none: str) -> NoRe
     sys.exit(0 if rows else 1)
 
 
-@people.command(short_help="Make a folder of photos for each person.")
-@click.argument("whom", metavar="[P...]", nargs=-1, shell_complete=complete_person)
-@click.option("--to", required=True, metavar="DIR", type=AnyPath(), help="Where the folders are made.")
-@click.option("--link/--copy", default=None, help="Make symbolic links, or copies.")
-@click.option("--dry-run", is_flag=True, help="Say what would go where, and write nothing.")
-@index_option
-@model_option
-@quiet_option
-@click.pass_context
-def export(context: click.Context, /, whom: Sequence[str], **given: Any) -> None:  # noqa: ANN401
-    """Make a folder for each person, or for those named, with copies of their photos or links to them.
-
-    Originals are neither moved nor changed, and nothing in a folder is overwritten.
-
-    \b
-    Examples:
-      facesearch people export --to ~/by-person --link
-      facesearch people export Ada Grace --to /media/stick --copy
-      facesearch people export --to ~/by-person --link --dry-run
-
-    Exit status: 0 done, 1 when there is nobody, 2 any error.
-    """  # noqa: D301
-    from facesearch.people.photos import albums
-    from facesearch.people.photos import export as fill
-
-    options = of_subcommand(context, ExportOptions(**given))
-    if options.link is None and not options.dry_run:
-        raise click.UsageError("--link or --copy: choose one.")
-    found = options.open_library().people()
-    persons = (
-        [found.person(who, exact=False) for who in whom]
-        if whom
-        else [person for person in found.everyone() if not person.hidden]
-    )
-    wanted = albums(found, persons, os.path.abspath(options.to))
-    if options.dry_run:
-        write("".join(tsv_line((path, album.folder)) for album in wanted for path in album.photos))
-    else:
-        count = fill(wanted, link=bool(options.link))
-        if not options.quiet:
-            done = "linked" if options.link else "copied"
-            said = f"{counted(count, 'photo')} {done} to {counted(len(wanted), 'folder')} in {options.to}"
-            click.echo(escaped(said), err=True)
-    sys.exit(0 if wanted else 1)
-
-
-for _command in COMMANDS:
+for _command in (*COMMANDS, export, import_names):
     people.add_command(_command)

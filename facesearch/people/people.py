@@ -136,6 +136,10 @@ class People:
         faces = KnownFaces.joined([away, self._faces(rows, whose)])
         return Entry.now("; ".join(self._did), faces, facts)
 
+    def say(self, did: str) -> None:
+        """Let the log say what was done, in place of all steps of it."""
+        self._did = [did]
+
     def undo(self, count: int = 1) -> tuple[Entry, ...]:
         """Take the last changes back.
 

@@ -31,11 +31,12 @@ class Progress:
 
             self._bar = tqdm(total=photos, unit=" photos", dynamic_ncols=True, file=sys.stderr)
 
-    def photo(self, photo: PhotoFaces) -> None:
-        """Count a photo."""
+    def photo(self, photo: PhotoFaces | None = None) -> None:
+        """Count a photo, and its faces where they were looked for."""
         if self._bar is not None:
-            self._faces += len(photo.faces)
-            self._bar.set_postfix_str(f"{self._faces} faces", refresh=False)
+            if photo is not None:
+                self._faces += len(photo.faces)
+                self._bar.set_postfix_str(f"{self._faces} faces", refresh=False)
             self._bar.update()
 
     def __enter__(self) -> Progress:

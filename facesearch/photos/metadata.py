@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -181,10 +181,8 @@ def _picasa_of(folder: str) -> tuple[dict[str, str], dict[str, str]]:
     parser = configparser.RawConfigParser(
         strict=False, delimiters=("=",), comment_prefixes=(), empty_lines_in_values=False, allow_no_value=True
     )
-    try:
+    with suppress(configparser.Error):  # the other lines are read
         parser.read_string(data.decode("utf-8", "replace"))
-    except configparser.Error:
-        return {}, {}
     contacts: dict[str, str] = {}
     for section in ("Contacts", "Contacts2"):
         if parser.has_section(section):

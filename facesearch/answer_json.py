@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from facesearch.faces import Answer, Box, Match, Reference
+from facesearch.faces import NOWHERE, Answer, Box, Match, Reference
 
 SCHEMA = 1
 
@@ -38,14 +38,15 @@ def match_as_json(match: Match) -> dict[str, Any]:
     return with_path_bytes(
         {
             "rank": match.rank,
-            "distance": match.distance,
+            "distance": None if match.by_hand else match.distance,
             "probability": match.probability,
             "same_person": match.same,
             "expected_strangers": match.strangers,
             "quality": match.quality,
             "path": match.path,
             "face": match.face,
-            "box": box_as_json(match.box),
+            "box": None if match.box == NOWHERE else box_as_json(match.box),
+            **({"by_hand": True} if match.by_hand else {}),
         }
     )
 

@@ -62,6 +62,8 @@ class Box:
         return Box(left, top, max(1, right - left), max(1, bottom - top))
 
 
+NOWHERE = Box(-1, -1, 1, 1)  # outside every photo
+
 Landmarks = tuple[tuple[float, float], ...]
 
 
@@ -168,6 +170,8 @@ class Match:
         strangers: The number of strangers' faces to expect this near in an index of this size; None if the
             model is not calibrated. A poor face has none of the three.
         quality: How good the face is, 0 to 1, see `facesearch.judge`; None if the model does not tell.
+        by_hand: Whether it was said that the person is on the photo, where no face was found: the number of
+            the face is 0, the distance is not a number, and the box may be `NOWHERE`.
     """
 
     rank: int
@@ -179,6 +183,7 @@ class Match:
     same: bool | None = None
     strangers: float | None = None
     quality: float | None = None
+    by_hand: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from facesearch.errors import ModelError, PeopleError, UnreadablePhoto
-from facesearch.faces import Answer, Match, Reference
+from facesearch.faces import NOWHERE, Answer, Match, Reference
 from facesearch.judge import MEASURE_IT, NO_PROBABILITY, Judge
 from facesearch.people.facts import folded, folder_name
 from facesearch.people.people import People, Person
@@ -83,6 +83,10 @@ def photos_with(
         judge.verdict(_match(people, rank, distance, row), told)
         for rank, (distance, row, told) in enumerate(faces[: query.top], 1)
     ]
+    if not (query.min_probability > 0 or query.threshold < math.inf):
+        tagged = _tagged(people, persons, query, set(order))
+        room = None if query.top is None else query.top - len(matches)
+        matches += [replace(match, rank=len(matches) + at) for at, match in enumerate(tagged[:room], 1)]
     return Answer(tuple(_portrait(people, person) for person in persons), tuple(matches))
 
 
@@ -103,6 +107,22 @@ def _faces_by_photo(
     return found
 
 
+def _tagged(people: People, persons: Sequence[Person], query: PeopleQuery, found: set[int]) -> list[Match]:
+    """Return the photos on which somebody was tagged and that show all others, by their paths."""
+    tags = [people.tagged_photos(person) for person in persons]
+    faces = [{int(people.index.photo[row]) for row in person.faces} for person in persons]
+    both = [set(own) | shown for own, shown in zip(tags, faces, strict=True)]
+    photos = sorted(set(both[0]).intersection(*both[1:]) - found)
+    if query.only:
+        photos = [photo for photo in photos if _nobody_else(people, photo, persons)]
+    boxes = {photo: box for own in reversed(tags) for photo, box in own.items()}
+    return [
+        Match(0, people.index.path(photo), 0, boxes[photo] or NOWHERE, math.nan, by_hand=True)
+        for photo in photos
+        if photo in boxes
+    ]
+
+
 def _nobody_else(people: People, photo: int, persons: Sequence[Person]) -> bool:
     rows = people.index.faces_of(photo)
     others = set(people.whose[rows.start : rows.stop].tolist()) - {person.number for person in persons}
@@ -118,6 +138,9 @@ def _match(people: People, rank: int, distance: float, row: int) -> Match:
 def _portrait(people: People, person: Person) -> Reference:
     """Return the face that stands for a person, under the person's name."""
     index = people.index
+    if not person.faces and (tagged := people.tagged_photos(person)):
+        nothing = np.empty(0, np.float32)
+        return Reference(index.path(next(iter(tagged))), 0, NOWHERE, nothing, person.title)
     if not person.faces:
         raise PeopleError(
             f"{person.title} is in no photo of this index now.",
@@ -146,10 +169,14 @@ class Album:
 
 def albums(people: People, persons: Sequence[Person], to: str) -> list[Album]:
     """Return the folders to fill; people of one folder name get their number added."""
-    wanted = list({person.number: person for person in persons if person.faces}.values())
+    shown = {
+        person: {*(int(people.index.photo[row]) for row in person.faces), *people.tagged_photos(person)}
+        for person in persons
+    }
+    wanted = [person for person, photos in shown.items() if photos]
     found: list[Album] = []
     for person, name in zip(wanted, _folders(wanted), strict=True):
-        photos = dict.fromkeys(int(people.index.photo[row]) for row in person.faces)
+        photos = sorted(shown[person])
         paths = tuple(people.index.path(photo) for photo in photos)
         found.append(Album(person, os.path.join(to, name), paths))
     return found

@@ -290,7 +290,7 @@ def _draw_caption(page: _Page, match: Match, name: str, area: Box) -> None:
     rank = str(match.rank)
     write(page.canvas, (left, line), rank, size=TEXT, colour=_colour(match), width=area.width)
     left += round(text_width(rank, TEXT)) + 10
-    distance = page.digits.format(match.distance)
+    distance = "by hand" if match.by_hand else page.digits.format(match.distance)
     write(page.canvas, (left, line), distance, size=TEXT, colour=INK, width=right - left)
     if match.probability is not None:
         likely = _percent(match.probability)

@@ -232,3 +232,28 @@ def test_questions_about_faces_that_make_no_sense(ask, own, args, said):
     done = ask("faces", *args, "--index", own)
     assert done.status == 2
     assert said in done.err
+
+
+def test_a_tagged_photo_is_found_by_the_person_in_every_form(ask, people, own, tmp_path):
+    people("name", 1, "Obama")
+    people("tag", CURIE, "Obama")
+    people("tag", SOLVAY, "Obama", "--box", "10,20,30,40")
+    query = ("query", "--person", "Obama", "--index", own)
+    rows = ask(*query).rows
+    tagged = sorted(map(str, (CURIE, SOLVAY)))
+    assert [row[4] for row in rows[3:]] == tagged
+    assert [row[2:4] + row[5:] for row in rows if row[4] == str(CURIE)] == [[""] * 6]
+    assert [row[5:] for row in rows if row[4] == str(SOLVAY)] == [["10", "20", "30", "40"]]
+    matches = json.loads(ask(*query, "--json").out)["results"][0]["matches"]
+    assert [(one["distance"], one["by_hand"]) for one in matches[3:]] == [(None, True)] * 2
+    assert {one["path"]: one["box"] for one in matches[3:]} == {
+        str(CURIE): None,
+        str(SOLVAY): {"x": 10, "y": 20, "w": 30, "h": 40},
+    }
+    assert "by hand" in ask(*query, "--format", "table").text
+    sheet, page = tmp_path / "a.jpg", tmp_path / "a.html"
+    assert ask(*query, "--sheet", sheet, "--html", page).status == 0
+    assert sheet.exists()
+    assert Page(page.read_text()).text.count("said by hand") == 2
+    people("export", "Obama", "--to", tmp_path / "to", "--copy")
+    assert (tmp_path / "to" / "Obama" / CURIE.name).exists()

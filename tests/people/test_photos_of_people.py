@@ -10,6 +10,7 @@ from support.known_people import grouped, kept, opened, shows, write_people
 
 from facesearch.embed.sface import CARD
 from facesearch.errors import PeopleError
+from facesearch.faces import NOWHERE, Box
 from facesearch.judge import Judge
 from facesearch.people.photos import PeopleQuery, photos_with
 
@@ -210,3 +211,26 @@ def test_nobody_together_is_an_empty_answer(people):
     assert ask(people, "Cleo", lone.number) == ()
     assert ask(people, lone.number)[0].distance == pytest.approx(0, abs=1e-6)
     assert PeopleQuery().threshold == math.inf
+
+
+def test_photos_on_which_somebody_was_tagged_come_last_and_without_a_distance(people):
+    ada, bea = people.person("Ada"), people.person("Bea")
+    people.tag(8, ada)  # 9-nobody
+    people.tag(3, ada, Box(1, 2, 3, 4))
+    people.tag(0, ada)  # her face is there
+    matches = ask(people, "Ada")
+    assert sorted(numbers(matches[:-2])) == [1, 2, 3, 5, 7, 8]
+    assert [(one.path[3], one.face, one.box, one.by_hand) for one in matches[-2:]] == [
+        ("4", 0, Box(1, 2, 3, 4), True),
+        ("9", 0, NOWHERE, True),
+    ]
+    assert all(math.isnan(one.distance) for one in matches[-2:])
+    assert numbers(ask(people, "Ada", top=7))[6:] == [4]
+    assert sorted(numbers(ask(people, "Ada", "Bea"))) == [2, 3, 4, 8]
+    assert sorted(numbers(ask(people, "Ada", threshold=1))) == [1, 2, 3, 5, 7, 8]
+    assert 9 in numbers(ask(people, "Ada", only=True))
+    people.release(ada.faces)
+    people.release(bea.faces)
+    answer = photos_with(people, [people.person("Ada")], PeopleQuery())
+    assert [one.path[3] for one in answer.matches] == ["1", "4", "9"]
+    assert answer.references[0].person == "Ada"

@@ -57,7 +57,7 @@ def _hit(match: Match) -> Hit:
     return Hit(
         _shown(match),
         match.rank,
-        f"{match.distance:.4f}",
+        "said by hand" if match.by_hand else f"{match.distance:.4f}",
         percent(match.probability) if match.probability is not None else "",
         few(match.strangers) if match.strangers is not None else "",
         match.same is False,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from facesearch.answer_json import SCHEMA, answer_as_json, match_as_json, query_name, question_as_json
 from facesearch.cli.output.text import csv_line, escaped, shown, tsv_line
+from facesearch.faces import NOWHERE
 from facesearch.show.wording import few, percent
 
 if TYPE_CHECKING:
@@ -23,19 +24,16 @@ BEYOND, POOR_FACE = "x", "?"
 
 
 def _fields(answer: Answer, match: Match) -> tuple[object, ...]:
-    box = match.box
+    box = ("", "", "", "") if match.box == NOWHERE else match.box.corners
     # Four digits, but never a certainty that no model has.
     probability = "" if match.probability is None else f"{min(max(match.probability, 1e-4), 0.9999):.4f}"
     return (
         query_name(answer),
         match.rank,
-        f"{match.distance:.6f}",
+        "" if match.by_hand else f"{match.distance:.6f}",
         probability,
         match.path,
-        box.x,
-        box.y,
-        box.width,
-        box.height,
+        *box,
     )
 
 
@@ -74,8 +72,9 @@ def as_table(answers: Answers) -> Iterator[str]:
             yield "   no match\n"
         for match in answer.matches:
             path = escaped(match.path) + which(match.face)
-            yield f"{match.rank:4}  {match.distance:8.4f}  {_judgement(match) if known else ''}{path}\n"
-    if known and any(match.probability is None for match in matches):
+            distance = "by hand" if match.by_hand else f"{match.distance:.4f}"
+            yield f"{match.rank:4}  {distance:>8}  {_judgement(match) if known else ''}{path}\n"
+    if known and any(match.probability is None and not match.by_hand for match in matches):
         yield f"\n{POOR_FACE} a poor face, or REF is one: its distance does not tell who it is\n"
     if any(match.same is False for match in matches):
         yield f"\n{BEYOND} more likely another person\n"
@@ -84,7 +83,7 @@ def as_table(answers: Answers) -> Iterator[str]:
 def _judgement(match: Match) -> str:
     """Return the columns probability, strangers and mark."""
     if match.probability is None or match.strangers is None:
-        return f"{'':11}  {'':9}  {POOR_FACE} "
+        return f"{'':11}  {'':9}  {' ' if match.by_hand else POOR_FACE} "
     mark = BEYOND if match.same is False else " "
     return f"{percent(match.probability):>11}  {few(match.strangers):>9}  {mark} "
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -11,8 +12,12 @@ from facesearch.cli.completion import complete_person
 from facesearch.cli.options import AnyPath, index_option, model_option, open_library, quiet_option
 from facesearch.cli.output.text import counted, escaped
 
+# So many sidecars are named.
+_SAID = 10
+
 if TYPE_CHECKING:
     from facesearch.index.operations import ForgottenPhotos
+    from facesearch.library import Library
 
 
 @click.command("forget", short_help="Remove photos from an index for good.")
@@ -47,26 +52,25 @@ def command(
 
     --person removes the faces and the name of one person, and the thumbnails of the photos. The photos and
     the other people in them stay in the index. The files are then searched for traces of what was removed.
-    The faces are not indexed again from these photos; in new photos they are indexed as usual.
+    The faces are not indexed again from these photos; in new photos they are indexed as usual. What is
+    forgotten cannot be undone, and the log of changes of people is emptied. Sidecars that facesearch wrote
+    names to are listed, and stay.
 
     \b
     Examples:
       facesearch forget ~/Pictures/private
       facesearch forget old.jpg --copies --index family.npz
-      facesearch forget --person Ada --model sface
+      facesearch forget --person Ada --model sface --dry-run
 
     Exit status: 0 done, 1 when the index holds none of them, 2 any error.
     """  # noqa: D301
     if bool(paths) == bool(person):
         raise click.UsageError("Name PATHs, or --person P.")
-    if person and (copies or dry_run):
-        raise click.UsageError("--copies and --dry-run are for PATHs.")
+    if person and copies:
+        raise click.UsageError("--copies is for PATHs.")
     library = open_library(index_file, model)
     if person:
-        gone = library.forget_person(person)
-        if not quiet:
-            said = f"{counted(gone.faces, 'face')} in {counted(gone.photos, 'photo')} forgotten"
-            click.echo(f"{said}; {gone.scanned:,} bytes searched, no trace left", err=True)
+        _forget_person(library, person, dry_run=dry_run, quiet=quiet)
         return
     done = library.forget(paths, copies=copies, dry_run=dry_run)
     if verbose:
@@ -74,7 +78,39 @@ def command(
             click.echo(escaped(path), err=True)
     if not quiet:
         _say(done, dry_run=dry_run)
+        _say_sidecars(done.removed)
     sys.exit(0 if done.removed else 1)
+
+
+def _forget_person(library: Library, who: str, *, dry_run: bool, quiet: bool) -> None:
+    people = library.people()
+    person = people.person(who)
+    photos = sorted({int(people.index.photo[row]) for row in person.faces})
+    paths = [people.index.path(photo) for photo in photos]
+    if dry_run:
+        faces = f"{counted(len(person.faces), 'face')} in {counted(person.photos, 'photo')}"
+        said = f"{faces} of {escaped(person.title)} would be forgotten, and the log of changes"
+    else:
+        gone = library.forget_person(who)
+        said = (
+            f"{counted(gone.faces, 'face')} in {counted(gone.photos, 'photo')} forgotten; "
+            f"{gone.scanned:,} bytes searched, no trace left"
+        )
+    if not quiet:
+        click.echo(said, err=True)
+        _say_sidecars(paths)
+
+
+def _say_sidecars(photos: Sequence[str]) -> None:
+    """Name the sidecars that still carry names; they are another program's, too, and stay."""
+    from facesearch.people.sidecars import written_sidecars
+
+    if left := written_sidecars(photos):
+        for place in left[:_SAID]:
+            click.echo(escaped(place), err=True)
+        verbs = ("carries", "stays") if len(left) == 1 else ("carry", "stay")
+        said = f"{counted(len(left), 'sidecar')} of these photos {verbs[0]} names that facesearch wrote"
+        click.echo(f"{said}, and {verbs[1]}.", err=True)
 
 
 def _say(done: ForgottenPhotos, *, dry_run: bool) -> None:

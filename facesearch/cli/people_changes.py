@@ -447,7 +447,8 @@ def cover(context: click.Context, /, who: str, face: str, **given: Any) -> None:
 def undo(context: click.Context, /, count: int, **given: Any) -> None:  # noqa: ANN401
     """Take the last change of people back, or the last N; `people log` lists them.
 
-    Photos that were indexed, moved or removed since then do not matter. What `forget` removed stays removed.
+    Photos that were indexed, moved or removed since then do not matter. What `forget` removed stays removed,
+    and so do folders and sidecars that were exported.
 
     \b
     Examples:
@@ -456,11 +457,20 @@ def undo(context: click.Context, /, count: int, **given: Any) -> None:  # noqa: 
 
     Exit status: 0 done, 2 any error.
     """  # noqa: D301
+    from facesearch.people.sidecars import written_sidecars
+
     with _changing(context, given) as change:
-        done = [escaped(entry.did) for entry in change.people.undo(count)]
+        undone = change.people.undo(count)
+        done = [escaped(entry.did) for entry in undone]
         change.did = (
             f"Taken back: {'; '.join(done[:3])}{f'; and {len(done) - 3:,} more' if done[3:] else ''}."
         )
+        paths = map(change.people.index.path, change.people.photos_of(undone))
+        if stale := written_sidecars(list(paths)):
+            change.did += (
+                f"\n{counted(len(stale), 'sidecar')} may hold old names, such as {escaped(stale[0])}: "
+                "run `facesearch people export --xmp`."
+            )
 
 
 def _side(people: People, who: str) -> Person | int:

@@ -165,7 +165,7 @@ def _give_one(people: People, name: str, rows: Sequence[int], mixed: set[int], d
     people.merge(people.person(number), [people.person(one) for one in whole])
     people.assign(given, people.person(number))
     done.people[people.facts.names[number]] = number
-    done.faces += sum(people.whose[row] == number for row in rows)
+    done.faces += int(sum(people.whose[row] == number for row in rows))
 
 
 def _usable(name: str, done: Imported) -> bool:
@@ -264,7 +264,8 @@ def _end(people: People, done: Imported, names: Iterable[str], source: str) -> N
     """Note for whom nobody was found, and let the log say what was done."""
     known = {*map(folded, people.facts.names.values())}
     done.unmatched = sorted(name for name in names if folded(name) not in known)
-    people.say(f"imported names of {source}: {done.faces:,} faces of {len(done.people):,} people")
+    named = "1 person" if len(done.people) == 1 else f"{len(done.people):,} people"
+    people.say(f"took names from {source}: {done.faces:,} faces of {named}")
 
 
 def _only_name(people: People, photos: Iterable[int], names: Mapping[int, set[str]]) -> str:

@@ -164,6 +164,13 @@ class People:
         self.log = self.log[: len(self.log) - count]
         return undone
 
+    def photos_of(self, entries: Iterable[Entry]) -> list[int]:
+        """Return the photos that some changes were about, as far as the index has them."""
+        named = {number for entry in entries for number in _persons_in(entry)}
+        digests = {digest.tobytes() for entry in entries for digest in entry.faces.digest}
+        photos = set(self.index.photo[np.isin(self.whose, sorted(named))].tolist())
+        return sorted(photos | self.index.photos_with(digests))
+
     def _take_back(self, entry: Entry) -> None:
         try:
             self.facts = Facts.read(put_back(self.facts.tables(), entry.facts), self._last)
@@ -535,3 +542,9 @@ class People:
         self.facts.changed.update(one for one in {number, *self.whose[same].tolist()} if one > IGNORED)
         self.whose[same] = number
         self._settled[same] = False
+
+
+def _persons_in(entry: Entry) -> set[int]:
+    """Return the numbers of the people whose names or tags changed."""
+    keys = (key for table in ("names", "tagged") for key in entry.facts.get(table, ()))
+    return {int(key.rpartition(" ")[2]) for key in keys}

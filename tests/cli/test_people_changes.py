@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -257,3 +258,107 @@ def test_a_tagged_photo_is_found_by_the_person_in_every_form(ask, people, own, t
     assert Page(page.read_text()).text.count("said by hand") == 2
     people("export", "Obama", "--to", tmp_path / "to", "--copy")
     assert (tmp_path / "to" / "Obama" / CURIE.name).exists()
+
+
+@pytest.fixture
+def album(ask, tmp_path):
+    """An index of copies of his photos, which sidecars may be written beside, and he is named."""
+    (tmp_path / "photos").mkdir()
+    for path in (LIBRARY / "obama_2009.jpg", LIBRARY / "obama_2010.jpg", OBAMA):
+        shutil.copy(path, tmp_path / "photos")
+    index = tmp_path / "album.npz"
+    assert ask("index", tmp_path / "photos", "--index", index, "--model", "sface").status == 0
+    assert ask("people", "--index", index).status == 0
+    assert ask("people", "name", 1, "Barack Obama", "--index", index).status == 0
+    return index
+
+
+def test_names_go_to_sidecars_and_come_back(ask, album, tmp_path):
+    export = ("people", "export", "--xmp", "--index", album)
+    dry = ask(*export, "--dry-run", "--diff")
+    assert (dry.status, dry.err) == (
+        0,
+        "3 sidecars would be written, 0 would be changed, 0 as they have to be\n",
+    )
+    assert dry.text.count("+++ ") == 3
+    assert dry.text.count("+      <rdf:li rdf:parseType") == 3
+    assert not list((tmp_path / "photos").glob("*.xmp"))
+    listed = ask(*export, "--dry-run").rows
+    assert [(row[0].endswith(".jpg.xmp"), row[1]) for row in listed] == [(True, "Barack Obama")] * 3
+    done = ask(*export)
+    assert (done.status, done.err) == (0, "3 sidecars written, 0 changed, 0 as they have to be\n")
+    assert ask(*export).err == "0 sidecars written, 0 changed, 3 as they have to be\n"
+    assert ask(*export, "--tags").err == "0 sidecars written, 3 changed, 0 as they have to be\n"
+    assert ask(*export, "--stem", "-q").err == ""
+    assert (tmp_path / "photos" / "obama.xmp").exists()
+
+    other = tmp_path / "other.npz"
+    assert ask("index", tmp_path / "photos", "--index", other, "--model", "sface").status == 0
+    assert ask("people", "--index", other).status == 0
+    imported = ("people", "import", "--metadata", "--index", other)
+    assert ask(*imported, "--dry-run").err == "3 faces of 1 person would be named\n"
+    assert ask("people", "list", "--index", other).rows[0][1] == ""
+    done = ask(*imported, "--json")
+    assert json.loads(done.out)["people"] == [{"number": 1, "name": "Barack Obama"}]
+    assert done.err == "3 faces of 1 person named\n"
+    assert ask("people", "list", "--index", other).rows[0][1] == "Barack Obama"
+    assert (
+        ask("people", "log", "--index", other).rows[0][2] == "took names from metadata: 3 faces of 1 person"
+    )
+
+
+def test_what_is_undone_or_forgotten_names_the_sidecars_that_stay(ask, album, tmp_path):
+    assert ask("people", "export", "--xmp", "--index", album).status == 0
+    done = ask("people", "undo", "--index", album)
+    assert "\n3 sidecars may hold old names, such as " in done.err
+    assert (
+        ask("people", "export", "--xmp", "--index", album).err
+        == "0 sidecars written, 3 changed, 0 as they have to be\n"
+    )
+    assert b"Obama</" not in (tmp_path / "photos" / "obama.jpg.xmp").read_bytes()
+    ask("people", "name", 1, "Barack Obama", "--index", album)
+    ask("people", "export", "--xmp", "--index", album)
+    forget = ("forget", "--person", "Barack Obama", "--index", album)
+    before = album.read_bytes()
+    done = ask(*forget, "--dry-run")
+    assert done.err.startswith(
+        "3 faces in 3 photos of Barack Obama would be forgotten, and the log of changes\n"
+    )
+    assert done.err.endswith("3 sidecars of these photos carry names that facesearch wrote, and stay.\n")
+    assert album.read_bytes() == before
+    done = ask(*forget)
+    assert done.err.endswith("3 sidecars of these photos carry names that facesearch wrote, and stay.\n")
+    assert (ask("people", "log", "--index", album).status, done.status) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["export"], "--to DIR or --xmp: choose one."),
+        (["export", "--xmp", "--to", "a"], "--to DIR or --xmp: choose one."),
+        (["export", "--to", "a", "--copy", "--tags"], "--tags, --stem and --diff go with --xmp."),
+        (["export", "--xmp", "--diff"], "--diff goes with --dry-run."),
+        (["import"], "DIR, --metadata or --takeout: choose one."),
+        (["import", "a", "--takeout"], "DIR, --metadata or --takeout: choose one."),
+    ],
+)
+def test_exports_and_imports_that_make_no_sense(ask, own, args, said):
+    done = ask("people", args[0], "--index", own, *args[1:])
+    assert done.status == 2
+    assert said in done.err
+
+
+def test_a_folder_for_each_person_and_takeout(ask, album, tmp_path):
+    ask("people", "undo", "--index", album)
+    (tmp_path / "who" / "Barack").mkdir(parents=True)
+    shutil.copy(OBAMA, tmp_path / "who" / "Barack" / "other name.jpg")
+    done = ask("people", "import", tmp_path / "who", "--index", album)
+    assert done.err == "3 faces of 1 person named\n"
+    assert ask("people", "undo", "--index", album).status == 0
+    for photo in list((tmp_path / "photos").glob("*.jpg")):
+        photo.with_name(f"{photo.name}.json").write_text('{"people": [{"name": "Barack O."}]}')
+    done = ask("people", "import", "--takeout", "--index", album)
+    assert (done.status, done.err) == (0, "3 faces of 1 person named\n")
+    done = ask("people", "import", tmp_path / "nowhere", "--index", album)
+    assert done.status == 2
+    assert "Traceback" not in done.err

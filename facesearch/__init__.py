@@ -15,7 +15,6 @@
     search       a question: references -> nearest faces -> matches
     pipeline     photo -> faces -> crops -> vectors, stages overlapped, memory bounded
     index        what is kept: the arrays, and the two places for them, an .npz file and Milvus
-    catalogue    all networks by name
     show         pictures and pages of results
     detect       where the faces are: Haar cascades, YuNet; crops, alignment
     embed        a face as numbers: ResNet-50, SFace, imported networks; OpenVINO, Keras

@@ -9,7 +9,7 @@ from support.command import Done
 @pytest.fixture(scope="session")
 def model_store():
     """The store of this machine with the models and detectors in it: fetched once and kept between runs."""
-    from facesearch.catalogue import fetch
+    from facesearch.model import fetch
     from facesearch.models.store import ModelStore
 
     store = ModelStore()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from facesearch import catalogue
+from facesearch import model as catalogue
 from facesearch.embed import MODELS
 from facesearch.errors import FetchFailed, UnknownModel
 from facesearch.models.card import NETWORK, ONNX, WEIGHTS, Card, DetectorCard

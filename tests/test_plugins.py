@@ -8,14 +8,13 @@ import pytest
 from click.testing import CliRunner
 from support.command import LIBRARY, OBAMA, Tool
 
-from facesearch.catalogue import list_all
 from facesearch.cli import main
 from facesearch.detect import detector_names, gives_landmarks, open_detector
 from facesearch.embed import card_of, open_embedder
 from facesearch.errors import FacesearchError
 from facesearch.index.backend import is_server, open_backend
 from facesearch.library import Library
-from facesearch.model import DetectionSettings
+from facesearch.model import DetectionSettings, list_all
 from facesearch.models.store import ModelStore
 from facesearch.plugins import load_plugin
 

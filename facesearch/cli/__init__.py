@@ -44,9 +44,9 @@ COMMANDS = {
     "train": ("facesearch.cli.train:command", "Train a Siamese network on your own people."),
     "info": ("facesearch.cli.info:command", "Show what an index holds."),
     "forget": ("facesearch.cli.forget:command", "Remove photos from an index for good."),
-    "copy": ("facesearch.cli.copy:command", "Copy an index to another place: a file, or Milvus."),
-    "merge": ("facesearch.cli.merge:command", "Merge several indexes into one."),
-    "move-root": ("facesearch.cli.move_root:command", "Update an index after its photos were moved."),
+    "copy": ("facesearch.cli.whole_indexes:copy", "Copy an index to another place: a file, or Milvus."),
+    "merge": ("facesearch.cli.whole_indexes:merge_files", "Merge several indexes into one."),
+    "move-root": ("facesearch.cli.whole_indexes:move_root", "Update an index after its photos were moved."),
     "use": ("facesearch.cli.models:use", "Choose the model of new indexes, or show it."),
     "models": ("facesearch.cli.models:models", "Fetch, check, import and export the networks."),
 }

@@ -25,8 +25,7 @@ from facesearch.cli.options import (
     quiet_option,
 )
 from facesearch.cli.output.comparison import as_csv, as_text, json_fields
-from facesearch.cli.output.progress import Progress
-from facesearch.cli.output.text import escaped, say_what_is_measured, write, write_json
+from facesearch.cli.output.text import Progress, escaped, say_what_is_measured, write, write_json
 from facesearch.errors import ModelError
 
 if TYPE_CHECKING:

@@ -38,7 +38,7 @@ def complete_model(
 ) -> list[CompletionItem]:
     """Offer the models on this machine, and those that can be fetched; Keras' own after `keras`."""
     from facesearch.embed import model_names
-    from facesearch.embed.applications import APPLICATIONS, PREFIX
+    from facesearch.embed.conversion import APPLICATIONS, PREFIX
     from facesearch.models.store import ModelStore
 
     names = set(model_names())

@@ -25,8 +25,7 @@ from facesearch.cli.options import (
     metric_option,
     quiet_option,
 )
-from facesearch.cli.output.progress import Progress
-from facesearch.cli.output.text import escaped, json_text, write
+from facesearch.cli.output.text import Progress, escaped, json_text, write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

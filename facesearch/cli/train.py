@@ -14,8 +14,7 @@ import cloup
 from cloup import option_group
 
 from facesearch.cli.options import AnyPath, Verbosity, json_option, quiet_option
-from facesearch.cli.output.progress import Progress
-from facesearch.cli.output.text import counted, escaped, write, write_json
+from facesearch.cli.output.text import Progress, counted, escaped, write, write_json
 
 if TYPE_CHECKING:
     from facesearch.siamese.config import TrainingConfig

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 
 from facesearch import plugins
 from facesearch.errors import FacesearchError
+from facesearch.faces import Box, Face
 from facesearch.models.store import ModelStore, silent
 
 if TYPE_CHECKING:
@@ -20,11 +21,12 @@ if TYPE_CHECKING:
     from facesearch.faces import Face
     from facesearch.models.sources import Recipe
 
+
 # name -> "module:class"; a detector is one class in one file and one line here. Those of other packages are
 # found by their entry points.
 DETECTORS: Mapping[str, str] = {
     "haar": "facesearch.detect.haar:HaarDetector",
-    "whole": "facesearch.detect.whole:WholeDetector",
+    "whole": "facesearch.detect:WholeDetector",
     "yunet": "facesearch.detect.yunet:YuNetDetector",
 }
 
@@ -185,3 +187,23 @@ def _find_class(name: str) -> type[Detector] | None:
     if detector.recipe is not None and detector.recipe.card.name != name:
         raise plugins.broken_plugin(name, f"its recipe is that of {detector.recipe.card.name}")
     return detector
+
+
+class WholeDetector(Detector):
+    """Returns the whole photo as its one face.
+
+    Args:
+        min_face: A photo whose longer side has fewer pixels has no face.
+        rotations: Ignored: without a search nothing tells which side of a picture is up.
+    """
+
+    def __init__(self, *, min_face: int = 0, rotations: bool = False) -> None:
+        self.min_face = min_face
+        self.rotations = rotations
+
+    def detect(self, image: NDArray[np.uint8], scale: float) -> list[Face]:
+        """Return the one face; see `Detector.detect`."""
+        height, width = image.shape[:2]
+        if max(height, width) * scale < self.min_face:
+            return []
+        return [Face(Box(0, 0, width, height), 1.0)]

@@ -69,7 +69,7 @@ def recipe_of(name: str) -> Recipe | None:
         return cast("Recipe", import_module(module).RECIPE)
     if (plugin := plugins.load_plugin(plugins.EMBEDDERS, name)) is not None:
         return _plugin_recipe(name, plugin)
-    from facesearch.embed.applications import application_recipe
+    from facesearch.embed.conversion import application_recipe
 
     return application_recipe(name)
 
@@ -246,7 +246,7 @@ def _open_keras(card: Card, store: ModelStore, precision: str) -> Embedder:
     recipe = recipe_of(card.name)
     if recipe is None or not recipe.keras:
         raise ModelError(f"The model {card.name} is not a Keras model.", "Leave out --runtime tensorflow.")
-    from facesearch.embed.keras_runtime import KerasEmbedder
+    from facesearch.embed.keras_networks import KerasEmbedder
 
     return KerasEmbedder(card, store.path(card.name), recipe.keras, precision=precision)
 
@@ -254,7 +254,7 @@ def _open_keras(card: Card, store: ModelStore, precision: str) -> Embedder:
 def _recipe(name: str, store: ModelStore) -> Recipe:
     if recipe := recipe_of(name):
         return recipe
-    from facesearch.embed.applications import APPLICATIONS, PREFIX
+    from facesearch.embed.conversion import APPLICATIONS, PREFIX
 
     known = {*model_names(), *store.names(), *(PREFIX + application for application in APPLICATIONS)}
     near = get_close_matches(name, sorted(known), n=3, cutoff=0.6)

@@ -88,7 +88,7 @@ RECIPE = Recipe(
     build,
     origin=TENSORS,
     by_hand=f"the file {_FILE} from {_PUBLISHER.url}",
-    keras="facesearch.embed.keras_conversion",
+    keras="facesearch.embed.keras_networks",
 )
 
 

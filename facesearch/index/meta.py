@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
-from facesearch.embed.precision import PRECISIONS
 from facesearch.errors import IndexConflict
+from facesearch.models.openvino import PRECISIONS
 from facesearch.version import __version__
 
 JsonScalar = str | int | float | bool | None

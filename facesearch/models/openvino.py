@@ -17,6 +17,8 @@ from platformdirs import user_cache_dir
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+PRECISIONS = ("f32", "bf16", "f16")
+
 _CONVERSION = "openvino.tools.ovc"
 _importing = threading.Lock()
 

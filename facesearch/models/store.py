@@ -249,7 +249,7 @@ class ModelStore:
     @contextmanager
     def _changing(self, name: str, notify: Notify) -> Iterator[Path]:
         # Here, since a model that is only used needs no locks.
-        from facesearch.models.install import locked, storage_errors, work_folder
+        from facesearch.models.archive import locked, storage_errors, work_folder
 
         check_name(name)
         with locked(self.root, name, notify), storage_errors(self.root), work_folder(self.root, name) as work:
@@ -265,7 +265,7 @@ class ModelStore:
     def _install(
         self, name: str, build: Callable[[Path], StoredCard], work: Path, before: StoredCard | None = None
     ) -> StoredCard:
-        from facesearch.models.install import land
+        from facesearch.models.archive import land
 
         built = work / "built"
         shutil.rmtree(built, ignore_errors=True)

@@ -17,8 +17,7 @@ from facesearch.paths import known_path
 from facesearch.people.facts import Facts, Side, differences, folded, good_name, put_back
 from facesearch.people.grouping import ALONE, NOBODY, group_faces
 from facesearch.people.log import Entry, KnownFaces, face_keys
-from facesearch.people.placing import placed
-from facesearch.people.register import IGNORED, NEW, Register
+from facesearch.people.register import IGNORED, NEW, Register, placed
 
 # Of so many people at once the portraits are chosen: their vectors are in memory together.
 _BLOCK = 2048

@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from facesearch.embed.keras_conversion import build_model
+from facesearch.embed.keras_networks import build_model
 from facesearch.embed.resnet50 import CARD as RESNET50
 from facesearch.models.card import TENSORS
 from facesearch.models.tensors import load_tensors

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from facesearch.embed import open_embedder
-from facesearch.embed.applications import APPLICATIONS, _build, application_recipe
+from facesearch.embed.conversion import APPLICATIONS, _build, application_recipe
 from facesearch.models.store import ModelStore
 
 
@@ -28,7 +28,7 @@ def test_the_list_is_that_of_keras():
 def test_an_application_gives_what_keras_gives_with_its_own_preprocessing(crops, tmp_path):
     import keras
 
-    from facesearch.embed.keras_conversion import write_application
+    from facesearch.embed.keras_networks import write_application
 
     name = "MobileNet"
     keras.utils.set_random_seed(3)
@@ -63,7 +63,7 @@ def test_an_application_gives_what_keras_gives_with_its_own_preprocessing(crops,
 def test_each_kind_of_preprocessing_is_read_from_keras_itself(family, color, mean, scale):
     import keras
 
-    from facesearch.embed.keras_conversion import read_preprocessing
+    from facesearch.embed.keras_networks import read_preprocessing
 
     found = read_preprocessing(getattr(keras.applications, family).preprocess_input)
 
@@ -74,7 +74,7 @@ def test_each_kind_of_preprocessing_is_read_from_keras_itself(family, color, mea
 
 @pytest.mark.slow
 def test_facts_are_plain_json(tmp_path):
-    from facesearch.embed.keras_conversion import write_application
+    from facesearch.embed.keras_networks import write_application
 
     write_application("MobileNet", tmp_path, weights=None)
 

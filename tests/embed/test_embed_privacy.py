@@ -26,7 +26,7 @@ sys.addaudithook(report)
 CONVERT = """
 import runpy, sys
 sys.argv = ["", *sys.argv[1:]]
-runpy.run_module("facesearch.embed.keras_conversion", run_name="__main__")
+runpy.run_module("facesearch.embed.keras_networks", run_name="__main__")
 import psutil
 print(psutil.Process().children(recursive=True), [c for c in psutil.Process().net_connections() if c.raddr])
 """

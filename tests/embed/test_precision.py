@@ -8,8 +8,13 @@ import numpy as np
 import pytest
 
 from facesearch.embed import open_embedder
-from facesearch.embed.openvino_runtime import fastest_network, timings_of
-from facesearch.embed.precision import Timings, read_timings, write_timings
+from facesearch.embed.openvino_runtime import (
+    Timings,
+    fastest_network,
+    read_timings,
+    timings_of,
+    write_timings,
+)
 from facesearch.models.card import Card
 from facesearch.models.openvino import openvino_core, precisions
 

@@ -78,7 +78,7 @@ def test_every_mirror_holds_the_pinned_tensors(source, tmp_path):
 
 @pytest.fixture(scope="module")
 def keras_model(model_store):
-    from facesearch.embed.keras_conversion import build_model
+    from facesearch.embed.keras_networks import build_model
 
     return build_model(load_tensors(model_store.path("resnet50") / TENSORS))
 
@@ -124,7 +124,7 @@ def test_what_is_no_weight_file_is_refused(tmp_path):
 
 @pytest.mark.slow
 def test_tensors_of_another_network_are_no_resnet(tmp_path):
-    from facesearch.embed.keras_conversion import build_model
+    from facesearch.embed.keras_networks import build_model
 
     save_tensors({"conv1_conv/kernel": np.zeros((1, 1, 3, 64), np.float32)}, tmp_path / "t.npz")
 

@@ -10,10 +10,9 @@ from support.fakes import META, looked_at, write_index
 from facesearch.errors import FacesearchError, IndexBusy, IndexConflict, IndexFileError, IndexMissing
 from facesearch.files import write_lock
 from facesearch.index.index import ARRAYS
-from facesearch.index.npz.merge import Merged, merge_indexes
 from facesearch.index.npz.store import open_index
 from facesearch.index.npz.writer import NpzIndexWriter
-from facesearch.index.operations import forget
+from facesearch.index.operations import Merged, forget, merge_indexes
 
 
 def arrays_of(path):

@@ -15,9 +15,8 @@ from facesearch.errors import IndexBroken, StorageError
 from facesearch.files import remove_file, replaced
 from facesearch.index.index import check_index
 from facesearch.index.npz.arrays import map_arrays
-from facesearch.index.npz.merge import merge_indexes
 from facesearch.index.npz.store import broken, open_index
-from facesearch.index.operations import forget, move_root
+from facesearch.index.operations import forget, merge_indexes, move_root
 
 pytestmark = pytest.mark.skipif(
     not os.path.isdir("/proc/self/fd"), reason="this system does not tell what is open"

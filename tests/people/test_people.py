@@ -18,8 +18,7 @@ from facesearch.index.npz.store import people_path
 from facesearch.people.facts import Facts
 from facesearch.people.grouping import _Groups
 from facesearch.people.people import Grouped, People
-from facesearch.people.placing import _overlaps
-from facesearch.people.register import Register
+from facesearch.people.register import Register, _overlaps
 
 ADA, BEA, CLEO, DORA = range(4)
 PHOTOS = [

@@ -98,7 +98,7 @@ def test_a_network_that_cannot_be_read_is_said(tmp_path):
 def test_of_resnet50_it_is_the_last_map_of_the_fourth_stage(model_store, crops):
     import keras
 
-    from facesearch.embed.keras_conversion import build_model
+    from facesearch.embed.keras_networks import build_model
     from facesearch.models.card import TENSORS
     from facesearch.models.tensors import load_tensors
 

@@ -7,13 +7,17 @@ import io
 import json
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
 from facesearch.answer_json import SCHEMA
 from facesearch.paths import ESCAPES
 from facesearch.show.wording import escaped as escaped
+
+if TYPE_CHECKING:
+    from facesearch.faces import PhotoFaces
 
 
 def shown(text: str) -> str:
@@ -103,3 +107,42 @@ def write(text: str) -> None:
         sys.stdout.buffer.flush()
     else:  # a stream of text that a test or a notebook put in stdout's place
         click.echo(text, nl=False)
+
+
+class Progress:
+    """Photos done, photos/s, faces and time left.
+
+    Args:
+        quiet: Whether to show nothing even on a terminal.
+    """
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet or not sys.stderr.isatty()
+        self._bar: Any = None
+        self._faces = 0
+
+    def start(self, photos: int) -> None:
+        """Show the bar for so many photos."""
+        if self._bar is not None:
+            self._bar.close()
+        if photos and not self._quiet:
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=photos, unit=" photos", dynamic_ncols=True, file=sys.stderr)
+
+    def photo(self, photo: PhotoFaces | None = None) -> None:
+        """Count a photo, and its faces where they were looked for."""
+        if self._bar is not None:
+            if photo is not None:
+                self._faces += len(photo.faces)
+                self._bar.set_postfix_str(f"{self._faces} faces", refresh=False)
+            self._bar.update()
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()

@@ -16,12 +16,12 @@ from facesearch.index.index import Index
 from facesearch.index.meta import Meta
 from facesearch.index.milvus.address import Address
 from facesearch.index.milvus.face_collection import FaceCollection
-from facesearch.index.milvus.lease import Lease
 from facesearch.index.milvus.photo_collection import PhotoCollection
 from facesearch.index.milvus.search import MilvusSearch
 from facesearch.index.milvus.server import Server, batches
 from facesearch.index.milvus.state import (
     Assembly,
+    Lease,
     State,
     current_generation,
     missing,

@@ -19,11 +19,11 @@ from facesearch.index.changes import Changes
 from facesearch.index.index import Index, empty_index
 from facesearch.index.meta import Meta
 from facesearch.index.milvus.face_collection import FaceCollection
-from facesearch.index.milvus.lease import Lease
 from facesearch.index.milvus.pending import Pending, with_newly_erased, without_erased
 from facesearch.index.milvus.photo_collection import PhotoCollection, PhotoRow
 from facesearch.index.milvus.state import (
     Assembly,
+    Lease,
     State,
     current_generation,
     missing,

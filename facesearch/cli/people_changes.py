@@ -303,7 +303,7 @@ def split(
         person = people.person(who)
         rows = [_needed_row(people, face, person.number) for face in faces]
         taker = people.assign(rows, people.person(into) if into else None)
-        people.facts.apart.add(frozenset((person.number, taker.number)))
+        people.set_apart(person, taker)
         change.did = f"{counted(len(rows), 'face')} moved to {escaped(taker.title)}."
     if not into:
         write(f"{taker.number}\n")

@@ -384,6 +384,11 @@ class People:
         """Return what tells a face from all others, wherever its photo lies."""
         return self.index.digest[self.index.photo[row]].tobytes(), self.index.box(row)
 
+    def set_apart(self, one: Person, other: Person) -> None:
+        """Remember that two are not the same person, as a part of another change."""
+        if one.number != other.number:
+            self.facts.apart.add(frozenset((one.number, other.number)))
+
     def tell_apart(self, one: Side, other: Side, titles: str) -> None:
         """Say that two are not the same person.
 

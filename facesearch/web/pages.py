@@ -1,39 +1,44 @@
-"""The pages that a browser shows, what their templates need, their pictures, and the forms that they send."""
+"""The pages that a browser shows, what their templates need, and their pictures."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
+from urllib.parse import quote, urlencode
 
-from starlette.concurrency import run_in_threadpool
+import numpy as np
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from facesearch.errors import FacesearchError, PeopleError, UnreadablePhoto
+from facesearch.errors import FacesearchError, UnreadablePhoto
 from facesearch.faces import Box, Match, Reference
 from facesearch.judge import doubt
-from facesearch.people.grouping import grouping_distance
+from facesearch.models.calibration import QualityScale
+from facesearch.people.facts import LONGEST, folded
+from facesearch.people.grouping import ALONE
 from facesearch.people.people import People, Person
 from facesearch.photos.content import read_content
 from facesearch.photos.decode import decode
 from facesearch.search import Question
 from facesearch.show.page import environment
 from facesearch.show.wording import few, percent
-from facesearch.web.requests import Bodies, Refused, face_of, library_of, page_of, person_of, photo_of
+from facesearch.web.requests import DIGITS, Refused, face_of, library_of, page_of, person_of, photo_of
 from facesearch.web.state import ServedLibrary, ServedState, Snapshot
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 HITS = 24  # on one page
 PEOPLE = 60
-FACES = 60
+FACES = 120
+PAIRS = 12  # of people who may be the same
 LAST_PAGE = 1000  # of matches
 
 PHOTO_SIDE = 1600  # pixels of the longer side
+SMALL_SIDE = 480
 FACE_SIDE = 240
 
 
@@ -57,6 +62,7 @@ class Pages:
             Route(library + "/photo/{digest}", self.photo),
             Route(library + "/face/{digest}/{face:number}", self.matches),
             Route(library + "/person/{person:number}", self.person),
+            Route(library + "/same", self.same),
         ]
 
     def home(self, _request: Request) -> Response:
@@ -70,16 +76,38 @@ class Pages:
         library = library_of(request, self._state)
         snapshot = library.now()
         number = page_of(request)
-        people = snapshot.everyone[PEOPLE * (number - 1) :]
+        listed = Listed.of(request.query_params)
+        people = listed.people(snapshot.everyone)[PEOPLE * (number - 1) :]
+        faces = listed.faces(snapshot, library.card.quality)[PEOPLE * (number - 1) :]
         return self._page(
             "library.html",
             request,
             title=f"Faces of {library.name}",
             people=[(one, *_portrait(snapshot, one)) for one in people[:PEOPLE] if one.faces],
+            faces=[face_view(snapshot, row) for row in faces[:PEOPLE]],
+            listed=listed,
+            shown_choices=SHOWN,
+            sorted_choices=SORTED,
             count=len(snapshot.everyone),
+            names=[one.name for one in snapshot.everyone if one.name],
             no_people=snapshot.no_people,
             stale=snapshot.people is not None and not snapshot.people.up_to_date,
-            page=PageNumber(number, len(people) > PEOPLE),
+            page=PageNumber(number, len(people) > PEOPLE or len(faces) > PEOPLE, listed.address),
+        )
+
+    def same(self, request: Request) -> Response:
+        """Show who may be the same person, to say yes or no."""
+        library = library_of(request, self._state)
+        snapshot = library.now()
+        found = snapshot.suggestions(library.card, PAIRS)
+        return self._page(
+            "same.html",
+            request,
+            title="The same person?",
+            pairs=[
+                (side_view(snapshot, pair.one), side_view(snapshot, pair.other), f"{pair.distance:.3f}")
+                for pair in found
+            ],
         )
 
     def uploaded(self, request: Request) -> Response:
@@ -102,8 +130,8 @@ class Pages:
         title = f"Faces like {face.title or 'this'}"
         return self._hits(request, library, snapshot.reference(row), title=title, upload=None, face=face)
 
-    def person(self, request: Request) -> Response:
-        """Show a person's faces, the most certain first, with forms to name and merge the person."""
+    def person(self, request: Request, problem: Problem | None = None) -> Response:
+        """Show a person's photos, the most certain first, with forms to name and to correct the person."""
         snapshot = library_of(request, self._state).now()
         people = snapshot.known_people()
         person = person_of(request, people)
@@ -114,8 +142,11 @@ class Pages:
             request,
             title=person.title,
             person=person,
+            cover=face_view(snapshot, people.portrait(person)) if person.faces else None,
             faces=[face_view(snapshot, row) for row in faces[:FACES]],
+            tagged=[photo_view(snapshot, photo) for photo in people.tagged_photos(person)],
             names=[one.name for one in snapshot.everyone if one.name and one.number != person.number],
+            problem=problem,
             page=PageNumber(number, len(faces) > FACES),
         )
 
@@ -126,6 +157,7 @@ class Pages:
         path = snapshot.index.path(photo)
         faces = [face_view(snapshot, row) for row in snapshot.index.faces_of(photo)]
         width, height = photo_size(path, snapshot.index.digest[photo].tobytes(), faces)
+        back, before, after = self._neighbours(request, snapshot, photo)
         return self._page(
             "photo.html",
             request,
@@ -137,7 +169,25 @@ class Pages:
             height=height,
             named=snapshot.people is not None,
             names=[one.name for one in snapshot.everyone if one.name],
+            back=back,
+            before=before,
+            after=after,
         )
+
+    def _neighbours(self, request: Request, snapshot: Snapshot, photo: int) -> tuple[Person | None, str, str]:
+        """Return whose photos are looked through, and the digests of the photos before and behind one."""
+        of = request.query_params.get("of", "")
+        person = None
+        photos: Sequence[int] = snapshot.photos_with_faces
+        if snapshot.people is not None and of.isascii() and of.isdigit() and len(of) <= DIGITS:
+            person = next((one for one in snapshot.everyone if one.number == int(of)), None)
+        if person is not None and snapshot.people is not None:
+            rows = _most_certain_first(snapshot.people, person)
+            photos = list(dict.fromkeys(int(snapshot.index.photo[row]) for row in rows))
+        at = photos.index(photo) if photo in photos else -1
+        around = (photos[at - 1] if at > 0 else None, photos[at + 1] if 0 <= at < len(photos) - 1 else None)
+        before, after = ("" if one is None else snapshot.digest(one) for one in around)
+        return person, before, after
 
     def message(self, request: Request, sentence: str, hint: str, status: int) -> Response:
         """Show an error's sentence and the next step."""
@@ -169,7 +219,14 @@ class Pages:
 
     def _page(self, template: str, request: Request | None = None, **values: object) -> Response:
         """Fill in a template; with a request, as a page of the index that the request is about."""
-        values = {"root": self._state.root, "base": "", "library": None, "several": False, **values}
+        values = {
+            "root": self._state.root,
+            "base": "",
+            "library": None,
+            "several": False,
+            "toast": None,
+            **values,
+        }
         if request is not None:
             library = library_of(request, self._state)
             values.update(
@@ -177,6 +234,8 @@ class Pages:
                 library=library,
                 index=library.now().index,
                 several=len(self._state.libraries) > 1,
+                toast=_toast(request, library.now()),
+                here=request.url.path.split("/", 2)[2],
             )
         return HTMLResponse(environment(TEMPLATES).get_template(template).render(values))
 
@@ -197,16 +256,39 @@ class Pictures:
         return [
             Route(library + "/uploads/{key}.jpg", self.uploaded),
             Route(library + "/photo/{digest}.jpg", self.photo),
+            Route(library + "/photo/{digest}/small.jpg", self.small),
+            Route(library + "/photo/{digest}/file", self.file),
             Route(library + "/face/{digest}/{face:number}.jpg", self.face),
         ]
 
     def photo(self, request: Request) -> Response:
         """Return a photo of the index, upright, as a JPEG."""
+        return self._photo(request, PHOTO_SIDE)
+
+    def _photo(self, request: Request, side: int) -> Response:
         library = library_of(request, self._state)
         snapshot = library.now()
         photo = photo_of(request, snapshot)
         digest = bytes.fromhex(request.path_params["digest"])
-        return _jpeg(library.thumbnails.photo(snapshot.index.path(photo), digest, PHOTO_SIDE))
+        return _jpeg(library.thumbnails.photo(snapshot.index.path(photo), digest, side))
+
+    def small(self, request: Request) -> Response:
+        """Return a photo of the index as a small JPEG."""
+        return self._photo(request, SMALL_SIDE)
+
+    def file(self, request: Request) -> Response:
+        """Return the file of a photo of the index, to be saved."""
+        snapshot = library_of(request, self._state).now()
+        path = snapshot.index.path(photo_of(request, snapshot))
+        try:
+            content = read_content(path)
+        except OSError as error:
+            raise UnreadablePhoto(f"The photo cannot be read: {error.strerror or error}.") from error
+        if bytes.fromhex(request.path_params["digest"]) not in content.file.digests:
+            raise UnreadablePhoto("Another photo is there now.", "Index it again.")
+        name = quote(os.fsencode(os.path.basename(path)))
+        headers = {"content-disposition": f"attachment; filename*=UTF-8''{name}"}
+        return Response(content.data, media_type="application/octet-stream", headers=headers)
 
     def face(self, request: Request) -> Response:
         """Return a face of the index as a square JPEG."""
@@ -222,95 +304,6 @@ class Pictures:
         if upload is None:
             raise Refused(HTTPStatus.NOT_FOUND, "This photo is no longer kept.")
         return _jpeg(upload.picture)
-
-
-class Forms:
-    """What the forms do; each answer leads to the page that shows the result.
-
-    Args:
-        state: What is served.
-        bodies: Reads what is sent.
-    """
-
-    def __init__(self, state: ServedState, bodies: Bodies) -> None:
-        self._state = state
-        self._bodies = bodies
-
-    def routes(self) -> list[Route]:
-        """Return the addresses and what answers each."""
-        library = "/{library:number}"
-        person, face = library + "/person/{person:number}", library + "/face/{digest}/{face:number}"
-        answers = {
-            library + "/group": self.group,
-            face + "/name": self.name_face,
-            face + "/ignore": self.ignore_face,
-            person + "/name": self.name_person,
-            person + "/merge": self.merge_person,
-        }
-        return [Route(path, answer, methods=["POST"]) for path, answer in answers.items()]
-
-    async def name_person(self, request: Request) -> Response:
-        """Name a person."""
-        name = (await self._bodies.form(request)).get("name", "")
-        return await self._change(request, lambda people: people.name(person_of(request, people), name))
-
-    async def merge_person(self, request: Request) -> Response:
-        """Merge another person into a person."""
-        other = (await self._bodies.form(request)).get("other", "")
-
-        def change(people: People) -> Person:
-            return people.merge(person_of(request, people), [people.person(other)])
-
-        return await self._change(request, change)
-
-    async def name_face(self, request: Request) -> Response:
-        """Say who a face shows: one of the people, or a new person."""
-        name = (await self._bodies.form(request)).get("name", "")
-
-        def change(people: People) -> Person:
-            row = face_of(request, Snapshot(people.index, people, ""))
-            try:
-                return people.assign([row], people.person(name))
-            except PeopleError:
-                return people.name(people.assign([row], None), name)
-
-        return await self._change(request, change)
-
-    async def ignore_face(self, request: Request) -> Response:
-        """Ignore a face, which then belongs to no person, or take that back."""
-        undo = (await self._bodies.form(request)).get("undo", "")
-
-        def change(people: People) -> None:
-            row = face_of(request, Snapshot(people.index, people, ""))
-            (people.release if undo else people.ignore)([row])
-
-        return await self._change(request, change, back=f"photo/{request.path_params['digest']}")
-
-    async def group(self, request: Request) -> Response:
-        """Group the faces that belong to no person yet."""
-        await self._bodies.form(request)
-        card = library_of(request, self._state).library.card
-        within = await run_in_threadpool(grouping_distance, card)
-
-        def change(people: People) -> None:
-            people.group(within, card.quality)
-
-        return await self._change(request, change)
-
-    async def _change(
-        self, request: Request, change: Callable[[People], Person | None], back: str = ""
-    ) -> Response:
-        """Change people; show the person that comes of it, or else the page `back`."""
-        library = library_of(request, self._state)
-
-        def work() -> Person | None:
-            with library.changing() as people:
-                return change(people)
-
-        person = await run_in_threadpool(work)
-        page = f"person/{person.number}" if person is not None else back
-        address = f"{self._state.root}/{request.path_params['library']}/{page}"
-        return RedirectResponse(address, HTTPStatus.SEE_OTHER)
 
 
 def _portrait(snapshot: Snapshot, person: Person) -> tuple[str, int]:
@@ -337,10 +330,122 @@ class PageNumber:
     Attributes:
         number: The page, from 1.
         more: Whether another one follows.
+        address: What stands before the number of a page in addresses.
     """
 
     number: int
     more: bool
+    address: str = "?"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a person was not changed, and what to do instead.
+
+    Attributes:
+        sentence: Why.
+        other: The person who has the name; None where it is another problem.
+        name: The name that was wanted.
+        free: A name like it that nobody has.
+    """
+
+    sentence: str
+    other: Person | None = None
+    name: str = ""
+    free: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Toast:
+    """What was done last, and can be taken back.
+
+    Attributes:
+        text: What was done.
+        number: How many changes the log has; 0 where nothing is to be taken back.
+    """
+
+    text: str
+    number: int = 0
+
+
+def _toast(request: Request, snapshot: Snapshot) -> Toast | None:
+    """Return what to say of the change that led to this page; None if none did, or others came since."""
+    if "undone" in request.query_params:
+        return Toast("The last change was taken back.")
+    log = snapshot.people.log if snapshot.people is not None else ()
+    if log and request.query_params.get("did") == str(len(log)):
+        did = log[-1].did
+        return Toast(f"{did[:1].upper()}{did[1:]}.", len(log))
+    return None
+
+
+# Which people are listed, and what that is called.
+SHOWN = {
+    "all": "All people",
+    "named": "With a name",
+    "unnamed": "Without a name",
+    "hidden": "Hidden",
+    "alone": "Faces of nobody",
+    "poor": "Poor faces",
+}
+SORTED = {"photos": "Most photos first", "name": "By name"}
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Which people are listed, and in which order.
+
+    Attributes:
+        show: One of `SHOWN`.
+        sort: One of `SORTED`.
+        words: What a name has to hold; may be empty.
+    """
+
+    show: str
+    sort: str
+    words: str
+
+    @classmethod
+    def of(cls, values: Mapping[str, str]) -> Listed:
+        """Read what an address asks for; what is not understood is left out."""
+        show, sort = values.get("show", "all"), values.get("sort", "")
+        words = values.get("q", "")[:LONGEST].strip()
+        return cls(show if show in SHOWN else "all", sort if sort in SORTED else "", words)
+
+    @property
+    def address(self) -> str:
+        """The beginning of the addresses of its pages."""
+        values = {"show": self.show if self.show != "all" else "", "sort": self.sort, "q": self.words}
+        given = urlencode({name: value for name, value in values.items() if value})
+        return f"?{given}&" if given else "?"
+
+    def people(self, everyone: Sequence[Person]) -> list[Person]:
+        """Return the people who are listed."""
+        if self.show in ("alone", "poor"):
+            return []
+        wanted = folded(self.words)
+        found = [
+            one
+            for one in everyone
+            if one.hidden == (self.show == "hidden")
+            and (self.show not in ("named", "unnamed") or bool(one.name) == (self.show == "named"))
+            and (not wanted or wanted in folded(one.name) or wanted == str(one.number))
+        ]
+        if self.sort == "photos":
+            found.sort(key=lambda one: -one.photos)
+        elif self.sort == "name":
+            found.sort(key=lambda one: (not one.name, one.name.casefold()))
+        return found
+
+    def faces(self, snapshot: Snapshot, quality: QualityScale | None) -> list[int]:
+        """Return the faces of nobody that are listed, as rows of the index."""
+        if snapshot.people is None or self.show not in ("alone", "poor"):
+            return []
+        rows: list[int] = np.flatnonzero(snapshot.people.whose == ALONE).tolist()
+        if quality is None:
+            return rows if self.show == "alone" else []
+        poor = set(snapshot.people.poor_and_alone(quality))
+        return [row for row in rows if (row in poor) == (self.show == "poor")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,6 +492,48 @@ class HitView:
     strangers: str
     beyond: bool
     doubt: str
+
+
+@dataclass(frozen=True, slots=True)
+class SideView:
+    """One of two who may be the same person.
+
+    Attributes:
+        face: A face.
+        title: What the person is called; empty for a face of nobody.
+        amount: How many photos there are, in words.
+        side: How a form names it: a person's number, or a face.
+    """
+
+    face: FaceView
+    title: str
+    amount: str
+    side: str
+
+
+def side_view(snapshot: Snapshot, side: Person | int) -> SideView:
+    """Return a person, or a face of nobody by its row."""
+    if isinstance(side, int):
+        face = face_view(snapshot, side)
+        return SideView(face, "", "1 photo", f"{face.digest}/{face.number}")
+    face = face_view(snapshot, snapshot.known_people().portrait(side))
+    amount = "1 photo" if side.photos == 1 else f"{side.photos:,} photos"
+    return SideView(face, side.title, amount, str(side.number))
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoView:
+    """A photo as a template needs it: the digest of its content in hex, its file name and folder."""
+
+    digest: str
+    name: str
+    folder: str
+
+
+def photo_view(snapshot: Snapshot, photo: int) -> PhotoView:
+    """Return a photo of the index."""
+    folder, name = os.path.split(snapshot.index.path(photo))
+    return PhotoView(snapshot.digest(photo), name, folder)
 
 
 def face_view(snapshot: Snapshot, row: int) -> FaceView:

@@ -31,6 +31,8 @@ from facesearch.web.state import ServedLibrary, ServedState, Snapshot
 MOST_MATCHES = 1000  # of one question
 LARGEST_UPLOAD = 64 << 20  # bytes
 LARGEST_FORM = 64 << 10
+LARGEST_SELECTION, MOST_SELECTED = 512 << 10, 10_000  # of faces, in a form
+DIGITS = 9  # of a number in an address
 ALL_UPLOADS = 256 << 20  # at one time
 UPLOAD_SECONDS = 30.0
 
@@ -184,12 +186,23 @@ class Bodies:
         Raises:
             Refused: It is not a form, too large, or too slow.
         """
-        async with self._read(request, LARGEST_FORM) as data:
+        fields = await self._fields(request, LARGEST_FORM, 16)
+        return {name: values[0] for name, values in fields.items()}
+
+    async def selection(self, request: Request) -> dict[str, list[str]]:
+        """Read a form in which many things are selected: all values of each field.
+
+        Raises:
+            Refused: It is not a form, too large, or too slow.
+        """
+        return await self._fields(request, LARGEST_SELECTION, MOST_SELECTED)
+
+    async def _fields(self, request: Request, limit: int, most: int) -> dict[str, list[str]]:
+        async with self._read(request, limit) as data:
             try:
-                fields = parse_qs(data.decode("utf-8"), max_num_fields=16)
+                return parse_qs(data.decode("utf-8"), max_num_fields=most)
             except ValueError as error:
                 raise Refused(HTTPStatus.BAD_REQUEST, "This form is not understood.") from error
-        return {name: values[0] for name, values in fields.items()}
 
     async def json_object(self, request: Request) -> dict[str, Any]:
         """Read a JSON object.

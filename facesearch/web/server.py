@@ -29,8 +29,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from facesearch.errors import FacesearchError, NoFace, UnreadablePhoto
 from facesearch.show.page import TEMPLATES as SHARED
 from facesearch.web.api import Api, as_json
+from facesearch.web.forms import Forms
 from facesearch.web.guard import FAULT, HEADERS, Guard
-from facesearch.web.pages import Forms, Pages, Pictures
+from facesearch.web.pages import Pages, Pictures
 from facesearch.web.requests import UPLOAD_SECONDS, Bodies, Refused
 from facesearch.web.state import ServedLibrary, ServedState
 
@@ -109,7 +110,7 @@ def make_app(libraries: Sequence[ServedLibrary], token: str, hosts: frozenset[st
         *Api(state, bodies).routes(),
         *Pictures(state).routes(),  # before the pages, whose addresses match these too
         *pages.routes(),
-        *Forms(state, bodies).routes(),
+        *Forms(state, bodies, pages).routes(),
     ]
     handlers = dict.fromkeys((FacesearchError, Refused, HTTPException, Exception), fail)
     app = Starlette(routes=routes, exception_handlers=handlers)

@@ -26,6 +26,7 @@ from facesearch.library import Library
 from facesearch.machine import processors
 from facesearch.models.card import Card
 from facesearch.people.people import People, Person
+from facesearch.people.suggestions import Suggestion, suggested_distance, suggestions
 from facesearch.photos.content import DIGEST_BYTES, content_of
 from facesearch.photos.decode import decode
 from facesearch.pipeline import Pipeline
@@ -93,10 +94,27 @@ class Snapshot:
         """
         return self._photos.get(digest)
 
+    def digest(self, photo: int) -> str:
+        """Return the digest of a photo's content, in hex."""
+        digits: str = self.index.digest[photo].tobytes().hex()
+        return digits
+
+    @cached_property
+    def photos_with_faces(self) -> list[int]:
+        """The photos that have a face, by their paths."""
+        photos: list[int] = np.unique(self.index.photo).tolist()
+        return photos
+
+    def suggestions(self, card: Card, top: int) -> list[Suggestion]:
+        """Return who may be the same person, the surest first."""
+        if self.people is None:
+            return []
+        return suggestions(self.people, suggested_distance(card), card.quality, top=top)
+
     def face_id(self, row: int) -> tuple[str, int]:
         """Return the digest of a face's photo and the number of the face in it, from 1."""
         photo = int(self.index.photo[row])
-        return self.index.digest[photo].tobytes().hex(), self.index.number(row)
+        return self.digest(photo), self.index.number(row)
 
     def face(self, digest: str, number: int) -> int | None:
         """Return the row of a face, by its photo's digest and its number there; None if unknown."""

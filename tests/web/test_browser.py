@@ -77,12 +77,12 @@ def test_another_face_of_a_group_is_chosen_by_its_frame(opened):
     boxes = page.locator(".frames a")
     assert boxes.count() > 20
     assert boxes.nth(0).get_attribute("aria-current") == "true"
-    first = page.locator(".distance, .measures dd").all_inner_texts()
+    first = page.locator(".measures dd").all_text_contents()
     boxes.nth(1).click()
     page.wait_for_url(re.compile(r"/uploads/[\w-]+/2$"))
     assert page.locator(".frames a").nth(1).get_attribute("aria-current") == "true"
     assert page.locator(".frames a").nth(0).get_attribute("aria-current") is None
-    assert page.locator(".measures dd").all_inner_texts() != first
+    assert page.locator(".measures dd").all_text_contents() != first
     opened.shoot("hits-group-light")
 
 

@@ -59,3 +59,47 @@ if (place) {
 document.addEventListener("error", (event) => {
   if (event.target instanceof HTMLImageElement) event.target.classList.add("gone");
 }, true);
+
+// Faces are selected: shift selects all between, and the bar of actions shows only while some are.
+document.documentElement.classList.add("scripted");
+const selecting = document.querySelector(".selecting");
+if (selecting) {
+  const bar = selecting.querySelector(".actions");
+  const boxes = [...selecting.querySelectorAll("input[name=face]")];
+  const many = () => {
+    const count = boxes.filter((box) => box.checked).length;
+    if (!bar) return;
+    bar.classList.toggle("ready", count > 0);
+    bar.querySelector(".count").textContent = count ? `${count} selected` : "";
+  };
+  let last = null;
+  selecting.addEventListener("click", (event) => {
+    const box = event.target.closest?.("input[name=face]");
+    if (!box) return;
+    if (event.shiftKey && last) {
+      const [from, to] = [boxes.indexOf(last), boxes.indexOf(box)].sort((a, b) => a - b);
+      boxes.slice(from, to + 1).forEach((one) => { one.checked = box.checked; });
+    }
+    last = box;
+    many();
+  });
+  window.addEventListener("pageshow", many);
+}
+
+// The photos are looked through with the arrow keys; Escape goes back to all of them.
+document.addEventListener("keydown", (event) => {
+  if (event.target.closest?.("input, select, textarea") || event.altKey || event.ctrlKey || event.metaKey) return;
+  const places = { ArrowLeft: ".through [rel=prev]", ArrowRight: ".through [rel=next]", Escape: ".through a" };
+  document.querySelector(places[event.key] ?? "#nothing")?.click();
+});
+
+document.querySelectorAll(".listing select").forEach((choice) => {
+  choice.addEventListener("change", () => choice.form.requestSubmit());
+});
+
+// What was done is said once, not again when the page is loaded again.
+if (document.querySelector(".toast")) {
+  const here = new URL(window.location.href);
+  for (const name of ["did", "undone"]) here.searchParams.delete(name);
+  window.history.replaceState(null, "", here);
+}

@@ -65,7 +65,8 @@ class Forms:
         everyone = library_of(request, self._state).now().everyone
         other = next((one for one in everyone if one.name and folded(one.name) == folded(name)), None)
         if other is None:
-            page = self._pages.person(request, Problem(f"{error.message} {error.hint}".strip(), name=name[:LONGEST]))
+            sentence = f"{error.message} {error.hint}".strip()
+            page = self._pages.person(request, Problem(sentence, name=name[:LONGEST]))
         else:
             taken = {folded(one.name) for one in everyone}
             likely = (f"{other.name} ({at})" for at in range(2, len(taken) + 3))

@@ -110,7 +110,7 @@ class Watched:
         """Close it, and check that nothing happened that must not."""
         self._context.close()
         wrong = [line for line in self._wrong if not any(part in line for part in self.allowed)]
-        assert wrong == []
+        assert wrong == [], wrong
 
     def _console(self, message):
         if message.type in ("error", "warning"):

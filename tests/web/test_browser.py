@@ -110,10 +110,11 @@ def test_a_new_name_is_kept(own):
     assert page.get_by_role("link", name="Barack <b>Obama</b>").is_visible()
     page.goto(own.server.address + "1/person/1")
     page.get_by_label("Name").fill("12")
-    page.get_by_role("button", name="Save").click()
     own.allowed.append("409")
+    page.get_by_role("button", name="Save").click()
     assert "is a person's number" in page.get_by_role("alert").inner_text()
-    own.shoot("message-light")
+    assert page.get_by_label("Name").input_value() == "12"
+    own.shoot("problem-light")
 
 
 def test_two_people_are_merged(own):
@@ -259,3 +260,84 @@ def test_a_tap_on_a_phone(opened):
     page.locator("h1", has_text="Person 1").wait_for()
     page.locator(".grid a").first.tap()
     page.get_by_role("heading", name="Faces", exact=True).wait_for()
+
+
+def test_faces_are_selected_and_taken_out_and_that_is_undone(own):
+    page = own.go("/1/person/1")
+    bar = page.locator(".actions")
+    assert bar.is_hidden()
+    boxes = page.get_by_role("checkbox")
+    assert boxes.count() == 3
+    boxes.nth(0).click()
+    assert bar.get_by_text("1 selected").is_visible()
+    boxes.nth(2).click(modifiers=["Shift"])
+    assert bar.get_by_text("3 selected").is_visible()
+    boxes.nth(1).click()
+    assert bar.get_by_text("2 selected").is_visible()
+    own.shoot("selected-light")
+    bar.get_by_role("button", name="Not this person").click()
+    page.get_by_text("Took 2 faces out of Person 1.").wait_for()
+    assert boxes.count() == 1
+    assert page.url.endswith("/person/1")  # loaded again, nothing is said
+    own.shoot("toast-light")
+    page.get_by_role("button", name="Undo").click()
+    page.get_by_text("The last change was taken back.").wait_for()
+    assert boxes.count() == 3
+
+
+def test_a_name_that_is_taken_is_settled_on_the_spot(own):
+    page = own.go("/1/person/2")
+    page.get_by_label("Name").fill("Marie")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_role("heading", name="Marie", level=1).wait_for()
+    own.allowed.append("409")
+    page.goto(own.server.address + "1/person/1")
+    page.get_by_label("Name").fill("marie")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_role("alert").get_by_text("Another person is called Marie already.").wait_for()
+    own.shoot("taken-light")
+    page.get_by_role("button", name="Keep both: Marie (2)").click()
+    page.get_by_role("heading", name="Marie (2)", level=1).wait_for()
+    page.goto(own.server.address)
+    page.get_by_label("Name").fill("marie (2")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile(r"q=marie"))
+    assert page.locator("a.card").count() == 1
+    page.get_by_label("Show").select_option("With a name")
+    page.wait_for_url(re.compile(r"show=named"))
+
+
+def test_who_may_be_the_same_is_answered(own):
+    page = own.go("/1/person/1")
+    page.get_by_role("checkbox").first.click()
+    page.get_by_label("Move to").fill("The same")
+    page.get_by_role("button", name="Move", exact=True).click()
+    page.get_by_role("button", name="Undo").wait_for()
+    page.goto(own.server.address + "1/same")
+    own.shoot("same-light")
+    cards = page.locator(".pairs li")
+    before = cards.count()
+    if before:
+        cards.first.get_by_role("button", name=re.compile("^No, ")).click()
+        page.get_by_role("button", name="Undo").wait_for()
+        assert page.url.endswith("/same")
+        page.get_by_role("button", name="Undo").click()
+        page.get_by_text("The last change was taken back.").wait_for()
+        assert cards.count() == before
+
+
+def test_photos_are_looked_through_with_the_arrow_keys(opened):
+    page = opened.go("/1/person/1")
+    page.locator(".photos a").first.click()
+    first = page.get_by_role("heading", level=1).inner_text()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("(before) => document.querySelector('h1').textContent != before", arg=first)
+    page.keyboard.press("ArrowLeft")
+    page.get_by_role("heading", name=first, level=1).wait_for()
+    opened.allowed.append("download: ")
+    with page.expect_download() as saved:
+        page.get_by_role("link", name="Download").click()
+    assert saved.value.suggested_filename == first
+    page.keyboard.press("Escape")
+    page.wait_for_url(re.compile(r"/person/1$"))
+    opened.shoot("person-after-keys-light")

@@ -1,0 +1,193 @@
+"""What the pages change of people, what they say of it, and how it is taken back."""
+
+import html
+import re
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+import pytest
+from support.command import LIBRARY
+
+SOLVAY = LIBRARY / "solvay_1927.jpg"
+
+
+@dataclass
+class Page:
+    """A page: its source, and the words that are read."""
+
+    source: str
+
+    @property
+    def text(self):
+        return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", self.source)).split())
+
+
+def post(server, path, **fields):
+    """Send a form, and return the answer; a list is a field that is sent several times."""
+    return server.ask(path, "POST", urlencode(fields, doseq=True).encode())
+
+
+def followed(server, reply):
+    """Return the page that an answer leads to."""
+    assert reply.status == 303, reply
+    return Page(
+        server.ask(reply.headers["location"].partition(server.address.rstrip("/").rpartition("/")[2])[2]).text
+    )
+
+
+def people(server):
+    return {one["number"]: one for one in server.ask("/1/api/people").json["people"]}
+
+
+def faces(server, number):
+    return [f"{one['photo']}/{one['face']}" for one in server.ask(f"/1/api/people/{number}").json["faces"]]
+
+
+def undo(server, page):
+    """Press the button of what a page says was done."""
+    number = re.search(r'name="number" value="(\d+)"', page.source)[1]
+    back = re.search(r'name="back" value="([^"]*)"', page.source)[1]
+    return followed(server, post(server, "/1/undo", number=number, back=back))
+
+
+def test_what_was_done_is_said_and_can_be_taken_back(changed):
+    page = followed(changed, post(changed, "/1/person/1/name", name="Barack"))
+    assert "Named person 1 'Barack'." in page.text
+    assert people(changed)[1]["name"] == "Barack"
+    page = undo(changed, page)
+    assert "The last change was taken back." in page.text
+    assert people(changed)[1]["name"] == ""
+
+
+def test_what_is_no_longer_the_last_change_is_not_offered_or_taken_back(changed):
+    first = post(changed, "/1/person/1/name", name="Barack")
+    page = followed(changed, first)
+    post(changed, "/1/person/2/name", name="Marie")
+    assert "Named person" not in followed(changed, first).text
+    number = re.search(r'name="number" value="(\d+)"', page.source)[1]
+    reply = post(changed, "/1/undo", number=number, back="person/1")
+    assert (reply.status, "Something else was changed since." in reply.text) == (409, True)
+    assert people(changed)[2]["name"] == "Marie"
+
+
+@pytest.mark.parametrize("back", ["https://elsewhere", "//elsewhere", "..", "person/99", "x"])
+def test_undo_leads_to_a_page_of_this_index(changed, back):
+    page = followed(changed, post(changed, "/1/person/1/name", name="Barack"))
+    number = re.search(r'name="number" value="(\d+)"', page.source)[1]
+    reply = post(changed, "/1/undo", number=number, back=back)
+    assert reply.headers["location"].endswith("/1/?undone=1")
+
+
+def test_a_name_that_somebody_has_is_asked_about(changed):
+    post(changed, "/1/person/1/name", name="Marie Curie")
+    reply = post(changed, "/1/person/2/name", name="marie  curie")
+    page = Page(reply.text)
+    assert reply.status == 409
+    assert "Another person is called Marie Curie already." in page.text
+    assert "Merge with Marie Curie" in page.text
+    assert "Keep both: Marie Curie (2)" in page.text
+    assert people(changed)[2]["name"] == ""
+    followed(changed, post(changed, "/1/person/2/name", name="Marie Curie (2)"))
+    page = followed(changed, post(changed, "/1/person/1/merge", other="2"))
+    assert "Merged Marie Curie (2) into Marie Curie." in page.text
+    undo(changed, page)
+    assert [people(changed)[number]["name"] for number in (1, 2)] == ["Marie Curie", "Marie Curie (2)"]
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "said"),
+    [
+        ("name", {"name": "12"}, "is a person&#39;s number"),
+        ("name", {"name": "x" * 200}, "A name of 200 characters is too long."),
+        ("merge", {"other": "Nobody"}, "Nobody is called"),
+        ("faces", {"do": "reject"}, "No face was selected."),
+        ("faces", {"do": "reject", "face": ["../1", "0" * 32 + "/1"]}, "No face was selected."),
+    ],
+)
+def test_what_cannot_be_done_is_said_on_a_page(changed, path, fields, said):
+    reply = post(changed, f"/1/person/1/{path}", **fields)
+    assert reply.status == 409
+    assert said in reply.text
+    assert faces(changed, 1)
+
+
+def test_a_form_of_something_else_is_refused(changed):
+    assert post(changed, "/1/person/1/faces", do="burn", face=faces(changed, 1)).status == 400
+    assert post(changed, "/1/person/99/faces", do="reject", face=faces(changed, 1)).status == 404
+    assert post(changed, "/1/same", answer="yes", one="1", other="").status == 409
+
+
+def test_selected_faces_are_rejected_ignored_moved_and_chosen(changed):
+    own = faces(changed, 1)
+    assert len(own) == 3
+    page = followed(changed, post(changed, "/1/person/1/faces", do="cover", face=own[2]))
+    assert f"/face/{own[2]}.jpg" in page.source
+    page = followed(changed, post(changed, "/1/person/1/faces", do="reject", face=own[:2]))
+    assert "Took 2 faces out of Person 1." in page.text
+    assert faces(changed, 1) == own[2:]
+    undo(changed, page)
+    assert faces(changed, 1) == own
+    page = followed(changed, post(changed, "/1/person/1/faces", do="move", face=own[0], to="Somebody New"))
+    assert faces(changed, 1) == own[1:]
+    assert [one["name"] for one in people(changed).values() if one["number"] > 2] == ["Somebody New"]
+    page = followed(changed, post(changed, "/1/person/1/faces", do="move", face=own[1], to=""))
+    assert len(people(changed)) == 4
+    followed(changed, post(changed, "/1/person/1/faces", do="ignore", face=own[2]))
+    assert (
+        "This person is in no photo" in changed.ask("/1/person/1").text
+        or changed.ask("/1/person/1").status == 404
+    )
+
+
+def test_people_are_hidden_filtered_and_found_by_name(changed):
+    post(changed, "/1/person/1/name", name="Barack Obama")
+    followed(changed, post(changed, "/1/person/2/hide"))
+
+    def shown(query):
+        return re.findall(r'/person/(\d+)"', changed.ask(f"/1/?{query}").text)
+
+    assert shown("") == ["1"]
+    assert shown("show=hidden") == ["2"]
+    assert shown("show=named") == ["1"]
+    assert shown("show=unnamed") == []
+    assert shown("q=obama") == ["1"]
+    assert shown("q=curie") == []
+    assert shown("show=nonsense&sort=nonsense&page=x") == ["1"]
+    assert "/photo/" in changed.ask("/1/?show=alone").text
+    assert changed.ask("/1/?show=poor&sort=name").status == 200
+    followed(changed, post(changed, "/1/person/2/hide", undo="1"))
+    assert shown("sort=photos") == ["1", "2"]
+
+
+def test_suggestions_are_answered(changed):
+    own = faces(changed, 1)
+    followed(changed, post(changed, "/1/person/1/faces", do="move", face=own[0], to=""))
+    new = max(people(changed))
+    # Whoever was moved apart is not suggested, so that the two stay two until somebody says otherwise.
+    assert f'value="{new}"' not in changed.ask("/1/same").text
+    page = followed(changed, post(changed, "/1/same", answer="yes", one="1", other=str(new)))
+    assert f"Merged Person {new} into Person 1." in page.text
+    assert faces(changed, 1) == own
+    undo(changed, page)
+    alone = next(
+        one for one in re.findall(r"/photo/([0-9a-f]{32})#face-(\d+)", changed.ask("/1/?show=alone").text)
+    )
+    followed(changed, post(changed, "/1/same", answer="no", one="1", other="/".join(alone)))
+    page = followed(changed, post(changed, "/1/same", answer="yes", one="/".join(alone), other="2"))
+    assert "Gave 1 face to Person 2." in page.text
+
+
+def test_a_photo_is_looked_through_and_downloaded(changed):
+    own = faces(changed, 1)
+    digest = own[0].partition("/")[0]
+    page = changed.ask(f"/1/photo/{digest}?of=1").text
+    assert "All photos of Person 1" in page
+    assert len(re.findall(r'rel="(?:prev|next)"', page)) in (1, 2)
+    assert "All people" in changed.ask(f"/1/photo/{digest}?of=x").text
+    reply = changed.ask(f"/1/photo/{digest}/file")
+    assert reply.headers["content-disposition"].startswith("attachment; filename*=UTF-8''")
+    assert reply.headers["content-type"] == "application/octet-stream"
+    assert reply.body[:2] == b"\xff\xd8"
+    small = changed.ask(f"/1/photo/{digest}/small.jpg")
+    assert (small.status, small.headers["content-type"]) == (200, "image/jpeg")
+    assert changed.ask("/1/photo/" + "0" * 32 + "/file").status == 404

@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
-from facesearch.faces import NOWHERE, Answer, Box, Match, Reference
+from facesearch.faces import NOWHERE, Answer, Box, Captured, Match, Reference
 
 SCHEMA = 1
 
@@ -43,6 +44,7 @@ def match_as_json(match: Match) -> dict[str, Any]:
             "same_person": match.same,
             "expected_strangers": match.strangers,
             "quality": match.quality,
+            "captured": None if match.captured is None else str(match.captured),
             "path": match.path,
             "face": match.face,
             "box": None if match.box == NOWHERE else box_as_json(match.box),
@@ -88,6 +90,7 @@ def answer_from_json(value: Mapping[str, Any]) -> Answer:
             one["same_person"],
             one["expected_strangers"],
             one["quality"],
+            _captured(one["captured"]),
         )
         for one in value["matches"]
     )
@@ -108,6 +111,10 @@ def with_path_bytes(fields: Mapping[str, Any], name: str = "path") -> dict[str, 
 def _path(value: Mapping[str, Any]) -> str:
     raw = value.get("path_bytes")
     return os.fsdecode(base64.b64decode(raw, validate=True)) if raw else str(value["path"])
+
+
+def _captured(text: str | None) -> Captured | None:
+    return None if text is None else Captured.at(datetime.fromisoformat(text))
 
 
 def _box(value: Mapping[str, Any]) -> Box:

@@ -6,6 +6,7 @@ import hashlib
 import math
 import os
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -94,6 +95,54 @@ class Status(IntEnum):
     UNREADABLE = 2
 
 
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """When a photo was taken, by the camera's clock.
+
+    Attributes:
+        seconds: Since 1970, of the time that the clock showed.
+        zone: How far that was from UTC, in minutes; None where the camera did not say.
+    """
+
+    seconds: int
+    zone: int | None = None
+
+    @property
+    def code(self) -> int:
+        """One number for it, in the order of the times that clocks showed."""
+        return self.seconds * _ZONES + (0 if self.zone is None else self.zone + _ZONES // 2)
+
+    @classmethod
+    def of(cls, code: int) -> Captured | None:
+        """Return what a number stands for; None for a photo without a date, or one that was not asked for."""
+        if code in (NOT_ASKED, UNDATED):
+            return None
+        seconds, zone = divmod(code, _ZONES)
+        return cls(seconds, zone - _ZONES // 2 if zone else None)
+
+    @classmethod
+    def at(cls, moment: datetime) -> Captured:
+        """Return what a clock showed."""
+        away = moment.utcoffset()
+        seconds = (moment.replace(tzinfo=None) - _EPOCH).total_seconds()
+        return cls(int(seconds), None if away is None else int(away.total_seconds() // 60))
+
+    @property
+    def year(self) -> int:
+        """The year that the clock showed."""
+        return (_EPOCH + timedelta(seconds=self.seconds)).year
+
+    def __str__(self) -> str:
+        """Return it in ISO 8601, with the zone where that is known."""
+        zone = None if self.zone is None else timezone(timedelta(minutes=self.zone))
+        return (_EPOCH + timedelta(seconds=self.seconds)).replace(tzinfo=zone).isoformat()
+
+
+_ZONES = 4096  # minutes, beyond all zones
+_EPOCH = datetime(1970, 1, 1)
+NOT_ASKED = -(2**63)  # in place of a date: an older facesearch did not look for one
+UNDATED = NOT_ASKED + 1
+
 NO_DIGEST = bytes(16)  # stands for a digest that is not known, where there has to be one
 
 
@@ -109,6 +158,7 @@ class FileState:
             `facesearch.photos.content`. Empty if the file could not be read.
         file_digest: 16 bytes of BLAKE2b of the whole file. Empty if the file could not be read, or if only
             this digest is known, which is then `digest`: an index of the first format has no other.
+        captured: When the photo was taken, as `Captured.code`; or `UNDATED` or `NOT_ASKED`.
     """
 
     size: int
@@ -116,6 +166,7 @@ class FileState:
     ctime_ns: int = -1
     digest: bytes = b""
     file_digest: bytes = b""
+    captured: int = NOT_ASKED
 
     @property
     def digests(self) -> tuple[bytes, ...]:
@@ -170,6 +221,7 @@ class Match:
         strangers: The number of strangers' faces to expect this near in an index of this size; None if the
             model is not calibrated. A poor face has none of the three.
         quality: How good the face is, 0 to 1, see `facesearch.judge`; None if the model does not tell.
+        captured: When the photo was taken; None where that is not known.
         by_hand: Whether it was said that the person is on the photo, where no face was found: the number of
             the face is 0, the distance is not a number, and the box may be `NOWHERE`.
     """
@@ -183,6 +235,7 @@ class Match:
     same: bool | None = None
     strangers: float | None = None
     quality: float | None = None
+    captured: Captured | None = None
     by_hand: bool = False
 
 

@@ -154,6 +154,7 @@ def nearest(
     centre: NDArray[np.float32] | None = None,
     groups: NDArray[np.int64] | NDArray[np.int32] | None = None,
     threshold: float = np.inf,
+    wanted: NDArray[np.bool_] | None = None,
 ) -> list[Neighbours]:
     """Find the k nearest rows for each query; fewer when there are fewer.
 
@@ -167,6 +168,7 @@ def nearest(
             directions.
         groups: (n,) the group of each row; of a group only the nearest row counts.
         threshold: Rows farther than this are left out.
+        wanted: (n,) bool, the rows that may be found; None for all.
 
     Returns:
         One for each query.
@@ -176,13 +178,18 @@ def nearest(
         some = slice(first, first + QUERIES_AT_ONCE)
         asked = queries[some] if centre is None else np.concatenate([queries[some], centre[None]])
         for start, block, products in _products(vectors, asked):
-            stop = start + len(block)
-            lengths = norms[start:stop]
+            part: slice | NDArray[np.int64] = slice(start, start + len(block))
+            rows = np.arange(start, start + len(block))
+            if wanted is not None:
+                chosen = np.flatnonzero(wanted[part])
+                part = rows = rows[chosen]
+                block, products = block[chosen], products[:, chosen]
+            lengths = norms[part]
             if centre is not None:
                 products, lengths = _about_centre(products, lengths, asked)
-            members = None if groups is None else groups[start:stop]
+            members = None if groups is None else groups[part]
             for row, search in enumerate(searches[some]):
-                search.look(start, block, lengths, products[row], members)
+                search.look(rows, block, lengths, products[row], members)
     return [search.result() for search in searches]
 
 
@@ -252,30 +259,30 @@ class _Search:
 
     def look(
         self,
-        start: int,
+        rows: NDArray[np.int64],
         block: NDArray[np.float32],
         norms: NDArray[np.float32],
         products: NDArray[np.float32],
         members: NDArray[np.int64] | NDArray[np.int32] | None,
     ) -> None:
-        """Process a block: its first row's number, its rows, their lengths, products and groups."""
+        """Process a block: its rows' numbers, the rows, their lengths, products and groups."""
         if not np.isfinite(self._limit):
             # Without a limit every row would have to be looked at exactly: set one by the likeliest few.
             few = 4 * self._k + 64
             if few < len(products):
-                self._take(start, block, np.argpartition(self._roughly(norms, products), few)[:few], members)
+                self._take(rows, block, np.argpartition(self._roughly(norms, products), few)[:few], members)
         near = np.flatnonzero(self._may_be_near(norms, products))
         if len(near):
-            self._take(start, block, near, members)
+            self._take(rows, block, near, members)
 
     def _take(
         self,
-        start: int,
+        numbers: NDArray[np.int64],
         block: NDArray[np.float32],
         near: NDArray[np.int64],
         members: NDArray[np.int64] | NDArray[np.int32] | None,
     ) -> None:
-        rows = near + start
+        rows = numbers[near]
         found = block[near] if self._centre is None else about(block[near], self._centre)
         exact = distances(self._query, found, self._metric)
         keep = exact <= self._limit

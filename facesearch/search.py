@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
 from itertools import groupby
 from typing import Literal
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from facesearch.cohort import LEAST, SIZE
 from facesearch.errors import FacesearchError, ModelError, NoFace, PhotoError, UnreadablePhoto
-from facesearch.faces import Answer, Face, Match, PhotoFaces, Reference, Status
+from facesearch.faces import UNDATED, Answer, Captured, Face, Match, PhotoFaces, Reference, Status
 from facesearch.index.backend import SearchableIndex
 from facesearch.index.index import Hit, How, SearchRequest
 from facesearch.judge import MEASURE_IT, NO_PROBABILITY, Judge
@@ -53,6 +54,9 @@ class Question:
         expand: Whether the surest matches become references too, to find more of the same person.
         how: "exact" or "approximate", for an index that has both; None lets its size decide. A file is
             always searched exactly.
+        since: Only photos that were taken then or later, by the clock of the camera.
+        until: Only photos that were taken before this.
+        sort: "distance", or "date": of the matches those that were taken first come first.
     """
 
     top: int = 4
@@ -66,6 +70,17 @@ class Question:
     together: bool = False
     expand: bool = False
     how: How | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    sort: Literal["distance", "date"] = "distance"
+
+    @property
+    def captured(self) -> tuple[int, int] | None:
+        """Which dates are wanted, as an index has them; None for all photos, dated or not."""
+        if self.since is None and self.until is None:
+            return None
+        first, end = (one and Captured.at(one).code for one in (self.since, self.until))
+        return first or UNDATED + 1, end or 2**63 - 1
 
 
 def search(
@@ -101,9 +116,14 @@ def search(
     answers = []
     for group, pairs in zip(asked, found, strict=True):
         matches = asking.there_first([match for match, _ in pairs])[: question.top]
-        ranked = (replace(match, rank=rank) for rank, match in enumerate(matches, 1))
-        answers.append(Answer(group, tuple(ranked)))
+        ranked = [replace(match, rank=rank) for rank, match in enumerate(matches, 1)]
+        answers.append(Answer(group, tuple(by_date(ranked) if question.sort == "date" else ranked)))
     return answers
+
+
+def by_date(matches: Iterable[Match]) -> list[Match]:
+    """Return matches in the order in which their photos were taken; those without a date come last."""
+    return sorted(matches, key=lambda one: math.inf if one.captured is None else one.captured.seconds)
 
 
 def _limit(judge: Judge, question: Question) -> float:
@@ -278,6 +298,7 @@ def _request(
         [frozenset() if question.include_self else frozenset(_names(group)) for group in own],
         question.how,
         centre,
+        question.captured,
     )
 
 
@@ -340,7 +361,8 @@ def _matches(hits: Sequence[Hit], fused: _Fused, limit: float) -> tuple[list[Mat
     distances = [fused.from_vector(hit.distance) for hit in hits]
     near = [(hit, distance) for hit, distance in zip(hits, distances, strict=True) if distance <= limit]
     matches = [
-        Match(rank, hit.path, hit.face, hit.box, distance) for rank, (hit, distance) in enumerate(near, 1)
+        Match(rank, hit.path, hit.face, hit.box, distance, captured=Captured.of(hit.captured))
+        for rank, (hit, distance) in enumerate(near, 1)
     ]
     return matches, [hit.vector for hit, _ in near]
 

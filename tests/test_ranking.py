@@ -78,6 +78,21 @@ def test_nearest_is_what_scipy_says(metric, data, k):
 
 @pytest.mark.parametrize("metric", METRICS)
 @EXAMPLES
+@given(data=arrays(), k=st.integers(1, 20), every=st.integers(1, 5), block=st.sampled_from([64, 1 << 20]))
+def test_of_wanted_rows_the_nearest_are_found(metric, data, k, every, block):
+    rows, queries = data
+    wanted = np.arange(len(rows)) % every == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ranking, "BLOCK_BYTES", block)
+        found = nearest(rows, norms_of(rows), queries, k, metric, wanted=wanted)
+        among = nearest(rows[wanted], norms_of(rows)[wanted], queries, k, metric)
+    for one, other in zip(found, among, strict=True):
+        np.testing.assert_array_equal(one.rows, np.flatnonzero(wanted)[other.rows])
+        np.testing.assert_array_equal(one.distances, other.distances)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@EXAMPLES
 @given(data=arrays(), k=st.integers(1, 20), groups=st.integers(1, 12))
 def test_of_a_group_only_the_nearest_counts(metric, data, k, groups):
     rows, queries = data

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -140,12 +140,18 @@ def _list(found: People, options: PeopleOptions, library: Library) -> None:
     poor = found.poor_and_alone(quality) if options.show_all and quality else []
     write_people(found, everyone, options.sheet, options.page)
     if options.as_json:
-        told = {"people": [with_path_bytes(fields) for fields in people_fields(found, everyone)]}
+        years = (known or (None, None) for known in found.years(everyone))
+        told = {
+            "people": [
+                {**with_path_bytes(fields), "first_year": first, "last_year": last}
+                for fields, (first, last) in zip(people_fields(found, everyone), years, strict=True)
+            ]
+        }
         if options.show_all:
             told["poor"] = [with_path_bytes(face_fields(found, row)) for row in poor]
         write_json(told)
     elif sys.stdout.isatty():
-        write("".join(table(everyone)))
+        write("".join(table(everyone, found.years(everyone))))
         if options.show_all:
             write("".join(poor_table(found, poor)))
     else:
@@ -335,11 +341,21 @@ for _command in (*COMMANDS, export, import_names):
     people.add_command(_command)
 
 
-def table(everyone: Iterable[Person]) -> Iterator[str]:
-    """Yield people as lines for a reader."""
-    yield "number  photos  faces  name\n"
-    for one in everyone:
-        yield f"{one.number:6}  {one.photos:6,}  {len(one.faces):5,}  {escaped(one.name)}".rstrip() + "\n"
+def table(everyone: Sequence[Person], years: Sequence[tuple[int, int] | None]) -> Iterator[str]:
+    """Yield people as lines for a reader, with the years of their photos where these are known."""
+    dated = any(years)
+    yield f"number  photos  faces  {'years      ' if dated else ''}name\n"
+    for one, known in zip(everyone, years, strict=True):
+        span = f"{_span(known):9}  " if dated else ""
+        line = f"{one.number:6}  {one.photos:6,}  {len(one.faces):5,}  {span}{escaped(one.name)}"
+        yield line.rstrip() + "\n"
+
+
+def _span(years: tuple[int, int] | None) -> str:
+    if years is None:
+        return ""
+    first, last = years
+    return str(first) if first == last else f"{first}-{last}"
 
 
 def poor_table(found: People, poor: Sequence[int]) -> Iterator[str]:

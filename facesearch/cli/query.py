@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -53,6 +55,46 @@ class QueryOptions(OutputOptions, LibraryOptions, ListOptions, RuntimeOptions):
     rotations: bool | None
     how: Literal["exact", "approximate"] | None
     server: str | None
+    since: datetime | None
+    until: datetime | None
+    sort: Literal["distance", "date"]
+
+
+class DateType(click.ParamType):  # type: ignore[type-arg]
+    """A year, a month, a day, or a time of a day.
+
+    Args:
+        last: Whether what is meant is the end of it.
+    """
+
+    name = "date"
+
+    def __init__(self, *, last: bool = False) -> None:
+        self._last = last
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Return the moment, by the clock of a camera."""
+        found = _DATE.fullmatch(str(value).strip())
+        year, month, day, time = found.groups() if found else (None, None, None, None)
+        try:
+            first = datetime.fromisoformat(f"{year}-{month or '01'}-{day or '01'}T{time or '00:00'}")
+            return first if not self._last or time else _end_of(first, month=bool(month), day=bool(day))
+        except (ValueError, OverflowError):
+            self.fail(
+                f"{value!r} is no date such as 2019, 2019-07, 2019-07-04 or 2019-07-04T18:30.", param, ctx
+            )
+
+
+_DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?))?)?)?")
+
+
+def _end_of(first: datetime, *, month: bool, day: bool) -> datetime:
+    """Return the moment at which a year, a month or a day is over."""
+    if day:
+        return first + timedelta(days=1)
+    if month:
+        return (first + timedelta(days=31)).replace(day=1)
+    return first.replace(year=first.year + 1)
 
 
 def _a_share(_context: click.Context, _option: click.Parameter, number: float | None) -> float | None:
@@ -148,6 +190,22 @@ def _a_share(_context: click.Context, _option: click.Parameter, number: float | 
         default="photo",
         show_default=True,
         help="List each photo once, or each face.",
+    ),
+    click.option(
+        "--since", type=DateType(), metavar="DATE", help="Only photos taken then or later: 2019, 2019-07, ..."
+    ),
+    click.option(
+        "--until",
+        type=DateType(last=True),
+        metavar="DATE",
+        help="Only photos taken by the end of that year, month or day.",
+    ),
+    click.option(
+        "--sort",
+        type=click.Choice(["distance", "date"]),
+        default="distance",
+        show_default=True,
+        help="The order of the matches.",
     ),
     click.option("--include-self", is_flag=True, help="REF's own file may be a match."),
     click.option("--unique", is_flag=True, help="List copies of one photo once."),
@@ -273,6 +331,9 @@ def _photos_of_people(library: Library, options: QueryOptions) -> Answers:
         only=options.only,
         by=options.by,
         unique=options.unique,
+        since=options.since,
+        until=options.until,
+        sort=options.sort,
         **{name: value for name, value in limits.items() if value is not None},
     )
     judge = Judge.of(library.card, people.index, "cosine")
@@ -285,7 +346,7 @@ def _photos_of_people(library: Library, options: QueryOptions) -> Answers:
 def _question(options: QueryOptions) -> Question:
     from facesearch.search import Question
 
-    names = ("top", "threshold", "min_probability", "min_quality")
+    names = ("top", "threshold", "min_probability", "min_quality", "since", "until")
     given = {name: getattr(options, name) for name in names}
     chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     return Question(
@@ -296,6 +357,7 @@ def _question(options: QueryOptions) -> Question:
         together=options.together,
         expand=options.expand,
         how=options.how,
+        sort=options.sort,
         **chosen,
     )
 
@@ -340,8 +402,10 @@ def _refuse_contradictions(options: QueryOptions) -> None:
 
 def _refuse_with_server(options: QueryOptions) -> None:
     """Refuse what a server cannot be asked."""
-    for name, option in (("together",) * 2, ("whole",) * 2, ("rotations",) * 2, ("how", "search")):
-        if getattr(options, name):
+    asked = {"search": options.how, "sort": options.sort == "date"}
+    asked |= {name: getattr(options, name) for name in ("together", "whole", "rotations", "since", "until")}
+    for option, value in asked.items():
+        if value:
             raise click.UsageError(f"--{option} does not work with a server: leave out --server.")
 
 

@@ -14,14 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.errors import IndexBroken, IndexFormat
-from facesearch.faces import NO_DIGEST, Box, FileState, Status
+from facesearch.faces import NO_DIGEST, NOT_ASKED, Box, FileState, Status
 from facesearch.index.meta import Meta
 from facesearch.paths import ESCAPES
 from facesearch.ranking import Metric, nearest
 
-FORMAT = 2
-# An index of the first format has no `ctime_ns` and no `file_digest`: its `digest` is the file's.
-READABLE = (1, FORMAT)
+FORMAT = 3
+# An index of the first format has no `ctime_ns` and no `file_digest`: its `digest` is the file's. One of the
+# second has no `captured`.
+READABLE = (1, 2, FORMAT)
 LANDMARKS = 5
 
 # name -> dtype, shape behind the first axis, what the first axis counts.
@@ -40,6 +41,7 @@ ARRAYS: Mapping[str, tuple[str, tuple[int, ...], str]] = {
     "ctime_ns": ("<i8", (), "photos"),
     "digest": ("|u1", (16,), "photos"),
     "file_digest": ("|u1", (16,), "photos"),
+    "captured": ("<i8", (), "photos"),
     "status": ("|u1", (), "photos"),
     "forgotten": ("|u1", (16,), "digests"),
     "erased": ("|u1", (16,), "erased"),
@@ -64,6 +66,8 @@ class SearchRequest:
         how: "exact" or "approximate" where the backend knows both; None for what suits the index' size.
         centre: (dim,) float32; by cosine, the queries are directions from this point, and so are the faces'
             vectors to be taken.
+        captured: The first date of a photo, and the first that is too late, as `Captured.code`; None where it
+            does not matter. A photo without a date is then not found.
     """
 
     queries: NDArray[np.float32]
@@ -75,6 +79,7 @@ class SearchRequest:
     own: Sequence[Collection[str]]
     how: How | None
     centre: NDArray[np.float32] | None = None
+    captured: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,7 @@ class Hit:
         box: In the upright photo.
         distance: From the query.
         vector: (dim,) float32, the face's.
+        captured: When the photo was taken, as `Captured.code`; or `UNDATED` or `NOT_ASKED`.
     """
 
     path: str
@@ -94,6 +100,7 @@ class Hit:
     box: Box
     distance: float
     vector: NDArray[np.float32] = field(repr=False, compare=False)
+    captured: int = NOT_ASKED
 
 
 @dataclass(frozen=True)
@@ -120,6 +127,7 @@ class Index:
         digest: (P, 16) uint8, the picture's; zeros where the file could not be read.
         file_digest: (P, 16) uint8, the whole file's; zeros where the file could not be read, and where
             `digest` is the file's, as in an index of the first format.
+        captured: (P,) int64, when each was taken, as `Captured.code`; or `UNDATED` or `NOT_ASKED`.
         status: (P,) uint8, a `Status`.
         forgotten: (K, 16) uint8, keys of photos that are left out; see `FileState.keys`.
         erased: (E, 16) uint8, digests of photos of which one face is not to be indexed again.
@@ -141,6 +149,7 @@ class Index:
     ctime_ns: NDArray[np.int64]
     digest: NDArray[np.uint8]
     file_digest: NDArray[np.uint8]
+    captured: NDArray[np.int64]
     status: NDArray[np.uint8]
     forgotten: NDArray[np.uint8]
     erased: NDArray[np.uint8]
@@ -174,6 +183,7 @@ class Index:
             int(self.ctime_ns[photo]),
             digest if any(digest) else b"",
             file_digest if any(file_digest) else b"",
+            int(self.captured[photo]),
         )
 
     def find(self, path: str) -> int | None:
@@ -292,6 +302,7 @@ class Index:
             centre=request.centre,
             groups=self._groups(request),
             threshold=request.threshold,
+            wanted=self._of_the_time(request.captured),
         )
         answers = []
         for neighbours, photos in zip(found, own, strict=True):
@@ -300,6 +311,13 @@ class Index:
             shown = ((self._of_a_file(row) if request.unique else row, distance) for row, distance in others)
             answers.append([self._hit(row, distance) for row, distance in islice(shown, request.k)])
         return answers
+
+    def _of_the_time(self, captured: tuple[int, int] | None) -> NDArray[np.bool_] | None:
+        """Return which faces are in photos that were taken in a time, (F,); None for any time."""
+        if captured is None:
+            return None
+        first, end = captured
+        return np.asarray(((self.captured >= first) & (self.captured < end))[self.photo])
 
     def _of_a_file(self, face: int) -> int:
         """Return a face, or where its file is gone the same one in a copy whose file is there."""
@@ -343,8 +361,9 @@ class Index:
         return groups
 
     def _hit(self, face: int, distance: float) -> Hit:
-        path, vector = self.path(int(self.photo[face])), np.asarray(self.vectors[face])
-        return Hit(path, self.number(face), self.box(face), distance, vector)
+        photo = int(self.photo[face])
+        path, vector, captured = self.path(photo), np.asarray(self.vectors[face]), int(self.captured[photo])
+        return Hit(path, self.number(face), self.box(face), distance, vector, captured)
 
 
 def empty_index(meta: Meta) -> Index:
@@ -366,7 +385,7 @@ def check_index(arrays: Mapping[str, NDArray[Any]], complain: Callable[[str], In
         IndexFormat: A newer facesearch wrote it.
         IndexBroken: Anything is missing, of another type or shape, or out of range.
     """
-    first = _check_format(arrays, complain) == 1
+    missing = _LACKS.get(_check_format(arrays, complain), ())
     try:
         meta = Meta.from_json(_text(arrays.get("meta")))
     except (ValueError, RecursionError) as error:
@@ -374,7 +393,7 @@ def check_index(arrays: Mapping[str, NDArray[Any]], complain: Callable[[str], In
     counts: dict[str, int] = {}
     checked: dict[str, Any] = {}
     for name, (dtype, inner, counted) in ARRAYS.items():
-        array = arrays.get(name) if name in arrays or not first else _absent(name, checked)
+        array = arrays.get(name) if name in arrays or name not in missing else _absent(name, checked)
         shape = tuple(meta.dim if length < 0 else length for length in inner)
         if array is None or array.dtype != np.dtype(dtype) or array.shape[1:] != shape or array.ndim < 1:
             raise complain(f"its array {name!r} is missing or of another type or shape")
@@ -389,11 +408,15 @@ def check_index(arrays: Mapping[str, NDArray[Any]], complain: Callable[[str], In
 
 
 def _absent(name: str, others: Mapping[str, NDArray[Any]]) -> NDArray[Any] | None:
-    """Return an array that the first format does not have, from those before it; None for any other."""
+    """Return an array that an older format does not have, from those before it."""
     photos = len(others["path_ends"]) if "path_ends" in others else 0
-    if name == "ctime_ns":
-        return np.full(photos, -1, "<i8")
-    return np.zeros((photos, 16), np.uint8) if name == "file_digest" else None
+    if name == "file_digest":
+        return np.zeros((photos, 16), np.uint8)
+    return np.full(photos, -1 if name == "ctime_ns" else NOT_ASKED, "<i8")
+
+
+# The arrays that older formats do not have.
+_LACKS = {1: ("ctime_ns", "file_digest", "captured"), 2: ("captured",)}
 
 
 def _check_format(arrays: Mapping[str, NDArray[Any]], complain: Callable[[str], IndexBroken]) -> int:

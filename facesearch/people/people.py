@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.errors import PeopleError
-from facesearch.faces import Box, FaceId
+from facesearch.faces import UNDATED, Box, Captured, FaceId
 from facesearch.index.index import Index
 from facesearch.judge import poor_faces
 from facesearch.models.calibration import QualityScale
@@ -483,6 +483,26 @@ class People:
         means = np.add.reduceat(self.unit_vectors(rows), starts)
         means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
         return numbers, np.asarray(means, np.float32)
+
+    def years(self, people: Sequence[Person]) -> list[tuple[int, int] | None]:
+        """Return the first and the last year of each person's photos; None where no date is known."""
+        count = np.array([len(person.faces) for person in people])
+        rows = np.fromiter((row for person in people for row in person.faces), np.int64, int(count.sum()))
+        codes = self.index.captured[self.index.photo[rows]]
+        dated = codes > UNDATED
+        starts = (np.cumsum(count) - count)[count > 0]
+        bounds = np.iinfo(np.int64)
+        first = np.full(len(people), bounds.max)
+        last = np.full(len(people), bounds.min)
+        if len(starts):
+            first[count > 0] = np.minimum.reduceat(np.where(dated, codes, bounds.max), starts)
+            last[count > 0] = np.maximum.reduceat(np.where(dated, codes, bounds.min), starts)
+        both = (map(Captured.of, pair) for pair in zip(first.tolist(), last.tolist(), strict=True))
+        known = last > UNDATED
+        return [
+            (low.year, high.year) if there and low and high else None
+            for there, (low, high) in zip(known.tolist(), both, strict=True)
+        ]
 
     def portrait(self, person: Person) -> int:
         """Return a person's most typical face: of the larger half, the one nearest to the others."""

@@ -7,15 +7,18 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from facesearch.errors import ModelError, PeopleError, UnreadablePhoto
-from facesearch.faces import NOWHERE, Answer, Match, Reference
+from facesearch.faces import NOWHERE, Answer, Captured, Match, Reference
 from facesearch.judge import MEASURE_IT, NO_PROBABILITY, Judge
 from facesearch.people.facts import folded, folder_name
 from facesearch.people.people import People, Person
+from facesearch.search import Question, by_date
 from facesearch.show.collect import collect
 
 
@@ -30,6 +33,9 @@ class PeopleQuery:
         unique: Whether copies of one photo count once.
         threshold: The largest mean distance of a face from the person's other faces.
         min_probability: The smallest probability that a face is the person's.
+        since: Only photos that were taken then or later, by the clock of the camera.
+        until: Only photos that were taken before this.
+        sort: "distance", or "date": those that were taken first come first.
     """
 
     top: int | None = None
@@ -38,6 +44,9 @@ class PeopleQuery:
     unique: bool = False
     threshold: float = math.inf
     min_probability: float = 0.0
+    since: datetime | None = None
+    until: datetime | None = None
+    sort: Literal["distance", "date"] = "distance"
 
 
 def photos_with(
@@ -64,7 +73,8 @@ def photos_with(
     if query.min_probability > 0 and not judge.knows:
         raise ModelError(NO_PROBABILITY, MEASURE_IT)
     shown = [_faces_by_photo(people, person, query, judge) for person in persons]
-    together = set(shown[0]).intersection(*shown[1:])
+    of_the_time = _of_the_time(people, query)
+    together = {photo for photo in set(shown[0]).intersection(*shown[1:]) if of_the_time[photo]}
     if query.only:
         together = {photo for photo in together if _nobody_else(people, photo, persons)}
     order = sorted(together, key=lambda photo: (max(faces[photo][0] for faces in shown), photo))
@@ -87,6 +97,8 @@ def photos_with(
         tagged = _tagged(people, persons, query, set(order))
         room = None if query.top is None else query.top - len(matches)
         matches += [replace(match, rank=len(matches) + at) for at, match in enumerate(tagged[:room], 1)]
+    if query.sort == "date":
+        matches = by_date(matches)
     return Answer(tuple(_portrait(people, person) for person in persons), tuple(matches))
 
 
@@ -112,15 +124,33 @@ def _tagged(people: People, persons: Sequence[Person], query: PeopleQuery, found
     tags = [people.tagged_photos(person) for person in persons]
     faces = [{int(people.index.photo[row]) for row in person.faces} for person in persons]
     both = [set(own) | shown for own, shown in zip(tags, faces, strict=True)]
+    of_the_time = _of_the_time(people, query)
     photos = sorted(set(both[0]).intersection(*both[1:]) - found)
+    photos = [photo for photo in photos if of_the_time[photo]]
     if query.only:
         photos = [photo for photo in photos if _nobody_else(people, photo, persons)]
     boxes = {photo: box for own in reversed(tags) for photo, box in own.items()}
     return [
-        Match(0, people.index.path(photo), 0, boxes[photo] or NOWHERE, math.nan, by_hand=True)
+        Match(
+            0,
+            people.index.path(photo),
+            0,
+            boxes[photo] or NOWHERE,
+            math.nan,
+            captured=Captured.of(int(people.index.captured[photo])),
+            by_hand=True,
+        )
         for photo in photos
         if photo in boxes
     ]
+
+
+def _of_the_time(people: People, query: PeopleQuery) -> NDArray[np.bool_]:
+    """Return which photos were taken when it is asked for, (P,)."""
+    dates = Question(since=query.since, until=query.until).captured
+    if dates is None:
+        return np.ones(people.index.photo_count, np.bool_)
+    return np.asarray((people.index.captured >= dates[0]) & (people.index.captured < dates[1]))
 
 
 def _nobody_else(people: People, photo: int, persons: Sequence[Person]) -> bool:
@@ -132,7 +162,8 @@ def _nobody_else(people: People, photo: int, persons: Sequence[Person]) -> bool:
 def _match(people: People, rank: int, distance: float, row: int) -> Match:
     index = people.index
     photo = int(index.photo[row])
-    return Match(rank, index.path(photo), index.number(row), index.box(row), distance)
+    captured = Captured.of(int(index.captured[photo]))
+    return Match(rank, index.path(photo), index.number(row), index.box(row), distance, captured=captured)
 
 
 def _portrait(people: People, person: Person) -> Reference:

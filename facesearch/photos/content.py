@@ -15,9 +15,10 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
+from datetime import datetime, timezone
 
 from facesearch.errors import UnreadablePhoto
-from facesearch.faces import FileState
+from facesearch.faces import UNDATED, Captured, FileState
 from facesearch.files import open_without_waiting
 from facesearch.photos.decode import ISO, JPEG, ONE_LARGE, decode, open_image, orientation_of
 from facesearch.photos.find import changed, modified
@@ -92,7 +93,7 @@ def _content(
 ) -> Content:
     whole = fingerprint(data)
     picture = (pictures or {}).get(whole) or picture_digest(data)
-    return Content(data, FileState(len(data), mtime_ns, ctime_ns, picture, whole))
+    return Content(data, FileState(len(data), mtime_ns, ctime_ns, picture, whole, capture_time(data)))
 
 
 def alone_if_large(path: str) -> AbstractContextManager[object]:
@@ -118,6 +119,49 @@ def picture_digest(data: bytes) -> bytes:
         digest = hashlib.blake2b(data, digest_size=DIGEST_BYTES, person=b"bytes")
     return digest.digest()
 
+
+# Of EXIF, in the order in which they count: when the photo was taken, made digital, or written; each with the
+# field of its zone.
+_EXIF, _TIMES = 0x8769, ((0x9003, 0x9011), (0x9004, 0x9012))
+_WRITTEN, _WRITTEN_ZONE = 0x0132, 0x9010
+_TIME = re.compile(r"(\d{4})[:-](\d\d)[:-](\d\d)[ T](\d\d):(\d\d):(\d\d)")
+_ZONE = re.compile(r"([+-])(\d\d):?(\d\d)")
+_HAS_EXIF = (b"Exif\0\0", b"eXIf", b"EXIF", b"Exif")
+
+
+def capture_time(data: bytes) -> int:
+    """Return when a photo was taken, by its EXIF, as `Captured.code`; `UNDATED` where that is not said."""
+    head = data[:_HEAD_OF_JPEG] if data.startswith(JPEG) else data
+    if not any(mark in head for mark in _HAS_EXIF) and data[:2] not in (b"II", b"MM"):
+        return UNDATED
+    try:
+        with closing(open_image(data)) as image:
+            exif = image.getexif()
+            inside = exif.get_ifd(_EXIF)
+            times = [(inside.get(time), inside.get(zone)) for time, zone in _TIMES]
+            times.append((exif.get(_WRITTEN), inside.get(_WRITTEN_ZONE)))
+    except Exception:  # on hostile input, Pillow's readers may raise anything
+        return UNDATED
+    return next((code for time, zone in times if (code := _time_code(time, zone)) != UNDATED), UNDATED)
+
+
+def _time_code(time: object, zone: object) -> int:
+    found, place = _TIME.match(str(time)), _ZONE.match(str(zone))
+    if found is None:
+        return UNDATED
+    try:
+        year, month, day, hour, minute, second = map(int, found.groups())
+        moment = datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc)
+    except ValueError:  # such as 0000:00:00, of a camera that did not know
+        return UNDATED
+    away = None
+    if place is not None and (minutes := int(place[2]) * 60 + int(place[3])) <= _FARTHEST_ZONE:
+        away = minutes if place[1] == "+" else -minutes
+    return Captured(int(moment.timestamp()), away).code
+
+
+_HEAD_OF_JPEG = 1 << 18  # bytes
+_FARTHEST_ZONE = 15 * 60  # minutes
 
 Parts = Iterator[bytes | memoryview]
 

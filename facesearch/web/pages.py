@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -15,7 +16,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from facesearch.errors import FacesearchError, UnreadablePhoto
-from facesearch.faces import Box, Match, Reference
+from facesearch.faces import Box, Captured, Match, Reference
 from facesearch.judge import doubt
 from facesearch.models.calibration import QualityScale
 from facesearch.people.facts import LONGEST, folded
@@ -136,7 +137,12 @@ class Pages:
         people = snapshot.known_people()
         person = person_of(request, people)
         number = page_of(request)
-        faces = _most_certain_first(people, person)[FACES * (number - 1) :]
+        rows = _most_certain_first(people, person)
+        years = _years(snapshot, rows)
+        year = request.query_params.get("year", "")
+        if year in years:
+            rows = _of_year(snapshot, rows, int(year))
+        faces = rows[FACES * (number - 1) :]
         return self._page(
             "person.html",
             request,
@@ -147,7 +153,9 @@ class Pages:
             tagged=[photo_view(snapshot, photo) for photo in people.tagged_photos(person)],
             names=[one.name for one in snapshot.everyone if one.name and one.number != person.number],
             problem=problem,
-            page=PageNumber(number, len(faces) > FACES),
+            years=years,
+            year=year if year in years else "",
+            page=PageNumber(number, len(faces) > FACES, f"?year={year}&" if year in years else "?"),
         )
 
     def photo(self, request: Request) -> Response:
@@ -308,6 +316,20 @@ class Pictures:
 
 def _portrait(snapshot: Snapshot, person: Person) -> tuple[str, int]:
     return snapshot.face_id(snapshot.known_people().portrait(person))
+
+
+def _years(snapshot: Snapshot, rows: Sequence[int]) -> dict[str, int]:
+    """Return in which years the photos of some faces were taken, the last one first, and how many faces."""
+    codes = snapshot.index.captured[snapshot.index.photo[list(rows)]].tolist() if rows else []
+    years = Counter(one.year for code in codes if (one := Captured.of(code)) is not None)
+    return {str(year): years[year] for year in sorted(years, reverse=True)}
+
+
+def _of_year(snapshot: Snapshot, rows: Sequence[int], year: int) -> list[int]:
+    """Return the faces whose photos were taken in a year, in the order of their dates."""
+    index = snapshot.index
+    dated = ((Captured.of(int(index.captured[index.photo[row]])), row) for row in rows)
+    return [row for _, row in sorted((one.seconds, row) for one, row in dated if one and one.year == year)]
 
 
 def _most_certain_first(people: People, person: Person) -> Sequence[int]:

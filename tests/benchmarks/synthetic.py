@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from facesearch.embed import card_of
+from facesearch.faces import UNDATED
 from facesearch.index.index import FORMAT
 from facesearch.index.meta import Meta
 from facesearch.index.npz.arrays import ArrayWriter
@@ -62,6 +63,7 @@ def write_index(path: Path, faces: int, *, real: np.ndarray | None = None, model
         writer.write("ctime_ns", np.ones(faces, np.int64))
         for name in ("digest", "file_digest"):
             writer.write(name, number.astype("<u8").repeat(2).view(np.uint8).reshape(faces, 16))
+        writer.write("captured", np.full(faces, UNDATED, np.int64))
         writer.write("status", np.zeros(faces, np.uint8))
         writer.write("forgotten", np.empty((0, 16), np.uint8))
         writer.write("erased", np.empty((0, 16), np.uint8))

@@ -81,8 +81,14 @@ def test_lists_in_the_forms_for_programs(people, own):
     assert listed == {
         "schema": 1,
         "people": [
-            {"number": 1, "name": 'Ada "x" \u00e9', "photos": 3, "faces": 3, "path": rows[0][4]},
-            {"number": 2, "name": "", "photos": 2, "faces": 2, "path": rows[1][4]},
+            {
+                **{"number": 1, "name": 'Ada "x" \u00e9', "photos": 3, "faces": 3, "path": rows[0][4]},
+                **{"first_year": 2009, "last_year": 2012},
+            },
+            {
+                **{"number": 2, "name": "", "photos": 2, "faces": 2, "path": rows[1][4]},
+                **{"first_year": None, "last_year": None},
+            },
         ],
     }
     again = people("--json")

@@ -8,8 +8,9 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 from PIL import Image, ImageChops
-from support.command import CURIE, LIBRARY, OBAMA
+from support.command import CURIE, LIBRARY, OBAMA, Tool
 from support.html_pages import Page
+from support.once import made_once
 
 from facesearch.show.wording import percent
 
@@ -453,3 +454,74 @@ def test_the_folder_to_copy_to_is_a_file(query, tmp_path):
     assert done.status == 2
     assert "'found' is a file, not a folder." in done.err
     assert (tmp_path / "found").read_text() == "mine"
+
+
+@pytest.fixture(scope="module")
+def dated(tmp_path_factory, model_store):
+    """An index of photos with dates, by years, and two without."""
+
+    def make(folder):
+        for year in (1998, 2007, 2019):
+            exif = Image.Exif()
+            exif[0x0132] = f"{year}:06:15 12:00:00"
+            with Image.open(OBAMA) as image:
+                image.save(folder / f"{year}.jpg", exif=exif.tobytes(), quality=90 - year % 7)
+        for name in ("one.jpg", "two.jpg"):
+            with Image.open(LIBRARY / "biden.jpg") as image:
+                image.rotate(len(name) - 7 + (name == "two.jpg")).save(folder / name)
+        tool = Tool(folder, model_store.root)
+        done = tool.run("index", folder, "--index", "d.npz", "--model", "sface")
+        assert done.status == 0, done
+
+    return made_once(tmp_path_factory, "dated", make) / "d.npz"
+
+
+@pytest.mark.parametrize(
+    ("args", "years"),
+    [
+        (["--since", "2000"], ["2007", "2019"]),
+        (["--until", "2007"], ["1998", "2007"]),
+        (["--until", "2007-05"], ["1998"]),
+        (["--until", "2007-06-15"], ["1998", "2007"]),
+        (["--until", "2007-06-15T11:59"], ["1998"]),
+        (["--since", "2007-06-15T12:00", "--until", "2007-12"], ["2007"]),
+        (["--since", "2020"], []),
+    ],
+)
+def test_photos_of_a_time(ask, dated, args, years):
+    done = ask("query", OBAMA, "--index", dated, "--top", 9, *args)
+    assert done.status == (0 if years else 1)
+    assert sorted(name[:4] for name in done.names) == years
+
+
+def test_matches_in_the_order_of_their_dates(ask, dated):
+    done = ask("query", OBAMA, "--index", dated, "--top", 9, "--sort", "date", "--json")
+    matches = json.loads(done.out)["results"][0]["matches"]
+    assert [one["captured"] for one in matches] == [
+        "1998-06-15T12:00:00",
+        "2007-06-15T12:00:00",
+        "2019-06-15T12:00:00",
+        None,
+        None,
+    ]
+    assert sorted(one["rank"] for one in matches) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("date", ["", "x", "19", "2019-13", "2019-02-30", "2019-07-04T99:00", "9999-12-31"])
+def test_dates_that_are_none(ask, dated, date):
+    done = ask("query", OBAMA, "--index", dated, "--until", date)
+    assert done.status == 2
+    assert "is no date such as" in done.err
+
+
+def test_an_index_of_the_second_format_knows_no_dates_until_all_is_read(ask, dated, tmp_path):
+    with np.load(dated) as file:
+        arrays = {name: file[name] for name in file.files if name != "captured"}
+    index = tmp_path / "old.npz"
+    np.savez(index, **{**arrays, "format": np.array(2)})
+    query = ("query", OBAMA, "--index", index, "--top", 9, "--since", "1900")
+    assert ask(*query).status == 1
+    assert ask("index", dated.parent, "--index", index).status == 0
+    assert ask(*query).status == 1
+    assert ask("index", dated.parent, "--index", index, "--verify").status == 0
+    assert len(ask(*query).rows) == 3

@@ -7,7 +7,7 @@ import pytest
 from support.fakes import META, looked_at, write_index
 
 from facesearch.errors import IndexBroken, IndexConflict
-from facesearch.faces import FileState
+from facesearch.faces import NOT_ASKED, FileState
 from facesearch.index.meta import Meta
 from facesearch.index.npz.journal import MAGIC, Journal, _pack, read_journal
 from facesearch.index.npz.store import index_meta, journal_path, open_index
@@ -240,12 +240,26 @@ def test_a_journal_of_the_first_format_is_read(tmp_path):
     """Its photos have one digest, the file's, so that the next run renews them."""
     photo = PHOTOS[0]
     payload = _pack(photo)
-    now = struct.Struct("<qqq16s16s")
-    size, mtime_ns, _, digest, _ = now.unpack_from(payload)
+    now = struct.Struct("<qqqq16s16s")
+    size, mtime_ns, _, _, digest, _ = now.unpack_from(payload)
     first = struct.pack("<qq16s", size, mtime_ns, digest) + payload[now.size :]
     path = tmp_path / "j"
-    path.write_bytes(hand_made(first).replace(b"journal 2\n", b"journal 1\n", 1))
+    path.write_bytes(hand_made(first).replace(b"journal 3\n", b"journal 1\n", 1))
     (found,) = read_journal(path).entries
     assert found.file == FileState(size, mtime_ns, -1, digest, b"")
     assert (found.path, found.status) == (photo.path.encode(), photo.status)
+    np.testing.assert_array_equal(found.vectors, photo.vectors)
+
+
+def test_a_journal_of_the_second_format_is_read(tmp_path):
+    """Its photos have no date."""
+    photo = PHOTOS[0]
+    payload = _pack(photo)
+    now = struct.Struct("<qqqq16s16s")
+    size, mtime_ns, ctime_ns, _, *digests = now.unpack_from(payload)
+    second = struct.pack("<qqq16s16s", size, mtime_ns, ctime_ns, *digests) + payload[now.size :]
+    path = tmp_path / "j"
+    path.write_bytes(hand_made(second).replace(b"journal 3\n", b"journal 2\n", 1))
+    (found,) = read_journal(path).entries
+    assert found.file == dataclasses.replace(photo.file, captured=NOT_ASKED)
     np.testing.assert_array_equal(found.vectors, photo.vectors)

@@ -19,7 +19,8 @@ from facesearch.errors import FacesearchError, IndexAway, IndexBroken, IndexBusy
 from facesearch.faces import Box, Reference
 from facesearch.index.backend import open_backend
 from facesearch.index.milvus import face_collection as faces_module
-from facesearch.index.milvus import lease, server
+from facesearch.index.milvus import server
+from facesearch.index.milvus import state as lease
 from facesearch.index.milvus.address import Address
 from facesearch.index.milvus.photo_collection import PhotoCollection
 from facesearch.index.milvus.server import Server

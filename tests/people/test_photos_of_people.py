@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from support.known_people import grouped, kept, opened, shows, write_people
 
 from facesearch.embed.sface import CARD
 from facesearch.errors import PeopleError
-from facesearch.faces import NOWHERE, Box
+from facesearch.faces import NOWHERE, UNDATED, Box, Captured
 from facesearch.judge import Judge
 from facesearch.people.photos import PeopleQuery, photos_with
 
@@ -234,3 +235,22 @@ def test_photos_on_which_somebody_was_tagged_come_last_and_without_a_distance(pe
     answer = photos_with(people, [people.person("Ada")], PeopleQuery())
     assert [one.path[3] for one in answer.matches] == ["1", "4", "9"]
     assert answer.references[0].person == "Ada"
+
+
+def test_photos_of_a_time_and_in_its_order(tmp_path):
+    dates = {"1": datetime(2019, 5, 5), "2": datetime(2021, 1, 1), "3": datetime(2018, 12, 31, 23, 59)}
+    photos = [
+        shows(f"/p/{name}.jpg", ADA, captured=Captured.at(date).code) for name, date in sorted(dates.items())
+    ]
+    photos += [shows("/p/4.jpg", ADA, captured=UNDATED), shows("/p/5.jpg", ADA)]
+    people = grouped(tmp_path / "dated.npz", photos)
+    people.name(people.person(1), "Ada")
+    matches = photos_with(people, [people.person("Ada")], PeopleQuery(sort="date")).matches
+    assert numbers(matches)[:3] == [3, 1, 2]
+    assert sorted(numbers(matches[3:])) == [4, 5]
+    assert sorted(numbers(ask(people, "Ada", since=datetime(2019, 1, 1)))) == [1, 2]
+    assert numbers(ask(people, "Ada", until=datetime(2019, 1, 1))) == [3]
+    assert numbers(ask(people, "Ada", since=datetime(2019, 1, 1), until=datetime(2020, 1, 1))) == [1]
+    assert people.years(people.everyone()) == [(2018, 2021)]
+    people.tag(0, people.assign([people.face("/p/4.jpg", 1)], None))
+    assert people.years(people.everyone())[1] is None

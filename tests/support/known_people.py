@@ -3,7 +3,7 @@
 import numpy as np
 
 from facesearch.embed.sface import CARD
-from facesearch.faces import Box, Face, FileState, PhotoFaces, Status
+from facesearch.faces import NOT_ASKED, Box, Face, FileState, PhotoFaces, Status
 from facesearch.index.meta import Meta
 from facesearch.index.npz.backend import CompanionFile
 from facesearch.index.npz.store import open_index, people_path
@@ -16,7 +16,7 @@ WITHIN = 0.45
 LENGTH = 16  # a much shorter vector would be a poor face's; a power of two keeps ties
 
 
-def shows(path, *persons, content=None, digest=None, shift=0, spread=0.3):
+def shows(path, *persons, content=None, digest=None, shift=0, spread=0.3, captured=NOT_ASKED):
     """Return a photo that shows persons, by number from 0, as a pipeline would; the first is the largest.
 
     Vectors and digest follow from the content, by default the path; a shift moves all boxes to the right.
@@ -27,7 +27,7 @@ def shows(path, *persons, content=None, digest=None, shift=0, spread=0.3):
     faces = tuple(Face(Box(100 * at + shift, 5, 80 - at, 80 - at), 0.9) for at in range(len(persons)))
     return PhotoFaces(
         path,
-        FileState(10, 20, 30, digest or own, digest or own),
+        FileState(10, 20, 30, digest or own, digest or own, captured),
         Status.OK if persons else Status.NO_FACE,
         faces,
         (LENGTH * vectors).astype(np.float32) if persons else None,

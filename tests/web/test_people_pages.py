@@ -191,3 +191,15 @@ def test_a_photo_is_looked_through_and_downloaded(changed):
     small = changed.ask(f"/1/photo/{digest}/small.jpg")
     assert (small.status, small.headers["content-type"]) == (200, "image/jpeg")
     assert changed.ask("/1/photo/" + "0" * 32 + "/file").status == 404
+
+
+def test_a_person_is_shown_year_by_year(changed):
+    page = Page(changed.ask("/1/person/1").text)
+    years = re.findall(r'href="\?year=(\d+)"', page.source)
+    assert years == ["2012", "2009"]
+    assert page.source.count('name="face"') == 3
+    shown = changed.ask("/1/person/1?year=2009").text
+    assert shown.count('name="face"') == 1
+    assert 'href="?year=2009" aria-current="page"' in shown
+    assert changed.ask("/1/person/1?year=1900").text.count('name="face"') == 3
+    assert "year=" not in changed.ask("/1/person/2").text

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from facesearch.errors import IndexBroken
-from facesearch.faces import NO_DIGEST, FileState, Status
+from facesearch.faces import NO_DIGEST, NOT_ASKED, FileState, Status
 from facesearch.index.milvus.address import Address
 from facesearch.index.milvus.server import MOST, Fields, Row, Server, batches, quoted
 
@@ -25,7 +25,7 @@ FIELDS: Fields = {
     "id": ("key", 200),
     "part": ("text", 64),
     # A document's content; or a photo's path in base64, and what indexes of the first format did not have:
-    # `file_digest` and `ctime_ns`.
+    # `file_digest`, `ctime_ns` and `captured`.
     "text": ("text", 65_535),
     "size": ("number", 0),
     "mtime_ns": ("number", 0),
@@ -212,12 +212,12 @@ class PhotoCollection:
 
 def _text(photo: PhotoRow) -> str:
     path, file = base64.b64encode(photo.path).decode(), photo.file
-    return f"{path} {file.file_digest.hex() or '-'} {file.ctime_ns}"
+    return f"{path} {file.file_digest.hex() or '-'} {file.ctime_ns} {file.captured}"
 
 
 def _photo(row: Row) -> PhotoRow:
     path, *more = str(row["text"]).split(" ")
-    file_digest, ctime_ns = more or ("-", "-1")
+    file_digest, ctime_ns, captured, *_ = [*more, *("-", "-1", str(NOT_ASKED))[len(more) :]]
     digest = bytes.fromhex(row["digest"])
     return PhotoRow(
         base64.b64decode(path),
@@ -227,6 +227,7 @@ def _photo(row: Row) -> PhotoRow:
             int(ctime_ns),
             digest if any(digest) else b"",
             b"" if file_digest == "-" else bytes.fromhex(file_digest),
+            int(captured),
         ),
         Status(int(row["status"])),
         str(row["hold"]),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from facesearch.errors import IndexFileError
 from facesearch.faces import Box
 from facesearch.index.index import Hit, SearchRequest
 from facesearch.index.meta import Meta
@@ -62,6 +63,10 @@ class MilvusSearch:
 
     def near(self, request: SearchRequest) -> list[list[Hit]]:
         """Return the nearest faces for each query, by distance, then by path, then by face."""
+        if request.captured is not None:
+            raise IndexFileError(
+                "An index in Milvus is not searched by date.", "Copy it to a file with `facesearch copy`."
+            )
         own = self._own(request)
         places = len(own) if request.by == "photo" else sum(photo.faces for photo in own)
         found = self._find(request, request.k + places)

@@ -215,6 +215,7 @@ class Assembly:
             "ctime_ns": np.array([file.ctime_ns for file in files], np.int64),
             "digest": _digests(file.digest or NO_DIGEST for file in files),
             "file_digest": _digests(file.file_digest or NO_DIGEST for file in files),
+            "captured": np.array([file.captured for file in files], np.int64),
             "status": np.array([int(photo.status) for photo in photos], np.uint8),
             "forgotten": _digests(sorted(state.forgotten)),
             "erased": _digests(digest for digest, _ in gone),

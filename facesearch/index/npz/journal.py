@@ -25,14 +25,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.errors import IndexBroken
-from facesearch.faces import NO_DIGEST, FileState, PhotoFaces, Status
+from facesearch.faces import NO_DIGEST, NOT_ASKED, FileState, PhotoFaces, Status
 from facesearch.files import content, open_private, open_without_waiting
 from facesearch.index.index import LANDMARKS
 from facesearch.index.meta import Meta
 
-MAGIC = b"facesearch journal 2\n"
-# Of the first format, whose photos have one digest, the file's, and no `ctime_ns`.
-_FIRST = b"facesearch journal 1\n"
+MAGIC = b"facesearch journal 3\n"
+# Of the first format, whose photos have one digest, the file's, and no `ctime_ns`; and of the second, whose
+# photos have no `captured`.
+_FIRST, _SECOND = b"facesearch journal 1\n", b"facesearch journal 2\n"
 # A killed process loses nothing that it has written; a power cut may lose the last seconds.
 SYNC_SECONDS = 5.0
 
@@ -40,9 +41,14 @@ SYNC_SECONDS = 5.0
 _ZEROS = 1 << 20
 
 _RECORD = struct.Struct("<II")
-# size, mtime_ns, ctime_ns, digest (or zeros), file_digest (or zeros), status, faces, dim, length of the path
-_PHOTO = struct.Struct("<qqq16s16sBIII")
-_FIRST_PHOTO = struct.Struct("<qq16sBIII")
+# size, mtime_ns, ctime_ns, captured, digest (or zeros), file_digest (or zeros), status, faces, dim, length of
+# the path
+_PHOTO = struct.Struct("<qqqq16s16sBIII")
+_HEADS = {
+    MAGIC: _PHOTO,
+    _SECOND: struct.Struct("<qqq16s16sBIII"),
+    _FIRST: struct.Struct("<qq16sBIII"),
+}
 # The size of a face beside its vector: a box, a score, landmarks.
 _FACE_BYTES = 16 + 4 + 8 * LANDMARKS
 
@@ -122,6 +128,7 @@ def _pack(photo: PhotoFaces) -> bytes:
         photo.file.size,
         photo.file.mtime_ns,
         photo.file.ctime_ns,
+        photo.file.captured,
         photo.file.digest or NO_DIGEST,
         photo.file.file_digest or NO_DIGEST,
         photo.status,
@@ -158,8 +165,8 @@ def read_journal(path: Path) -> ReadJournal:
     mapped = _content(path)
     if not mapped:
         return ReadJournal(None, [], 0)
-    first = mapped[: len(MAGIC)] == _FIRST
-    if mapped[: len(MAGIC)] != MAGIC and not first:
+    head = _HEADS.get(mapped[: len(MAGIC)])
+    if head is None:
         # Only begun; or begun, and zeros from there on.
         if MAGIC.startswith(mapped[: len(MAGIC)].rstrip(b"\0")) and _is_zero_from(mapped, len(MAGIC)):
             return ReadJournal(None, [], len(mapped))
@@ -174,7 +181,7 @@ def read_journal(path: Path) -> ReadJournal:
             if meta is None:
                 meta = Meta.from_json(mapped[start:stop].decode())
             else:
-                entries.append(_unpack(mapped, start, stop, meta.dim, first=first))
+                entries.append(_unpack(mapped, start, stop, meta.dim, head))
         except (ValueError, RecursionError) as error:
             raise IndexBroken(
                 f"The journal {path} holds a record that cannot be read ({error}).",
@@ -214,16 +221,15 @@ def _payloads(mapped: mmap.mmap | bytes) -> Iterator[tuple[int, int]]:
         start = stop
 
 
-def _unpack(mapped: mmap.mmap | bytes, start: int, stop: int, dim: int, *, first: bool) -> JournalEntry:
-    head = _FIRST_PHOTO if first else _PHOTO
+def _unpack(mapped: mmap.mmap | bytes, start: int, stop: int, dim: int, head: struct.Struct) -> JournalEntry:
     if stop - start < head.size:
         raise ValueError("it is too short")
     *about, status, count, width, path_length = head.unpack_from(mapped, start)
-    if first:
-        size, mtime_ns, digest = about
-        about = [size, mtime_ns, -1, digest, NO_DIGEST]
-    size, mtime_ns, ctime_ns, *digests = about
-    file = FileState(size, mtime_ns, ctime_ns, *(digest if any(digest) else b"" for digest in digests))
+    numbers: list[int] = [value for value in about if isinstance(value, int)]
+    digests = [value if any(value) else b"" for value in about if isinstance(value, bytes)]
+    size, mtime_ns, ctime_ns, captured = [*numbers, *(-1, NOT_ASKED)[len(numbers) - 2 :]]
+    digest, file_digest = [*digests, b""][:2]
+    file = FileState(size, mtime_ns, ctime_ns, digest, file_digest, captured)
     expected = head.size + count * (4 * width + _FACE_BYTES) + path_length
     if stop - start != expected or (count and width != dim):
         raise ValueError("its lengths do not add up")

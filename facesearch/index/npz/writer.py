@@ -286,6 +286,7 @@ class _NewIndex:
         writer.write(
             "file_digest", self._of_photos(old.file_digest, lambda photo: _row(photo.file.file_digest))
         )
+        writer.write("captured", self._of_photos(old.captured, lambda photo: photo.file.captured))
         writer.write("status", self._of_photos(old.status, self._status))
 
     def _roots(self, roots: Sequence[str]) -> NDArray[np.int32]:

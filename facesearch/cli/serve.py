@@ -39,6 +39,10 @@ class ServeOptions(Verbosity, RuntimeOptions):
     model: str | None
     port: int
     opens: bool
+    host: str
+    names: tuple[str, ...]
+    base_url: str
+    token_file: Path | None
 
 
 @cloup.command("serve", short_help="Look at an index in a browser.")
@@ -66,14 +70,43 @@ class ServeOptions(Verbosity, RuntimeOptions):
     ),
     click.option("--open", "opens", is_flag=True, help="Open the page in your browser."),
 )
+@option_group(
+    "Other machines and proxies",
+    click.option(
+        "--host",
+        default="127.0.0.1",
+        show_default=True,
+        metavar="ADDRESS",
+        help="The address of this machine to listen on; 0.0.0.0 is all of them. Needs --token-file.",
+    ),
+    click.option(
+        "--token-file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="Keep the secret part of the address in a file, which is made if it does not exist.",
+    ),
+    click.option(
+        "--base-url",
+        metavar="URL",
+        default="",
+        help="The address that a proxy gives it, such as https://photos.example.org/faces/.",
+    ),
+    click.option(
+        "--allow-host",
+        "names",
+        metavar="NAME",
+        multiple=True,
+        help="Another name that leads here, such as a container's; may be repeated.",
+    ),
+)
 @option_group("Output", quiet_option)
 @machine_options
 def command(**given: Any) -> None:  # noqa: ANN401 (click's options by name)
     """Serve a page on this machine: drop a photo on it, click a face, see the matches; name people.
 
     The address is written to stdout. It carries a token, without which nothing is answered, since all users
-    of a machine share its loopback address; keep it to yourself. Photos dropped on the page stay in memory.
-    Ctrl-C ends the server.
+    of a machine share its loopback address; keep it to yourself. With --token-file the token stays in the
+    file. Photos dropped on the page stay in memory. Ctrl-C ends the server.
 
     Scripts can use the JSON API under that address, or `facesearch query --server ADDRESS`, which answers
     without loading a model.
@@ -82,15 +115,24 @@ def command(**given: Any) -> None:  # noqa: ANN401 (click's options by name)
     Examples:
       facesearch serve --model sface --open
       facesearch serve --index family.npz --index archive.npz --port 0
+      facesearch serve --base-url https://photos.example.org/faces/ --token-file faces.token
 
     Exit status: 0 ended, 2 any error.
     """  # noqa: D301
     _need_extra()
     from facesearch.show.thumbnails import Thumbnails
-    from facesearch.web.server import serve
+    from facesearch.web.server import Place, serve
     from facesearch.web.state import ServedLibrary
 
     options = ServeOptions(**given)
+    place = Place(
+        host=options.host,
+        port=options.port,
+        names=options.names,
+        base_url=options.base_url,
+        token_file=options.token_file,
+    )
+    place.check()
     thumbnails = Thumbnails()
     libraries = [ServedLibrary(library, thumbnails) for library in _libraries(options)]
     for served in libraries:
@@ -98,15 +140,18 @@ def command(**given: Any) -> None:  # noqa: ANN401 (click's options by name)
 
     pages: list[Path] = []
 
-    def ready(address: str) -> None:
-        click.echo(address)
+    def ready(address: str, token: str) -> None:
+        whole = f"{address}{token}/"
+        click.echo(whole if options.token_file is None else address)
+        if options.token_file is not None and not options.quiet:
+            click.echo(f"The address goes on with what {options.token_file} holds.", err=True)
         if not options.quiet:
             click.echo("Ctrl-C ends it.", err=True)
         if options.opens:
-            pages.append(open_in_browser(address))
+            pages.append(open_in_browser(whole))
 
     try:
-        serve(libraries, options.port, ready)
+        serve(libraries, place, ready)
     finally:
         for page in pages:
             page.unlink(missing_ok=True)

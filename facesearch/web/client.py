@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException, HTTPResponse
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, urlencode, urlsplit
 
@@ -114,7 +114,8 @@ class _Server:
     def __init__(self, address: str) -> None:
         self._address = _split(address)
         assert self._address.hostname is not None
-        self._connection = HTTPConnection(self._address.hostname, self._address.port or 80, timeout=_SECONDS)
+        kind = HTTPSConnection if self._address.scheme == "https" else HTTPConnection
+        self._connection = kind(self._address.hostname, self._address.port, timeout=_SECONDS)
 
     def close(self) -> None:
         self._connection.close()
@@ -164,7 +165,7 @@ def _split(address: str) -> SplitResult:
     """Return the parts of a server's address."""
     try:
         parts = urlsplit(address if address.endswith("/") else address + "/")
-        if parts.scheme == "http" and parts.hostname and (parts.port is None or parts.port):
+        if parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port):
             return parts
     except ValueError:
         pass
@@ -233,10 +234,29 @@ def _json(response: HTTPResponse, path: str) -> dict[str, Any]:
         FacesearchError: The server refuses for another reason.
         KeyError, TypeError, ValueError: It is not an answer of this version's API.
     """
-    value = json.loads(response.read())
+    body = response.read()
+    if response.status >= HTTPStatus.BAD_REQUEST and "json" not in response.headers.get("content-type", ""):
+        _refuse_for_proxy(response.status, path)
+    value = json.loads(body)
     if not isinstance(value, dict):
         raise ValueError(value)
     if response.status < HTTPStatus.BAD_REQUEST:
         return value
     sentence, hint, kind = str(value["error"]), str(value["hint"]), str(value["kind"])
     raise _ERRORS.get(kind, FacesearchError)(f"{path}: {sentence}" if path else sentence, hint)
+
+
+def _refuse_for_proxy(status: int, path: str) -> None:
+    """Raise what the answer of a proxy means, where it is one that proxies give by themselves.
+
+    Raises:
+        PhotoError: The photo that was sent is too large for the proxy.
+        OSError: The proxy does not reach the server.
+    """
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and path:
+        raise UnreadablePhoto(
+            f"{path}: It is too large for the proxy in front of the server.",
+            "Let the proxy accept 64 MiB; in nginx: client_max_body_size 64m.",
+        )
+    if status in (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT):
+        raise OSError(f"its proxy says {status}")

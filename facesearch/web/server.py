@@ -1,4 +1,4 @@
-"""The server, on loopback alone; and the application that it runs: which address is answered by what.
+"""The server, where it listens, and the application that it runs: which address is answered by what.
 
 A request goes down one stair: this server, the guard, the API or the pages, what they read of the request and
 of the state that is served, and the library.
@@ -6,13 +6,18 @@ of the state that is served, and the library.
 
 from __future__ import annotations
 
+import errno
+import ipaddress
+import re
 import secrets
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import anyio.to_thread
 import h11
@@ -30,7 +35,7 @@ from facesearch.errors import FacesearchError, NoFace, UnreadablePhoto
 from facesearch.show.page import TEMPLATES as SHARED
 from facesearch.web.api import Api, as_json
 from facesearch.web.forms import Forms
-from facesearch.web.guard import FAULT, HEADERS, Guard
+from facesearch.web.guard import FAULT, HEADERS, Door, Guard, read_token
 from facesearch.web.pages import Pages, Pictures
 from facesearch.web.requests import UPLOAD_SECONDS, Bodies, Refused
 from facesearch.web.state import ServedLibrary, ServedState
@@ -48,25 +53,109 @@ THREADS = 16  # that wait for a disk or draw pictures; each may keep some MB of 
 CONNECTIONS = 512  # each takes one of the files that a process may open, usually 1024
 
 
-def serve(libraries: Sequence[ServedLibrary], port: int, on_ready: Callable[[str], None]) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a server listens, and under which addresses it is reached.
+
+    Attributes:
+        host: The address or name of this machine to listen on.
+        port: The port; 0 takes a free one.
+        names: Further names that lead here, with a port or without.
+        base_url: The address under which a proxy makes it known; may be empty.
+        token_file: The file that holds the token; None for a new one.
+    """
+
+    host: str = LOOPBACK
+    port: int = 0
+    names: Sequence[str] = ()
+    base_url: str = ""
+    token_file: Path | None = None
+
+    def check(self) -> None:
+        """Check what can be checked before anything is loaded.
+
+        Raises:
+            FacesearchError: Something is not understood, or would let others in without a lasting token.
+        """
+        self._base()
+        for name in self.names:
+            if not _NAME.fullmatch(name):
+                raise FacesearchError(
+                    f"{name!r} is not a name of a machine.",
+                    "Give one like photos.example.org or nas:8765.",
+                )
+        if self.token_file is None and not _is_loopback(self.host):
+            raise FacesearchError(
+                f"--host {self.host} lets other machines in, and needs a token that lasts.",
+                "Add --token-file FILE; it is made if it does not exist.",
+            )
+
+    def door(self, port: int) -> Door:
+        """Return how the server may be asked, once its port is known.
+
+        Raises:
+            FacesearchError: The token cannot be read.
+        """
+        token = read_token(self.token_file) if self.token_file else secrets.token_urlsafe(24)
+        # A browser leaves out the port where it is HTTP's own.
+        ending = "" if port == 80 else f":{port}"
+        hosts = {name + ending for name in (LOOPBACK, "localhost", _in_url(self.host).lower())}
+        origin, host, prefix = self._base()
+        return Door(
+            token=token,
+            hosts=frozenset(hosts),
+            names=frozenset(name.lower() for name in (*self.names, host) if name),
+            any_address=self.host in _EVERYWHERE,
+            prefix=prefix,
+            origin=origin,
+        )
+
+    def address(self, port: int) -> str:
+        """Return what stands before the token in the address of the first page."""
+        if self.base_url:
+            return self.base_url.rstrip("/") + "/"
+        host = LOOPBACK if self.host in _EVERYWHERE else _in_url(self.host)
+        if self.host in _EVERYWHERE and self.names:
+            host = self.names[0]
+        return f"http://{host if _PORT.search(host) else f'{host}:{port}'}/"
+
+    def _base(self) -> tuple[str, str, str]:
+        """Return the origin, the header `Host` and the prefix of the base URL; all empty without one."""
+        if not self.base_url:
+            return "", "", ""
+        parts = urlsplit(self.base_url)
+        good = parts.scheme in ("http", "https") and _NAME.fullmatch(parts.netloc)
+        if not good or parts.query or parts.fragment or not _PREFIX.fullmatch(parts.path):
+            raise FacesearchError(
+                f"{self.base_url!r} is not an address for pages.",
+                "Give --base-url one like https://photos.example.org/faces/.",
+            )
+        host = parts.netloc.lower()
+        return f"{parts.scheme}://{host}", host, parts.path.rstrip("/")
+
+
+_PORT = re.compile(r":[0-9]{1,5}$")
+_NAME = re.compile(r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
+_PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9_.~-]*)*/?")
+_EVERYWHERE = ("0.0.0.0", "::")
+
+
+def serve(libraries: Sequence[ServedLibrary], place: Place, on_ready: Callable[[str, str], None]) -> None:
     """Serve libraries until SIGINT or SIGTERM.
 
     Args:
         libraries: What is served.
-        port: The port on loopback; 0 takes a free one.
-        on_ready: Called with the address, which carries the token, once the server answers.
+        place: Where.
+        on_ready: Called with the address and the token that completes it, once the server answers.
 
     Raises:
-        FacesearchError: The port cannot be used.
+        FacesearchError: The port, the address or the file of the token cannot be used.
     """
-    with _listening(port) as listener:
+    with _listening(place) as listener:
         port = listener.getsockname()[1]
-        token = secrets.token_urlsafe(24)
-        # A browser leaves out the port where it is HTTP's own.
-        ending = "" if port == 80 else f":{port}"
-        hosts = frozenset({LOOPBACK + ending, "localhost" + ending})
+        door = place.door(port)
         config = uvicorn.Config(
-            make_app(libraries, token, hosts),
+            make_app(libraries, door),
             http=_ImpatientProtocol,
             ws="none",
             lifespan="off",
@@ -80,20 +169,19 @@ def serve(libraries: Sequence[ServedLibrary], port: int, on_ready: Callable[[str
             timeout_keep_alive=10,
             timeout_graceful_shutdown=3,
         )
-        server = _Server(config, lambda: on_ready(f"http://{LOOPBACK}:{port}/{token}/"))
+        server = _Server(config, lambda: on_ready(place.address(port), door.token))
         with suppress(KeyboardInterrupt):  # which uvicorn raises once more after it has ended well
             server.run([listener])
 
 
-def make_app(libraries: Sequence[ServedLibrary], token: str, hosts: frozenset[str]) -> ASGIApp:
+def make_app(libraries: Sequence[ServedLibrary], door: Door) -> ASGIApp:
     """Build the application.
 
     Args:
         libraries: What is served.
-        token: The first part of every address.
-        hosts: Names, with the port, under which the server may be asked.
+        door: How it may be asked.
     """
-    state, bodies = ServedState(libraries, f"/{token}"), Bodies()
+    state, bodies = ServedState(libraries, door.root), Bodies()
     pages = Pages(state)
 
     def fail(request: Request, error: Exception) -> Response:
@@ -115,7 +203,7 @@ def make_app(libraries: Sequence[ServedLibrary], token: str, hosts: frozenset[st
     handlers = dict.fromkeys((FacesearchError, Refused, HTTPException, Exception), fail)
     app = Starlette(routes=routes, exception_handlers=handlers)
     app.router.redirect_slashes = False  # a redirect would lead to an address without the token
-    return Guard(app, token, hosts)
+    return Guard(app, door)
 
 
 def _explain(error: Exception) -> tuple[str, str, str, int]:
@@ -238,16 +326,42 @@ def _cancel(timer: TimerHandle | None) -> None:
         timer.cancel()
 
 
-def _listening(port: int) -> socket.socket:
+def _listening(place: Place) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        raise FacesearchError(
+            f"--host {place.host} is not an address of this machine.",
+            f"Leave it out to listen on {LOOPBACK}.",
+        ) from error
+    family, _, _, _, address = found[0]
     # asyncio sends small packets at once only if the socket says that it is TCP: else answers take 40 ms.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((LOOPBACK, port))
+        listener.bind(address)
     except OSError as error:
         listener.close()
-        raise FacesearchError(
-            f"Port {port} cannot be used: {error.strerror or error}.",
-            "Choose another --port, or 0 for a free one.",
-        ) from error
+        if error.errno == errno.EADDRNOTAVAIL:
+            problem, hint = f"--host {place.host} is not an address of this machine", "--host"
+        else:
+            problem, hint = f"Port {place.port} cannot be used: {error.strerror or error}", "--port"
+        raise FacesearchError(f"{problem}.", _CHOOSE[hint]) from error
     return listener
+
+
+_CHOOSE = {
+    "--host": f"Leave it out to listen on {LOOPBACK}.",
+    "--port": "Choose another --port, or 0 for a free one.",
+}
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -72,6 +72,18 @@ def make_album(tool, index="album.npz"):
     return album
 
 
+def copy_index(album, folder):
+    """Make a folder's index and people those of the album."""
+    for name in os.listdir(folder):
+        if name.startswith("album.npz.") and not name.endswith(".lock"):
+            os.unlink(folder / name)
+    for name in os.listdir(album):
+        if name.startswith("album.npz") and not name.endswith((".lock", ".journal")):
+            # Not written over in place: a server has the old one mapped.
+            shutil.copy(album / name, folder / f"{name}.new")
+            os.replace(folder / f"{name}.new", folder / name)
+
+
 class Served:
     """A running server, which tests ask as any program does.
 

@@ -1,11 +1,8 @@
-import os
-import shutil
-
 import pytest
 from support.browsing import a_browser
 from support.command import OBAMA, Tool
 from support.once import made_once
-from support.serving import Served, check_end, make_album, serving
+from support.serving import Served, check_end, copy_index, make_album, serving
 
 
 @pytest.fixture(scope="module")
@@ -58,15 +55,3 @@ def changed(changing, album):
     copy_index(album, changing.tool.folder)
     assert changing.ask("/1/").status == 200  # it has read them
     return changing
-
-
-def copy_index(album, folder):
-    """Make a folder's index and people those of the album."""
-    for name in os.listdir(folder):
-        if name.startswith("album.npz.") and not name.endswith(".lock"):
-            os.unlink(folder / name)
-    for name in os.listdir(album):
-        if name.startswith("album.npz") and not name.endswith((".lock", ".journal")):
-            # Not written over in place: a server has the old one mapped.
-            shutil.copy(album / name, folder / f"{name}.new")
-            os.replace(folder / f"{name}.new", folder / name)

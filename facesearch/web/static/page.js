@@ -18,8 +18,10 @@ async function send(photo) {
   try {
     const name = encodeURIComponent(photo.name || "");
     const answer = await fetch(`${place}?name=${name}`, { method: "POST", body: photo });
-    const told = await answer.json();
-    if (!answer.ok) {
+    const told = answer.headers.get("content-type")?.includes("json") ? await answer.json() : null;
+    if (!told) {
+      say(`A proxy in front of the server refuses the photo (${answer.status}).`, true);
+    } else if (!answer.ok) {
       say(`${told.error} ${told.hint}`, true);
     } else {
       window.location.assign(told.address);

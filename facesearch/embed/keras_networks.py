@@ -5,6 +5,8 @@
 
 ResNet-50 is given as its tensors; it is built here, also to run it in TensorFlow as the reference. A network
 of keras.applications is fetched by Keras; what its preprocessing does is found out and written down.
+
+Keras is imported where it is used: TensorFlow greets the terminal as soon as it is loaded, unless that is held.
 """
 
 from __future__ import annotations
@@ -22,7 +24,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
 from facesearch.embed import Embedder, check_crops
@@ -33,6 +34,9 @@ from facesearch.models.tensors import Tensors, load_tensors, tensors_digest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+# Large enough to keep a GPU busy, and small enough to bound the memory of a batch.
+_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ class Preprocessing:
 
 def build_model(tensors: Tensors) -> Any:  # noqa: ANN401 - Keras has no types
     """Return ResNet-50 with these weights and average pooling instead of its head: 2048 numbers."""
+    import keras
+
     model = keras.applications.ResNet50(
         include_top=False, pooling="avg", weights=None, input_shape=(224, 224, 3)
     )
@@ -59,6 +65,8 @@ def build_model(tensors: Tensors) -> Any:  # noqa: ANN401 - Keras has no types
 
 def export_network(model: Any, path: Path) -> None:  # noqa: ANN401 - Keras has no types
     """Write a Keras model as an OpenVINO .xml and .bin, without preprocessing."""
+    import keras
+
     # Before anything of the conversion is imported: it starts processes that send usage figures.
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     import openvino
@@ -82,6 +90,8 @@ def _environment(_framework: str) -> dict[str, str]:
 
 def read_model(file: Path) -> Any:  # noqa: ANN401
     """Return the model of a file. Safe mode refuses layers that would run code from it, such as Lambda."""
+    import keras
+
     if file.name == TENSORS:
         return build_model(load_tensors(file))
     return keras.saving.load_model(file, compile=False, safe_mode=True)
@@ -89,6 +99,8 @@ def read_model(file: Path) -> Any:  # noqa: ANN401
 
 def write_application(name: str, folder: Path, weights: str | None = "imagenet") -> Any:  # noqa: ANN401
     """Write plain.xml, plain.bin and facts.json into a folder, and return the Keras model."""
+    import keras
+
     build = getattr(keras.applications, name)
     size = build(weights=None).input_shape[1:3]
     model = build(include_top=False, pooling="avg", weights=weights, input_shape=(*size, 3))
@@ -113,18 +125,6 @@ def read_preprocessing(preprocess: Any) -> Preprocessing:  # noqa: ANN401 - a fu
     gain = (np.diag(steps) if color == "rgb" else np.diag(steps[::-1])) / 255
     mean, scale = (np.round(values, 4) + 0.0 for values in (-black / gain, 1 / gain))
     return Preprocessing(color, tuple(mean.tolist()), tuple(scale.tolist()))
-
-
-if __name__ == "__main__":
-    what, source, target = sys.argv[1:]
-    if what == "application":
-        write_application(source, Path(target))
-    else:
-        export_network(read_model(Path(source)), Path(target))
-
-
-# Large enough to keep a GPU busy, and small enough to bound the memory of a batch.
-_BATCH = 32
 
 
 class KerasEmbedder(Embedder):
@@ -204,3 +204,11 @@ def _forward(tensorflow: Any, model: Any, card: Card) -> Any:  # noqa: ANN401
         return model((pixels - card.mean) / card.scale, training=False)
 
     return forward
+
+
+if __name__ == "__main__":
+    what, source, target = sys.argv[1:]
+    if what == "application":
+        write_application(source, Path(target))
+    else:
+        export_network(read_model(Path(source)), Path(target))

@@ -64,9 +64,9 @@ def test_a_terminal_gets_a_table_without_a_names_control_characters(tool, own):
     status, shown = on_a_terminal(tool, "people", "list", "--index", own)
     assert status == 0
     assert shown == (
-        "number  photos  faces  name\n"
-        "     2       2      2  Marie Curie <b>\n"
-        "     1       3      3\n"
+        "number  photos  faces  years      name\n"
+        "     2       2      2             Marie Curie <b>\n"
+        "     1       3      3  2009-2012\n"
     )  # fmt: skip
     status, shown = on_a_terminal(tool, "query", "--person", 2, "--index", own)
     assert status == 0

@@ -142,6 +142,17 @@ _ZONES = 4096  # minutes, beyond all zones
 _EPOCH = datetime(1970, 1, 1)
 NOT_ASKED = -(2**63)  # in place of a date: an older facesearch did not look for one
 UNDATED = NOT_ASKED + 1
+LATEST = 2**63 - 1  # later than any date
+
+
+def are_dates(codes: NDArray[np.int64]) -> bool:
+    """Return whether each of some numbers is the code of a date, or stands for none."""
+    seconds, zone = codes // _ZONES, codes % _ZONES - _ZONES // 2
+    known = codes > UNDATED
+    first, last = ((day - _EPOCH).total_seconds() for day in (datetime.min, datetime.max))
+    good = (seconds >= first) & (seconds <= last) & ((zone == -_ZONES // 2) | (abs(zone) < 24 * 60))
+    return bool((good | ~known).all())
+
 
 NO_DIGEST = bytes(16)  # stands for a digest that is not known, where there has to be one
 

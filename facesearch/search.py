@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from facesearch.cohort import LEAST, SIZE
 from facesearch.errors import FacesearchError, ModelError, NoFace, PhotoError, UnreadablePhoto
-from facesearch.faces import UNDATED, Answer, Captured, Face, Match, PhotoFaces, Reference, Status
+from facesearch.faces import LATEST, UNDATED, Answer, Captured, Face, Match, PhotoFaces, Reference, Status
 from facesearch.index.backend import SearchableIndex
 from facesearch.index.index import Hit, How, SearchRequest
 from facesearch.judge import MEASURE_IT, NO_PROBABILITY, Judge
@@ -79,8 +79,8 @@ class Question:
         """Which dates are wanted, as an index has them; None for all photos, dated or not."""
         if self.since is None and self.until is None:
             return None
-        first, end = (one and Captured.at(one).code for one in (self.since, self.until))
-        return first or UNDATED + 1, end or 2**63 - 1
+        first = UNDATED + 1 if self.since is None else Captured.at(self.since).code
+        return first, LATEST if self.until is None else Captured.at(self.until).code
 
 
 def search(

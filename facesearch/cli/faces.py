@@ -29,8 +29,9 @@ from facesearch.cli.options import (
 from facesearch.cli.output.text import counted, escaped, tsv_line, write, write_json
 
 if TYPE_CHECKING:
-    from facesearch.faces import PhotoFaces
+    from facesearch.faces import Box, PhotoFaces
     from facesearch.library import Library
+    from facesearch.models.calibration import QualityScale
     from facesearch.people.people import People
 
 
@@ -76,7 +77,8 @@ def command(photos: Sequence[str], **given: Any) -> None:  # noqa: ANN401 (click
     _check(options, named)
     library = options.open_library(options.make_runtime())
     found = list(library.faces(named))
-    shown = [(photo, list(_faces(library, photo))) for photo in found]
+    people = _people(library)
+    shown = [(photo, list(_faces(library.card.quality, people, photo))) for photo in found]
     for photo in found:
         if photo.reason:
             click.echo(escaped(f"{photo.path}: {photo.reason}"), err=True)
@@ -120,20 +122,22 @@ class _Told:
         return str(self.number) if self.title.isdecimal() else f"{self.number} {self.title}".rstrip()
 
 
-def _faces(library: Library, photo: PhotoFaces) -> Iterator[_Told]:
+def _faces(scale: QualityScale | None, people: People | None, photo: PhotoFaces) -> Iterator[_Told]:
     from facesearch.judge import quality_of
 
-    scale = library.card.quality
     quality = (
         quality_of(photo.vectors, scale).tolist()
         if scale is not None and photo.vectors is not None
         else [None] * len(photo.faces)
     )
-    people = _people(library)
-    row = people.index.find(photo.path) if people is not None else None
-    rows = people.index.faces_of(row) if people is not None and row is not None else range(0)
-    for number, good in enumerate(quality, 1):
-        whose = int(people.whose[rows[number - 1]]) if people is not None and number <= len(rows) else -1
+    rows: dict[Box, int] = {}
+    if people is not None and (known := people.index.find(photo.path)) is not None:
+        # By their boxes: in a photo that was changed, the faces were looked for again.
+        rows = {people.index.box(row): row for row in people.index.faces_of(known)}
+        if not set(people.index.file(known).digests) & set(photo.file.digests):
+            rows = {}
+    for number, (face, good) in enumerate(zip(photo.faces, quality, strict=True), 1):
+        whose = int(people.whose[rows[face.box]]) if people is not None and face.box in rows else -1
         title = people.facts.names.get(whose, "") if people is not None else ""
         yield _Told(number, good, whose, title or (str(whose) if whose > 0 else ""))
 

@@ -35,7 +35,7 @@ class ExportOptions(PeopleOptions):
     to: str | None
     link: bool | None
     xmp: bool
-    tags: bool
+    tags: bool | None
     stem: bool
     diff: bool
     dry_run: bool
@@ -52,7 +52,9 @@ class ExportOptions(PeopleOptions):
     "Sidecars",
     cloup.option("--xmp", is_flag=True, help="Write the names to XMP sidecars beside the photos."),
     cloup.option(
-        "--tags", is_flag=True, help="Write them as keywords, too: People/Ada (digiKam, Lightroom)."
+        "--tags/--no-tags",
+        default=None,
+        help="Write them as keywords, too: People/Ada (digiKam, Lightroom); as before if not given.",
     ),
     cloup.option("--stem", is_flag=True, help="Name the sidecars photo.xmp instead of photo.jpg.xmp."),
     cloup.option("--diff", is_flag=True, help="With --dry-run: show what would change."),
@@ -73,7 +75,8 @@ def export(context: click.Context, /, whom: Sequence[str], **given: Any) -> None
 
     --xmp writes sidecars: face regions (mwg-rs) and Iptc4xmpExt:PersonInImage, as digiKam, Lightroom, Immich
     and others read them. A sidecar that is there is edited, and what other programs wrote into it stays. Run
-    it again after changes: names that facesearch wrote and that hold no longer are taken out.
+    it again after changes: names that facesearch wrote and that hold no longer are taken out. With P, only
+    photos that show these people.
 
     \b
     Examples:
@@ -88,7 +91,7 @@ def export(context: click.Context, /, whom: Sequence[str], **given: Any) -> None
     _check(options)
     found = options.open_library().people()
     if options.xmp:
-        named = [person for person in _persons(found, whom) if person.name]
+        named = [found.person(who, exact=False) for who in whom]
         sys.exit(_write_sidecars(found, named, options))
     from facesearch.people.photos import albums
     from facesearch.people.photos import export as fill
@@ -111,7 +114,7 @@ def _check(options: ExportOptions) -> None:
         raise click.UsageError("--to DIR or --xmp: choose one.")
     if options.to and options.link is None and not options.dry_run:
         raise click.UsageError("--link or --copy: choose one.")
-    if options.to and (options.tags or options.stem or options.diff):
+    if options.to and (options.tags is not None or options.stem or options.diff):
         raise click.UsageError("--tags, --stem and --diff go with --xmp.")
     if options.diff and not options.dry_run:
         raise click.UsageError("--diff goes with --dry-run.")
@@ -261,6 +264,7 @@ def _report(done: Imported) -> dict[str, Any]:
         "tagged": done.tagged,
         "conflicts": [{"path": path, "name": name, "person": other} for path, name, other in done.conflicts],
         "doubtful": [{"path": path, "name": name} for path, name in done.doubtful],
+        "refused": [{"path": path, "name": name} for path, name in done.refused],
         "unmatched": done.unmatched,
         "problems": [{"path": path, "reason": reason} for path, reason in done.problems],
     }
@@ -272,6 +276,10 @@ def _say(done: Imported, *, dry_run: bool) -> None:
     _say_each(conflicts, "faces have another name here", quiet=False)
     doubtful = [f"{path}: not like the other faces of {name}, left out" for path, name in done.doubtful]
     _say_each(doubtful, "faces were left out", quiet=False)
+    refused = [
+        f"{path}: not {name} or ignored, as was said here, and stays so" for path, name in done.refused
+    ]
+    _say_each(refused, "faces were said not to be theirs", quiet=False)
     _say_each([f"{path}: {reason}" for path, reason in done.problems], "files cannot be read", quiet=False)
     if done.unmatched:
         few = ", ".join(map(escaped, done.unmatched[:_SAID]))

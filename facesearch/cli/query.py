@@ -55,8 +55,6 @@ class QueryOptions(OutputOptions, LibraryOptions, ListOptions, RuntimeOptions):
     rotations: bool | None
     how: Literal["exact", "approximate"] | None
     server: str | None
-    since: datetime | None
-    until: datetime | None
     sort: Literal["distance", "date"]
 
 

@@ -6,7 +6,8 @@
 ResNet-50 is given as its tensors; it is built here, also to run it in TensorFlow as the reference. A network
 of keras.applications is fetched by Keras; what its preprocessing does is found out and written down.
 
-Keras is imported where it is used: TensorFlow greets the terminal as soon as it is loaded, unless that is held.
+Keras is imported where it is used: TensorFlow writes to the terminal as soon as it is loaded, unless that is
+held back.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.errors import IndexBroken, IndexFormat
-from facesearch.faces import NO_DIGEST, NOT_ASKED, Box, FileState, Status
+from facesearch.faces import NO_DIGEST, NOT_ASKED, Box, FileState, Status, are_dates
 from facesearch.index.meta import Meta
 from facesearch.paths import ESCAPES
 from facesearch.ranking import Metric, nearest
@@ -453,6 +453,7 @@ def _out_of_range(index: Index) -> str:
         ("a photo lies under no root", _outside(index.root, 0, len(index.meta.roots))),
         ("a photo has no known status", _outside(index.status, 0, len(Status))),
         ("a photo has a negative size", bool(np.any(index.size < 0))),
+        ("a photo has a date that is none", not are_dates(index.captured)),
         ("a box is empty", any(bool(np.any(b[:, 2:] < 1)) for b in (index.boxes, index.erased_boxes))),
         ("a length is not a number", not bool(np.all(np.isfinite(index.norms) & (index.norms >= 0)))),
         ("a path holds a zero byte", bool(np.any(index.paths == 0))),

@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from facesearch.errors import PeopleError
 from facesearch.faces import Box, FaceId
@@ -67,6 +67,7 @@ Side = int | FaceId
 Apart = frozenset[Side]
 
 Tables = dict[str, dict[str, Any]]
+_Number = TypeVar("_Number")
 
 MANY = 2**30  # of numbers that were given; as many more fit
 _NUMBER = re.compile("[1-9][0-9]{0,9}")  # of a person
@@ -211,6 +212,38 @@ class Facts:
         self.apart = {pair for pair in pairs if len(pair) > 1}  # who was said to be two and then one is one
 
 
+TABLES = frozenset(Facts().tables())
+
+
+def renamed_entries(
+    was: Mapping[str, Any], face: Callable[[FaceId], FaceId], photo: Callable[[bytes], bytes]
+) -> dict[str, Any]:
+    """Return what `differences` returned, of photos that have other digests and of faces in other boxes.
+
+    Raises:
+        ValueError: It cannot be read.
+    """
+
+    def side(text: str) -> str:
+        return _side_text(face(_face(text))) if " " in text else text
+
+    def pair(text: str) -> str:
+        return _BETWEEN.join(sorted(map(side, text.split(_BETWEEN))))
+
+    def tag(text: str) -> str:
+        digest, number = _tag(text, str)
+        return f"{photo(digest).hex()} {number}"
+
+    named = dict(was)
+    if "apart" in was:
+        named["apart"] = {pair(text): value for text, value in was["apart"].items()}
+    if "tagged" in was:
+        named["tagged"] = {tag(text): value for text, value in was["tagged"].items()}
+    if "covers" in was:
+        named["covers"] = {number: [side(one) for one in value] for number, value in was["covers"].items()}
+    return named
+
+
 def differences(before: Tables, after: Tables) -> Tables:
     """Return the entries that differ, as they were before; `None` in a list where there was none."""
     return {
@@ -259,7 +292,7 @@ def _face(text: object) -> FaceId:
     return bytes.fromhex(found[1]), Box(*map(int, found.groups()[1:]))
 
 
-def _tag(text: str, number: Callable[[str], int]) -> tuple[bytes, int]:
+def _tag(text: str, number: Callable[[str], _Number]) -> tuple[bytes, _Number]:
     digest, _, person = text.partition(" ")
     if not re.fullmatch(f"[0-9a-f]{{{2 * DIGEST_BYTES}}}", digest):
         raise ValueError("who is on a photo cannot be read")

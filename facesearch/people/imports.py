@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +14,7 @@ from facesearch.errors import FacesearchError, PeopleError
 from facesearch.faces import Box, PhotoFaces
 from facesearch.people.facts import folded, good_name
 from facesearch.people.people import People
+from facesearch.people.register import IGNORED
 from facesearch.photos.metadata import Said, read_said, takeout_names
 from facesearch.photos.urls import is_photo_url
 from facesearch.photos.xmp import Area
@@ -25,6 +26,8 @@ _OVERLAP = 0.15
 # A face with a name is doubted if it is so much farther from the others of that name than from those of
 # another name.
 _FARTHER = 0.15
+# Of so many photos of a group, or of half of them, Google Takeout has to say who is there.
+_MANY_SAID = 5
 
 
 @dataclass
@@ -38,6 +41,7 @@ class Imported:
         conflicts: Faces that belong to somebody with another name and stay so: the photo, the name that was
             read, and the other one.
         doubtful: Faces that are not like the others of their name, which were left out: photo and name.
+        refused: Faces that were said not to be theirs, or ignored, and stay so: photo and name.
         unmatched: Names for which nobody was found.
         problems: What could not be read, each with a sentence.
     """
@@ -47,6 +51,7 @@ class Imported:
     tagged: int = 0
     conflicts: list[tuple[str, str, str]] = field(default_factory=list)
     doubtful: list[tuple[str, str]] = field(default_factory=list)
+    refused: list[tuple[str, str]] = field(default_factory=list)
     unmatched: list[str] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
 
@@ -69,7 +74,7 @@ def import_regions(people: People, on_photo: Callable[[str], None] = lambda path
             continue
         on_photo(path)
         try:
-            said = read_said(path)
+            said = read_said(path, people.index.file(photo).digests)
         except FacesearchError as error:
             done.problems.append((path, error.message))
             continue
@@ -150,8 +155,11 @@ def _give(people: People, found: Mapping[str, Sequence[int]], done: Imported) ->
 def _give_one(people: People, name: str, rows: Sequence[int], mixed: set[int], done: Imported) -> None:
     names = people.facts.names
     number = next((one for one, other in names.items() if folded(other) == folded(name)), 0)
+    rows, refused = _not_refused(people, rows, number)
+    done.refused += [(people.index.path(int(people.index.photo[row])), name) for row in refused]
     groups = Counter(int(people.whose[row]) for row in rows)
-    whole = [one for one, _ in groups.most_common() if one > 0 and one not in names and one not in mixed]
+    nameless = [one for one, _ in groups.most_common() if one > 0 and one not in names and one not in mixed]
+    whole = _one_person(people, number, nameless)
     others = {one for one in groups if one in names and one != number}
     for row in rows:
         if (whose := int(people.whose[row])) in others:
@@ -166,6 +174,29 @@ def _give_one(people: People, name: str, rows: Sequence[int], mixed: set[int], d
     people.assign(given, people.person(number))
     done.people[people.facts.names[number]] = number
     done.faces += int(sum(people.whose[row] == number for row in rows))
+
+
+def _not_refused(people: People, rows: Sequence[int], number: int) -> tuple[list[int], list[int]]:
+    """Divide faces into those that may become a person's, and those that the user said are not."""
+    numbers, faces = people.told_apart_from(number) if number else (set(), set())
+    refused = [
+        row
+        for row in rows
+        if people.whose[row] == IGNORED or row in faces or int(people.whose[row]) in numbers
+    ]
+    return [row for row in rows if row not in refused], refused
+
+
+def _one_person(people: People, number: int, groups: Sequence[int]) -> list[int]:
+    """Return the groups that can be one person, the largest first: no two of them are on one photo."""
+    photos = set(people.index.photo[people.whose == number].tolist()) if number else set()
+    found = []
+    for group in groups:
+        own = set(people.index.photo[people.whose == group].tolist())
+        if not own & photos:
+            photos |= own
+            found.append(group)
+    return found
 
 
 def _usable(name: str, done: Imported) -> bool:
@@ -215,8 +246,10 @@ def _tag(people: People, tags: Sequence[tuple[int, str, Box | None]], done: Impo
 def import_takeout(people: People) -> Imported:
     """Name people by Google Takeout's files, which say who is on a photo, and not where.
 
-    A group of faces gets a name that is on all of its photos, if no other name is: of two photos at least, or
-    of one with a single face and a single name. What was found out narrows down the rest.
+    A group of faces gets a name that is on all of its photos of which something is said, if no other name is:
+    of two photos at least, or of one with a single face and a single name. Nothing must be said of few of its
+    photos only, and no other group on the same photos must have an equal claim: Google may have left somebody
+    out. What was found out narrows down the rest.
 
     Args:
         people: The people of an index.
@@ -233,9 +266,16 @@ def import_takeout(people: People) -> Imported:
             names[photo] = {name for name in names[photo] if folded(name) != called[number]}
     found: dict[int, str] = {}
     open_groups = groups.keys() - called.keys()
-    while fresh := {
-        number: name for number in open_groups if (name := _only_name(people, groups[number], names))
-    }:
+    while True:
+        claims = {
+            number: name
+            for number in open_groups
+            if _known_enough(people, number, groups[number])
+            and (name := _only_name(people, groups[number], names))
+        }
+        fresh = _undisputed(claims, groups)
+        if not fresh:
+            break
         found |= fresh
         open_groups -= fresh.keys()
         for number, name in fresh.items():
@@ -258,6 +298,26 @@ def _groups_of(people: People, names: Mapping[int, set[str]]) -> dict[int, set[i
             if whose:
                 groups[whose if whose > 0 else -1 - row].add(photo)
     return groups
+
+
+def _known_enough(people: People, number: int, said: Collection[int]) -> bool:
+    """Return whether something is said of enough photos of a group."""
+    if number < 0:
+        return True
+    photos = len(np.unique(people.index.photo[people.whose == number]))
+    return len(said) >= min(photos / 2, _MANY_SAID)
+
+
+def _undisputed(claims: Mapping[int, str], groups: Mapping[int, set[int]]) -> dict[int, str]:
+    """Return the claims to names but those of two groups to one name on one photo."""
+    disputed: set[int] = set()
+    by_photo: dict[tuple[int, str], int] = {}
+    for number, name in claims.items():
+        for photo in groups[number]:
+            other = by_photo.setdefault((photo, name), number)
+            if other != number:
+                disputed |= {number, other}
+    return {number: name for number, name in claims.items() if number not in disputed}
 
 
 def _end(people: People, done: Imported, names: Iterable[str], source: str) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from facesearch.people.facts import TABLES
+
 # The log forgets what is older than so many changes, or than changes of so many faces together.
 MOST_ENTRIES, MOST_FACES = 1000, 1_000_000
 
@@ -138,8 +140,14 @@ def read_log(told: object, faces: KnownFaces, entry: NDArray[np.int32]) -> tuple
 def _is_entry(told: object) -> bool:
     if not isinstance(told, dict) or not all(isinstance(told.get(key), str) for key in ("time", "did")):
         return False
+    try:
+        datetime.fromisoformat(told["time"])
+    except ValueError:
+        return False
     facts = told.get("facts")
     return isinstance(facts, dict) and all(
-        isinstance(table, dict) and all(isinstance(was, list) and len(was) < 2 for was in table.values())
-        for table in facts.values()
+        name in TABLES
+        and isinstance(table, dict)
+        and all(isinstance(was, list) and len(was) < 2 for was in table.values())
+        for name, table in facts.items()
     )

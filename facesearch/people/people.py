@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from facesearch.errors import PeopleError
 from facesearch.faces import UNDATED, Box, Captured, FaceId
+from facesearch.index.changes import SAME_FACE
 from facesearch.index.index import Index
 from facesearch.judge import poor_faces
 from facesearch.models.calibration import QualityScale
@@ -244,14 +245,26 @@ class People:
         pairs = [[known[one] for one in pair] for pair in self.facts.apart if pair <= known.keys()]
         return np.array(pairs, np.int64).reshape(-1, 2)
 
+    def told_apart_from(self, person: int) -> tuple[set[int], set[int]]:
+        """Return who is not a person: the numbers of others, and rows of faces."""
+        others = [side for pair in self.facts.apart if person in pair for side in pair if side != person]
+        rows = self._rows_of([side for side in others if isinstance(side, tuple)])
+        return {side for side in others if isinstance(side, int)}, {row for row in rows if row is not None}
+
     def _rows_of(self, faces: Sequence[FaceId]) -> list[int | None]:
-        """Return the row of each of some faces in the index."""
-        rows: dict[FaceId, int] = {}
+        """Return the row of each of some faces in the index, even if it was found in another box since."""
+        photos: dict[bytes, list[int]] = {}
         for photo in sorted(self.index.photos_with({digest for digest, _ in faces})):
-            for row in self.index.faces_of(photo):
-                for digest in self.index.file(photo).digests:
-                    rows.setdefault((digest, self.index.box(row)), row)
-        return [rows.get(face) for face in faces]
+            for digest in self.index.file(photo).digests:
+                photos.setdefault(digest, []).append(photo)
+
+        def row_of(face: FaceId) -> int | None:
+            digest, box = face
+            rows = [row for photo in photos.get(digest, ()) for row in self.index.faces_of(photo)]
+            best = max(rows, key=lambda row: self.index.box(row).overlap(box), default=None)
+            return best if best is not None and self.index.box(best).overlap(box) >= SAME_FACE else None
+
+        return [row_of(face) for face in faces]
 
     def poor(self, scale: QualityScale) -> NDArray[np.bool_]:
         """Return which faces of the index are poor, (F,)."""
@@ -396,7 +409,12 @@ class People:
             one: A person's number, or a face.
             other: The same.
             titles: What the two are called.
+
+        Raises:
+            PeopleError: Both are one.
         """
+        if one == other:
+            raise PeopleError(f"{titles}: nobody is told apart from themselves.", "Name two.")
         self.facts.apart.add(frozenset((one, other)))
         self._did.append(f"told {titles} apart")
 
@@ -570,5 +588,5 @@ class People:
 
 def _persons_in(entry: Entry) -> set[int]:
     """Return the numbers of the people whose names or tags changed."""
-    keys = (key for table in ("names", "tagged") for key in entry.facts.get(table, ()))
-    return {int(key.rpartition(" ")[2]) for key in keys}
+    keys = (key.rpartition(" ")[2] for table in ("names", "tagged") for key in entry.facts.get(table, ()))
+    return {int(number) for number in keys if number.isdecimal() and len(number) <= _LONGEST_NUMBER}

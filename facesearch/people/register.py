@@ -6,6 +6,7 @@ Known faces are found in an index by their photos' digests and their boxes.
 from __future__ import annotations
 
 import json
+import operator
 import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -23,7 +24,7 @@ from facesearch.index.changes import SAME_FACE
 from facesearch.index.index import Index
 from facesearch.index.npz.arrays import ArrayWriter, NpzError
 from facesearch.models.card import Card
-from facesearch.people.facts import MANY, Facts
+from facesearch.people.facts import MANY, Facts, renamed_entries
 from facesearch.people.grouping import ALONE
 from facesearch.people.log import (
     FACE_ARRAYS,
@@ -80,19 +81,34 @@ class Register(KnownFaces):
         """
         now = dict(zip(map(bytes, index.file_digest), map(bytes, index.digest), strict=True))
         again = {(now.get(digest, digest), was.corners): face for (digest, was), face in faces}
+        here = set(now.values()) if again else set()
+        gone = {digest: face[0] for (digest, _), face in again.items() if digest not in here}
 
-        def photo(digest: bytes) -> bytes:
+        def picture(digest: bytes) -> bytes:
             return now.get(digest, digest)
 
+        def photo(digest: bytes) -> bytes:
+            digest = picture(digest)
+            return gone.get(digest, digest)
+
         def face(known: FaceId) -> FaceId:
-            digest, box = photo(known[0]), known[1]
+            digest, box = picture(known[0]), known[1]
             return again.get((digest, box.corners), (digest, box))
 
-        named = _renamed(self, photo, again)
-        log = [replace(entry, faces=_renamed(entry.faces, photo, again)) for entry in self.log]
+        def faces_now(known: KnownFaces) -> KnownFaces:
+            return _renamed(known, picture, again, gone.keys())
+
+        named = faces_now(self)
         facts = self.facts.renamed(face, photo)
-        same = all(one.faces is other.faces for one, other in zip(log, self.log, strict=True))
-        if named is self and same and facts == self.facts:
+        if again:  # of a copy that is as it was, all stays true
+            as_it_was = self.facts.renamed(lambda known: (picture(known[0]), known[1]), picture)
+            facts.apart |= {
+                pair
+                for pair in as_it_was.apart
+                if any(side[0] in here for side in pair if isinstance(side, tuple))
+            }
+        log = [_entry_now(entry, faces_now, face, photo) for entry in self.log]
+        if named is self and facts == self.facts and all(map(operator.is_, log, self.log)):
             return self
         return Register.of(named, facts, self.last, log)
 
@@ -112,10 +128,33 @@ class Register(KnownFaces):
         return Register.of(self.take(stays), facts, self.last)
 
 
+def _entry_now(
+    entry: Entry,
+    faces_now: Callable[[KnownFaces], KnownFaces],
+    face: Callable[[FaceId], FaceId],
+    photo: Callable[[bytes], bytes],
+) -> Entry:
+    """Return an entry with its faces and photos renamed; the same one where nothing is different."""
+    faces = faces_now(entry.faces)
+    try:
+        facts = renamed_entries(entry.facts, face, photo)
+    except ValueError:  # from a stranger: it cannot be taken back either
+        facts = dict(entry.facts)
+    if faces is entry.faces and facts == entry.facts:
+        return entry
+    return replace(entry, faces=faces, facts=facts)
+
+
 def _renamed(
-    faces: KnownFaces, photo: Callable[[bytes], bytes], again: Mapping[tuple[bytes, Corners], FaceId]
+    faces: KnownFaces,
+    photo: Callable[[bytes], bytes],
+    again: Mapping[tuple[bytes, Corners], FaceId],
+    gone: Collection[bytes],
 ) -> KnownFaces:
-    """Return faces with their photos' digests renamed, and with those of photos that were saved again."""
+    """Return faces with their photos' digests renamed, and with those of photos that were saved again.
+
+    What was said of a photo as it was goes with a photo that is gone, where its face is there again.
+    """
     before = list(map(bytes, faces.digest))
     digests = list(map(photo, before))
     boxes = [Box(*corners).corners for corners in faces.boxes.tolist()]
@@ -123,7 +162,9 @@ def _renamed(
     for face, (digest, box) in again.items():
         if face in known:
             known.setdefault((digest, box.corners), known[face])
-    if len(known) == len(digests) and before == digests:
+            if face[0] in gone:
+                del known[face]
+    if list(known) == list(zip(digests, boxes, strict=True)) and before == digests:
         return faces
     return KnownFaces(
         np.frombuffer(b"".join(digest for digest, _ in known), np.uint8).reshape(-1, 16),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 from facesearch.errors import FacesearchError, UnreadablePhoto
 from facesearch.faces import Box
@@ -40,38 +42,60 @@ class Sidecar:
 
 
 def sidecars(
-    people: People, persons: Sequence[Person], *, tags: bool = False, stem: bool = False
+    people: People, persons: Sequence[Person] = (), *, tags: bool | None = None, stem: bool = False
 ) -> Iterator[Sidecar]:
     """Yield the sidecars of all photos that show people with a name, or did when they were written.
 
+    A sidecar names everybody on its photo who has a name and is not hidden.
+
     Args:
         people: The people of an index.
-        persons: Those whose names are written.
-        tags: Whether the names are keywords, too.
+        persons: Only photos that these are on, or were; without any, all photos. These are named even if they
+            are hidden.
+        tags: Whether the names are keywords, too; None leaves that as each sidecar has it.
         stem: Whether the sidecar of `photo.jpg` is `photo.xmp`, not `photo.jpg.xmp`.
     """
-    index = people.index
+    index, wanted = people.index, {person.number for person in persons}
     shown: dict[int, list[tuple[str, Box | None]]] = {}
-    for person in persons:
-        if person.name:
-            for row in person.faces:
-                shown.setdefault(int(index.photo[row]), []).append((person.name, index.box(row)))
-            for photo, box in people.tagged_photos(person).items():
+    chosen: set[int] = set()
+    for person in people.everyone():
+        if person.name and (not person.hidden or person.number in wanted):
+            own = [(int(index.photo[row]), index.box(row)) for row in person.faces]
+            for photo, box in (*own, *people.tagged_photos(person).items()):
                 shown.setdefault(photo, []).append((person.name, box))
+                if not wanted or person.number in wanted:
+                    chosen.add(photo)
+    names = [person.name for person in persons]
+    places = Counter(_place(index.path(photo), stem=stem) for photo in range(index.photo_count))
     for photo in range(index.photo_count):
-        path = index.path(photo)
-        if is_photo_url(path):
+        path, place = index.path(photo), _place(index.path(photo), stem=stem)
+        if not place or (photo not in chosen and not _is_ours(place, names)):
             continue
-        place = sidecar_paths(path)[1 if stem else 0]
-        if photo in shown or _is_ours(place):
-            yield _sidecar(path, place, shown.get(photo, []), tags=tags)
+        who = shown.get(photo, [])
+        if places[place] > 1:
+            problem = "Several photos of the index have this sidecar: leave out --stem."
+            yield Sidecar(path, place, tuple(name for name, _ in who), problem=problem)
+        else:
+            yield _sidecar(path, place, who, index.file(photo).digests, tags=tags)
 
 
-def _sidecar(path: str, place: str, shown: Sequence[tuple[str, Box | None]], *, tags: bool) -> Sidecar:
+def _place(path: str, *, stem: bool) -> str:
+    """Return where the sidecar of a photo is; empty for one that can have none."""
+    return "" if is_photo_url(path) else sidecar_paths(path)[1 if stem else 0]
+
+
+def _sidecar(
+    path: str,
+    place: str,
+    shown: Sequence[tuple[str, Box | None]],
+    digests: Collection[bytes],
+    *,
+    tags: bool | None,
+) -> Sidecar:
     names = tuple(dict.fromkeys(name for name, _ in shown))
     try:
         before = _read(place)
-        stored = read_stored(path)
+        stored = read_stored(path, digests)
         regions = [(name, _area(box, stored)) for name, box in shown if box is not None]
         wanted = Wanted(
             tuple(Region(name, area) for name, area in regions), names, (stored.width, stored.height), tags
@@ -125,12 +149,16 @@ def written_sidecars(photos: Sequence[str]) -> list[str]:
     ]
 
 
-def _is_ours(place: str) -> bool:
+def _is_ours(place: str, names: Collection[str] = ()) -> bool:
+    """Return whether facesearch has written names to a sidecar: any, or one of these."""
     try:
         data = _read(place) or b""
-        return any(OURS.encode(encoding) in data for encoding in ("utf-8", "utf-16-le", "utf-16-be"))
     except FacesearchError:
         return False
+    for encoding in ("utf-8", "utf-16-le", "utf-16-be"):
+        if OURS.encode(encoding) in data:
+            return not names or any(escape(name).encode(encoding) in data for name in names)
+    return False
 
 
 def _read(place: str) -> bytes | None:

@@ -6,7 +6,7 @@ import configparser
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -47,18 +47,24 @@ class Stored:
         return (self.height, self.width) if self.orientation >= 5 else (self.width, self.height)
 
 
-def read_stored(path: str) -> Stored:
+def read_stored(path: str, digests: Collection[bytes]) -> Stored:
     """Read what a photo's header says.
 
+    Args:
+        path: The photo.
+        digests: What an index knows the photo by.
+
     Raises:
-        UnreadablePhoto: It is gone, or not a picture.
+        UnreadablePhoto: It is gone, not a picture, or another one.
     """
     try:
-        data = read_content(path).data
+        content = read_content(path)
     except OSError as error:
         raise UnreadablePhoto(f"{path} cannot be read: {error.strerror or error}.") from error
+    if not set(content.file.digests) & set(digests):
+        raise UnreadablePhoto("Another photo is there now: index it again.")
     try:
-        with closing(open_image(data)) as image:
+        with closing(open_image(content.data)) as image:
             xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
             (width, height), orientation = image.size, orientation_of(image)
     except FacesearchError:
@@ -92,13 +98,17 @@ def sidecar_paths(path: str) -> tuple[str, str]:
     return f"{path}.xmp", f"{os.path.splitext(path)[0]}.xmp"
 
 
-def read_said(path: str) -> Said:
+def read_said(path: str, digests: Collection[bytes]) -> Said:
     """Return what a photo, its sidecars and Picasa say of the people on it.
 
+    Args:
+        path: The photo.
+        digests: What an index knows the photo by.
+
     Raises:
-        UnreadablePhoto: It is gone, or not a picture.
+        UnreadablePhoto: It is gone, not a picture, or another one.
     """
-    stored = read_stored(path)
+    stored = read_stored(path, digests)
     problems: list[tuple[str, str]] = []
     found: list[PeopleInXmp] = []
     for place, data in ((path, stored.xmp), *((place, _read(place)) for place in sidecar_paths(path))):
@@ -181,8 +191,9 @@ def _picasa_of(folder: str) -> tuple[dict[str, str], dict[str, str]]:
     parser = configparser.RawConfigParser(
         strict=False, delimiters=("=",), comment_prefixes=(), empty_lines_in_values=False, allow_no_value=True
     )
-    with suppress(configparser.Error):  # the other lines are read
-        parser.read_string(data.decode("utf-8", "replace"))
+    # The other lines are read. A line that is indented, behind a key without a value, raises AttributeError.
+    with suppress(configparser.Error, AttributeError):
+        parser.read_string(data.decode("utf-8-sig", "replace"))
     contacts: dict[str, str] = {}
     for section in ("Contacts", "Contacts2"):
         if parser.has_section(section):

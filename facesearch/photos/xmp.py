@@ -13,6 +13,7 @@ depth are limited.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from xml.parsers.expat import ExpatError, ParserCreate
@@ -46,6 +47,7 @@ _PREFIXES = {
     "facesearch": OURS,
 }
 _CONTAINERS = tuple(f"{RDF} {name}" for name in ("Bag", "Seq", "Alt"))
+_ENCODING = re.compile(rb"(?:\xef\xbb\xbf)?\s*<\?xml[^>]*?encoding\s*=\s*[\"']([A-Za-z0-9._-]+)")
 _SAME = 0.5  # two regions that share so much (intersection over union) are of one face
 _DIGITS = 6
 
@@ -144,7 +146,8 @@ def read_people(data: bytes) -> PeopleInXmp:
     Raises:
         BadXmp: It is not XML, too large or too deep, or has a document type.
     """
-    descriptions = list(_parse(_as_utf8(data)[0]).descriptions())
+    # Some programs fill XMP inside photos up with zeros.
+    descriptions = list(_parse(_as_utf8(data)[0].rstrip(b"\0")).descriptions())
     regions = [
         one.region
         for one in (*_mwg_regions(descriptions), *_mp_regions(descriptions))
@@ -166,13 +169,14 @@ class Wanted:
         regions: Faces with names.
         names: Everybody who is on the photo.
         size: Width and height of the stored picture, in pixels.
-        tags: Whether people are keywords, too: `digiKam:TagsList` and `lr:hierarchicalSubject`.
+        tags: Whether people are keywords, too: `digiKam:TagsList`, `lr:hierarchicalSubject`. None keeps them
+            where they are.
     """
 
     regions: tuple[Region, ...]
     names: tuple[str, ...]
     size: tuple[int, int]
-    tags: bool = False
+    tags: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,12 +208,14 @@ def edited(data: bytes | None, wanted: Wanted) -> Edited:
     text, restored = _as_utf8(data if data is not None else _EMPTY)
     editor = _Editor(text)
     conflicts = editor.regions(wanted)
-    people = list(dict.fromkeys(wanted.names))
+    # Who is somebody else there, in each place of theirs, is not named there otherwise.
+    others = {region.name for region, _ in conflicts}
+    others -= {one.name for one in wanted.regions if one not in [region for region, _ in conflicts]}
+    people = [name for name in dict.fromkeys(wanted.names) if name not in others]
+    tagged = people if (editor.has_tags if wanted.tags is None else wanted.tags) else []
     editor.bag(IPTC, "PersonInImage", "Bag", people)
-    editor.bag(DIGIKAM, "TagsList", "Seq", [f"People/{name}" for name in people] if wanted.tags else [])
-    editor.bag(
-        LIGHTROOM, "hierarchicalSubject", "Bag", [f"People|{name}" for name in people] if wanted.tags else []
-    )
+    editor.bag(DIGIKAM, "TagsList", "Seq", [f"People/{name}" for name in tagged])
+    editor.bag(LIGHTROOM, "hierarchicalSubject", "Bag", [f"People|{name}" for name in tagged])
     done = editor.done()
     if done == text and data is not None:
         return Edited(None, tuple(conflicts))
@@ -437,6 +443,11 @@ class _Editor:
         self._cuts: list[tuple[int, int, bytes]] = []  # first byte, byte behind it, what comes there
         self._new: list[str] = []  # properties that the file does not have yet
 
+    @property
+    def has_tags(self) -> bool:
+        """Whether people were written as keywords before."""
+        return any(line.startswith(("TagsList ", "hierarchicalSubject ")) for line in self._wrote)
+
     def regions(self, wanted: Wanted) -> list[tuple[Region, str]]:
         """Let the file have some regions; return those that it has under another name, with that name."""
         found = list(_mwg_regions(self._descriptions))
@@ -516,12 +527,19 @@ class _Editor:
             )
 
     def _container(self, namespace: str, *names: str) -> _Node | None:
+        """Return the list that a property holds; None where there is no such property.
+
+        Raises:
+            BadXmp: The property holds something else. A second one of its name would not be allowed.
+        """
         for description in self._descriptions:
             node: _Node | None = description
             for name in names:
                 node = node.child(namespace, name) if node is not None else None
             if node is not None and (container := node.container()) is not None:
                 return container
+            if description.child(namespace, names[0]) or f"{namespace} {names[0]}" in description.attributes:
+                raise BadXmp(f"The XMP has {names[0]} in another form than a list of values.")
         return None
 
     def _change(self, bag: _Node, gone: Sequence[_Node], added: Sequence[str]) -> None:
@@ -585,6 +603,9 @@ def _as_utf8(data: bytes) -> tuple[bytes, Callable[[bytes], bytes]]:
     """
     encoding = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}.get(data[:2])
     if encoding is None:
+        declared = _ENCODING.match(data)
+        if declared and declared[1].lower() not in (b"utf-8", b"utf8", b"us-ascii", b"ascii"):
+            raise BadXmp(f"The XMP is in {declared[1].decode('ascii', 'replace')}, not in UTF-8.")
         return data, lambda done: done
     try:
         text = data[2:].decode(encoding).encode()

@@ -208,6 +208,18 @@ def test_the_faces_of_photos_with_their_numbers(ask, people, own, tmp_path):
         assert max(image.size) > 1000
 
 
+def test_faces_of_a_photo_that_was_replaced_are_not_those_of_before(ask, people, own, tmp_path):
+    photo = tmp_path / "a.jpg"
+    shutil.copy(OBAMA, photo)
+    index = tmp_path / "i.npz"
+    assert ask("index", photo, CURIE, "--index", index, "--model", "sface").status == 0
+    named = ask("people", "name", f"{photo}#1", "Obama", "--index", index)
+    assert named.status == 0, named
+    assert ask("faces", photo, "--index", index).rows[0][7] == "Obama"
+    shutil.copy(CURIE, photo)
+    assert ask("faces", photo, "--index", index).rows[0][7] == ""
+
+
 def test_faces_of_photos_that_the_index_does_not_hold(ask, own, tmp_path):
     copy = tmp_path / "edited.jpg"
     with Image.open(OBAMA) as image:

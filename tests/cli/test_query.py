@@ -486,12 +486,16 @@ def dated(tmp_path_factory, model_store):
         (["--until", "2007-06-15T11:59"], ["1998"]),
         (["--since", "2007-06-15T12:00", "--until", "2007-12"], ["2007"]),
         (["--since", "2020"], []),
+        (["--until", "1969"], []),
+        (["--since", "1970", "--until", "1998"], ["1998"]),
     ],
 )
 def test_photos_of_a_time(ask, dated, args, years):
     done = ask("query", OBAMA, "--index", dated, "--top", 9, *args)
     assert done.status == (0 if years else 1)
     assert sorted(name[:4] for name in done.names) == years
+    if not years:
+        assert "in a photo that was taken then; an older index learns dates" in done.err
 
 
 def test_matches_in_the_order_of_their_dates(ask, dated):

@@ -231,6 +231,8 @@ EACH = (*FACES, "paths", "path_ends", "root", "size", "mtime_ns", "digest", "sta
         changed("root", put(0, -1)),
         changed("status", put(0, 3)),
         changed("size", put(0, -1)),
+        changed("captured", put(0, 2**62)),
+        changed("captured", put(0, 40961)),
         changed("boxes", put((0, 2), 0)),
         changed("boxes", put((0, 3), -7)),
         changed("norms", put(0, np.nan)),

@@ -36,9 +36,9 @@ def hand_made(*payloads, meta=META_ROOTED):
     return MAGIC + record(meta.to_json().encode()) + b"".join(map(record, payloads))
 
 
-def entry(*, path=b"/p/x.jpg", count=0, width=0, status=1, body=b"", length=None):
-    about = (1, 2, 3, b"d" * 16, b"f" * 16, status, count, width)
-    head = struct.pack("<qqq16s16sBIII", *about, len(path) if length is None else length)
+def entry(*, path=b"/p/x.jpg", count=0, width=0, status=1, body=b"", length=None, size=1, captured=7 * 4096):
+    about = (size, 2, 3, captured, b"d" * 16, b"f" * 16, status, count, width)
+    head = struct.pack("<qqqq16s16sBIII", *about, len(path) if length is None else length)
     return head + body + path
 
 
@@ -198,8 +198,18 @@ FOREIGN = {
     "no path": hand_made(entry(path=b"")),
     "a zero in the path": hand_made(entry(path=b"/p/\0.jpg")),
     "an empty box": hand_made(entry(count=1, width=3, body=bytes(12 + 60), status=0)),
+    "a negative size": hand_made(entry(size=-1)),
+    "a date that is none": hand_made(entry(captured=2**62)),
     "a photo under no root": hand_made(entry(path=b"/elsewhere/x.jpg")),
 }
+
+
+def test_the_records_above_can_be_told_from_good_ones(tmp_path):
+    """Else they might be refused for something else."""
+    path = tmp_path / "j"
+    path.write_bytes(hand_made(entry()))
+    (found,) = read_journal(path).entries
+    assert (found.path, found.file.captured) == (b"/p/x.jpg", 7 * 4096)
 
 
 @pytest.mark.parametrize("data", FOREIGN.values(), ids=FOREIGN)

@@ -9,7 +9,7 @@ from support.known_people import WITHIN, grouped, opened, shows, whose
 from facesearch.faces import Box
 from facesearch.people.imports import folders_of_people, import_folders, import_regions, import_takeout
 from facesearch.people.sidecars import sidecars, write_sidecar
-from facesearch.photos.xmp import Area, Region, Wanted, edited
+from facesearch.photos.xmp import Area, Region, Wanted, edited, read_people
 
 ADA, BEA, CLEO, DORA = range(4)
 SIZE = (400, 200)
@@ -147,6 +147,57 @@ def test_takeout_names_nobody_who_could_be_two(tmp_path, people):
     assert done.unmatched == ["Ada", "Bea", "Dora"]
 
 
+def takeout(tmp_path, name, *who):
+    told = {"people": [{"name": one} for one in who]}
+    (tmp_path / "p" / f"{name}.png.json").write_text(json.dumps(told))
+
+
+def test_takeout_names_nobody_where_two_on_the_same_photos_could_have_the_name(tmp_path, people):
+    """Google knows Ada and not Bea, who is with her on two photos."""
+    takeout(tmp_path, "a", "Ada")
+    takeout(tmp_path, "c", "Ada")
+    done = import_takeout(people)
+    assert done.people == {}
+    assert done.unmatched == ["Ada"]
+    assert names(people)["a", 2] == 2
+
+
+def test_takeout_names_nobody_of_whose_photos_it_knows_few(tmp_path):
+    """Ada was left out on two photos that show her and Bea; Bea's face was not found there."""
+    paths = [str(tmp_path / f"{at}.png") for at in range(9)]
+    people = grouped(tmp_path / "i.npz", [shows(path, ADA) for path in paths])
+    for path in paths[:2]:
+        with open(f"{path}.json", "w") as file:
+            json.dump({"people": [{"name": "Bea"}]}, file)
+    assert import_takeout(people).people == {}
+    for path in paths[:5]:
+        with open(f"{path}.json", "w") as file:
+            json.dump({"people": [{"name": "Ada"}]}, file)
+    assert import_takeout(people).people == {"Ada": 1}
+
+
+def test_groups_on_one_photo_are_not_made_one_by_an_import(tmp_path, people):
+    """The region is on Bea's face by mistake: Bea's other faces stay hers."""
+    say(tmp_path, "a", ("Ada", place(0)))
+    say(tmp_path, "c", ("Ada", place(0)))
+    import_regions(people)
+    assert names(people)["b", 1] == "Ada"
+    assert names(people)["a", 2] == 2
+
+
+def test_what_was_said_by_hand_stays_so(tmp_path, people):
+    say(tmp_path, "a", ("Ada", place(0)), ("Bea", place(1)))
+    say(tmp_path, "b", ("Ada", place(0)))
+    import_regions(people)
+    row = people.face(str(tmp_path / "p" / "b.png"), 1)
+    people.reject([row], people.person("Ada"))
+    people.ignore([people.face(str(tmp_path / "p" / "a.png"), 2)])
+    done = import_regions(people)
+    assert names(people)["b", 1] == -1
+    assert names(people)["a", 2] == 0
+    assert sorted((path[-5], name) for path, name in done.refused) == [("a", "Bea"), ("b", "Ada")]
+
+
 def test_takeout_goes_on_from_names_that_are_known(tmp_path, people):
     people.name(people.person(1), "Ada")
     for name in "ac":
@@ -187,6 +238,42 @@ def test_what_was_exported_comes_back(tmp_path, people, photos):
     assert {other.facts.names[number] for _, number in other.facts.tagged} == {"Bea"}
     assert list(other.facts.tagged.values()) == [Box(10, 20, 30, 40)]
     assert [one.after for one in sidecars(people, people.everyone(), tags=True)] == [None] * 6
+
+
+def test_a_photo_of_one_person_names_everybody_on_it(tmp_path, people):
+    people.name(people.person(1), "Ada")
+    people.name(people.person(2), "Bea")
+    for one in sidecars(people, tags=True):
+        write_sidecar(one)
+    assert [one.after for one in sidecars(people, [people.person("Bea")])] == [None] * 2
+    people.name(people.person("Bea"), "Beatrix")
+    (first, second) = sidecars(people, [people.person("Beatrix")])
+    assert read_people(first.after).names == ("Ada", "Beatrix")
+    assert b"People/Beatrix<" in first.after
+    assert {first.photo[-5], second.photo[-5]} == {"a", "c"}
+
+
+def test_photos_that_changed_get_no_sidecar(tmp_path, people):
+    people.name(people.person(1), "Ada")
+    Image.new("RGB", SIZE, (99, 0, 0)).save(tmp_path / "p" / "b.png")
+    problems = {one.photo[-5]: one.problem for one in sidecars(people)}
+    assert problems == {"a": "", "b": "Another photo is there now: index it again.", "c": ""}
+    say(tmp_path, "b", ("Cleo", place(0)))
+    assert [path[-5] for path, _ in import_regions(people).problems] == ["b"]
+    assert names(people)["b", 1] == "Ada"
+
+
+def test_photos_that_would_share_a_sidecar_get_none(tmp_path):
+    for name in ("a.png", "a.jpg", "b.png"):
+        Image.new("RGB", SIZE).save(tmp_path / name, quality=len(name))
+    people = grouped(
+        tmp_path / "i.npz", [shows(str(tmp_path / name), ADA) for name in ("a.png", "a.jpg", "b.png")]
+    )
+    people.name(people.person(1), "Ada")
+    problems = {one.photo[-5:]: one.problem for one in sidecars(people, stem=True)}
+    assert problems["b.png"] == ""
+    assert "leave out --stem" in problems["a.png"]
+    assert "leave out --stem" in problems["a.jpg"]
 
 
 def test_sidecars_follow_what_changes_and_say_what_they_cannot(tmp_path, people):

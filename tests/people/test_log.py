@@ -8,8 +8,11 @@ from support.known_people import WITHIN, grouped, kept, opened, shows, write_peo
 
 from facesearch.errors import PeopleError
 from facesearch.faces import Box
+from facesearch.index.npz.backend import CompanionFile
+from facesearch.index.npz.store import people_path
 from facesearch.people import log
 from facesearch.people.people import People
+from facesearch.people.register import write_register
 
 ADA, BEA, CLEO, DORA = range(4)
 PHOTOS = [
@@ -217,3 +220,79 @@ def test_nothing_is_logged_where_nothing_changed(path):
     people = kept(path, people)
     people.name(people.person(1), "Ada")
     assert len(kept(path, people).log) == 2
+
+
+def again(path, people, was, now):
+    """Index one photo in place of another, as if it had been saved again; return the people."""
+    before = people.register
+    faces = zip(was.faces, now.faces, strict=True)
+    pairs = [((was.file.digest, one.box), (now.file.digest, other.box)) for one, other in faces]
+    write_people(path, [now, *(photo for photo in PHOTOS if photo.path != now.path)])
+    index = opened(path).index
+    write_register(CompanionFile(people_path(path)), before.brought_up(index, pairs))
+    return opened(path)
+
+
+def test_what_was_said_of_a_photo_is_taken_back_once_it_was_saved_again(path):
+    people = grouped(path, PHOTOS)
+    whose, facts = people.whose[people.face("/p/b.jpg", 1)], people.facts.tables()
+    person = people.person(int(whose))
+    people.cover(person, people.face("/p/b.jpg", 1))
+    people = kept(path, people)
+    people.cover(person, people.face("/p/a.jpg", 2))
+    people.reject([people.face("/p/b.jpg", 1)], person)
+    people.tag(people.index.find("/p/b.jpg"), person)
+    people = kept(path, people)
+    people = again(path, people, PHOTOS[1], shows("/p/b.jpg", BEA, content="edited", shift=2))
+    assert people.index.find("/p/b.jpg") in people.tagged_photos(person)
+    people.undo()
+    people = kept(path, people)
+    row = people.face("/p/b.jpg", 1)
+    assert people.facts.covers == {person.number: people.face_id(row)}
+    assert people.portrait(people.person(person.number)) == row
+    people.undo()
+    people = kept(path, people)
+    assert people.whose[people.face("/p/b.jpg", 1)] == whose
+    assert people.facts.tables() == facts
+
+
+def test_nothing_is_left_of_a_photo_as_it_was_before_it_was_saved_again(path):
+    people = grouped(path, PHOTOS)
+    edited = shows("/p/b.jpg", BEA, content="edited")
+    people = again(path, people, PHOTOS[1], edited)
+    assert PHOTOS[1].file.digest not in map(bytes, people.register.digest)
+    register = people.register.without({edited.file.digest})
+    assert not {PHOTOS[1].file.digest, edited.file.digest} & set(map(bytes, register.digest))
+
+
+def test_of_a_copy_that_is_as_it_was_all_stays_true(path):
+    people = grouped(path, PHOTOS)
+    person = people.person(int(people.whose[people.face("/p/c.jpg", 1)]))
+    people.reject([people.face("/p/c.jpg", 1)], person)
+    people = kept(path, people)
+    people = again(path, people, PHOTOS[2], shows("/p/c.jpg", BEA, ADA, content="edited"))
+    people.facts.changed.add(person.number)
+    people.group(WITHIN)
+    assert people.whose[people.face("/p/c.jpg", 1)] != person.number
+    assert people.whose[people.face("/p/copy.jpg", 1)] != person.number
+
+
+def test_a_no_outlasts_that_faces_are_found_in_other_boxes(path):
+    people = grouped(path, PHOTOS)
+    person = people.person(int(people.whose[people.face("/p/b.jpg", 1)]))
+    people.reject([people.face("/p/b.jpg", 1)], person)
+    people.cover(person, people.face("/p/a.jpg", 2))
+    kept(path, people)
+    write_people(path, [shows("/p/a.jpg", ADA, BEA, shift=3), shows("/p/b.jpg", BEA, shift=3), *PHOTOS[2:]])
+    people = opened(path)
+    people.facts.changed.add(person.number)
+    people.group(WITHIN)
+    assert people.whose[people.face("/p/b.jpg", 1)] != person.number
+    assert people.portrait(people.person(person.number)) == people.face("/p/a.jpg", 2)
+
+
+def test_nobody_is_told_apart_from_themselves(path):
+    people = grouped(path, PHOTOS)
+    with pytest.raises(PeopleError, match="apart from themselves"):
+        people.tell_apart(1, 1, "Ada")
+    assert people.facts.apart == set()

@@ -255,6 +255,7 @@ def test_a_value_out_of_range(path, name, at, value, said):
 
 GOOD = {"names": {"1": "Ada"}, "last": 5, "log": log_json(REGISTER.log)}
 FACE = f"{bytes(16).hex()} 1 2 3 4"
+NOW = "2026-01-02T03:04:05+00:00"
 
 
 @pytest.mark.parametrize(
@@ -302,6 +303,9 @@ FACE = f"{bytes(16).hex()} 1 2 3 4"
                 {"log": [{"time": "", "did": "", "facts": []}] * 2},
                 {"log": [{"time": "", "did": "", "facts": {"names": 5}}] * 2},
                 {"log": [{"time": "", "did": "", "facts": {"names": {"1": "Ada"}}}] * 2},
+                {"log": [{"time": "", "did": "", "facts": {}}] * 2},
+                {"log": [{"time": "2026", "did": "", "facts": {}}] * 2},
+                {"log": [{"time": NOW, "did": "", "facts": {"more": {}}}] * 2},
                 {"last": True},
                 {"last": 5.0},
                 {"last": -1},

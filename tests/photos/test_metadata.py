@@ -7,7 +7,9 @@ import pytest
 from PIL import Image
 
 from facesearch.errors import UnreadablePhoto
-from facesearch.photos.metadata import read_said, read_stored, takeout_names
+from facesearch.photos import metadata
+from facesearch.photos.content import fingerprint, read_content
+from facesearch.photos.metadata import read_stored, takeout_names
 from facesearch.photos.xmp import Area, Region, Wanted, edited
 
 ADA = Region("Ada", Area(0.25, 0.5, 0.1, 0.2))
@@ -20,6 +22,10 @@ def photo(path, orientation=1, size=(60, 40), **settings):
     pixels = np.random.default_rng(0).integers(0, 255, (size[1], size[0], 3), np.uint8)
     Image.fromarray(pixels).save(path, exif=exif, **settings)
     return str(path)
+
+
+def read_said(path):
+    return metadata.read_said(path, read_content(path).file.digests)
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "avif"])
@@ -65,10 +71,19 @@ def test_both_sidecars_and_the_photo_count_and_a_bad_one_is_said(tmp_path):
 
 def test_a_photo_that_is_gone_or_none(tmp_path):
     with pytest.raises(UnreadablePhoto):
-        read_stored(str(tmp_path / "gone.jpg"))
+        read_stored(str(tmp_path / "gone.jpg"), [])
     (tmp_path / "text.jpg").write_text("hello")
     with pytest.raises(UnreadablePhoto):
-        read_stored(str(tmp_path / "text.jpg"))
+        read_stored(str(tmp_path / "text.jpg"), [fingerprint(b"hello")])
+
+
+def test_a_photo_that_is_another_one_than_the_index_knows(tmp_path):
+    path = photo(tmp_path / "a.jpg")
+    digests = read_content(path).file.digests
+    assert read_stored(path, digests[:1]).width == 60
+    Image.new("RGB", (60, 40)).save(path)
+    with pytest.raises(UnreadablePhoto, match="Another photo is there now"):
+        read_stored(path, digests)
 
 
 def test_picasas_faces(tmp_path):
@@ -81,6 +96,14 @@ def test_picasas_faces(tmp_path):
     (region,) = read_said(path).regions
     assert region.name == "Ada Lovelace"
     assert [round(value, 3) for value in region.area.rounded()] == [0.5, 0.5, 0.5, 0.5]
+    ini = (tmp_path / ".picasa.ini").read_text()
+    for odd in ("\ufeff" + ini, f"[Other]\nvalueless\n  indented\n{ini}"):
+        (tmp_path / ".picasa.ini").write_text(odd, encoding="utf-8")
+        metadata._picasa_of.cache_clear()
+        assert [one.name for one in read_said(path).regions] in (["Ada Lovelace"], [])
+    (tmp_path / ".picasa.ini").write_text("\ufeff" + ini, encoding="utf-8")
+    metadata._picasa_of.cache_clear()
+    assert [one.name for one in read_said(path).regions] == ["Ada Lovelace"]
     (tmp_path / ".picasa.ini").write_bytes(bytes(range(256)))
     other = photo(tmp_path / "other.jpg")
     assert read_said(other).regions == ()

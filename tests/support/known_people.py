@@ -1,5 +1,7 @@
 """Indexes of photos in which it is known who is who: each person is a direction of their own."""
 
+import os
+
 import numpy as np
 
 from facesearch.embed.sface import CARD
@@ -9,6 +11,7 @@ from facesearch.index.npz.backend import CompanionFile
 from facesearch.index.npz.store import open_index, people_path
 from facesearch.people.people import People
 from facesearch.people.register import read_register, write_register
+from facesearch.photos.content import read_content
 from support.fakes import write_index
 
 META = Meta(CARD.name, CARD.digest, CARD.dim, CARD.detector, {"margin": CARD.margin})
@@ -20,9 +23,12 @@ def shows(path, *persons, content=None, digest=None, shift=0, spread=0.3, captur
     """Return a photo that shows persons, by number from 0, as a pipeline would; the first is the largest.
 
     Vectors and digest follow from the content, by default the path; a shift moves all boxes to the right.
+    Where there is such a photo, the digest is the real one.
     """
     rng = np.random.default_rng([*(content or path).encode("utf-8", "surrogateescape")])
     own = rng.bytes(16)
+    if os.path.isfile(path):
+        own = read_content(path).file.digest
     vectors = np.eye(CARD.dim)[list(persons)] + spread * rng.normal(size=(len(persons), CARD.dim)) / 11
     faces = tuple(Face(Box(100 * at + shift, 5, 80 - at, 80 - at), 0.9) for at in range(len(persons)))
     return PhotoFaces(

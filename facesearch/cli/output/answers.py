@@ -12,6 +12,8 @@ from facesearch.cli.output.matches import FORMATS, as_paths
 from facesearch.cli.output.text import escaped, say_what_is_measured, what_is_measured, write
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from facesearch.faces import Answers
     from facesearch.library import Library
     from facesearch.ranking import Ranking
@@ -37,6 +39,8 @@ class OutputOptions:
     threshold: float | None
     min_probability: float | None
     min_quality: float | None
+    since: datetime | None
+    until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,9 @@ def _why_nothing(options: OutputOptions, searched: Searched) -> str:
         limits.append(f"with a probability of {options.min_probability} or more")
     if options.min_quality:
         limits.append(f"with a quality of {options.min_quality} or more")
+    if options.since or options.until:
+        said = f"No face lies {' and '.join([*limits, 'in a photo that was taken then'])}"
+        return f"{said}; an older index learns dates with `facesearch index --verify`."
     if limits:
         return f"No face lies {' and '.join(limits)}."
     return "The index holds only the faces of REF itself: --include-self lists them."

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.errors import IndexBroken
-from facesearch.faces import NO_DIGEST, NOT_ASKED, FileState, PhotoFaces, Status
+from facesearch.faces import NO_DIGEST, NOT_ASKED, FileState, PhotoFaces, Status, are_dates
 from facesearch.files import content, open_private, open_without_waiting
 from facesearch.index.index import LANDMARKS
 from facesearch.index.meta import Meta
@@ -250,4 +250,6 @@ def _unpack(mapped: mmap.mmap | bytes, start: int, stop: int, dim: int, head: st
     path = mapped[offset:stop]
     if not path or b"\0" in path or np.any(boxes[:, 2:] < 1):
         raise ValueError("its path or a box is none")
+    if size < 0 or not are_dates(np.array([captured])):
+        raise ValueError("its size or its date is none")
     return JournalEntry(path, file, Status(status), vectors, boxes, scores, landmarks)

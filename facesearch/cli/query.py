@@ -304,6 +304,9 @@ def _answer_by_server(references: list[str], options: QueryOptions) -> int:
         include_self=options.include_self,
         unique=options.unique,
         expand=options.expand,
+        since=options.since,
+        until=options.until,
+        sort=options.sort,
         face="all" if options.all_faces else options.face or "largest",
     )
     answers, index = ask_server(options.server, references, query)
@@ -400,9 +403,8 @@ def _refuse_contradictions(options: QueryOptions) -> None:
 
 def _refuse_with_server(options: QueryOptions) -> None:
     """Refuse what a server cannot be asked."""
-    asked = {"search": options.how, "sort": options.sort == "date"}
-    asked |= {name: getattr(options, name) for name in ("together", "whole", "rotations", "since", "until")}
-    for option, value in asked.items():
+    asked = {name: getattr(options, name) for name in ("together", "whole", "rotations")}
+    for option, value in {"search": options.how, **asked}.items():
         if value:
             raise click.UsageError(f"--{option} does not work with a server: leave out --server.")
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any, TypeVar
@@ -42,6 +43,9 @@ class ServerQuery:
         include_self: Whether a reference's own file may be a match.
         unique: Whether copies of one photo are listed once.
         expand: Whether the surest matches become references too.
+        since: When the photos were taken at the earliest, by the camera's clock.
+        until: Before when they were taken.
+        sort: "distance" or "date".
         face: Which face of each reference: a number, "largest" or "all".
     """
 
@@ -56,6 +60,9 @@ class ServerQuery:
     include_self: bool = False
     unique: bool = False
     expand: bool = False
+    since: datetime | None = None
+    until: datetime | None = None
+    sort: str | None = None
     face: int | str = "largest"
 
 
@@ -201,13 +208,17 @@ def _select(indexes: Sequence[ServedIndex], query: ServerQuery) -> ServedIndex:
 
 def _parameters(path: str, query: ServerQuery) -> dict[str, str]:
     """Return a query as the API's parameters."""
-    names = ("top", "metric", "threshold", "min_probability", "min_quality", "by")
+    names = ("top", "metric", "threshold", "min_probability", "min_quality", "by", "since", "until", "sort")
     given = {name: getattr(query, name) for name in names}
-    values = {name: str(value) for name, value in given.items() if value is not None}
+    values = {name: _text(value) for name, value in given.items() if value is not None}
     values |= {name: "1" for name in ("include_self", "unique", "expand") if getattr(query, name)}
     values["face"] = str(query.face)
     values["path"] = base64.urlsafe_b64encode(os.fsencode(path)).decode("ascii")
     return values
+
+
+def _text(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def _photo(path: str) -> bytes:

@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 from functools import cached_property
 from http import HTTPStatus
 from typing import Any, TypeVar, get_args
@@ -107,7 +108,7 @@ def question_of(values: Mapping[str, str], metric: str) -> Question:
 
     Args:
         values: `top`, `metric`, `threshold`, `min_probability`, `min_quality`, `by`, `include_self`,
-            `unique`, `expand`; all optional.
+            `unique`, `expand`, `since`, `until`, `sort`; all optional.
         metric: The distance if none is given.
 
     Raises:
@@ -123,6 +124,9 @@ def question_of(values: Mapping[str, str], metric: str) -> Question:
         "include_self": _value(values, "include_self", _flag, lambda _: True),
         "unique": _value(values, "unique", _flag, lambda _: True),
         "expand": _value(values, "expand", _flag, lambda _: True),
+        "since": _value(values, "since", datetime.fromisoformat, lambda date: date.tzinfo is None),
+        "until": _value(values, "until", datetime.fromisoformat, lambda date: date.tzinfo is None),
+        "sort": _value(values, "sort", str, lambda name: name in ("distance", "date")),
     }
     return Question(**{name: value for name, value in chosen.items() if value is not None})
 

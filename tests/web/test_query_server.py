@@ -43,6 +43,8 @@ def ask_both(ask, album, server):
                 ("--by", "face", "--top", "30"),
                 ("-0",),
                 ("--unique",),
+                ("--since", "1900", "--sort", "date"),
+                ("--until", "2011-06", "--json"),
             ],
         ),
     ],
@@ -138,7 +140,7 @@ def test_an_address_at_which_no_server_is(ask, server):
     for address, said in (
         (f"http://127.0.0.1:{free_port()}/token/", "does not answer"),
         (f"http://{server.host}:{server.port}/wrong-token/", "is not facesearch of this version"),
-        ("https://127.0.0.1/x", "is not the address of a server"),
+        ("ftp://127.0.0.1/x", "is not the address of a server"),
         ("127.0.0.1:8765", "is not the address of a server"),
         ("http://", "is not the address of a server"),
         ("http://127.0.0.1:99999/x", "is not the address of a server"),

@@ -160,7 +160,7 @@ class Pipeline:
         try:
             content = read_content(path, known)
         except UnreadablePhoto as error:
-            return _unreadable(path, error.message)
+            return _unreadable(path, str(error))
         except OSError as error:
             return _unreadable(path, f"It cannot be read ({error.strerror or error}).")
         except MemoryError:
@@ -186,11 +186,11 @@ class Pipeline:
         """Return the chosen faces, in pixels of the upright photo, their crops, and if it is truncated."""
         card = self.embedder.card
         if self.detector is None:
-            picture = decode(content.data)
+            picture = decode(content.picture)
             whole = Face(Box(0, 0, picture.width, picture.height), 1.0)
             crop = crop_face(picture.pixels, whole, size=card.size, margin=0.0)
             return [whole], [crop], picture.truncated
-        picture = decode(content.data, side=self.detector.working_side)
+        picture = decode(content.picture, side=self.detector.working_side)
         found = self.detector.detect(picture.pixels, picture.scale)
         if not found and (bright := brightened(picture.pixels)) is not picture.pixels:
             found = self.detector.detect(bright, picture.scale)
@@ -221,7 +221,7 @@ class Pipeline:
         smallest = min(max(face.box.width, face.box.height) for face in faces) * (1 + 2 * self._margin)
         longer = max(picture.width, picture.height)
         wanted = min(longer, round(longer * max(card.size) / smallest))
-        return decode(content.data, side=wanted) if max(picture.pixels.shape) < wanted else picture
+        return decode(content.picture, side=wanted) if max(picture.pixels.shape) < wanted else picture
 
     def _embed(self, tasks: Sequence[_PhotoTask]) -> list[PhotoFaces]:
         crops = [crop for task in tasks for crop in task.crops]

@@ -17,6 +17,7 @@ from facesearch.index.index import Index
 from facesearch.machine import without_collector
 from facesearch.paths import is_within, known_path, moved_path, named_below, real_path
 from facesearch.photos.find import ExpectedPhotos, FoundPhoto, Scan, Shard, find_photos
+from facesearch.photos.kinds import KINDS, can_read_raw, raws_beside, suffixes
 from facesearch.photos.urls import is_folder, is_photo_url, is_there
 
 
@@ -31,6 +32,7 @@ class IndexRequest:
         exclude: Patterns of what is left out below `paths`; see `facesearch.photos.exclude`.
         default_excludes: Whether folders that hold no photographs are left out.
         keep_excluded: Whether photos of the index stay that a pattern leaves out now.
+        kinds: Which kinds of files are looked for below `paths`; see `facesearch.photos.kinds`.
         hidden: Whether names that begin with a dot are included.
         follow: Whether links are followed.
         prune: Whether photos that are gone are dropped even when a root lost most of its photos.
@@ -45,6 +47,7 @@ class IndexRequest:
     exclude: tuple[str, ...] = ()
     default_excludes: bool = True
     keep_excluded: bool = False
+    kinds: tuple[str, ...] = KINDS
     hidden: bool = False
     follow: bool = False
     prune: bool = False
@@ -142,6 +145,7 @@ def make_plan(index: Index, request: IndexRequest) -> tuple[Scan, Plan]:
     _name_as_known(scan, plan, roots)
     _find_new(index, known, scan, plan)
     _find_gone(index, scan, plan)
+    _read_raws_again(index, plan)
     return scan, plan
 
 
@@ -179,6 +183,21 @@ def _find_gone(index: Index, scan: Scan, plan: Plan) -> None:
         # One that --hidden took in once, or a link that was followed, stays: `forget` removes it.
         elif not request.keep_excluded and any(map(scan.excludes, _known_names(name, met))):
             plan.excluded.append(name)
+
+
+def _read_raws_again(index: Index, plan: Plan) -> None:
+    """Let RAW photos be read again whose JPEG changed or is gone: it was their picture."""
+    if not can_read_raw():
+        return
+    new = {photo.path for photo in plan.new}
+    for path in [*new, *plan.gone]:
+        for other in raws_beside(path):
+            if other in index.rows and other not in new:
+                with suppress(OSError):  # it is gone, too
+                    plan.new.append(FoundPhoto.at(other, os.stat(other)))
+                    plan.unchanged -= 1
+                    new.add(other)
+    plan.new.sort(key=lambda photo: os.fsencode(photo.path))
 
 
 def _is_gone(name: str, index: Index, scan: Scan, plan: Plan, real: Callable[[str], str]) -> bool:
@@ -231,7 +250,8 @@ def _known_names(path: str, names: Mapping[str, str]) -> list[str]:
 
 def _look(plan: Plan, expected: ExpectedPhotos) -> Scan:
     """Find the requested photos; what cannot be read goes into the plan."""
-    scan, request = Scan(expected=expected), plan.request
+    request = plan.request
+    scan = Scan(expected=expected, suffixes=suffixes(request.kinds))
     for path in request.files:
         with suppress(OSError):  # gone since it was listed
             find_photos(path, scan)

@@ -15,6 +15,7 @@ IMPORTED_AS = {
     "opencv-python-headless": "cv2",
     "pillow": "PIL",
     "pillow-heif": "pillow_heif",
+    "pillow-jxl-plugin": "pillow_jxl",
     "scikit-learn": "sklearn",
 }
 # TensorFlow brings Keras, of the version that it works with.

@@ -23,6 +23,7 @@ from facesearch.cli.options import (
     quiet_option,
 )
 from facesearch.cli.output.text import Progress, counted, escaped, escaped_field, write_json
+from facesearch.photos.kinds import KINDS, missing_extras
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -48,6 +49,7 @@ class IndexOptions(LibraryOptions, RuntimeOptions):
     rotations: bool | None
     exclude: tuple[str, ...]
     keep_excluded: bool
+    kinds: tuple[str, ...] | None
     default_excludes: bool
     hidden: bool
     follow: bool
@@ -62,6 +64,21 @@ class IndexOptions(LibraryOptions, RuntimeOptions):
     strict: bool
     errors_file: str | None
     as_json: bool
+
+
+class KindsType(click.ParamType):  # type: ignore[type-arg]
+    """Kinds of files, with commas between them."""
+
+    name = "kinds"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Return the kinds."""
+        named = tuple(part.strip() for part in str(value).split(","))
+        if unknown := [name for name in named if name not in KINDS]:
+            self.fail(f"{unknown[0]!r} is none of {', '.join(KINDS)}.", param, ctx)
+        return named
 
 
 @cloup.command("index", short_help="Index the photos in folders, or bring the index up to date.")
@@ -85,6 +102,12 @@ class IndexOptions(LibraryOptions, RuntimeOptions):
         default=True,
         flag_value=False,
         help="Look into bins, snapshots and thumbnails of systems and programs, too.",
+    ),
+    click.option(
+        "--kinds",
+        type=KindsType(),
+        metavar="KINDS",
+        help="Look only for these, of: photos, raw. What the index has of others stays.  [default: all]",
     ),
     click.option("--hidden", is_flag=True, help="Include names that begin with a dot."),
     click.option("--follow", is_flag=True, help="Follow links to folders and files."),
@@ -178,6 +201,7 @@ def command(paths: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 (clic
         exclude=options.exclude,
         default_excludes=options.default_excludes,
         keep_excluded=options.keep_excluded,
+        kinds=options.kinds or KINDS,
         hidden=options.hidden,
         follow=options.follow,
         prune=options.prune,
@@ -293,6 +317,8 @@ def _say_passed_over(found: Plan | Report, options: IndexOptions) -> None:
         parts.append(f"{counted(found.links, 'link')} (--follow)")
     if parts:
         click.echo(f"Passed over: {', '.join(parts)}", err=True)
+    for hint in missing_extras(found.passed_over):
+        click.echo(hint, err=True)
 
 
 def _say_problems(problems: Mapping[str, str]) -> None:

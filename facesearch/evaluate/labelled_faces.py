@@ -107,7 +107,7 @@ def _most_central(path: str, boxes: list[Box]) -> int:
         return 0
     width = height = 0
     with suppress(OSError, UnreadablePhoto):
-        picture = decode(read_content(path).data, side=1)
+        picture = decode(read_content(path).picture, side=1)
         width, height = picture.width, picture.height
 
     return min(range(len(boxes)), key=lambda place: boxes[place].off_centre(width, height))

@@ -12,16 +12,31 @@ import os
 import re
 import stat
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
 from facesearch.errors import UnreadablePhoto
 from facesearch.faces import UNDATED, Captured, FileState
 from facesearch.files import open_without_waiting
-from facesearch.photos.decode import ISO, JPEG, ONE_LARGE, decode, open_image, orientation_of
+from facesearch.photos import raw
+from facesearch.photos.decode import (
+    ISO,
+    JP2,
+    JP2_BOXES,
+    JPEG,
+    JXL,
+    JXL_BOXES,
+    ONE_LARGE,
+    PSD,
+    decode,
+    exif_of,
+    open_image,
+    orientation_of,
+)
 from facesearch.photos.find import changed, modified
+from facesearch.photos.kinds import jpegs_beside
 from facesearch.photos.urls import is_photo_url, read_url
 
 DIGEST_BYTES = 16
@@ -31,7 +46,8 @@ LARGE_BYTES = 64 << 20
 
 # How a file begins that Pillow may be given.
 _MAGIC = re.compile(
-    rb"\xff\xd8\xff|\x89PNG|BM|GIF8|P[1-6fFy]|II[*+]\0|MM\0[*+]|RIFF....WEBP|[\x0c\x28\x40\x6c\x7c]\0\0\0|....ftyp",
+    rb"\xff\xd8\xff|\x89PNG|BM|GIF8|P[1-6fFy]|II[*+]\0|MM\0[*+]|RIFF....WEBP|[\x0c\x28\x40\x6c\x7c]\0\0\0|....ftyp"
+    rb"|8BPS|\xff\x0a|\xff\x4f\xff\x51|\0\0\0\x0c(?:JXL|jP  )|" + raw.MAGIC,
     re.DOTALL,
 )
 _HEAD = 16
@@ -39,10 +55,33 @@ _HEAD = 16
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """The bytes of a file, and its state when it held exactly these bytes."""
+    """The bytes of a file, and its state when it held exactly these bytes.
+
+    Attributes:
+        data: All bytes.
+        file: The state of the file.
+        shown: The file of the picture, see `picture`; or why there is none.
+    """
 
     data: bytes
     file: FileState
+    shown: bytes | UnreadablePhoto
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether it is a RAW photo."""
+        return self.shown is not self.data
+
+    @property
+    def picture(self) -> bytes:
+        """The file of the picture, to be decoded: of a RAW photo what is beside or inside it, else the file.
+
+        Raises:
+            UnreadablePhoto: A RAW photo cannot be read.
+        """
+        if isinstance(self.shown, UnreadablePhoto):
+            raise self.shown
+        return self.shown
 
 
 def fingerprint(data: bytes) -> bytes:
@@ -60,7 +99,8 @@ def read_content(path: str, pictures: Mapping[bytes, bytes] | None = None) -> Co
 
     Raises:
         OSError: It cannot be read.
-        UnreadablePhoto: It is not an ordinary file, is empty or too large, or changes while it is read.
+        UnreadablePhoto: It is not an ordinary file, is empty or too large, or changes while it is read; or it
+            is a RAW photo, and what reads these is not installed.
     """
     if is_photo_url(path):
         data, written = read_url(path)
@@ -79,7 +119,8 @@ def read_content(path: str, pictures: Mapping[bytes, bytes] | None = None) -> Co
             after = os.fstat(file.fileno())
         # A camera or a sync client may still be writing: the bytes must all come from one state of the file.
         if before.st_mtime_ns == after.st_mtime_ns and before.st_size == after.st_size == len(data):
-            return _content(data, modified(after), changed(after), pictures)
+            content = _content(data, modified(after), changed(after), pictures)
+            return _with_jpeg(path, content) if content.is_raw else content
     raise UnreadablePhoto("It changes while it is read.", "Index again when it is at rest.")
 
 
@@ -91,9 +132,65 @@ def content_of(data: bytes) -> Content:
 def _content(
     data: bytes, mtime_ns: int, ctime_ns: int = -1, pictures: Mapping[bytes, bytes] | None = None
 ) -> Content:
-    whole = fingerprint(data)
-    picture = (pictures or {}).get(whole) or picture_digest(data)
-    return Content(data, FileState(len(data), mtime_ns, ctime_ns, picture, whole, capture_time(data)))
+    whole, shown, captured = fingerprint(data), _shown(data), capture_time(data)
+    inside = shown if isinstance(shown, bytes) else data
+    picture = (pictures or {}).get(whole) or picture_digest(inside)
+    if captured == UNDATED and inside is not data:
+        captured = capture_time(inside)
+    return Content(data, FileState(len(data), mtime_ns, ctime_ns, picture, whole, captured), shown)
+
+
+def _shown(data: bytes) -> bytes | UnreadablePhoto:
+    if not raw.is_raw(data):
+        return data
+    raw.check_readable()
+    try:
+        return raw.picture_in(data)
+    except UnreadablePhoto as error:
+        return error
+
+
+def _with_jpeg(path: str, content: Content) -> Content:
+    """Return a RAW photo with the JPEG of the same name as its picture, if it is of the same moment.
+
+    A camera writes both; with one picture they are one photo.
+    """
+    for place in jpegs_beside(path):
+        try:
+            with open(place, "rb", opener=open_without_waiting) as file:
+                data = file.read(MAX_BYTES)
+        except OSError:
+            continue
+        captured = capture_time(data)
+        if content.file.captured not in (captured, UNDATED) and captured != UNDATED:
+            continue
+        if (
+            isinstance(content.shown, bytes)
+            and abs(_aspect(data) / _aspect(content.shown) - 1) > _SAME_ASPECT
+        ):
+            continue
+        digest = picture_digest(data)
+        # Of both files: with another picture, it is another photo.
+        both = fingerprint(content.file.file_digest + digest)
+        state = replace(content.file, digest=digest, file_digest=both, captured=captured)
+        return Content(content.data, state, data)
+    return content
+
+
+_SAME_ASPECT = 0.02
+
+
+def _aspect(data: bytes) -> float:
+    """Return the width of an upright picture by its height; 0.001 for what is none."""
+    try:
+        with closing(open_image(data)) as image:
+            width, height = image.size
+            return height / width if orientation_of(image) >= _TURNED else width / height
+    except Exception:  # on hostile input, Pillow's readers may raise anything
+        return 0.001
+
+
+_TURNED = 5  # from this orientation on, width and height change places
 
 
 def alone_if_large(path: str) -> AbstractContextManager[object]:
@@ -108,8 +205,9 @@ def alone_if_large(path: str) -> AbstractContextManager[object]:
 def picture_digest(data: bytes) -> bytes:
     """Return 16 bytes of BLAKE2b over the picture in a file, which metadata in the file do not change.
 
-    Of JPEG, PNG, WebP, TIFF, HEIC and AVIF the coded picture counts, of other formats the decoded pixels, and
-    of all how the picture is turned. Of a file that is none of these, or is not whole, all bytes count.
+    Of JPEG, PNG, WebP, TIFF, HEIC, AVIF, JPEG XL, JPEG 2000 and PSD the coded picture counts, of others the
+    decoded pixels, and of all how the picture is turned. Of a file that is none of these, or is not whole,
+    all bytes count.
     """
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES, person=b"picture")
     try:
@@ -132,14 +230,13 @@ _HAS_EXIF = (b"Exif\0\0", b"eXIf", b"EXIF", b"Exif")
 def capture_time(data: bytes) -> int:
     """Return when a photo was taken, by its EXIF, as `Captured.code`; `UNDATED` where that is not said."""
     head = data[:_HEAD_OF_JPEG] if data.startswith(JPEG) else data
-    if not any(mark in head for mark in _HAS_EXIF) and data[:2] not in (b"II", b"MM"):
+    if not any(mark in head for mark in _HAS_EXIF) and data[:2] not in (b"II", b"MM", PSD[:2]):
         return UNDATED
     try:
-        with closing(open_image(data)) as image:
-            exif = image.getexif()
-            inside = exif.get_ifd(_EXIF)
-            times = [(inside.get(time), inside.get(zone)) for time, zone in _TIMES]
-            times.append((exif.get(_WRITTEN), inside.get(_WRITTEN_ZONE)))
+        exif = exif_of(data)
+        inside = exif.get_ifd(_EXIF)
+        times = [(inside.get(time), inside.get(zone)) for time, zone in _TIMES]
+        times.append((exif.get(_WRITTEN), inside.get(_WRITTEN_ZONE)))
     except Exception:  # on hostile input, Pillow's readers may raise anything
         return UNDATED
     return next((code for time, zone in times if (code := _time_code(time, zone)) != UNDATED), UNDATED)
@@ -168,20 +265,14 @@ Parts = Iterator[bytes | memoryview]
 
 def _parts(data: bytes) -> Parts:
     """Yield what a digest of the picture is made of."""
-    if data.startswith(JPEG):
-        yield from _jpeg(data)
-    elif data.startswith(_PNG):
-        yield from _png(data)
-    elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        yield from _webp(data)
-    elif data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        yield from _tiff(data)
-    elif data[4:8] == ISO:
-        yield from _iso(data)
-    else:
-        pixels = decode(data).pixels
-        yield repr(pixels.shape).encode()
-        yield pixels.tobytes()
+    parts = next((parts for is_it, parts in _FORMATS if is_it(data)), _pixels)
+    yield from parts(data)
+
+
+def _pixels(data: bytes) -> Parts:
+    pixels = decode(data).pixels
+    yield repr(pixels.shape).encode()
+    yield pixels.tobytes()
 
 
 def _turned(data: bytes) -> bytes:
@@ -270,6 +361,36 @@ def _webp(data: bytes) -> Parts:
         described = described or name in (b"EXIF", b"XMP ")
         at += 8 + length + length % 2
     yield _turned(data) if described else b"\1"
+
+
+# The boxes of a JPEG XL and of a JPEG 2000 that hold the coded picture, and how it is to be understood.
+_CODED = (b"jxlc", b"jxlp", b"jbrd", b"jp2c", b"jp2h")
+
+
+def _coded_boxes(data: bytes) -> Parts:
+    view, found = memoryview(data), False
+    for name, start, stop in _boxes(data, 0, len(data)):
+        if name in _CODED:
+            found = True
+            yield name
+            yield view[start:stop]
+    if not found:
+        raise ValueError("no picture")
+
+
+def _psd(data: bytes) -> Parts:
+    """Yield the head of a PSD, its palette and its composite; what a program says of it lies in between."""
+    view, at = memoryview(data), 26
+    (palette,) = struct.unpack_from(">I", data, at)
+    yield view[: at + 4 + palette]
+    at += 4 + palette
+    for _ in ("resources", "layers"):
+        (length,) = struct.unpack_from(">I", data, at)
+        at += 4 + length
+    if at >= len(data):
+        raise ValueError("no picture")
+    yield view[at:]
+    yield _turned(data)
 
 
 # The tags of a TIFF that say how its data are to be understood, and those that say where they are.
@@ -381,3 +502,15 @@ def _item_places(data: bytes, start: int, store: int) -> dict[int, list[tuple[in
         if how > 1 or not all(length for _, length in pieces) or at > len(data):
             raise ValueError("not known")
     return places
+
+
+_FORMATS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes], Parts]], ...] = (
+    (lambda data: data.startswith(JPEG), _jpeg),
+    (lambda data: data.startswith(_PNG), _png),
+    (lambda data: data[:4] == b"RIFF" and data[8:12] == b"WEBP", _webp),
+    (lambda data: data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), _tiff),
+    (lambda data: data[4:8] == ISO, _iso),
+    (lambda data: data.startswith((JXL_BOXES, JP2_BOXES)), _coded_boxes),
+    (lambda data: data.startswith((JXL, JP2)), lambda data: iter([data])),
+    (lambda data: data.startswith(PSD), _psd),
+)

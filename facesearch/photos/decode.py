@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from facesearch.errors import UnreadablePhoto
 from facesearch.machine import give_back_memory
+from facesearch.photos.kinds import JXL_HINT, can_read_jxl
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from PIL.Image import Exif, Image
 
 # Phones take photographs of 200 megapixels; a file that claims more than this counts as a decompression bomb.
 MAX_PIXELS = 256_000_000
@@ -35,7 +36,7 @@ LARGE_PIXELS = 40_000_000
 _KEPT_PIXELS = 16_000_000
 # The only formats that Pillow may try, the commonest first. Its other readers are not for photographs, and
 # some of them start programs (Ghostscript for EPS) on files that may come from anyone.
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "DIB")
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "DIB", "PSD", "JPEG2000")
 ISO_FORMATS = ("HEIF", "AVIF")
 
 _EXIF_ORIENTATION = 0x0112
@@ -44,6 +45,10 @@ _PILLOWS_WARNINGS = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 JPEG = b"\xff\xd8\xff"
 _EOI, _SOS = b"\xff\xd9", b"\xff\xda"
 ISO = b"ftyp"  # from byte 4 on
+# JPEG XL and JPEG 2000 come bare, and in boxes.
+JXL, JXL_BOXES = b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"
+JP2, JP2_BOXES = b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n"
+PSD = b"8BPS"
 # A photo without its end may lack so many of its rows; every viewer shows it.
 _LACKING = 0.1
 # Of the ten scans of a progressive JPEG, the fifth brings what is fine in brightness: then the sixth begins.
@@ -88,7 +93,7 @@ def decode(data: bytes, *, side: Side | None = None, shrink: float = 1.0) -> Pic
     """Decode a photo upright.
 
     Args:
-        data: The file's bytes, in any format of `SUFFIXES`; the file's name does not matter.
+        data: The file's bytes, in any format of `kinds.suffixes`; the file's name does not matter.
         side: The longer side that is needed, in pixels, or a function of the photo's width and height that
             returns it. A larger JPEG is decoded at a half, a quarter or an eighth of its size if that still
             leaves this much, which saves time. Any photo of more than `LARGE_PIXELS` is reduced likewise,
@@ -154,6 +159,10 @@ def open_image(data: bytes) -> Image:
     if data[4:8] == ISO:
         _register_heif()
         formats = ISO_FORMATS
+    elif data.startswith((JXL, JXL_BOXES)):
+        _register_jxl()
+        formats = ("JXL",)
+        _check_size_of_jxl(data)
     if _PILLOWS_WARNINGS not in warnings.filters:
         warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
@@ -162,7 +171,23 @@ def open_image(data: bytes) -> Image:
         raise UnreadablePhoto("It is not a picture in a format that is known here.") from error
     except pillow.DecompressionBombError as error:
         raise UnreadablePhoto(f"It claims more than {MAX_PIXELS} pixels.") from error
+    for number, _, content in getattr(image, "resources", ()):  # of a PSD
+        if number in _RESOURCES:
+            image.info[_RESOURCES[number]] = content
     return image
+
+
+def exif_of(data: bytes) -> Exif:
+    """Return the EXIF of an image; any error of Pillow's may be raised."""
+    if data[:4] in (b"II*\0", b"MM\0*"):  # it is EXIF itself; a RAW photo's pixels would not be opened
+        exif: Exif = _pillow().Exif()
+        exif.load(data)
+        return exif
+    with closing(open_image(data)) as image:
+        return image.getexif()
+
+
+_RESOURCES = {1058: "exif", 1060: "xmp"}
 
 
 def _turn(pixels: int) -> AbstractContextManager[object]:
@@ -193,8 +218,53 @@ def _register_heif() -> None:
     pillow_heif.register_heif_opener()
 
 
+@cache
+def _register_jxl() -> None:
+    if not can_read_jxl():
+        raise UnreadablePhoto("It is a JPEG XL photo.", JXL_HINT)
+    import pillow_jxl.JpegXLImagePlugin
+
+    pillow_jxl.JpegXLImagePlugin.DECODE_THREADS = 0  # each core decodes a photo of its own
+
+
+def _check_size_of_jxl(data: bytes) -> None:
+    width, height = _size_of_jxl(data)  # its reader decodes all at once, whatever it claims
+    if width * height > MAX_PIXELS:
+        raise UnreadablePhoto(f"It claims more than {MAX_PIXELS} pixels.")
+
+
+def _size_of_jxl(data: bytes) -> tuple[int, int]:
+    """Return width and height by the head of a JPEG XL's codestream (ISO/IEC 18181-1, annex D)."""
+    start = 0
+    if data.startswith(JXL_BOXES):
+        start = next((data.find(JXL, at) for box in (b"jxlc", b"jxlp") if (at := data.find(box)) > 0), -1)
+    if start < 0:
+        raise UnreadablePhoto("It is not a whole picture (no codestream).")
+    bits = int.from_bytes(data[start + 2 : start + 18], "little")
+
+    def take(count: int) -> int:
+        nonlocal bits
+        value = bits & ((1 << count) - 1)
+        bits >>= count
+        return value
+
+    small = take(1)
+
+    def length() -> int:
+        return 8 * (take(5) + 1) if small else take((9, 13, 18, 30)[take(2)]) + 1
+
+    height, ratio = length(), take(3)
+    across, down = _JXL_RATIOS.get(ratio, (0, 1))
+    return (height * across // down if ratio else length()), height
+
+
+_JXL_RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
+
+
 def orientation_of(image: Image) -> int:
     """Return how an image is to be turned, 1 to 8 as in EXIF."""
+    if image.format == "JXL" and not getattr(image, "jpeg", False):
+        return 1  # its decoder has turned it, unless it was made from a JPEG
     try:
         value = image.getexif().get(_EXIF_ORIENTATION, 1)
     except Exception:  # a broken EXIF block does not make a photo unreadable

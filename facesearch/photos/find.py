@@ -16,33 +16,9 @@ from facesearch.errors import FacesearchError
 from facesearch.files import open_without_waiting
 from facesearch.paths import beginning, relative_path
 from facesearch.photos.exclude import IGNORE_FILE, NO_MEDIA, Exclusions
+from facesearch.photos.kinds import suffixes
 from facesearch.photos.urls import files_below, is_photo_url
 
-SUFFIXES = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".mpo",
-        ".png",
-        ".apng",
-        ".webp",
-        ".tif",
-        ".tiff",
-        ".bmp",
-        ".dib",
-        ".pbm",
-        ".pgm",
-        ".ppm",
-        ".pnm",
-        ".gif",
-        ".heic",
-        ".heif",
-        ".hif",
-        ".avif",
-    ]
-)
 _END = 1 << 63
 _TELLS_CHANGES = os.name != "nt"
 # Characters of a file of patterns that are read.
@@ -128,6 +104,7 @@ class Scan:
         links: How many links were not followed.
         mounts: Folders that are other file systems than the folders they lie in.
         exclusions: What was left out below each folder.
+        suffixes: Of the files that are taken for photos.
         expected: Photos as they should be, which are marked where they are found so.
     """
 
@@ -137,6 +114,7 @@ class Scan:
     links: int = 0
     mounts: set[str] = field(default_factory=set)
     exclusions: dict[str, Exclusions] = field(default_factory=dict)
+    suffixes: frozenset[str] = field(default_factory=suffixes)
     expected: ExpectedPhotos = field(default_factory=lambda: ExpectedPhotos((), (), (), ()))
 
     def excludes(self, path: str) -> bool:
@@ -201,7 +179,7 @@ def _find_by_url(root: str, scan: Scan, exclusions: Exclusions, *, hidden: bool)
             continue
         if inside and exclusions.covers(inside):
             continue
-        if inside and not is_photo_name(inside):
+        if inside and not is_photo_name(inside, scan.suffixes):
             scan.passed_over[_kind(inside)] += 1
             continue
         scan.photos[path] = FoundPhoto(path, size, written)
@@ -285,7 +263,7 @@ class _Walk:
             self._pending.append((folder, about.st_dev))
 
     def _take_file(self, entry: os.DirEntry[str]) -> None:
-        if is_photo_name(entry.name):
+        if is_photo_name(entry.name, self._scan.suffixes):
             path = entry.path
             self._scan.photos[path] = FoundPhoto.at(path, entry.stat(follow_symlinks=self._follow))
         else:
@@ -338,12 +316,18 @@ def changed(about: os.stat_result) -> int:
     return max(-1, min(about.st_ctime_ns, _END - 1)) if _TELLS_CHANGES else -1
 
 
-def is_photo_name(name: str) -> bool:
-    """Return whether a file looks like a photo by its suffix."""
+def is_photo_name(name: str, own: frozenset[str] | None = None) -> bool:
+    """Return whether a file looks like a photo by its suffix.
+
+    Args:
+        name: The file's name.
+        own: The suffixes of photos; None for all that can be read here.
+    """
+    known = suffixes() if own is None else own
     dot = name.rfind(".")
     if dot > 0 and name[0] != ".":
-        return name[dot:] in SUFFIXES or name[dot:].lower() in SUFFIXES
-    return os.path.splitext(name)[1].lower() in SUFFIXES  # which knows what dots in front mean
+        return name[dot:] in known or name[dot:].lower() in known
+    return os.path.splitext(name)[1].lower() in known  # which knows what dots in front mean
 
 
 @dataclass(frozen=True, slots=True)

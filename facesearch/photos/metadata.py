@@ -64,7 +64,7 @@ def read_stored(path: str, digests: Collection[bytes]) -> Stored:
     if not set(content.file.digests) & set(digests):
         raise UnreadablePhoto("Another photo is there now: index it again.")
     try:
-        with closing(open_image(content.data)) as image:
+        with closing(open_image(content.picture)) as image:
             xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
             (width, height), orientation = image.size, orientation_of(image)
     except FacesearchError:

@@ -145,7 +145,7 @@ def view(photo: Shown) -> View:
     """Read a photo and return the small pictures of it."""
     bare = _bare(photo.path)
     try:
-        data = read_content(photo.path).data
+        data = read_content(photo.path).picture
         picture = decode(data, side=SIDE)
         whole = replace(bare, image=data_uri(photo_jpeg(picture, SIDE)), ratio=picture.width / picture.height)
         face = clip(photo.box, picture.width, picture.height)

@@ -94,7 +94,7 @@ def _check(path: str) -> None:
         UnreadablePhoto: It is not an ordinary file, or neither its name nor its content is a photo's.
     """
     if is_photo_url(path) or not is_photo_name(path):
-        decode(read_content(path).data, side=64)
+        decode(read_content(path).picture, side=64)
         return
     with open(path, "rb", opener=open_without_waiting) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):

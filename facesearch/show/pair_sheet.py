@@ -92,7 +92,7 @@ def read_pixels(path: str) -> Pixels:
         UnreadablePhoto: It is gone, or not a picture.
     """
     try:
-        return decode(read_content(path).data).pixels
+        return decode(read_content(path).picture).pixels
     except OSError as error:
         raise UnreadablePhoto(f"{path} cannot be read: {error.strerror or error}.") from error
 

@@ -125,7 +125,7 @@ class Thumbnails:
                 f"{path!r} has changed since it was indexed.",
                 "Bring the index up to date with `facesearch index`.",
             )
-        drawn = draw(content.data)
+        drawn = draw(content.picture)
         self._keep(self._file(digest, kind, content.file.size, content.file.mtime_ns), drawn)
         return drawn
 

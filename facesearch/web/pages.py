@@ -593,7 +593,7 @@ def photo_size(path: str, digest: bytes, faces: Sequence[FaceView]) -> tuple[int
         content = read_content(path)
         if digest not in content.file.digests:
             raise UnreadablePhoto("It is another photo now.")
-        picture = decode(content.data, side=64)
+        picture = decode(content.picture, side=64)
         return picture.width, picture.height
     except (OSError, FacesearchError):
         corners = [(face.box.x + face.box.width, face.box.y + face.box.height) for face in faces]

@@ -310,7 +310,7 @@ class Uploads:
         Raises:
             UnreadablePhoto: It is not a picture.
         """
-        picture = decode(data, side=UPLOAD_SIDE)
+        picture = decode(content_of(data).picture, side=UPLOAD_SIDE)
         small = photo_jpeg(picture, UPLOAD_SIDE)
         upload = Upload(photo, name, picture.width, picture.height, small)
         key = secrets.token_urlsafe(9)

@@ -183,11 +183,11 @@ def test_bins_snapshots_and_thumbnails_are_left_out(tmp_path, folder):
 
 
 def test_what_is_passed_over_is_counted(tmp_path):
-    write(tmp_path, "a.jpg", "b.dng", "c.DNG", "d.mp4", "x/README", "x/.hidden.mov")
+    write(tmp_path, "a.jpg", "b.pdf", "c.PDF", "d.mp4", "x/README", "x/.hidden.mov")
     (tmp_path / "link.jpg").symlink_to(tmp_path / "a.jpg")
     scan = Scan()
     find_photos(str(tmp_path), scan)
-    assert scan.passed_over == {"DNG": 2, "MP4": 1, "no suffix": 1}
+    assert scan.passed_over == {"PDF": 2, "MP4": 1, "no suffix": 1}
     assert scan.links == 1
 
 

@@ -1,5 +1,6 @@
 """A detector and an embedder so simple that a test can say what they must give, and the photos for them."""
 
+import contextlib
 import threading
 import zlib
 from pathlib import Path
@@ -12,6 +13,7 @@ from facesearch.faces import Box, Face, FileState, PhotoFaces, Status
 from facesearch.index.meta import Meta
 from facesearch.index.npz.writer import NpzIndexWriter
 from facesearch.models.card import Card
+from facesearch.photos import kinds
 from facesearch.pipeline import Pipeline
 
 GROUND = 100  # a darker picture would be brightened before it is searched again
@@ -129,3 +131,19 @@ def rated(data, stars=4):
 def rate(path, stars=4):
     """Rate a photo: see `rated`."""
     path.write_bytes(rated(path.read_bytes(), stars))
+
+
+@contextlib.contextmanager
+def without_extras():
+    """Let it seem as if what reads RAW photos and JPEG XL were not installed."""
+    caches = [kinds.can_read_raw, kinds.can_read_jxl, kinds.suffixes]
+    there = kinds.find_spec
+    kinds.find_spec = lambda name: None
+    try:
+        for one in caches:
+            one.cache_clear()
+        yield
+    finally:
+        kinds.find_spec = there
+        for one in caches:
+            one.cache_clear()

@@ -143,8 +143,10 @@ class Forms:
 
         def change(people: People) -> None:
             sides = [_side(people, form.get(name, "")) for name in ("one", "other")]
+            named = [people.face_id(one) if isinstance(one, int) else one.number for one in sides]
+            if named[0] == named[1]:
+                raise Refused(HTTPStatus.BAD_REQUEST, "Nobody is another person than themselves.")
             if form.get("answer") != "yes":
-                named = [people.face_id(one) if isinstance(one, int) else one.number for one in sides]
                 titles = " and ".join("a face" if isinstance(one, int) else one.title for one in sides)
                 people.tell_apart(named[0], named[1], titles)
                 return
@@ -169,22 +171,16 @@ class Forms:
     async def undo(self, request: Request) -> Response:
         """Take the last change back, where it is still the last one."""
         form = await self._bodies.form(request)
-        number, back = form.get("number", ""), form.get("back", "")
+        undone, back = form.get("change", ""), form.get("back", "")
 
         def change(people: People) -> bool:
-            if number != str(len(people.log)):
+            if not people.log or undone != people.log[-1].key:
                 raise PeopleError("Something else was changed since.", "See `facesearch people log`.")
             people.undo()
             shown = re.fullmatch(r"person/([0-9]{1,9})", back)
             return shown is None or any(one.number == int(shown[1]) for one in people.everyone())
 
-        library = library_of(request, self._state)
-
-        def work() -> bool:
-            with library.changing() as people:
-                return change(people)
-
-        there = await run_in_threadpool(work)
+        there, _ = await run_in_threadpool(library_of(request, self._state).change, change)
         known = re.fullmatch(r"|same|person/[0-9]{1,9}|photo/[0-9a-f]{32}", back)
         return self._to(request, f"{back if there and known else ''}?undone=1")
 
@@ -192,16 +188,9 @@ class Forms:
         self, request: Request, change: Callable[[People], Person | None], back: str = ""
     ) -> Response:
         """Change people; show the person that comes of it, or else the page `back`, with what was done."""
-        library = library_of(request, self._state)
-
-        def work() -> tuple[Person | None, int]:
-            with library.changing() as people:
-                person = change(people)
-            return person, len(library.now().known_people().log)
-
-        person, number = await run_in_threadpool(work)
+        person, did = await run_in_threadpool(library_of(request, self._state).change, change)
         page = f"person/{person.number}" if person is not None else back
-        return self._to(request, f"{page}?did={number}")
+        return self._to(request, f"{page}?did={did}" if did else page)
 
     def _to(self, request: Request, page: str) -> Response:
         address = f"{self._state.root}/{request.path_params['library']}/{page}"
@@ -233,11 +222,18 @@ def _move(people: People, person: Person, rows: Sequence[int], to: str) -> None:
     people.set_apart(person, taker)
 
 
+def _enter(people: People, person: Person, rows: Sequence[int], to: str) -> None:
+    if not to.strip():
+        raise PeopleError("Nothing was chosen to do.", "Press one of the buttons.")
+    _move(people, person, rows, to)
+
+
 _DOES: dict[str, Callable[[People, Person, Sequence[int], str], None]] = {
     "reject": _reject,
     "ignore": _ignore,
     "cover": _cover,
     "move": _move,
+    "enter": _enter,  # pressed in a field or on a box, not a button
 }
 
 

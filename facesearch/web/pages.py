@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -138,11 +138,14 @@ class Pages:
         person = person_of(request, people)
         number = page_of(request)
         rows = _most_certain_first(people, person)
-        years = _years(snapshot, rows)
+        tagged = list(people.tagged_photos(person))
+        years = _years(snapshot, [*(int(snapshot.index.photo[row]) for row in rows), *tagged])
         year = request.query_params.get("year", "")
         if year in years:
             rows = _of_year(snapshot, rows, int(year))
+            tagged = [photo for photo in tagged if _year(snapshot, photo) == int(year)]
         faces = rows[FACES * (number - 1) :]
+        place = f"{self._state.root}/{request.path_params['library']}/person/{person.number}"
         return self._page(
             "person.html",
             request,
@@ -150,12 +153,14 @@ class Pages:
             person=person,
             cover=face_view(snapshot, people.portrait(person)) if person.faces else None,
             faces=[face_view(snapshot, row) for row in faces[:FACES]],
-            tagged=[photo_view(snapshot, photo) for photo in people.tagged_photos(person)],
+            tagged=[photo_view(snapshot, photo) for photo in tagged] if number == 1 else [],
             names=[one.name for one in snapshot.everyone if one.name and one.number != person.number],
             problem=problem,
             years=years,
             year=year if year in years else "",
-            page=PageNumber(number, len(faces) > FACES, f"?year={year}&" if year in years else "?"),
+            page=PageNumber(
+                number, len(faces) > FACES, f"{place}?year={year}&" if year in years else f"{place}?"
+            ),
         )
 
     def photo(self, request: Request) -> Response:
@@ -173,6 +178,7 @@ class Pages:
             digest=request.path_params["digest"],
             folder=os.path.dirname(path),
             faces=faces,
+            tagged=snapshot.tagged_on(photo),
             width=width,
             height=height,
             named=snapshot.people is not None,
@@ -186,12 +192,13 @@ class Pages:
         """Return whose photos are looked through, and the digests of the photos before and behind one."""
         of = request.query_params.get("of", "")
         person = None
-        photos: Sequence[int] = snapshot.photos_with_faces
+        photos: Sequence[int] = snapshot.shown
         if snapshot.people is not None and of.isascii() and of.isdigit() and len(of) <= DIGITS:
             person = next((one for one in snapshot.everyone if one.number == int(of)), None)
         if person is not None and snapshot.people is not None:
             rows = _most_certain_first(snapshot.people, person)
-            photos = list(dict.fromkeys(int(snapshot.index.photo[row]) for row in rows))
+            tagged = snapshot.people.tagged_photos(person)
+            photos = snapshot.without_copies([*(int(snapshot.index.photo[row]) for row in rows), *tagged])
         at = photos.index(photo) if photo in photos else -1
         around = (photos[at - 1] if at > 0 else None, photos[at + 1] if 0 <= at < len(photos) - 1 else None)
         before, after = ("" if one is None else snapshot.digest(one) for one in around)
@@ -318,11 +325,16 @@ def _portrait(snapshot: Snapshot, person: Person) -> tuple[str, int]:
     return snapshot.face_id(snapshot.known_people().portrait(person))
 
 
-def _years(snapshot: Snapshot, rows: Sequence[int]) -> dict[str, int]:
-    """Return in which years the photos of some faces were taken, the last one first, and how many faces."""
-    codes = snapshot.index.captured[snapshot.index.photo[list(rows)]].tolist() if rows else []
-    years = Counter(one.year for code in codes if (one := Captured.of(code)) is not None)
+def _years(snapshot: Snapshot, photos: Iterable[int]) -> dict[str, int]:
+    """Return in which years photos were taken, the last one first, and how many."""
+    years = Counter(year for photo in photos if (year := _year(snapshot, photo)) is not None)
     return {str(year): years[year] for year in sorted(years, reverse=True)}
+
+
+def _year(snapshot: Snapshot, photo: int) -> int | None:
+    """Return the year in which a photo was taken; None where that is not known."""
+    taken = Captured.of(int(snapshot.index.captured[photo]))
+    return None if taken is None else taken.year
 
 
 def _of_year(snapshot: Snapshot, rows: Sequence[int], year: int) -> list[int]:
@@ -383,11 +395,11 @@ class Toast:
 
     Attributes:
         text: What was done.
-        number: How many changes the log has; 0 where nothing is to be taken back.
+        change: The key of the change in the log; empty where nothing is to be taken back.
     """
 
     text: str
-    number: int = 0
+    change: str = ""
 
 
 def _toast(request: Request, snapshot: Snapshot) -> Toast | None:
@@ -395,9 +407,9 @@ def _toast(request: Request, snapshot: Snapshot) -> Toast | None:
     if "undone" in request.query_params:
         return Toast("The last change was taken back.")
     log = snapshot.people.log if snapshot.people is not None else ()
-    if log and request.query_params.get("did") == str(len(log)):
+    if log and request.query_params.get("did") == log[-1].key:
         did = log[-1].did
-        return Toast(f"{did[:1].upper()}{did[1:]}.", len(log))
+        return Toast(f"{did[:1].upper()}{did[1:]}.", log[-1].key)
     return None
 
 

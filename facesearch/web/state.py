@@ -8,11 +8,11 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -36,6 +36,8 @@ from facesearch.show.thumbnails import Thumbnails, photo_jpeg
 
 UPLOADS = 64  # photos kept at one time
 UPLOAD_SIDE = 1024  # pixels of the longer side of an upload when it is shown again
+
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,8 @@ class Snapshot:
     def photo(self, digest: str) -> int | None:
         """Return the number of the first photo with this content, by its digest in hex; None if unknown.
 
-        This is the only way to name a photo: no path in a request is ever opened.
+        A photo is known if it has a face, or if somebody is tagged on it. Only so can one be named:
+        no path in a request is ever opened.
         """
         return self._photos.get(digest)
 
@@ -100,10 +103,20 @@ class Snapshot:
         return digits
 
     @cached_property
-    def photos_with_faces(self) -> list[int]:
-        """The photos that have a face, by their paths."""
-        photos: list[int] = np.unique(self.index.photo).tolist()
-        return photos
+    def shown(self) -> list[int]:
+        """The photos that can be looked at, by their paths; of copies the first."""
+        return sorted(self._photos.values())
+
+    def without_copies(self, photos: Iterable[int]) -> list[int]:
+        """Return some photos in their order, each content once, under the number that it has here."""
+        known = (self.photo(self.digest(photo)) for photo in photos)
+        return list(dict.fromkeys(photo for photo in known if photo is not None))
+
+    def tagged_on(self, photo: int) -> list[Person]:
+        """Return the people who were tagged on a photo by hand."""
+        tagged = self.people.facts.tagged if self.people is not None else {}
+        digest = self.index.digest[photo].tobytes()
+        return [one for one in self.everyone if (digest, one.number) in tagged]
 
     def suggestions(self, card: Card, top: int) -> list[Suggestion]:
         """Return who may be the same person, the surest first."""
@@ -130,11 +143,16 @@ class Snapshot:
 
     @cached_property
     def _photos(self) -> dict[str, int]:
-        """Photos with faces by their digests; of copies the first."""
+        """Photos with a face, or on which somebody is tagged, by their digests; of copies the first."""
         with_faces = np.unique(self.index.photo)[::-1]
         digits = self.index.digest[with_faces].tobytes().hex()  # one call for all: one for each takes long
         each = 2 * DIGEST_BYTES
-        return {digits[each * at : each * (at + 1)]: photo for at, photo in enumerate(with_faces.tolist())}
+        photos = {digits[each * at : each * (at + 1)]: photo for at, photo in enumerate(with_faces.tolist())}
+        tagged = {digest for digest, _ in self.people.facts.tagged} if self.people is not None else set()
+        for photo in sorted(self.index.photos_with(tagged)):
+            if self.index.digest[photo].tobytes() in tagged:
+                photos.setdefault(self.digest(photo), photo)
+        return photos
 
 
 class ServedLibrary:
@@ -209,9 +227,14 @@ class ServedLibrary:
                 self._state = state
             return self._snapshot
 
-    @contextmanager
-    def changing(self) -> Iterator[People]:
-        """Yield the people to be changed, by one thread at a time; write them when the context ends well.
+    def change(self, work: Callable[[People], _Value]) -> tuple[_Value, str]:
+        """Change people, in one thread at a time, and write them.
+
+        Args:
+            work: Changes the people that it is given.
+
+        Returns:
+            What `work` returns, and the key of the log's newest entry; empty where nothing is different now.
 
         Raises:
             FacesearchError: They cannot be changed.
@@ -219,7 +242,11 @@ class ServedLibrary:
         with self._changing:
             self.now()
             with self.library.changing_people() as people:
-                yield people
+                before = people.log[-1].key if people.log else ""
+                done = work(people)
+            log = self.now().known_people().log
+            after = log[-1].key if log else ""
+            return done, after if after != before else ""
 
     def find_faces(self, data: bytes, path: str = "", face: FaceWanted = "all") -> PhotoFaces:
         """Find the wanted faces of a photo, with their vectors.

@@ -341,3 +341,25 @@ def test_photos_are_looked_through_with_the_arrow_keys(opened):
     page.keyboard.press("Escape")
     page.wait_for_url(re.compile(r"/person/1$"))
     opened.shoot("person-after-keys-light")
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_enter_never_takes_faces_out(browser, changed, script):
+    own = Watched(browser, changed, java_script_enabled=script)
+    own.allowed.append("409")
+    page = own.go()
+    for field in (page.get_by_role("checkbox").first, page.get_by_label("Move to")):
+        page.goto(own.server.address + "1/person/1")
+        page.get_by_role("checkbox").first.check()
+        field.press("Enter")
+        page.wait_for_timeout(300)
+        assert "Undo" not in page.content()
+        assert own.server.ask("/1/api/people/1").json["photos"] == 3
+    page.goto(own.server.address + "1/person/1")
+    page.get_by_role("checkbox").first.check()
+    page.get_by_label("Move to").fill("Somebody")
+    page.get_by_label("Move to").press("Enter")
+    page.get_by_text("Gave 1 face to").wait_for()
+    page.goto(own.server.address)
+    assert page.get_by_role("link", name="Somebody").is_visible()
+    own.close()

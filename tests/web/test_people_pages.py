@@ -45,9 +45,9 @@ def faces(server, number):
 
 def undo(server, page):
     """Press the button of what a page says was done."""
-    number = re.search(r'name="number" value="(\d+)"', page.source)[1]
+    change = re.search(r'name="change" value="(\w+)"', page.source)[1]
     back = re.search(r'name="back" value="([^"]*)"', page.source)[1]
-    return followed(server, post(server, "/1/undo", number=number, back=back))
+    return followed(server, post(server, "/1/undo", change=change, back=back))
 
 
 def test_what_was_done_is_said_and_can_be_taken_back(changed):
@@ -64,8 +64,8 @@ def test_what_is_no_longer_the_last_change_is_not_offered_or_taken_back(changed)
     page = followed(changed, first)
     post(changed, "/1/person/2/name", name="Marie")
     assert "Named person" not in followed(changed, first).text
-    number = re.search(r'name="number" value="(\d+)"', page.source)[1]
-    reply = post(changed, "/1/undo", number=number, back="person/1")
+    change = re.search(r'name="change" value="(\w+)"', page.source)[1]
+    reply = post(changed, "/1/undo", change=change, back="person/1")
     assert (reply.status, "Something else was changed since." in reply.text) == (409, True)
     assert people(changed)[2]["name"] == "Marie"
 
@@ -73,8 +73,8 @@ def test_what_is_no_longer_the_last_change_is_not_offered_or_taken_back(changed)
 @pytest.mark.parametrize("back", ["https://elsewhere", "//elsewhere", "..", "person/99", "x"])
 def test_undo_leads_to_a_page_of_this_index(changed, back):
     page = followed(changed, post(changed, "/1/person/1/name", name="Barack"))
-    number = re.search(r'name="number" value="(\d+)"', page.source)[1]
-    reply = post(changed, "/1/undo", number=number, back=back)
+    change = re.search(r'name="change" value="(\w+)"', page.source)[1]
+    reply = post(changed, "/1/undo", change=change, back=back)
     assert reply.headers["location"].endswith("/1/?undone=1")
 
 
@@ -195,11 +195,88 @@ def test_a_photo_is_looked_through_and_downloaded(changed):
 
 def test_a_person_is_shown_year_by_year(changed):
     page = Page(changed.ask("/1/person/1").text)
-    years = re.findall(r'href="\?year=(\d+)"', page.source)
+    years = re.findall(r'href="[^"]*/person/1\?year=(\d+)"', page.source)
     assert years == ["2012", "2010", "2009"]
     assert page.source.count('name="face"') == 3
     shown = changed.ask("/1/person/1?year=2009").text
     assert shown.count('name="face"') == 1
-    assert 'href="?year=2009" aria-current="page"' in shown
+    assert '/person/1?year=2009" aria-current="page"' in shown
     assert changed.ask("/1/person/1?year=1900").text.count('name="face"') == 3
     assert "year=" not in changed.ask("/1/person/2").text
+
+
+def test_what_changed_nothing_is_not_said_and_another_change_stays(changed):
+    post(changed, "/1/person/1/name", name="Barack")
+    reply = post(changed, "/1/person/1/name", name="Barack")
+    assert reply.headers["location"].endswith("/1/person/1")
+    page = followed(changed, reply)
+    assert "Undo" not in page.text
+    assert people(changed)[1]["name"] == "Barack"
+
+
+def test_a_stale_undo_takes_nothing_back_though_the_log_is_as_long(changed):
+    page = followed(changed, post(changed, "/1/person/1/name", name="Barack"))
+    change = re.search(r'name="change" value="(\w+)"', page.source)[1]
+    undo(changed, page)
+    followed(changed, post(changed, "/1/person/2/name", name="Marie"))
+    reply = post(changed, "/1/undo", change=change, back="person/1")
+    assert (reply.status, "Something else was changed since." in reply.text) == (409, True)
+    assert people(changed)[2]["name"] == "Marie"
+
+
+def test_a_photo_on_which_somebody_is_tagged_is_shown(changed, ask):
+    index = changed.tool.folder / "album.npz"
+    photos = ask("info", "--list", "no-face", "--index", index).out.splitlines()
+    (coffee,) = [line for line in photos if line.endswith(b"coffee.png")]
+    assert ask("people", "tag", coffee, 1, "--index", index).status == 0
+    source = changed.ask("/1/person/1").text
+    (digest,) = re.findall(r'/photo/([0-9a-f]{32})\?of=1" aria-label="coffee.png"', source)
+    page = Page(changed.ask(f"/1/photo/{digest}?of=1").text)
+    assert "Said by hand to be in this photo: Person 1" in page.text
+    assert "No face was found here" in page.text
+    assert 'rel="prev"' in page.source
+    for picture in (f"/1/photo/{digest}.jpg", f"/1/photo/{digest}/small.jpg", f"/1/photo/{digest}/file"):
+        assert changed.ask(picture).status == 200
+    assert "coffee.png" not in changed.ask("/1/person/1?year=2009").text
+    assert "coffee.png" not in changed.ask("/1/person/1?page=2").text
+    assert ask("people", "tag", coffee, 1, "--undo", "--index", index).status == 0
+    assert changed.ask(f"/1/photo/{digest}").status == 404
+
+
+@pytest.mark.parametrize("of", ["", "?of=1"])
+def test_copies_do_not_stop_who_looks_through_photos(changed, ask, album, tmp_path, of):
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    names = ["obama.jpg", "solvay_1927.jpg", "biden.jpg"]
+    for name in names:
+        (copies / name).write_bytes((album / "album" / name).read_bytes())
+    index = changed.tool.folder / "album.npz"
+    assert ask("index", copies, "--index", index).status == 0
+    assert ask("people", "--index", index).status == 0
+    for face in faces(changed, 1):
+        ahead, seen = [face.partition("/")[0]], []
+        while ahead:
+            seen.append(ahead.pop())
+            page = changed.ask(f"/1/photo/{seen[-1]}{of}").text
+            ahead = re.findall(r'rel="next" href="[^"]*/photo/([0-9a-f]{32})', page)
+            assert not set(ahead) & set(seen)
+
+
+def test_addresses_on_the_page_of_a_problem_lead_to_the_person(changed):
+    reply = post(changed, "/1/person/1/name", name="12")
+    assert reply.status == 409
+    years = re.findall(r'href="([^"]*year=\d+)"', reply.text)
+    assert len(years) == 3
+    assert 'href="?' not in reply.text
+    for address in years:
+        assert changed.ask_plainly(address).status == 200
+
+
+@pytest.mark.parametrize("answer", ["yes", "no"])
+def test_nobody_is_told_apart_from_themselves(changed, answer):
+    own = faces(changed, 1)[0]
+    for one, other in (("1", "1"), ("1", "01"), (own, own)):
+        reply = post(changed, "/1/same", answer=answer, one=one, other=other)
+        assert (reply.status, "Nobody is another person than themselves." in reply.text) == (400, True)
+    assert changed.ask("/1/person/1").status == 200
+    assert "/person/1" in changed.ask("/1/").text

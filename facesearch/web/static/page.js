@@ -86,6 +86,12 @@ if (selecting) {
     many();
   });
   window.addEventListener("pageshow", many);
+  // Enter says to whom, and does nothing else.
+  selecting.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.isComposing || event.target.tagName !== "INPUT") return;
+    event.preventDefault();
+    if (event.target.id === "to" && event.target.value.trim()) selecting.querySelector("[value=move]").click();
+  });
 }
 
 // The photos are looked through with the arrow keys; Escape goes back to all of them.

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TypeVar
 
 import cv2
@@ -19,6 +19,7 @@ import numpy as np
 
 from facesearch.errors import FacesearchError, NoFace, PeopleError, UnreadablePhoto
 from facesearch.faces import Answer, Box, PhotoFaces, Reference, Status
+from facesearch.files import open_without_waiting
 from facesearch.index.backend import IndexState
 from facesearch.index.index import Index
 from facesearch.judge import Judge
@@ -28,13 +29,16 @@ from facesearch.models.card import Card
 from facesearch.people.people import People, Person
 from facesearch.people.suggestions import Suggestion, suggested_distance, suggestions
 from facesearch.photos.content import DIGEST_BYTES, content_of
-from facesearch.photos.decode import decode
+from facesearch.photos.decode import decode, open_image, orientation_of
+from facesearch.photos.urls import is_photo_url
 from facesearch.pipeline import Pipeline
 from facesearch.ranking import Metric, Ranking
 from facesearch.search import FaceWanted, Question, as_indexed, chosen, references_in, search
 from facesearch.show.thumbnails import Thumbnails, photo_jpeg
 
 UPLOADS = 64  # photos kept at one time
+HEAD = 256 << 10  # bytes of a photo's file, in which its size is looked for
+SIZES = 1 << 16  # of photos, kept at one time
 UPLOAD_SIDE = 1024  # pixels of the longer side of an upload when it is shown again
 
 _Value = TypeVar("_Value")
@@ -75,6 +79,11 @@ class Snapshot:
         return self.people.everyone() if self.people is not None else []
 
     @cached_property
+    def person(self) -> dict[int, Person]:
+        """All people by number."""
+        return {person.number: person for person in self.everyone}
+
+    @cached_property
     def title(self) -> dict[int, str]:
         """What each person is called, by number."""
         return {person.number: person.title for person in self.everyone}
@@ -102,6 +111,16 @@ class Snapshot:
         digits: str = self.index.digest[photo].tobytes().hex()
         return digits
 
+    def size(self, photo: int) -> tuple[int, int] | None:
+        """Return the width and height of an upright photo, by how its file begins; None if unknown."""
+        return _size(self.index.path(photo), self.digest(photo))
+
+    def copies(self, digest: str) -> list[str]:
+        """Return the paths of all photos with a content, by its digest in hex."""
+        known = bytes.fromhex(digest)
+        photos = sorted(self.index.photos_with({known}))
+        return [self.index.path(photo) for photo in photos if self.index.digest[photo].tobytes() == known]
+
     @cached_property
     def shown(self) -> list[int]:
         """The photos that can be looked at, by their paths; of copies the first."""
@@ -116,7 +135,7 @@ class Snapshot:
         """Return the people who were tagged on a photo by hand."""
         tagged = self.people.facts.tagged if self.people is not None else {}
         digest = self.index.digest[photo].tobytes()
-        return [one for one in self.everyone if (digest, one.number) in tagged]
+        return [self.person[number] for known, number in tagged if known == digest and number in self.person]
 
     def suggestions(self, card: Card, top: int) -> list[Suggestion]:
         """Return who may be the same person, the surest first."""
@@ -368,6 +387,20 @@ class ServedState:
     libraries: Sequence[ServedLibrary]
     root: str
     uploads: Uploads = field(default_factory=Uploads)
+
+
+@lru_cache(SIZES)
+def _size(path: str, _digest: str) -> tuple[int, int] | None:
+    """Return the width and height of a photo, which is not read in full."""
+    if is_photo_url(path):
+        return None
+    try:
+        with open(path, "rb", opener=open_without_waiting) as file:
+            image = open_image(file.read(HEAD))
+        width, height = image.size
+        return (width, height) if orientation_of(image) < 5 else (height, width)
+    except Exception:  # Pillow raises anything for a part of a file; the size only helps to lay out a page
+        return None
 
 
 def _blank_photo() -> bytes:

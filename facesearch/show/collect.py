@@ -1,12 +1,17 @@
-"""Collect photos in one folder, as copies or as links; nothing there is overwritten."""
+"""Collect photos in one folder, as copies or as links, or in a zip; nothing there is overwritten."""
 
 from __future__ import annotations
 
 import filecmp
+import io
 import os
+import re
 import shutil
 import stat
-from collections.abc import Iterable
+import time
+import unicodedata
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 
@@ -19,6 +24,11 @@ from facesearch.photos.urls import is_photo_url
 
 # Bytes of a file's name, on all common file systems.
 _LONGEST = 255
+MISSING = "missing.txt"  # names, in a zip, the photos that it lacks
+_PIECE = 256 << 10  # bytes of a zip that are passed on at one time
+# What some systems do not take in the name of a file, or read as a folder.
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]')
+_FIRST_YEAR, _LAST_YEAR = 1980, 2107  # of the dates in a zip
 
 
 def collect(paths: Iterable[str], folder: str, *, link: bool) -> int:
@@ -68,6 +78,97 @@ def collect(paths: Iterable[str], folder: str, *, link: bool) -> int:
             "Bring the index up to date with `facesearch index`.",
         )
     return len(wanted)
+
+
+def zipped(photos: Iterable[tuple[Sequence[str], bytes]]) -> Iterator[bytes]:
+    """Yield a zip of photos, which is made while it is read: one photo at a time is in memory.
+
+    Args:
+        photos: Of each the paths or URLs of its copies, and the digest of its content. Of those that no path
+            leads to any more, a text file in the zip tells the names.
+    """
+    names, missing = _Names([MISSING]), []
+    buffer = _Passing()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as packed:  # photos are compressed already
+        for paths, digest in photos:
+            found = _first_there(paths, digest)
+            if found is None:
+                missing.append(paths[0])
+                continue
+            path, data, written = found
+            packed.writestr(_about(names.free(os.path.basename(path)), written), data)
+            del found, data
+            yield from buffer.passed_on()
+        if missing:
+            told = "".join(f"{_safe(path)}\n" for path in missing)
+            packed.writestr(MISSING, f"These photos are gone, or other photos are there now:\n{told}")
+    yield from buffer.passed_on()
+
+
+def _first_there(paths: Sequence[str], digest: bytes) -> tuple[str, bytes, int] | None:
+    """Return the first path that holds a photo, with its content and time; None if there is none."""
+    for path in paths:
+        try:
+            content = read_content(path)
+        except (OSError, UnreadablePhoto):
+            continue
+        if digest in content.file.digests:
+            return path, content.data, content.file.mtime_ns
+    return None
+
+
+def _about(name: str, written: int) -> zipfile.ZipInfo:
+    when = time.localtime(max(written, 0) / 1e9)[:6]
+    info = zipfile.ZipInfo(
+        name, when if _FIRST_YEAR <= when[0] <= _LAST_YEAR else (_FIRST_YEAR, 1, 1, 0, 0, 0)
+    )
+    info.external_attr = (stat.S_IFREG | 0o644) << 16
+    return info
+
+
+class _Names:
+    """The names that are taken in a folder that does not tell capitals from small letters."""
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self._taken = set(taken)
+
+    def free(self, name: str) -> str:
+        """Return a name that nothing has, made of one that something may have; it is taken then."""
+        stem, suffix = os.path.splitext(_UNSAFE.sub("_", _safe(name)))
+        for number in count(1):
+            ending = (f" ({number})" if number > 1 else "") + suffix
+            while stem and len((stem + ending).encode()) > _LONGEST:
+                stem = stem[:-1]
+            folded = unicodedata.normalize("NFC", (stem + ending).casefold())
+            if folded not in self._taken:
+                break
+        self._taken.add(folded)
+        return stem + ending
+
+
+def _safe(text: str) -> str:
+    return os.fsencode(text).decode("utf-8", "replace")
+
+
+class _Passing(io.BytesIO):
+    """A file of which only what was not passed on yet is in memory; positions count from its beginning."""
+
+    _gone = 0
+
+    def tell(self) -> int:
+        return self._gone + super().tell()
+
+    def seek(self, position: int, whence: int = 0, /) -> int:
+        return self._gone + super().seek(position - self._gone, whence)
+
+    def passed_on(self) -> Iterator[bytes]:
+        """Yield what was written, and forget it."""
+        with self.getbuffer() as held:
+            for start in range(0, len(held), _PIECE):
+                yield bytes(held[start : start + _PIECE])
+            self._gone += len(held)
+        super().seek(0)
+        self.truncate(0)
 
 
 def _refuse_urls(paths: Iterable[str]) -> None:

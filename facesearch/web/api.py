@@ -137,11 +137,8 @@ class Api:
         """Change people, and describe the person that comes of it."""
         library = library_of(request, self._state)
 
-        def work() -> Person:
-            with library.changing() as people:
-                return change(people)
-
-        return as_json(_person(await run_in_threadpool(work)))
+        person, _ = await run_in_threadpool(library.change, change)
+        return as_json(_person(person))
 
 
 def as_json(value: dict[str, Any], status: int = HTTPStatus.OK) -> Response:

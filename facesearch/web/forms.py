@@ -5,21 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from http import HTTPStatus
+from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from facesearch.errors import PeopleError
-from facesearch.people.facts import LONGEST, folded
+from facesearch.people.facts import LONGEST, folded, folder_name
 from facesearch.people.grouping import grouping_distance
 from facesearch.people.people import People, Person
+from facesearch.show.collect import zipped
 from facesearch.web.pages import Pages, Problem
 from facesearch.web.requests import Bodies, Refused, face_of, library_of, person_of
 from facesearch.web.state import ServedState, Snapshot
 
 _FACE = re.compile(r"([0-9a-f]{32})/([0-9]{1,9})")
+_PHOTO = re.compile(r"([0-9a-f]{32})(?:/[0-9]{1,9})?")
 
 
 class Forms:
@@ -50,6 +53,7 @@ class Forms:
             person + "/merge": self.merge_person,
             person + "/hide": self.hide_person,
             person + "/faces": self.change_faces,
+            person + "/download": self.download,
         }
         return [Route(path, answer, methods=["POST"]) for path, answer in answers.items()]
 
@@ -101,22 +105,45 @@ class Forms:
         return await self._change(request, change)
 
     async def change_faces(self, request: Request) -> Response:
-        """Do something with the faces of a person that were selected."""
+        """Do something with the faces of a person that were selected, and the photos with a tag."""
         fields = await self._bodies.selection(request)
-        faces, what = fields.get("face", []), fields.get("do", [""])[0]
-        to = fields.get("to", [""])[0]
+        faces, photos = fields.get("face", []), fields.get("photo", [])
+        what, to = fields.get("do", [""])[0], fields.get("to", [""])[0]
 
         def change(people: People) -> Person:
             person = person_of(request, people)
             rows = list(_rows(people, faces))
-            if not rows:
+            tagged = _tagged(people, person, photos) if what == "reject" else []
+            if not rows and not tagged:
                 raise PeopleError("No face was selected.", "Select some first.")
-            _DOES[what](people, person, rows, to)
+            for photo in tagged:
+                people.tag(photo, person, undo=True)
+            if rows:
+                _DOES[what](people, person, rows, to)
             return person
 
         if what not in _DOES:
             raise Refused(HTTPStatus.BAD_REQUEST, "This form is not understood.")
         return await self._change(request, change)
+
+    async def download(self, request: Request) -> Response:
+        """Send the photos of a person that were selected, as a zip."""
+        fields = await self._bodies.selection(request)
+        selected = [*fields.get("face", []), *fields.get("photo", [])]
+
+        def wanted() -> tuple[Person, list[tuple[list[str], bytes]]]:
+            snapshot = library_of(request, self._state).now()
+            person = person_of(request, snapshot.known_people())
+            found = (_PHOTO.fullmatch(text) for text in selected)
+            digits = dict.fromkeys(one[1] for one in found if one and snapshot.photo(one[1]) is not None)
+            if not digits:
+                raise PeopleError("No photo was selected.", "Select some first.")
+            return person, [(snapshot.copies(one), bytes.fromhex(one)) for one in digits]
+
+        person, photos = await run_in_threadpool(wanted)
+        name = quote(f"{folder_name(person.title, person.number)}.zip")
+        headers = {"content-disposition": f"attachment; filename*=UTF-8''{name}"}
+        return StreamingResponse(zipped(photos), media_type="application/zip", headers=headers)
 
     async def name_face(self, request: Request) -> Response:
         """Say who a face shows: one of the people, or a new person."""
@@ -143,8 +170,10 @@ class Forms:
 
         def change(people: People) -> None:
             sides = [_side(people, form.get(name, "")) for name in ("one", "other")]
+            named = [people.face_id(one) if isinstance(one, int) else one.number for one in sides]
+            if named[0] == named[1]:
+                raise Refused(HTTPStatus.BAD_REQUEST, "Nobody is another person than themselves.")
             if form.get("answer") != "yes":
-                named = [people.face_id(one) if isinstance(one, int) else one.number for one in sides]
                 titles = " and ".join("a face" if isinstance(one, int) else one.title for one in sides)
                 people.tell_apart(named[0], named[1], titles)
                 return
@@ -169,22 +198,16 @@ class Forms:
     async def undo(self, request: Request) -> Response:
         """Take the last change back, where it is still the last one."""
         form = await self._bodies.form(request)
-        number, back = form.get("number", ""), form.get("back", "")
+        undone, back = form.get("change", ""), form.get("back", "")
 
         def change(people: People) -> bool:
-            if number != str(len(people.log)):
+            if not people.log or undone != people.log[-1].key:
                 raise PeopleError("Something else was changed since.", "See `facesearch people log`.")
             people.undo()
             shown = re.fullmatch(r"person/([0-9]{1,9})", back)
             return shown is None or any(one.number == int(shown[1]) for one in people.everyone())
 
-        library = library_of(request, self._state)
-
-        def work() -> bool:
-            with library.changing() as people:
-                return change(people)
-
-        there = await run_in_threadpool(work)
+        there, _ = await run_in_threadpool(library_of(request, self._state).change, change)
         known = re.fullmatch(r"|same|person/[0-9]{1,9}|photo/[0-9a-f]{32}", back)
         return self._to(request, f"{back if there and known else ''}?undone=1")
 
@@ -192,16 +215,9 @@ class Forms:
         self, request: Request, change: Callable[[People], Person | None], back: str = ""
     ) -> Response:
         """Change people; show the person that comes of it, or else the page `back`, with what was done."""
-        library = library_of(request, self._state)
-
-        def work() -> tuple[Person | None, int]:
-            with library.changing() as people:
-                person = change(people)
-            return person, len(library.now().known_people().log)
-
-        person, number = await run_in_threadpool(work)
+        person, did = await run_in_threadpool(library_of(request, self._state).change, change)
         page = f"person/{person.number}" if person is not None else back
-        return self._to(request, f"{page}?did={number}")
+        return self._to(request, f"{page}?did={did}" if did else page)
 
     def _to(self, request: Request, page: str) -> Response:
         address = f"{self._state.root}/{request.path_params['library']}/{page}"
@@ -233,11 +249,18 @@ def _move(people: People, person: Person, rows: Sequence[int], to: str) -> None:
     people.set_apart(person, taker)
 
 
+def _enter(people: People, person: Person, rows: Sequence[int], to: str) -> None:
+    if not to.strip():
+        raise PeopleError("Nothing was chosen to do.", "Press one of the buttons.")
+    _move(people, person, rows, to)
+
+
 _DOES: dict[str, Callable[[People, Person, Sequence[int], str], None]] = {
     "reject": _reject,
     "ignore": _ignore,
     "cover": _cover,
     "move": _move,
+    "enter": _enter,  # pressed in a field or on a box, not a button
 }
 
 
@@ -249,6 +272,13 @@ def _rows(people: People, faces: Sequence[str]) -> Iterator[int]:
         row = snapshot.face(found[1], int(found[2])) if found else None
         if row is not None:
             yield row
+
+
+def _tagged(people: People, person: Person, photos: Sequence[str]) -> list[int]:
+    """Return those of some photos that a person is tagged on."""
+    tagged = people.tagged_photos(person)
+    digits = {people.index.digest[photo].tobytes().hex(): photo for photo in tagged}
+    return [digits[photo] for photo in photos if photo in digits]
 
 
 def _side(people: People, text: str) -> Person | int:

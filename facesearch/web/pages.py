@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
 import numpy as np
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from facesearch.errors import FacesearchError, UnreadablePhoto
+from facesearch.errors import FacesearchError, PeopleError, UnreadablePhoto
 from facesearch.faces import Box, Captured, Match, Reference
 from facesearch.judge import doubt
 from facesearch.models.calibration import QualityScale
 from facesearch.people.facts import LONGEST, folded
 from facesearch.people.grouping import ALONE
 from facesearch.people.people import People, Person
+from facesearch.people.photos import PeopleQuery, photos_with
 from facesearch.photos.content import read_content
 from facesearch.photos.decode import decode
 from facesearch.search import Question
 from facesearch.show.page import environment
 from facesearch.show.wording import few, percent
 from facesearch.web.requests import DIGITS, Refused, face_of, library_of, page_of, person_of, photo_of
-from facesearch.web.state import ServedLibrary, ServedState, Snapshot
+from facesearch.web.state import ServedLibrary, ServedState, Snapshot, Upload
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -37,10 +41,17 @@ PEOPLE = 60
 FACES = 120
 PAIRS = 12  # of people who may be the same
 LAST_PAGE = 1000  # of matches
+MOST_TOGETHER = 16  # photos, or people, that are searched for together
+
+_CHOSEN = re.compile(r"([A-Za-z0-9_-]{1,64})\.([0-9]{1,9})")  # a face of an uploaded photo
 
 PHOTO_SIDE = 1600  # pixels of the longer side
 SMALL_SIDE = 480
 FACE_SIDE = 240
+
+SMALL_FACE = 1 / 4  # of a photo's width: a narrower face is shown beside it
+CARD = 4 / 3  # width by height of a photo in a grid, of which the rest is cut off
+STEPS = 10  # of how far a photo is moved behind what is cut off; see .shift-0 and others in web.css
 
 
 class Pages:
@@ -60,10 +71,12 @@ class Pages:
             Route("/", self.home),
             Route(library + "/", self.library),
             Route(library + "/uploads/{key}/{face:number}", self.uploaded),
+            Route(library + "/uploads/together", self.uploaded_together),
             Route(library + "/photo/{digest}", self.photo),
             Route(library + "/face/{digest}/{face:number}", self.matches),
             Route(library + "/person/{person:number}", self.person),
             Route(library + "/same", self.same),
+            Route(library + "/together", self.together),
         ]
 
     def home(self, _request: Request) -> Response:
@@ -83,7 +96,7 @@ class Pages:
         return self._page(
             "library.html",
             request,
-            title=f"Faces of {library.name}",
+            title=f"People of {library.name}",
             people=[(one, *_portrait(snapshot, one)) for one in people[:PEOPLE] if one.faces],
             faces=[face_view(snapshot, row) for row in faces[:PEOPLE]],
             listed=listed,
@@ -111,6 +124,47 @@ class Pages:
             ],
         )
 
+    def together(self, request: Request) -> Response:
+        """Show the photos of several people, and a form to choose them."""
+        snapshot = library_of(request, self._state).now()
+        people, number = snapshot.known_people(), page_of(request)
+        wanted, photos, problem = Wanted(), [], ""
+        values = request.query_params
+        try:
+            wanted = Wanted.of(values, people)
+            if who := values.get("who", "").strip():
+                wanted = wanted.and_also(values.get("how", ""), who, people)
+            photos = wanted.photos(snapshot)
+        except PeopleError as error:
+            problem = f"{error.message} {error.hint}".strip()
+            with suppress(PeopleError):  # who is not known is not looked for; the others are
+                photos = wanted.photos(snapshot)
+        place = f"{self._state.root}/{request.path_params['library']}/together"
+        shown = photos[FACES * (number - 1) :]
+        return self._page(
+            "together.html",
+            request,
+            title=wanted.title,
+            place=place,
+            wanted=wanted,
+            chosen=[
+                (
+                    role,
+                    person,
+                    snapshot.face_id(people.portrait(person)) if person.faces else None,
+                    wanted.but(person),
+                )
+                for role, person in wanted.roles()
+            ],
+            count=len(photos),
+            photos=[together_view(snapshot, match) for match in shown[:FACES]],
+            others=wanted.often_too(snapshot, photos),
+            names=[one.name for one in snapshot.everyone if one.name and one.number not in wanted.numbers],
+            problem=problem,
+            roles={"with": "and", "or": "or", "without": "not"},
+            page=PageNumber(number, len(shown) > FACES, f"{place}{wanted.address}&"),
+        )
+
     def uploaded(self, request: Request) -> Response:
         """Show a photo that was uploaded, its faces to choose from, and the matches of one."""
         library = library_of(request, self._state)
@@ -120,7 +174,56 @@ class Pages:
         if upload is None or reference is None:
             raise Refused(HTTPStatus.NOT_FOUND, "This photo is no longer kept: drop it on the page again.")
         title = f"Faces like this one in {upload.name}" if upload.name else "Faces like this one"
-        return self._hits(request, library, reference, title=title, upload=upload, key=key, chosen=face)
+        uploads = [UploadView(upload, key, face, self._choices(request, [(key, face)], 0))]
+        return self._hits(request, library, [reference], title=title, uploads=uploads)
+
+    def uploaded_together(self, request: Request) -> Response:
+        """Show several photos of one person that were uploaded, and the matches of all of them together."""
+        library = library_of(request, self._state)
+        texts = request.query_params.getlist("face")[:MOST_TOGETHER]
+        chosen = [
+            (key, int(face)) for key, face in (one.groups() for one in map(_CHOSEN.fullmatch, texts) if one)
+        ]
+        found = [(key, face, self._state.uploads.get(key)) for key, face in chosen]
+        kept = [(key, face, upload) for key, face, upload in found if upload is not None]
+        references = [one for _, face, upload in kept if (one := upload.reference(face)) is not None]
+        if not references or len(references) < len(texts):
+            raise Refused(
+                HTTPStatus.NOT_FOUND, "These photos are no longer kept: drop them on the page again."
+            )
+        left = request.query_params.get("left", "")
+        return self._hits(
+            request,
+            library,
+            references,
+            title=f"Faces like these {len(references)}" if len(references) > 1 else "Faces like this one",
+            uploads=[
+                UploadView(
+                    upload, key, face, self._choices(request, chosen, at), self._left_out(request, chosen, at)
+                )
+                for at, (key, face, upload) in enumerate(kept)
+            ],
+            left=int(left) if left.isascii() and left.isdigit() and len(left) <= DIGITS else 0,
+            pages=f"{self._together(request, chosen)}&",
+        )
+
+    def _choices(self, request: Request, chosen: Sequence[tuple[str, int]], at: int) -> list[str]:
+        """Return the addresses at which each face of one of the uploaded photos is chosen."""
+        upload = self._state.uploads.get(chosen[at][0])
+        faces = range(1, 1 + len(upload.photo.faces)) if upload is not None else range(0)
+        others = ([*chosen[:at], (chosen[at][0], face), *chosen[at + 1 :]] for face in faces)
+        return [self._together(request, one) for one in others]
+
+    def _left_out(self, request: Request, chosen: Sequence[tuple[str, int]], at: int) -> str:
+        """Return the address of all uploaded photos but one; empty where there is no other."""
+        others = [*chosen[:at], *chosen[at + 1 :]]
+        return self._together(request, others) if others else ""
+
+    def _together(self, request: Request, chosen: Sequence[tuple[str, int]]) -> str:
+        place = f"{self._state.root}/{request.path_params['library']}/uploads"
+        if len(chosen) == 1:
+            return f"{place}/{chosen[0][0]}/{chosen[0][1]}"
+        return f"{place}/together?{urlencode([('face', f'{key}.{face}') for key, face in chosen])}"
 
     def matches(self, request: Request) -> Response:
         """Show the matches of a face of the index."""
@@ -129,7 +232,7 @@ class Pages:
         row = face_of(request, snapshot)
         face = face_view(snapshot, row)
         title = f"Faces like {face.title or 'this'}"
-        return self._hits(request, library, snapshot.reference(row), title=title, upload=None, face=face)
+        return self._hits(request, library, [snapshot.reference(row)], title=title, face=face)
 
     def person(self, request: Request, problem: Problem | None = None) -> Response:
         """Show a person's photos, the most certain first, with forms to name and to correct the person."""
@@ -138,24 +241,29 @@ class Pages:
         person = person_of(request, people)
         number = page_of(request)
         rows = _most_certain_first(people, person)
-        years = _years(snapshot, rows)
+        tagged = list(people.tagged_photos(person))
+        years = _years(snapshot, [*(int(snapshot.index.photo[row]) for row in rows), *tagged])
         year = request.query_params.get("year", "")
         if year in years:
             rows = _of_year(snapshot, rows, int(year))
+            tagged = [photo for photo in tagged if _year(snapshot, photo) == int(year)]
         faces = rows[FACES * (number - 1) :]
+        place = f"{self._state.root}/{request.path_params['library']}/person/{person.number}"
         return self._page(
             "person.html",
             request,
-            title=person.title,
+            title=f"{person.title}, {year}" if year in years else person.title,
             person=person,
             cover=face_view(snapshot, people.portrait(person)) if person.faces else None,
-            faces=[face_view(snapshot, row) for row in faces[:FACES]],
-            tagged=[photo_view(snapshot, photo) for photo in people.tagged_photos(person)],
+            cards=[card_view(snapshot, row) for row in faces[:FACES]],
+            tagged=[photo_view(snapshot, photo) for photo in tagged] if number == 1 else [],
             names=[one.name for one in snapshot.everyone if one.name and one.number != person.number],
             problem=problem,
             years=years,
             year=year if year in years else "",
-            page=PageNumber(number, len(faces) > FACES, f"?year={year}&" if year in years else "?"),
+            page=PageNumber(
+                number, len(faces) > FACES, f"{place}?year={year}&" if year in years else f"{place}?"
+            ),
         )
 
     def photo(self, request: Request) -> Response:
@@ -173,6 +281,7 @@ class Pages:
             digest=request.path_params["digest"],
             folder=os.path.dirname(path),
             faces=faces,
+            tagged=snapshot.tagged_on(photo),
             width=width,
             height=height,
             named=snapshot.people is not None,
@@ -186,12 +295,13 @@ class Pages:
         """Return whose photos are looked through, and the digests of the photos before and behind one."""
         of = request.query_params.get("of", "")
         person = None
-        photos: Sequence[int] = snapshot.photos_with_faces
+        photos: Sequence[int] = snapshot.shown
         if snapshot.people is not None and of.isascii() and of.isdigit() and len(of) <= DIGITS:
             person = next((one for one in snapshot.everyone if one.number == int(of)), None)
         if person is not None and snapshot.people is not None:
             rows = _most_certain_first(snapshot.people, person)
-            photos = list(dict.fromkeys(int(snapshot.index.photo[row]) for row in rows))
+            tagged = snapshot.people.tagged_photos(person)
+            photos = snapshot.without_copies([*(int(snapshot.index.photo[row]) for row in rows), *tagged])
         at = photos.index(photo) if photo in photos else -1
         around = (photos[at - 1] if at > 0 else None, photos[at + 1] if 0 <= at < len(photos) - 1 else None)
         before, after = ("" if one is None else snapshot.digest(one) for one in around)
@@ -208,11 +318,16 @@ class Pages:
         return page
 
     def _hits(
-        self, request: Request, library: ServedLibrary, reference: Reference, **values: object
+        self,
+        request: Request,
+        library: ServedLibrary,
+        references: Sequence[Reference],
+        pages: str = "?",
+        **values: object,
     ) -> Response:
-        """Show the matches of a reference."""
+        """Show the matches of references that show one person."""
         number = min(page_of(request), LAST_PAGE)
-        (answer,) = library.ask([reference], Question(top=HITS * number + 1))
+        (answer,) = library.ask(references, Question(top=HITS * number + 1, together=True))
         shown = answer.matches[HITS * (number - 1) : HITS * number]
         snapshot = library.now()
         hits: list[HitView] = [view for match in shown if (view := hit_view(snapshot, match)) is not None]
@@ -220,9 +335,9 @@ class Pages:
             "hits.html",
             request,
             hits=hits,
-            page=PageNumber(number, len(answer.matches) > HITS * number),
+            page=PageNumber(number, len(answer.matches) > HITS * number, pages),
             looks=not library.card.identity,
-            **values,
+            **{"uploads": [], "left": 0, **values},
         )
 
     def _page(self, template: str, request: Request | None = None, **values: object) -> Response:
@@ -318,11 +433,16 @@ def _portrait(snapshot: Snapshot, person: Person) -> tuple[str, int]:
     return snapshot.face_id(snapshot.known_people().portrait(person))
 
 
-def _years(snapshot: Snapshot, rows: Sequence[int]) -> dict[str, int]:
-    """Return in which years the photos of some faces were taken, the last one first, and how many faces."""
-    codes = snapshot.index.captured[snapshot.index.photo[list(rows)]].tolist() if rows else []
-    years = Counter(one.year for code in codes if (one := Captured.of(code)) is not None)
+def _years(snapshot: Snapshot, photos: Iterable[int]) -> dict[str, int]:
+    """Return in which years photos were taken, the last one first, and how many."""
+    years = Counter(year for photo in photos if (year := _year(snapshot, photo)) is not None)
     return {str(year): years[year] for year in sorted(years, reverse=True)}
+
+
+def _year(snapshot: Snapshot, photo: int) -> int | None:
+    """Return the year in which a photo was taken; None where that is not known."""
+    taken = Captured.of(int(snapshot.index.captured[photo]))
+    return None if taken is None else taken.year
 
 
 def _of_year(snapshot: Snapshot, rows: Sequence[int], year: int) -> list[int]:
@@ -383,11 +503,11 @@ class Toast:
 
     Attributes:
         text: What was done.
-        number: How many changes the log has; 0 where nothing is to be taken back.
+        change: The key of the change in the log; empty where nothing is to be taken back.
     """
 
     text: str
-    number: int = 0
+    change: str = ""
 
 
 def _toast(request: Request, snapshot: Snapshot) -> Toast | None:
@@ -395,9 +515,9 @@ def _toast(request: Request, snapshot: Snapshot) -> Toast | None:
     if "undone" in request.query_params:
         return Toast("The last change was taken back.")
     log = snapshot.people.log if snapshot.people is not None else ()
-    if log and request.query_params.get("did") == str(len(log)):
+    if log and request.query_params.get("did") == log[-1].key:
         did = log[-1].did
-        return Toast(f"{did[:1].upper()}{did[1:]}.", len(log))
+        return Toast(f"{did[:1].upper()}{did[1:]}.", log[-1].key)
     return None
 
 
@@ -470,6 +590,125 @@ class Listed:
         return [row for row in rows if (row in poor) == (self.show == "poor")]
 
 
+_OFTEN = 8  # people who are often in the same photos, offered
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which people are to be in photos.
+
+    Attributes:
+        together: Those who are in a photo together.
+        others: Those of whom each will do instead.
+        without: Those who must not be in it.
+        only: Whether nobody else may be in it.
+    """
+
+    together: tuple[Person, ...] = ()
+    others: tuple[Person, ...] = ()
+    without: tuple[Person, ...] = ()
+    only: bool = False
+
+    @classmethod
+    def of(cls, values: QueryParams, people: People) -> Wanted:
+        """Read whom an address asks for, by number or name; who is named twice counts once.
+
+        Raises:
+            PeopleError: Nobody is called so, or several are.
+        """
+        wanted = cls(only=values.get("only") == "1")
+        named = [(role, who) for role, who in values.multi_items() if role in _ROLES]
+        for role, who in named[:MOST_TOGETHER]:
+            wanted = wanted.and_also(role, who, people)
+        return wanted
+
+    def and_also(self, role: str, who: str, people: People) -> Wanted:
+        """Return what is asked for when one more is named: "with", "or" or "without"; the first is with.
+
+        Raises:
+            PeopleError: Nobody is called so, or several are.
+        """
+        person = people.person(who.strip()[:LONGEST], exact=False)
+        if person.number in self.numbers or len(self.numbers) >= MOST_TOGETHER:
+            return self
+        if role == "or" and self.numbers:
+            return replace(self, others=(*self.others, person))
+        if role == "without" and self.numbers:
+            return replace(self, without=(*self.without, person))
+        return replace(self, together=(*self.together, person))
+
+    @property
+    def numbers(self) -> set[int]:
+        """The numbers of all who are named."""
+        return {person.number for _, person in self.roles()}
+
+    @property
+    def title(self) -> str:
+        """What is looked for, in words."""
+        if not (self.together or self.others):
+            return "Photos of several people"
+        groups = [" and ".join(one.title for one in self.together), *(one.title for one in self.others)]
+        without = " or ".join(one.title for one in self.without)
+        title = f"Photos of {', or of '.join(one for one in groups if one)}"
+        return f"{title}{', without ' + without if without else ''}{' and nobody else' if self.only else ''}"
+
+    def roles(self) -> list[tuple[str, Person]]:
+        """Return all who are named, each with how."""
+        first = [("with" if at else "person", one) for at, one in enumerate(self.together)]
+        return [*first, *(("or", one) for one in self.others), *(("without", one) for one in self.without)]
+
+    @property
+    def address(self) -> str:
+        """What stands behind the address of the page."""
+        return self._address(self.roles())
+
+    def but(self, person: Person) -> str:
+        """Return what stands behind the address of the page without somebody."""
+        others = [(role, one) for role, one in self.roles() if one.number != person.number]
+        return self._address(others if any(role != "without" for role, _ in others) else [])
+
+    def _address(self, roles: Sequence[tuple[str, Person]]) -> str:
+        values = [(role, str(one.number)) for role, one in roles]
+        return "?" + urlencode([*values, ("only", "1")] if self.only else values)
+
+    def photos(self, snapshot: Snapshot) -> list[Match]:
+        """Return the photos, the most certain first, of copies one.
+
+        Raises:
+            PeopleError: Somebody is in no photo of the index.
+        """
+        people, query = snapshot.known_people(), PeopleQuery(only=self.only, unique=True)
+        groups = [group for group in (self.together, *((one,) for one in self.others)) if group]
+        found = [match for group in groups for match in photos_with(people, group, query).matches]
+        away = {int(people.index.photo[row]) for one in self.without for row in one.faces}
+        away |= {photo for one in self.without for photo in people.tagged_photos(one)}
+        hidden = {people.index.digest[photo].tobytes() for photo in away}
+        by_hand_last = sorted(
+            found, key=lambda match: (match.by_hand, match.distance if not match.by_hand else 0)
+        )
+        shown: dict[bytes, Match] = {}
+        for match in by_hand_last if len(groups) > 1 else found:
+            photo = people.index.find(match.path)
+            if photo is not None and (digest := people.index.digest[photo].tobytes()) not in hidden:
+                shown.setdefault(digest, match)
+        return list(shown.values())
+
+    def often_too(self, snapshot: Snapshot, photos: Sequence[Match]) -> list[tuple[Person, int]]:
+        """Return who else is in some photos, those in most first, and in how many."""
+        people, numbers = snapshot.known_people(), self.numbers
+        counts: Counter[int] = Counter()
+        for match in photos:
+            if (photo := people.index.find(match.path)) is not None:
+                rows = people.index.faces_of(photo)
+                counts.update(set(people.whose[rows.start : rows.stop].tolist()) - numbers)
+        known = snapshot.person
+        often = [(known[number], count) for number, count in counts.most_common() if number in known]
+        return [(person, count) for person, count in often if not person.hidden][:_OFTEN]
+
+
+_ROLES = ("person", "with", "or", "without")
+
+
 @dataclass(frozen=True, slots=True)
 class FaceView:
     """A face as a template needs it.
@@ -494,11 +733,62 @@ class FaceView:
 
 
 @dataclass(frozen=True, slots=True)
+class UploadView:
+    """An uploaded photo that is searched with.
+
+    Attributes:
+        upload: The photo.
+        key: Its key.
+        chosen: The number of the face that is searched for, from 1.
+        choices: The addresses at which each of its faces is chosen.
+        left_out: The address without this photo; empty where there is no other.
+    """
+
+    upload: Upload
+    key: str
+    chosen: int
+    choices: Sequence[str]
+    left_out: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CardView:
+    """A face in its photo, as a card shows it.
+
+    Attributes:
+        face: The face.
+        inset: Whether it is so small in the photo that it is shown beside it.
+        shift: Which part of a photo that is not shown whole: 0 for its left or upper end, 10 for the other.
+    """
+
+    face: FaceView
+    inset: bool
+    shift: int
+
+
+def card_view(snapshot: Snapshot, row: int) -> CardView:
+    """Return a face of the index in its photo."""
+    face, size = face_view(snapshot, row), snapshot.size(int(snapshot.index.photo[row]))
+    if size is None:
+        return CardView(face, True, STEPS // 2)
+    return CardView(face, face.box.width < SMALL_FACE * size[0], _shift(face.box, *size))
+
+
+def _shift(box: Box, width: int, height: int) -> int:
+    """Return how far to move a photo, so that a face is in the part of it that a card shows."""
+    x, y = box.centre
+    across = width / height > CARD
+    centre, whole, shown = (x, width, height * CARD) if across else (y, height, width / CARD)
+    start = min(max(centre - shown / 2, 0), whole - shown)
+    return round(STEPS * start / (whole - shown)) if whole - shown >= 1 else STEPS // 2
+
+
+@dataclass(frozen=True, slots=True)
 class HitView:
     """A match in words.
 
     Attributes:
-        face: The matching face.
+        card: The matching face in its photo.
         rank: 1 for the nearest.
         distance: The distance to the reference.
         probability: The probability that both are one person; empty where it is not known.
@@ -507,7 +797,7 @@ class HitView:
         doubt: Which face is too poor to tell who it is; empty where none is.
     """
 
-    face: FaceView
+    card: CardView
     rank: int
     distance: str
     probability: str
@@ -558,6 +848,42 @@ def photo_view(snapshot: Snapshot, photo: int) -> PhotoView:
     return PhotoView(snapshot.digest(photo), name, folder)
 
 
+@dataclass(frozen=True, slots=True)
+class TogetherView:
+    """A photo of several people.
+
+    Attributes:
+        photo: The photo.
+        shift: Which part of it is shown; see `CardView`.
+        people: Who is in it.
+    """
+
+    photo: PhotoView
+    shift: int
+    people: Sequence[Person]
+
+
+def together_view(snapshot: Snapshot, match: Match) -> TogetherView:
+    """Return a photo of several people, by the match that found it."""
+    people = snapshot.known_people()
+    photo = people.index.find(match.path)
+    assert photo is not None
+    rows = people.index.faces_of(photo)
+    numbers = set(people.whose[rows.start : rows.stop].tolist())
+    size, boxes = snapshot.size(photo), [snapshot.index.box(row) for row in rows if people.whose[row] > 0]
+    shift = _shift(_around(boxes), *size) if size is not None and boxes else STEPS // 2
+    shown = sorted(
+        (snapshot.person[one] for one in numbers if one in snapshot.person), key=lambda one: one.title
+    )
+    return TogetherView(photo_view(snapshot, photo), shift, [*shown, *snapshot.tagged_on(photo)])
+
+
+def _around(boxes: Sequence[Box]) -> Box:
+    left, top = min(box.x for box in boxes), min(box.y for box in boxes)
+    right, bottom = max(box.x + box.width for box in boxes), max(box.y + box.height for box in boxes)
+    return Box(left, top, right - left, bottom - top)
+
+
 def face_view(snapshot: Snapshot, row: int) -> FaceView:
     """Return a face of the index."""
     digest, number = snapshot.face_id(row)
@@ -574,7 +900,7 @@ def hit_view(snapshot: Snapshot, match: Match) -> HitView | None:
     if match.face > len(rows):
         return None
     return HitView(
-        face_view(snapshot, rows[match.face - 1]),
+        card_view(snapshot, rows[match.face - 1]),
         match.rank,
         f"{match.distance:.4f}",
         percent(match.probability) if match.probability is not None else "",

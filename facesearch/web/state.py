@@ -8,17 +8,18 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
+from typing import TypeVar
 
 import cv2
 import numpy as np
 
 from facesearch.errors import FacesearchError, NoFace, PeopleError, UnreadablePhoto
 from facesearch.faces import Answer, Box, PhotoFaces, Reference, Status
+from facesearch.files import open_without_waiting
 from facesearch.index.backend import IndexState
 from facesearch.index.index import Index
 from facesearch.judge import Judge
@@ -28,14 +29,19 @@ from facesearch.models.card import Card
 from facesearch.people.people import People, Person
 from facesearch.people.suggestions import Suggestion, suggested_distance, suggestions
 from facesearch.photos.content import DIGEST_BYTES, content_of
-from facesearch.photos.decode import decode
+from facesearch.photos.decode import decode, open_image, orientation_of
+from facesearch.photos.urls import is_photo_url
 from facesearch.pipeline import Pipeline
 from facesearch.ranking import Metric, Ranking
 from facesearch.search import FaceWanted, Question, as_indexed, chosen, references_in, search
 from facesearch.show.thumbnails import Thumbnails, photo_jpeg
 
 UPLOADS = 64  # photos kept at one time
+HEAD = 256 << 10  # bytes of a photo's file, in which its size is looked for
+SIZES = 1 << 16  # of photos, kept at one time
 UPLOAD_SIDE = 1024  # pixels of the longer side of an upload when it is shown again
+
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,11 @@ class Snapshot:
         return self.people.everyone() if self.people is not None else []
 
     @cached_property
+    def person(self) -> dict[int, Person]:
+        """All people by number."""
+        return {person.number: person for person in self.everyone}
+
+    @cached_property
     def title(self) -> dict[int, str]:
         """What each person is called, by number."""
         return {person.number: person.title for person in self.everyone}
@@ -90,7 +101,8 @@ class Snapshot:
     def photo(self, digest: str) -> int | None:
         """Return the number of the first photo with this content, by its digest in hex; None if unknown.
 
-        This is the only way to name a photo: no path in a request is ever opened.
+        A photo is known if it has a face, or if somebody is tagged on it. Only so can one be named:
+        no path in a request is ever opened.
         """
         return self._photos.get(digest)
 
@@ -99,11 +111,31 @@ class Snapshot:
         digits: str = self.index.digest[photo].tobytes().hex()
         return digits
 
+    def size(self, photo: int) -> tuple[int, int] | None:
+        """Return the width and height of an upright photo, by how its file begins; None if unknown."""
+        return _size(self.index.path(photo), self.digest(photo))
+
+    def copies(self, digest: str) -> list[str]:
+        """Return the paths of all photos with a content, by its digest in hex."""
+        known = bytes.fromhex(digest)
+        photos = sorted(self.index.photos_with({known}))
+        return [self.index.path(photo) for photo in photos if self.index.digest[photo].tobytes() == known]
+
     @cached_property
-    def photos_with_faces(self) -> list[int]:
-        """The photos that have a face, by their paths."""
-        photos: list[int] = np.unique(self.index.photo).tolist()
-        return photos
+    def shown(self) -> list[int]:
+        """The photos that can be looked at, by their paths; of copies the first."""
+        return sorted(self._photos.values())
+
+    def without_copies(self, photos: Iterable[int]) -> list[int]:
+        """Return some photos in their order, each content once, under the number that it has here."""
+        known = (self.photo(self.digest(photo)) for photo in photos)
+        return list(dict.fromkeys(photo for photo in known if photo is not None))
+
+    def tagged_on(self, photo: int) -> list[Person]:
+        """Return the people who were tagged on a photo by hand."""
+        tagged = self.people.facts.tagged if self.people is not None else {}
+        digest = self.index.digest[photo].tobytes()
+        return [self.person[number] for known, number in tagged if known == digest and number in self.person]
 
     def suggestions(self, card: Card, top: int) -> list[Suggestion]:
         """Return who may be the same person, the surest first."""
@@ -130,11 +162,16 @@ class Snapshot:
 
     @cached_property
     def _photos(self) -> dict[str, int]:
-        """Photos with faces by their digests; of copies the first."""
+        """Photos with a face, or on which somebody is tagged, by their digests; of copies the first."""
         with_faces = np.unique(self.index.photo)[::-1]
         digits = self.index.digest[with_faces].tobytes().hex()  # one call for all: one for each takes long
         each = 2 * DIGEST_BYTES
-        return {digits[each * at : each * (at + 1)]: photo for at, photo in enumerate(with_faces.tolist())}
+        photos = {digits[each * at : each * (at + 1)]: photo for at, photo in enumerate(with_faces.tolist())}
+        tagged = {digest for digest, _ in self.people.facts.tagged} if self.people is not None else set()
+        for photo in sorted(self.index.photos_with(tagged)):
+            if self.index.digest[photo].tobytes() in tagged:
+                photos.setdefault(self.digest(photo), photo)
+        return photos
 
 
 class ServedLibrary:
@@ -209,9 +246,14 @@ class ServedLibrary:
                 self._state = state
             return self._snapshot
 
-    @contextmanager
-    def changing(self) -> Iterator[People]:
-        """Yield the people to be changed, by one thread at a time; write them when the context ends well.
+    def change(self, work: Callable[[People], _Value]) -> tuple[_Value, str]:
+        """Change people, in one thread at a time, and write them.
+
+        Args:
+            work: Changes the people that it is given.
+
+        Returns:
+            What `work` returns, and the key of the log's newest entry; empty where nothing is different now.
 
         Raises:
             FacesearchError: They cannot be changed.
@@ -219,7 +261,11 @@ class ServedLibrary:
         with self._changing:
             self.now()
             with self.library.changing_people() as people:
-                yield people
+                before = people.log[-1].key if people.log else ""
+                done = work(people)
+            log = self.now().known_people().log
+            after = log[-1].key if log else ""
+            return done, after if after != before else ""
 
     def find_faces(self, data: bytes, path: str = "", face: FaceWanted = "all") -> PhotoFaces:
         """Find the wanted faces of a photo, with their vectors.
@@ -341,6 +387,20 @@ class ServedState:
     libraries: Sequence[ServedLibrary]
     root: str
     uploads: Uploads = field(default_factory=Uploads)
+
+
+@lru_cache(SIZES)
+def _size(path: str, _digest: str) -> tuple[int, int] | None:
+    """Return the width and height of a photo, which is not read in full."""
+    if is_photo_url(path):
+        return None
+    try:
+        with open(path, "rb", opener=open_without_waiting) as file:
+            image = open_image(file.read(HEAD))
+        width, height = image.size
+        return (width, height) if orientation_of(image) < 5 else (height, width)
+    except Exception:  # Pillow raises anything for a part of a file; the size only helps to lay out a page
+        return None
 
 
 def _blank_photo() -> bytes:

@@ -20,11 +20,13 @@ ARGUMENTS = [
 PHONE = {"width": 390, "height": 780}
 DESKTOP = {"width": 1280, "height": 900}
 
-# JavaScript: returns a DataTransfer with a file in it.
-_TRANSFER = """([name, kind, data]) => {
-  const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+# JavaScript: returns a DataTransfer with files in it.
+_TRANSFER = """(files) => {
   const held = new DataTransfer();
-  held.items.add(new File([bytes], name, {type: kind}));
+  for (const [name, kind, data] of files) {
+    const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+    held.items.add(new File([bytes], name, {type: kind}));
+  }
   return held;
 }"""
 
@@ -84,10 +86,12 @@ class Watched:
         self.page.goto(self.server.address.rstrip("/") + path)
         return self.page
 
-    def drop(self, photo, *, name=None, kind="image/jpeg", event="drop"):
-        """Drop a file on the page, or paste it."""
-        data = photo if isinstance(photo, bytes) else Path(photo).read_bytes()
-        told = [name or Path(photo).name, kind, base64.b64encode(data).decode()]
+    def drop(self, *photos, name=None, kind="image/jpeg", event="drop"):
+        """Drop files on the page, or paste them."""
+        told = []
+        for photo in photos:
+            data = photo if isinstance(photo, bytes) else Path(photo).read_bytes()
+            told.append([name or Path(photo).name, kind, base64.b64encode(data).decode()])
         held = self.page.evaluate_handle(_TRANSFER, told)
         if event == "paste":
             script = (

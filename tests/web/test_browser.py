@@ -1,11 +1,13 @@
 """The page in a real browser: what a person does with it."""
 
 import re
+import zipfile
 
 import pytest
+from PIL import Image
 from support.browsing import PHONE, Watched
-from support.command import CURIE, LIBRARY, OBAMA
-from support.serving import HTML_NAME, ODD_NAME, Served
+from support.command import CURIE, LIBRARY, OBAMA, Tool
+from support.serving import HTML_NAME, ODD_NAME, Served, serving
 
 pytestmark = pytest.mark.slow
 
@@ -26,6 +28,21 @@ def own(browser, changed):
     watched = Watched(browser, changed)
     yield watched
     watched.close()
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory, model_store):
+    """A server of 130 photos of one person, more than a page shows."""
+    folder = tmp_path_factory.mktemp("crowd")
+    (folder / "photos").mkdir()
+    photo = Image.open(OBAMA).convert("RGB")
+    for number in range(130):
+        photo.resize((150 + number % 40, 190 + number // 4)).save(folder / "photos" / f"{number:03}.jpg")
+    tool = Tool(folder, model_store.root)
+    for args in (["index", folder / "photos", "--model", "sface"], ["people"]):
+        assert tool.run(*args, "--index", folder / "crowd.npz").status == 0
+    with serving(folder, model_store.root, folder / "crowd.npz") as server:
+        yield server
 
 
 def hits(page):
@@ -341,3 +358,170 @@ def test_photos_are_looked_through_with_the_arrow_keys(opened):
     page.keyboard.press("Escape")
     page.wait_for_url(re.compile(r"/person/1$"))
     opened.shoot("person-after-keys-light")
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_enter_never_takes_faces_out(browser, changed, script):
+    own = Watched(browser, changed, java_script_enabled=script)
+    own.allowed.append("409")
+    page = own.go()
+    for field in (page.get_by_role("checkbox").first, page.get_by_label("Move to")):
+        page.goto(own.server.address + "1/person/1")
+        page.get_by_role("checkbox").first.check()
+        field.press("Enter")
+        page.wait_for_timeout(300)
+        assert "Undo" not in page.content()
+        assert own.server.ask("/1/api/people/1").json["photos"] == 3
+    page.goto(own.server.address + "1/person/1")
+    page.get_by_role("checkbox").first.check()
+    page.get_by_label("Move to").fill("Somebody")
+    page.get_by_label("Move to").press("Enter")
+    page.get_by_text("Gave 1 face to").wait_for()
+    page.goto(own.server.address)
+    assert page.get_by_role("link", name="Somebody").is_visible()
+    own.close()
+
+
+def test_selected_photos_are_downloaded_in_one_file(own, tmp_path):
+    page = own.go("/1/person/1")
+    own.allowed.append("download: ")
+    for number in (0, 2):
+        page.get_by_role("checkbox").nth(number).check()
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Download").click()
+    assert saved.value.suggested_filename == "Person 1.zip"
+    saved.value.save_as(tmp_path / "photos.zip")
+    assert len(zipfile.ZipFile(tmp_path / "photos.zip").namelist()) == 2
+    assert page.locator(".actions").get_by_text("2 selected").is_visible()
+
+
+def together(page):
+    """Wait for the matches of several photos, and return their file names, nearest first."""
+    page.wait_for_url(re.compile(r"/uploads/together\?"))
+    return [one.get_attribute("aria-label").rpartition(", number ")[0] for one in page.locator(".shot").all()]
+
+
+@pytest.mark.parametrize("way", ["drop", "paste", "choose"])
+def test_several_photos_are_searched_with_together(opened, way):
+    page = opened.go()
+    photos = [OBAMA, LIBRARY / "obama_2009.jpg", LIBRARY / "coffee.png"]
+    opened.allowed.append("422")
+    if way == "choose":
+        page.set_input_files("#photo", photos)
+    else:
+        opened.drop(*photos, event=way)
+    assert set(together(page)[:3]) == {"obama.jpg", HTML_NAME, ODD_NAME}
+    assert page.get_by_role("heading", level=1).inner_text() == "Faces like these 2"
+    assert page.get_by_text("1 of the photos shows no face, or cannot be read.").is_visible()
+    assert page.locator(".stage img").count() == 2
+    opened.shoot("hits-together-light")
+    page.get_by_role("link", name="Search without photo 1").click()
+    hits(page)
+    assert page.locator(".stage img").count() == 1
+
+
+def test_a_face_of_one_of_several_photos_is_chosen(opened):
+    page = opened.go()
+    opened.drop(CURIE, SOLVAY)
+    first = together(page)
+    frames = page.get_by_role("group", name="Faces in photo 2").locator("a")
+    assert frames.count() > 20
+    frames.nth(4).click()
+    page.wait_for_url(re.compile(r"\.5$"))
+    assert frames.nth(4).get_attribute("aria-current") == "true"
+    assert first
+    assert page.locator(".frames a[aria-current]").count() == 2
+
+
+def test_photos_of_several_people_are_found(own):
+    page = own.go("/1/person/2")
+    page.get_by_role("link", name="Photos with somebody else").click()
+    page.get_by_role("heading", name="Photos of Person 2", level=1).wait_for()
+    page.get_by_label("How").select_option("or")
+    page.get_by_label("Name").fill("1")
+    page.get_by_label("Name").press("Enter")
+    page.get_by_role("heading", name="Photos of Person 2, or of Person 1", level=1).wait_for()
+    assert page.locator(".photos .card").count() == 5
+    own.shoot("together-light")
+    page.get_by_role("link", name="Leave out Person 2").click()
+    page.get_by_role("heading", name="Photos of Person 1", level=1).wait_for()
+    assert page.locator(".photos .card").count() == 3
+
+
+def test_the_next_page_comes_by_itself(browser, crowd):
+    watched = Watched(browser, crowd)
+    page = watched.go("/1/person/1")
+    cards = page.locator(".photos .card")
+    assert cards.count() == 120
+    page.get_by_role("checkbox").nth(118).check()
+    page.mouse.wheel(0, 100_000)
+    page.get_by_text("Pages 1 to 2").wait_for()
+    assert cards.count() == 130
+    assert page.get_by_role("link", name="More").count() == 0
+    page.get_by_role("checkbox").nth(128).click(modifiers=["Shift"])
+    assert page.get_by_text("11 selected").is_visible()
+    page.get_by_role("checkbox").nth(128).scroll_into_view_if_needed()
+    down = page.evaluate("scrollY")
+    cards.nth(128).locator("a").click()
+    page.wait_for_url(re.compile("/photo/"))
+    page.go_back()
+    page.wait_for_function("(down) => Math.abs(scrollY - down) < 300", arg=down)
+    assert cards.count() == 130
+    watched.close()
+
+
+def test_pages_are_turned_without_javascript(browser, crowd):
+    watched = Watched(browser, crowd, java_script_enabled=False)
+    page = watched.go("/1/person/1")
+    page.get_by_role("link", name="More").click()
+    assert page.locator(".photos .card").count() == 10
+    page.locator(".photos a").first.click()
+    page.get_by_role("link", name="Find faces like this").click()
+    page.get_by_role("link", name="More").click()
+    assert page.locator(".hits .card").count() == 24
+    watched.close()
+
+
+def test_photos_are_selected_with_a_finger(browser, changed):
+    own = Watched(browser, changed, viewport=PHONE, is_mobile=True, has_touch=True)
+    page = own.go("/1/person/1")
+    page.wait_for_load_state("networkidle")
+    finger = page.context.new_cdp_session(page)
+    page.evaluate("document.querySelector('.photos').scrollIntoView({behavior: 'instant'})")
+    places = [one.bounding_box() for one in page.locator(".photos .card > a").all()]
+    spots = [{"x": box["x"] + 40, "y": box["y"] + 30} for box in places]
+
+    def touch(kind, *points):
+        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": list(points)})
+
+    touch("touchStart", spots[0])
+    page.wait_for_timeout(700)
+    page.locator(".count", has_text="1 selected").wait_for()
+    for spot, selected in ((2, 3), (1, 2)):
+        touch("touchMove", spots[spot])
+        page.locator(".count", has_text=f"{selected} selected").wait_for()
+    touch("touchEnd")
+    page.touchscreen.tap(spots[1]["x"], spots[1]["y"])  # selects, while some are
+    page.locator(".count", has_text="1 selected").wait_for()
+    own.shoot("selected-phone")
+    page.touchscreen.tap(spots[0]["x"], spots[0]["y"])
+    assert page.url.endswith("/person/1")
+    page.wait_for_function("!document.querySelector('.actions.ready')")
+    page.touchscreen.tap(spots[0]["x"], spots[0]["y"])
+    page.wait_for_url(re.compile("/photo/"))
+    own.close()
+
+
+def test_a_face_is_shown_beside_its_photo_only_where_it_is_small(opened):
+    page = opened.go()
+    opened.drop(CURIE)
+    hits(page)
+    shown = {
+        one.locator(".shot").get_attribute("aria-label").rpartition(", number ")[0]: one.locator(
+            ".inset"
+        ).count()
+        for one in page.locator(".hits .card").all()
+    }
+    assert shown["solvay_1927.jpg"] == 1
+    assert shown["obama.jpg"] == 0
+    assert set(shown.values()) == {0, 1}

@@ -1,4 +1,4 @@
-// Sends a photo that is dropped, pasted or chosen, and opens the page that shows its faces.
+// Sends the photos that are dropped, pasted or chosen, and opens the page that shows their faces.
 "use strict";
 
 const place = document.body.dataset.uploads;
@@ -12,35 +12,54 @@ function say(text, wrong) {
   said.classList.toggle("wrong", Boolean(wrong));
 }
 
-async function send(photo) {
-  if (!place || !photo) return;
-  say("Looking for faces...");
+const MOST = 16; // photos of one person, searched with together
+
+// Returns what the server tells of a photo, or the sentence that says why it cannot.
+async function sent(photo) {
   try {
     const name = encodeURIComponent(photo.name || "");
     const answer = await fetch(`${place}?name=${name}`, { method: "POST", body: photo });
     const told = answer.headers.get("content-type")?.includes("json") ? await answer.json() : null;
-    if (!told) {
-      say(`A proxy in front of the server refuses the photo (${answer.status}).`, true);
-    } else if (!answer.ok) {
-      say(`${told.error} ${told.hint}`, true);
-    } else {
-      window.location.assign(told.address);
-    }
+    if (!told) return `A proxy in front of the server refuses the photo (${answer.status}).`;
+    return answer.ok ? told : `${told.error} ${told.hint}`;
   } catch {
-    say("The server does not answer: is `facesearch serve` still running?", true);
+    return "The server does not answer: is `facesearch serve` still running?";
+  }
+}
+
+async function send(photos) {
+  if (!place || !photos.length) return;
+  if (photos.length > MOST) {
+    say(`At most ${MOST} photos at once.`, true);
+    return;
+  }
+  const found = [];
+  let problem = "";
+  for (const [at, photo] of photos.entries()) {
+    say(photos.length > 1 ? `Looking for faces in photo ${at + 1} of ${photos.length}...` : "Looking for faces...");
+    const told = await sent(photo);
+    if (typeof told === "string") problem = told;
+    else found.push(told);
+  }
+  const left = photos.length - found.length;
+  if (!found.length) {
+    say(problem, true);
+  } else if (photos.length === 1) {
+    window.location.assign(found[0].address);
+  } else {
+    const asked = new URLSearchParams(found.map((told) => ["face", `${told.upload}.1`]));
+    if (left) asked.set("left", left);
+    window.location.assign(`${place}/together?${asked}`);
   }
   if (chooser) chooser.value = "";
 }
 
-const photoOf = (data) => [...(data?.files ?? [])].find((file) => file.size > 0);
+const photosOf = (data) => [...(data?.files ?? [])].filter((file) => file.size > 0);
 const holdsFile = (data) => [...(data?.types ?? [])].includes("Files");
 
 if (place) {
-  chooser?.addEventListener("change", () => send(chooser.files[0]));
-  document.addEventListener("paste", (event) => {
-    const photo = photoOf(event.clipboardData);
-    if (photo) send(photo);
-  });
+  chooser?.addEventListener("change", () => send([...chooser.files]));
+  document.addEventListener("paste", (event) => send(photosOf(event.clipboardData)));
   document.addEventListener("dragover", (event) => {
     if (!holdsFile(event.dataTransfer)) return;
     event.preventDefault();
@@ -53,7 +72,7 @@ if (place) {
     dropping.hidden = true;
     if (!holdsFile(event.dataTransfer)) return;
     event.preventDefault();
-    send(photoOf(event.dataTransfer));
+    send(photosOf(event.dataTransfer));
   });
 }
 
@@ -62,30 +81,149 @@ document.addEventListener("error", (event) => {
   if (event.target instanceof HTMLImageElement) event.target.classList.add("gone");
 }, true);
 
-// Faces are selected: shift selects all between, and the bar of actions shows only while some are.
+// Photos are selected: shift selects all between, and the bar of actions shows only while some are.
+// On a touch screen a long press begins, dragging selects more, and a tap then selects too.
 document.documentElement.classList.add("scripted");
 const selecting = document.querySelector(".selecting");
 if (selecting) {
   const bar = selecting.querySelector(".actions");
-  const boxes = [...selecting.querySelectorAll("input[name=face]")];
+  const boxes = () => [...selecting.querySelectorAll(".pick input")]; // more come while one scrolls
+  const boxAt = (one) => one?.closest?.(".card")?.querySelector(".pick input");
+  const chosen = () => boxes().filter((box) => box.checked).length;
   const many = () => {
-    const count = boxes.filter((box) => box.checked).length;
+    const count = chosen();
     if (!bar) return;
     bar.classList.toggle("ready", count > 0);
     bar.querySelector(".count").textContent = count ? `${count} selected` : "";
   };
+  const between = (one, other) => {
+    const all = boxes();
+    const [from, to] = [all.indexOf(one), all.indexOf(other)].sort((a, b) => a - b);
+    return all.slice(from, to + 1);
+  };
   let last = null;
   selecting.addEventListener("click", (event) => {
-    const box = event.target.closest?.("input[name=face]");
+    const box = event.target.closest?.(".pick input");
     if (!box) return;
-    if (event.shiftKey && last) {
-      const [from, to] = [boxes.indexOf(last), boxes.indexOf(box)].sort((a, b) => a - b);
-      boxes.slice(from, to + 1).forEach((one) => { one.checked = box.checked; });
-    }
+    if (event.shiftKey && last) between(last, box).forEach((one) => { one.checked = box.checked; });
     last = box;
     many();
   });
   window.addEventListener("pageshow", many);
+  // Enter says to whom, and does nothing else.
+  selecting.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.isComposing || event.target.tagName !== "INPUT") return;
+    event.preventDefault();
+    if (event.target.id === "to" && event.target.value.trim()) selecting.querySelector("[value=move]").click();
+  });
+
+  const LONG = 450; // milliseconds of a press
+  const STILL = 10; // pixels that a finger may move meanwhile
+  let press = null; // where a finger came down, and once it was long, what was selected before
+  let tapped = false; // whether the last click came from a finger
+  const release = () => {
+    window.clearTimeout(press?.timer);
+    press = null;
+  };
+  selecting.addEventListener("pointerdown", (event) => { tapped = event.pointerType === "touch"; });
+  selecting.addEventListener("touchstart", (event) => {
+    release();
+    const box = boxAt(event.target);
+    if (!box || event.touches.length > 1 || event.target.closest(".pick")) return;
+    const { clientX: x, clientY: y } = event.touches[0];
+    press = { x, y, box, timer: window.setTimeout(() => {
+      press.before = new Map(boxes().map((one) => [one, one.checked]));
+      press.to = !box.checked;
+      box.checked = press.to;
+      last = box;
+      navigator.vibrate?.(10);
+      many();
+    }, LONG) };
+  }, { passive: true });
+  selecting.addEventListener("touchmove", (event) => {
+    if (!press) return;
+    const { clientX: x, clientY: y } = event.touches[0];
+    if (!press.before) {
+      if (Math.hypot(x - press.x, y - press.y) > STILL) release(); // it scrolls
+      return;
+    }
+    event.preventDefault();
+    if (y < 60 || y > window.innerHeight - 60) window.scrollBy({ top: y < 60 ? -14 : 14, behavior: "instant" });
+    const box = document.elementsFromPoint(x, y).map(boxAt).find(Boolean); // the bar may lie over it
+    if (!box) return;
+    press.before.forEach((was, one) => { one.checked = was; });
+    between(press.box, box).forEach((one) => { one.checked = press.to; });
+    last = box;
+    many();
+  }, { passive: false });
+  selecting.addEventListener("touchend", (event) => {
+    if (press?.before) event.preventDefault(); // no click follows
+    release();
+  });
+  selecting.addEventListener("touchcancel", release);
+  for (const kind of ["contextmenu", "dragstart"]) { // what a long press is elsewhere
+    selecting.addEventListener(kind, (event) => {
+      if (tapped && boxAt(event.target)) event.preventDefault();
+    });
+  }
+  selecting.addEventListener("click", (event) => {
+    const link = event.target.closest?.(".card > a");
+    const box = link && tapped && event.detail && chosen() ? boxAt(link) : null;
+    if (!box) return;
+    event.preventDefault();
+    box.click();
+  });
+}
+
+// The next page comes by itself when one scrolls to the end of a list; who comes back finds all of them again.
+const growing = document.querySelector(".growing");
+const pager = document.querySelector(".pager");
+if (growing && pager && "IntersectionObserver" in window) {
+  const first = pager.querySelector(".place");
+  const start = first.textContent.trim().split(" ").pop();
+  let pages = 1;
+  let loading = false;
+  const grow = async () => {
+    const next = pager.querySelector("[rel=next]");
+    if (loading || !next) return false;
+    loading = true;
+    try {
+      const answer = await fetch(next.href);
+      if (!answer.ok) throw new Error(answer.status);
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      growing.append(...page.querySelectorAll(".growing > *"));
+      const after = page.querySelector(".pager [rel=next]");
+      if (after) next.href = after.href;
+      else next.remove();
+      pages += 1;
+      first.textContent = `Pages ${start} to ${Number(start) + pages - 1}`;
+      return true;
+    } catch {
+      watcher.disconnect(); // the link is still there
+      return false;
+    } finally {
+      loading = false;
+    }
+  };
+  const watcher = new IntersectionObserver(async (seen) => {
+    if (!seen.some((one) => one.isIntersecting)) return;
+    if (await grow()) {
+      watcher.unobserve(pager); // so that it is told again if the end is still in sight
+      watcher.observe(pager);
+    }
+  }, { rootMargin: "800px" });
+  window.addEventListener("pagehide", () => {
+    window.history.replaceState({ pages, down: window.scrollY }, "");
+  });
+  (async () => {
+    const before = window.history.state;
+    if (before?.pages > 1) {
+      window.history.scrollRestoration = "manual";
+      while (pages < before.pages && await grow());
+      window.scrollTo({ top: before.down, behavior: "instant" });
+    }
+    watcher.observe(pager);
+  })();
 }
 
 // The photos are looked through with the arrow keys; Escape goes back to all of them.
@@ -95,7 +233,7 @@ document.addEventListener("keydown", (event) => {
   document.querySelector(places[event.key] ?? "#nothing")?.click();
 });
 
-document.querySelectorAll(".listing select").forEach((choice) => {
+document.querySelectorAll(".listing:not(.staying) select").forEach((choice) => {
   choice.addEventListener("change", () => choice.form.requestSubmit());
 });
 

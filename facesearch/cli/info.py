@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,9 +26,12 @@ STATUSES = ("ok", "no-face", "unreadable")
 @click.option(
     "--list", "status", type=click.Choice(STATUSES), help="List the photos with this status instead."
 )
+@click.option("--kind", metavar="SUFFIX", help="With --list: only files of this kind, such as cr2.")
 @click.option("-0", "--null", is_flag=True, help="End each listed path with a zero byte.")
 @json_option
-def command(index_file: str | None, model: str | None, status: str | None, null: bool, as_json: bool) -> None:
+def command(
+    index_file: str | None, model: str | None, status: str | None, kind: str | None, null: bool, as_json: bool
+) -> None:
     """Show what an index holds: photos, faces, model, settings, roots; or list its photos.
 
     \b
@@ -35,15 +40,18 @@ def command(index_file: str | None, model: str | None, status: str | None, null:
       facesearch info --index family.npz --json
       facesearch info --list no-face
       facesearch info --list unreadable -0 | xargs -0 ls -l
+      facesearch info --list unreadable --kind heic --json   # with the reasons
 
     Exit status: 0 done, 2 when there is no index or it cannot be used.
     """  # noqa: D301
     if null and (status is None or as_json):
         raise click.UsageError("-0 goes with --list, and not with --json.")
+    if kind is not None and status is None:
+        raise click.UsageError("--kind goes with --list.")
     library = open_library(index_file, model)
     index = library.opened()
     if status is not None:
-        _write_list(index, status, end="\0" if null else "\n", as_json=as_json)
+        _write_list(index, status, kind, end="\0" if null else "\n", as_json=as_json)
         return
     facts = _facts(index, library.backend, library.card_of_index)
     if as_json:
@@ -52,13 +60,34 @@ def command(index_file: str | None, model: str | None, status: str | None, null:
         write(_shown(facts))
 
 
-def _write_list(index: Index, status: str, *, end: str, as_json: bool) -> None:
+def _write_list(index: Index, status: str, kind: str | None, *, end: str, as_json: bool) -> None:
     paths = [index.path(row) for row in (index.status == STATUSES.index(status)).nonzero()[0].tolist()]
+    if kind is not None:
+        paths = [path for path in paths if _kind(path) == kind.lower().lstrip(".")]
     if as_json:
-        write_json({"status": status, "photos": [with_path_bytes({"path": path}) for path in paths]})
+        reasons = [{"reason": _reason(path)} if status == "unreadable" else {} for path in paths]
+        photos = [
+            with_path_bytes({"path": path, **reason}) for path, reason in zip(paths, reasons, strict=True)
+        ]
+        write_json({"status": status, "photos": photos})
     else:
         # A zero byte ends paths that a program reads.
         write("".join((path if end == "\0" else shown(path)) + end for path in paths))
+
+
+def _reason(path: str) -> str:
+    """Return why a photo cannot be read now; empty if it can."""
+    from facesearch.errors import UnreadablePhoto
+    from facesearch.photos.content import read_content
+    from facesearch.photos.decode import decode
+
+    try:
+        decode(read_content(path).picture)
+    except UnreadablePhoto as error:
+        return str(error)
+    except OSError as error:
+        return f"It cannot be read ({error.strerror or error})."
+    return ""
 
 
 def _facts(index: Index, backend: IndexBackend, card: Card | None) -> dict[str, Any]:
@@ -83,6 +112,7 @@ def _facts(index: Index, backend: IndexBackend, card: Card | None) -> dict[str, 
         "faces": index.face_count,
         "poor_faces": int(poor_faces(index.vectors, card.quality).sum()) if card and card.quality else None,
         "status": counts,
+        "kinds": _kinds(index),
         "forgotten": len(index.forgotten),
         "bytes": index.vectors.nbytes,
     }
@@ -114,6 +144,7 @@ def _shown(facts: dict[str, Any]) -> str:
         ),
         ("model", f"{facts['model']} ({facts['model_digest'][:19]}...)"),
         ("detector", f"{facts['detector']} ({settings})"),
+        *_mixed(facts["kinds"]),
         *([("precision", facts["precision"])] if facts["precision"] else []),
         *_judged(facts.get("judged_by")),
         *_searched(facts.get("search")),
@@ -123,6 +154,26 @@ def _shown(facts: dict[str, Any]) -> str:
         ("updated", f"{facts['updated']} by facesearch {facts['facesearch']}"),
     ]
     return "".join(f"{name:10} {escaped(value)}\n" for name, value in lines)
+
+
+def _kinds(index: Index) -> dict[str, int]:
+    """Return how many photos have each suffix, the most frequent first."""
+    endings = Counter(name[name.rfind(".") + 1 :] for name in index.names)  # in the fastest way: of a million
+    found: Counter[str] = Counter()
+    for ending, count in endings.items():
+        found[_kind(f"x.{ending}")] += count
+    return dict(found.most_common())
+
+
+def _kind(path: str) -> str:
+    """Return a file's suffix in lower case without the dot; empty for none."""
+    return os.path.splitext(os.path.basename(path))[1].lower().lstrip(".")
+
+
+def _mixed(kinds: dict[str, int]) -> list[tuple[str, str]]:
+    """Return which kinds of files there are, where they are several."""
+    parts = [f"{count:,} {kind or 'without a suffix'}" for kind, count in kinds.items()]
+    return [("kinds", ", ".join(parts))] if len(parts) > 1 else []
 
 
 def _poor(count: int | None) -> str:

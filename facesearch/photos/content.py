@@ -230,7 +230,7 @@ _HAS_EXIF = (b"Exif\0\0", b"eXIf", b"EXIF", b"Exif")
 def capture_time(data: bytes) -> int:
     """Return when a photo was taken, by its EXIF, as `Captured.code`; `UNDATED` where that is not said."""
     head = data[:_HEAD_OF_JPEG] if data.startswith(JPEG) else data
-    if not any(mark in head for mark in _HAS_EXIF) and data[:2] not in (b"II", b"MM", PSD[:2]):
+    if data[:2] not in (b"II", b"MM", PSD[:2]) and not any(mark in head for mark in _HAS_EXIF):
         return UNDATED
     try:
         exif = exif_of(data)

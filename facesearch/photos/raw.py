@@ -69,6 +69,8 @@ def picture_in(data: bytes) -> bytes:
         if _TIFF.match(data) and data[8:10] != b"CR":
             return data
         raise UnreadablePhoto("It is a RAW photo of a camera that is not known here.") from error
+    except UnreadablePhoto:
+        raise
     except MemoryError as error:
         raise UnreadablePhoto("It does not fit into memory.") from error
     except Exception as error:  # LibRaw's errors have many classes
@@ -93,6 +95,8 @@ def _jpeg_in(rawpy: Any, raw: Any) -> bytes | None:  # noqa: ANN401 (it has no t
 def _half_size(raw: Any) -> bytes:  # noqa: ANN401
     """Turn the sensor's pixels into a picture, four to one."""
     pixels = raw.postprocess(half_size=True, use_camera_wb=True, output_bps=8)
+    if not pixels.any():  # LibRaw makes black of what is missing
+        raise UnreadablePhoto("It is not a whole RAW photo (all of it is black).")
     height, width = pixels.shape[:2]
     content: bytes = b"P6 %d %d 255\n" % (width, height) + pixels.tobytes()
     return content

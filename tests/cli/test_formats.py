@@ -226,8 +226,9 @@ def test_info_in_words(ask, sample_index):
     assert facts["faces"].startswith(
         str(json.loads(ask("info", "--index", sample_index, "--json").out)["faces"])
     )
+    assert facts["kinds"] == "10 jpg, 2 png"
     assert list(facts) == [
-        *("index", "photos", "faces", "model", "detector", "precision", "root"),
+        *("index", "photos", "faces", "model", "detector", "kinds", "precision", "root"),
         *("forgotten", "created", "updated"),
     ]
 
@@ -259,3 +260,16 @@ def test_info_lists_photos(ask, sample_index, odd, expected):
         path for path in expected if NAMES[3] in path
     ]
     assert ask("info", "--index", odd, "-0").status == 2
+    assert ask("info", "--index", odd, "--kind", "jpg").status == 2
+    pngs = ask("info", "--index", sample_index, "--list", "no-face", "--kind", "PNG")
+    assert [os.path.basename(path) for path in pngs.text.splitlines()] == ["chelsea.png", "coffee.png"]
+
+
+def test_info_says_why_photos_cannot_be_read(ask, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"hello")
+    (tmp_path / "b.png").write_bytes(b"hello")
+    index = tmp_path / "i.npz"
+    assert ask("index", tmp_path, "--index", index, "--model", "sface").status == 0
+    listed = ask("info", "--index", index, "--list", "unreadable", "--kind", "jpg", "--json").out
+    reason = "It is not a picture in a format that is known here."
+    assert json.loads(listed)["photos"] == [{"path": str(tmp_path / "a.jpg"), "reason": reason}]

@@ -125,6 +125,11 @@ def test_of_a_camera_that_is_not_known(head):
         decode(content.picture)
 
 
+def test_one_that_is_all_black():
+    said, _ = seen(dng(np.zeros((100, 100, 3), np.uint8)))
+    assert said == "It is not a whole RAW photo (all of it is black)."
+
+
 def test_random_damage_is_refused_or_harmless(photo):
     data = dng(cv2.resize(photo, (90, 110)), preview=60)
     rng = np.random.default_rng(0)

@@ -226,7 +226,7 @@ def test_info_in_words(ask, sample_index):
     assert facts["faces"].startswith(
         str(json.loads(ask("info", "--index", sample_index, "--json").out)["faces"])
     )
-    assert facts["kinds"] == "10 jpg, 2 png"
+    assert facts["kinds"] == "9 jpg, 3 png"
     assert list(facts) == [
         *("index", "photos", "faces", "model", "detector", "kinds", "precision", "root"),
         *("forgotten", "created", "updated"),

@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,6 +68,23 @@ NOWHERE = Box(-1, -1, 1, 1)  # outside every photo
 Landmarks = tuple[tuple[float, float], ...]
 
 
+class Moment(NamedTuple):
+    """When a face is seen in a clip, in milliseconds from its beginning.
+
+    Attributes:
+        start: When it comes.
+        end: When it was seen last.
+        best: When it was seen as it is here.
+    """
+
+    start: int
+    end: int
+    best: int
+
+
+NO_MOMENT = Moment(-1, -1, -1)  # stands for the moment of a face in a photo, where there has to be one
+
+
 @dataclass(frozen=True, slots=True)
 class Face:
     """A face that a detector found.
@@ -79,12 +96,14 @@ class Face:
             by the person) in the same pixels; None if the detector gives none.
         turns: Quarter turns counter-clockwise (as for `numpy.rot90`) that bring the face upright; 0 except
             for faces found in a turned photo.
+        moment: When in a clip; None in a photo.
     """
 
     box: Box
     score: float
     landmarks: Landmarks | None = None
     turns: int = 0
+    moment: Moment | None = None
 
 
 class Status(IntEnum):
@@ -235,6 +254,7 @@ class Match:
         captured: When the photo was taken; None where that is not known.
         by_hand: Whether it was said that the person is on the photo, where no face was found: the number of
             the face is 0, the distance is not a number, and the box may be `NOWHERE`.
+        moment: When in a clip; None in a photo.
     """
 
     rank: int
@@ -248,6 +268,7 @@ class Match:
     quality: float | None = None
     captured: Captured | None = None
     by_hand: bool = False
+    moment: Moment | None = None
 
 
 @dataclass(frozen=True, slots=True)

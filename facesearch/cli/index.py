@@ -107,7 +107,7 @@ class KindsType(click.ParamType):  # type: ignore[type-arg]
         "--kinds",
         type=KindsType(),
         metavar="KINDS",
-        help="Look only for these, of: photos, raw. What the index has of others stays.  [default: all]",
+        help="Look only for these: photos, videos, raw. What the index has of others stays.  [default: all]",
     ),
     click.option("--hidden", is_flag=True, help="Include names that begin with a dot."),
     click.option("--follow", is_flag=True, help="Follow links to folders and files."),

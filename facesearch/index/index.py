@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.errors import IndexBroken, IndexFormat
-from facesearch.faces import NO_DIGEST, NOT_ASKED, Box, FileState, Status, are_dates
+from facesearch.faces import NO_DIGEST, NOT_ASKED, Box, FileState, Moment, Status, are_dates
 from facesearch.index.meta import Meta
 from facesearch.paths import ESCAPES
 from facesearch.ranking import Metric, nearest
 
-FORMAT = 3
+FORMAT = 4
 # An index of the first format has no `ctime_ns` and no `file_digest`: its `digest` is the file's. One of the
-# second has no `captured`.
-READABLE = (1, 2, FORMAT)
+# second has no `captured`, and one of the third no `moments`.
+READABLE = (1, 2, 3, FORMAT)
 LANDMARKS = 5
 
 # name -> dtype, shape behind the first axis, what the first axis counts.
@@ -33,6 +33,7 @@ ARRAYS: Mapping[str, tuple[str, tuple[int, ...], str]] = {
     "scores": ("<f4", (), "faces"),
     "landmarks": ("<f4", (LANDMARKS, 2), "faces"),
     "photo": ("<i4", (), "faces"),
+    "moments": ("<i4", (3,), "faces"),
     "paths": ("|u1", (), "bytes"),
     "path_ends": ("<i8", (), "photos"),
     "root": ("<i4", (), "photos"),
@@ -93,6 +94,7 @@ class Hit:
         distance: From the query.
         vector: (dim,) float32, the face's.
         captured: When the photo was taken, as `Captured.code`; or `UNDATED` or `NOT_ASKED`.
+        moment: When in a clip; None in a photo.
     """
 
     path: str
@@ -101,6 +103,7 @@ class Hit:
     distance: float
     vector: NDArray[np.float32] = field(repr=False, compare=False)
     captured: int = NOT_ASKED
+    moment: Moment | None = None
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,7 @@ class Index:
         scores: (F,) float32, the detector's.
         landmarks: (F, 5, 2) float32, NaN where there are none.
         photo: (F,) int32, the photo that a face is in.
+        moments: (F, 3) int32, when a face of a clip comes, goes and is best, in milliseconds; -1 in a photo.
         paths: uint8, the paths' filesystem bytes one after the other.
         path_ends: (P,) int64, where each ends.
         root: (P,) int32, the root that a photo lies under.
@@ -141,6 +145,7 @@ class Index:
     scores: NDArray[np.float32]
     landmarks: NDArray[np.float32]
     photo: NDArray[np.int32]
+    moments: NDArray[np.int32]
     paths: NDArray[np.uint8]
     path_ends: NDArray[np.int64]
     root: NDArray[np.int32]
@@ -200,6 +205,11 @@ class Index:
     def box(self, face: int) -> Box:
         """Return a face's box in its upright photo."""
         return Box(*(int(value) for value in self.boxes[face]))
+
+    def moment(self, face: int) -> Moment | None:
+        """Return when a face is seen in its clip; None for one in a photo."""
+        start, end, best = (int(value) for value in self.moments[face])
+        return Moment(start, end, best) if start >= 0 else None
 
     def faces_of(self, photo: int) -> range:
         """Return the rows of a photo's faces; looks at few rows."""
@@ -363,7 +373,8 @@ class Index:
     def _hit(self, face: int, distance: float) -> Hit:
         photo = int(self.photo[face])
         path, vector, captured = self.path(photo), np.asarray(self.vectors[face]), int(self.captured[photo])
-        return Hit(path, self.number(face), self.box(face), distance, vector, captured)
+        box, moment = self.box(face), self.moment(face)
+        return Hit(path, self.number(face), box, distance, vector, captured, moment)
 
 
 def empty_index(meta: Meta) -> Index:
@@ -410,13 +421,19 @@ def check_index(arrays: Mapping[str, NDArray[Any]], complain: Callable[[str], In
 def _absent(name: str, others: Mapping[str, NDArray[Any]]) -> NDArray[Any] | None:
     """Return an array that an older format does not have, from those before it."""
     photos = len(others["path_ends"]) if "path_ends" in others else 0
+    if name == "moments":
+        return np.full((len(others["photo"]), 3), -1, "<i4")
     if name == "file_digest":
         return np.zeros((photos, 16), np.uint8)
     return np.full(photos, -1 if name == "ctime_ns" else NOT_ASKED, "<i8")
 
 
 # The arrays that older formats do not have.
-_LACKS = {1: ("ctime_ns", "file_digest", "captured"), 2: ("captured",)}
+_LACKS = {
+    1: ("moments", "ctime_ns", "file_digest", "captured"),
+    2: ("moments", "captured"),
+    3: ("moments",),
+}
 
 
 def _check_format(arrays: Mapping[str, NDArray[Any]], complain: Callable[[str], IndexBroken]) -> int:
@@ -454,6 +471,7 @@ def _out_of_range(index: Index) -> str:
         ("a photo has no known status", _outside(index.status, 0, len(Status))),
         ("a photo has a negative size", bool(np.any(index.size < 0))),
         ("a photo has a date that is none", not are_dates(index.captured)),
+        ("a moment is none", not are_moments(index.moments)),
         ("a box is empty", any(bool(np.any(b[:, 2:] < 1)) for b in (index.boxes, index.erased_boxes))),
         ("a length is not a number", not bool(np.all(np.isfinite(index.norms) & (index.norms >= 0)))),
         ("a path holds a zero byte", bool(np.any(index.paths == 0))),
@@ -461,6 +479,13 @@ def _out_of_range(index: Index) -> str:
         ("a path is not absolute", not _are_absolute(index, starts)),
     )
     return next((clause for clause, wrong in checks if wrong), "")
+
+
+def are_moments(moments: NDArray[np.int32]) -> bool:
+    """Return whether each is -1, -1, -1 or has its best time between its first and its last one."""
+    start, end, best = moments.T
+    known = (start >= 0) & (start <= best) & (best <= end)
+    return bool(np.all(known | (moments == -1).all(axis=1)))
 
 
 def _rows_with(array: NDArray[np.uint8], digests: Collection[bytes]) -> list[int]:

@@ -322,5 +322,6 @@ def _entries_of(index: Index) -> Iterator[PhotoToWrite]:
             index.boxes[faces],
             index.scores[faces],
             index.landmarks[faces],
+            index.moments[faces],
         )
         yield PhotoToWrite(entry.path, entry, entry.file)

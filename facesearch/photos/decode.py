@@ -142,7 +142,7 @@ def _decode(data: bytes, side: Side | None, shrink: float) -> Picture:
             image.close()  # frees its memory before the rotation needs more
             if pillows and width * height > _KEPT_PIXELS:
                 give_back_memory()
-            pixels = _upright(pixels, orientation)
+            pixels = upright(pixels, orientation)
     if orientation >= 5:
         width, height = height, width
     return Picture(pixels, width, height, truncated)
@@ -361,7 +361,7 @@ def _eight_bits(image: Image, top: float) -> Image:
     return grey.convert("RGB")
 
 
-def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+def upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     """Turn pixels upright by EXIF's orientation, 1 to 8; in place where that is possible."""
     if orientation in (5, 6, 7, 8):
         pixels = cv2.transpose(pixels)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import cache
 from importlib.util import find_spec
 
-KINDS = ("photos", "raw")
+KINDS = ("photos", "videos", "raw")
 
 PHOTOS = frozenset(
     [".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".tif", ".tiff", ".bmp", ".dib",
@@ -20,7 +20,13 @@ RAW = frozenset(
      ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"]
 )  # fmt: skip
 
+VIDEOS = frozenset(
+    [".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mts", ".m2ts", ".mpg", ".mpeg", ".3gp", ".3g2",
+     ".wmv", ".flv"]
+)  # fmt: skip
+
 JXL_HINT = "To read JPEG XL, in a checkout of facesearch: pip install '.[formats]'"
+VIDEO_HINT = "To read films, in a checkout of facesearch: pip install '.[video]'"
 RAW_HINT = "To read RAW photos, in a checkout of facesearch: pip install '.[raw]'"
 
 
@@ -37,16 +43,33 @@ def can_read_raw() -> bool:
 
 
 @cache
+def can_read_videos() -> bool:
+    """Return whether films can be read here."""
+    return find_spec("av") is not None
+
+
+def is_clip_name(path: str) -> bool:
+    """Return whether a file looks like a film by its suffix."""
+    return os.path.splitext(path)[1].lower() in VIDEOS
+
+
+@cache
 def suffixes(kinds: tuple[str, ...] = KINDS) -> frozenset[str]:
     """Return the suffixes of the files of some kinds that can be read here, in lower case."""
     photos = PHOTOS | (JXL if can_read_jxl() else frozenset()) if "photos" in kinds else frozenset()
+    if "videos" in kinds and can_read_videos():
+        photos |= VIDEOS
     return photos | RAW if "raw" in kinds and can_read_raw() else photos
 
 
 def missing_extras(names: Iterable[str]) -> list[str]:
     """Return what to do so that files of some suffixes, in upper case without the dot, can be read."""
     found = {f".{name.lower()}" for name in names}
-    extras = ((JXL, can_read_jxl(), JXL_HINT), (RAW, can_read_raw(), RAW_HINT))
+    extras = (
+        (VIDEOS, can_read_videos(), VIDEO_HINT),
+        (RAW, can_read_raw(), RAW_HINT),
+        (JXL, can_read_jxl(), JXL_HINT),
+    )
     return [hint for own, here, hint in extras if own & found and not here]
 
 

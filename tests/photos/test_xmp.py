@@ -285,15 +285,15 @@ def test_areas_are_turned_as_pixels_are():
     import cv2
     import numpy as np
 
-    from facesearch.photos.decode import _upright
+    from facesearch.photos.decode import upright
 
     for orientation in range(1, 9):
         stored = np.zeros((40, 60, 3), np.uint8)
         cv2.rectangle(stored, (6, 4), (17, 9), (255, 255, 255), -1)  # 12 x 6 pixels at 6, 4
         area = Area(12 / 60, 7 / 40, 12 / 60, 6 / 40).turned(orientation)
-        upright = _upright(stored, orientation)
-        rows, columns = np.nonzero(upright[..., 0])
-        height, width = upright.shape[:2]
+        turned = upright(stored, orientation)
+        rows, columns = np.nonzero(turned[..., 0])
+        height, width = turned.shape[:2]
         left, top = area.x - area.w / 2, area.y - area.h / 2
         assert (round(left * width), round(top * height)) == (columns.min(), rows.min()), orientation
         assert (round(area.w * width), round(area.h * height)) == (np.ptp(columns) + 1, np.ptp(rows) + 1)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from facesearch.faces import NO_MOMENT
 from facesearch.index.index import LANDMARKS
 from facesearch.index.milvus.photo_collection import DESCRIPTION
 from facesearch.index.milvus.server import Fields, Row, Server, batches, quoted
@@ -25,6 +26,8 @@ WHOLE_UP_TO = 2_000_000
 _FACE = ("hold", "number", "x", "y", "width", "height", "detail", "raw", "vector")
 # Milvus cannot rank shorter or longer vectors: their squared lengths underflow or overflow in float32.
 _SHORTEST, _LONGEST = 1e-15, 1e15
+# The bytes of a score and landmarks, and of a moment that is none.
+_DETAIL, _NO_MOMENT = 4 * (1 + 2 * LANDMARKS), np.array(NO_MOMENT, "<i4").tobytes()
 # Bytes of vectors in one request or answer: the server takes 64 MB.
 _BYTES = 8 << 20
 
@@ -39,6 +42,7 @@ class FaceRows:
         boxes: (n, 4) int32.
         scores: (n,) float32.
         landmarks: (n, 5, 2) float32.
+        moments: (n, 3) int32, -1 in photos.
         vectors: (n, dim) float32.
     """
 
@@ -47,6 +51,7 @@ class FaceRows:
     boxes: NDArray[np.int32]
     scores: NDArray[np.float32]
     landmarks: NDArray[np.float32]
+    moments: NDArray[np.int32]
     vectors: NDArray[np.float32]
 
 
@@ -73,7 +78,7 @@ class FaceCollection:
                 "hold": ("text", 80),
                 "number": ("number", 0),
                 **{name: ("number", 0) for name in ("x", "y", "width", "height")},
-                "detail": ("text", 100),  # score and landmarks to the bit
+                "detail": ("text", 100),  # score and landmarks to the bit, and in a clip the moment
                 "odd": ("number", 0),  # 1 for a vector that Milvus does not rank
                 "raw": ("text", 65_535),  # a vector that Milvus does not take
                 "vector": ("vector", self.dim),
@@ -155,8 +160,10 @@ class FaceCollection:
             yield self._made(block)
 
     def _made(self, rows: Sequence[Row]) -> FaceRows:
-        detail = b"".join(base64.b64decode(row["detail"]) for row in rows)
-        numbers = np.frombuffer(detail, "<f4").reshape(len(rows), 1 + 2 * LANDMARKS)
+        details = [base64.b64decode(row["detail"]) for row in rows]
+        numbers = np.frombuffer(b"".join(one[:_DETAIL] for one in details), "<f4")
+        numbers = numbers.reshape(len(rows), 1 + 2 * LANDMARKS)
+        moments = b"".join(one[_DETAIL:] or _NO_MOMENT for one in details)
         boxes = [[row[name] for name in ("x", "y", "width", "height")] for row in rows]
         vectors = np.empty((len(rows), self.dim), np.float32)
         for at, row in enumerate(rows):
@@ -167,6 +174,7 @@ class FaceCollection:
             np.array(boxes, np.int32).reshape(-1, 4),
             numbers[:, 0].copy(),
             numbers[:, 1:].reshape(-1, LANDMARKS, 2).copy(),
+            np.frombuffer(moments, "<i4").reshape(-1, 3).copy(),
             vectors,
         )
 
@@ -203,9 +211,9 @@ def search_params(facts: Mapping[str, Any], limit: int) -> dict[str, int]:
 def _row(rows: FaceRows, at: int) -> Row:
     vector = rows.vectors[at]
     whole = bool(np.isfinite(vector).all())
-    detail = (
-        np.concatenate([rows.scores[at : at + 1], rows.landmarks[at].reshape(-1)]).astype("<f4").tobytes()
-    )
+    numbers = np.concatenate([rows.scores[at : at + 1], rows.landmarks[at].reshape(-1)])
+    moment = rows.moments[at].astype("<i4").tobytes()
+    detail = numbers.astype("<f4").tobytes() + (b"" if moment == _NO_MOMENT else moment)
     x, y, width, height = rows.boxes[at].tolist()
     return {
         "id": key(rows.face_set[at], int(rows.number[at])),

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from facesearch.faces import NO_DIGEST, Box, FileState, PhotoFaces, Status
+from facesearch.faces import NO_DIGEST, NO_MOMENT, Box, FileState, PhotoFaces, Status
 from facesearch.index.changes import faces_left
 from facesearch.index.index import LANDMARKS
 from facesearch.index.milvus.face_collection import FaceCollection, FaceRows
@@ -78,7 +78,9 @@ class Pending:
         if not len(rows.face_set):
             return "", False
         what = hashlib.blake2b(
-            b"".join(one.tobytes() for one in (rows.vectors, rows.boxes, rows.scores, rows.landmarks))
+            b"".join(
+                one.tobytes() for one in (rows.vectors, rows.boxes, rows.scores, rows.landmarks, rows.moments)
+            )
         ).digest()
         face_set = digest.hex()
         if self._written.get(face_set) == what:
@@ -103,6 +105,7 @@ def some_of(rows: FaceRows, which: np.ndarray[tuple[int], np.dtype[np.bool_]], f
         rows.boxes[which],
         rows.scores[which],
         rows.landmarks[which],
+        rows.moments[which],
         rows.vectors[which],
     )
 
@@ -117,6 +120,7 @@ def joined(blocks: Sequence[FaceRows], dim: int) -> FaceRows:
         np.concatenate([block.boxes for block in every]),
         np.concatenate([block.scores for block in every]),
         np.concatenate([block.landmarks for block in every]),
+        np.concatenate([block.moments for block in every]),
         np.concatenate([block.vectors for block in every]),
     )
 
@@ -132,6 +136,7 @@ def _rows_of(photo: PhotoFaces, dim: int) -> FaceRows:
         np.array(boxes, np.int32).reshape(-1, 4),
         np.array([face.score for face in faces], np.float32),
         np.array(points, np.float32).reshape(-1, LANDMARKS, 2),
+        np.array([face.moment or NO_MOMENT for face in faces], np.int32).reshape(-1, 3),
         np.asarray(vectors, np.float32).reshape(len(faces), dim),
     )
 

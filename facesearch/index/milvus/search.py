@@ -228,6 +228,7 @@ def _picked(rows: FaceRows, which: NDArray[np.int64]) -> FaceRows:
         rows.boxes[which],
         rows.scores[which],
         rows.landmarks[which],
+        rows.moments[which],
         rows.vectors[which],
     )
 

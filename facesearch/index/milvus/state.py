@@ -169,6 +169,7 @@ class Assembly:
         self._counts = {photo.face_set: photo.faces for photo in photos}
         total = int(counts.sum())
         fill = {"vectors": np.nan, "norms": 0.0, "boxes": _EMPTY_BOX, "scores": 0.0, "landmarks": np.nan}
+        fill["moments"] = -1
         self._faces: dict[str, NDArray[Any]] = {}
         for name, value in fill.items():
             dtype, inner, _ = ARRAYS[name]
@@ -190,6 +191,7 @@ class Assembly:
                 self._faces["vectors"][place], self._faces["norms"][place] = rows.vectors[at], norms[at]
                 self._faces["boxes"][place], self._faces["scores"][place] = rows.boxes[at], rows.scores[at]
                 self._faces["landmarks"][place] = rows.landmarks[at]
+                self._faces["moments"][place] = rows.moments[at]
                 self.missing -= 1
 
     def index(self, name: str) -> Index:

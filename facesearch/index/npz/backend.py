@@ -125,7 +125,7 @@ def photo_of(index: Index, row: int) -> PhotoFaces:
     for number, score in zip(rows, index.scores[span].tolist(), strict=True):
         points = index.landmarks[number]
         landmarks = None if bool(np.isnan(points).all()) else tuple((x, y) for x, y in points.tolist())
-        faces.append(Face(index.box(number), score, landmarks))
+        faces.append(Face(index.box(number), score, landmarks, moment=index.moment(number)))
     return PhotoFaces(
         index.path(row),
         index.file(row),

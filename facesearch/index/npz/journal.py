@@ -25,15 +25,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.errors import IndexBroken
-from facesearch.faces import NO_DIGEST, NOT_ASKED, FileState, PhotoFaces, Status, are_dates
+from facesearch.faces import NO_DIGEST, NO_MOMENT, NOT_ASKED, FileState, PhotoFaces, Status, are_dates
 from facesearch.files import content, open_private, open_without_waiting
-from facesearch.index.index import LANDMARKS
+from facesearch.index.index import LANDMARKS, are_moments
 from facesearch.index.meta import Meta
 
-MAGIC = b"facesearch journal 3\n"
-# Of the first format, whose photos have one digest, the file's, and no `ctime_ns`; and of the second, whose
-# photos have no `captured`.
+MAGIC = b"facesearch journal 4\n"
+# Of the first format, whose photos have one digest, the file's, and no `ctime_ns`; of the second, whose
+# photos have no `captured`; and of the third, whose faces have no `moments`.
 _FIRST, _SECOND = b"facesearch journal 1\n", b"facesearch journal 2\n"
+_THIRD = b"facesearch journal 3\n"
 # A killed process loses nothing that it has written; a power cut may lose the last seconds.
 SYNC_SECONDS = 5.0
 
@@ -46,11 +47,13 @@ _RECORD = struct.Struct("<II")
 _PHOTO = struct.Struct("<qqqq16s16sBIII")
 _HEADS = {
     MAGIC: _PHOTO,
+    _THIRD: _PHOTO,
     _SECOND: struct.Struct("<qqq16s16sBIII"),
     _FIRST: struct.Struct("<qq16sBIII"),
 }
-# The size of a face beside its vector: a box, a score, landmarks.
+# The size of a face beside its vector: a box, a score, landmarks; and since the fourth format a moment.
 _FACE_BYTES = 16 + 4 + 8 * LANDMARKS
+_MOMENT_BYTES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class JournalEntry:
     boxes: NDArray[np.int32]
     scores: NDArray[np.float32]
     landmarks: NDArray[np.float32]
+    moments: NDArray[np.int32]
 
 
 class Journal:
@@ -136,7 +140,8 @@ def _pack(photo: PhotoFaces) -> bytes:
         vectors.shape[1],
         len(path),
     )
-    arrays = (vectors.astype("<f4", copy=False), boxes, scores, landmarks)
+    moments = np.array([face.moment or NO_MOMENT for face in photo.faces], "<i4")
+    arrays = (vectors.astype("<f4", copy=False), boxes, scores, landmarks, moments)
     return b"".join([head, *(array.tobytes() for array in arrays), path])
 
 
@@ -165,8 +170,8 @@ def read_journal(path: Path) -> ReadJournal:
     mapped = _content(path)
     if not mapped:
         return ReadJournal(None, [], 0)
-    head = _HEADS.get(mapped[: len(MAGIC)])
-    if head is None:
+    magic = mapped[: len(MAGIC)]
+    if magic not in _HEADS:
         # Only begun; or begun, and zeros from there on.
         if MAGIC.startswith(mapped[: len(MAGIC)].rstrip(b"\0")) and _is_zero_from(mapped, len(MAGIC)):
             return ReadJournal(None, [], len(mapped))
@@ -181,7 +186,7 @@ def read_journal(path: Path) -> ReadJournal:
             if meta is None:
                 meta = Meta.from_json(mapped[start:stop].decode())
             else:
-                entries.append(_unpack(mapped, start, stop, meta.dim, head))
+                entries.append(_unpack(mapped, start, stop, meta.dim, magic))
         except (ValueError, RecursionError) as error:
             raise IndexBroken(
                 f"The journal {path} holds a record that cannot be read ({error}).",
@@ -221,7 +226,8 @@ def _payloads(mapped: mmap.mmap | bytes) -> Iterator[tuple[int, int]]:
         start = stop
 
 
-def _unpack(mapped: mmap.mmap | bytes, start: int, stop: int, dim: int, head: struct.Struct) -> JournalEntry:
+def _unpack(mapped: mmap.mmap | bytes, start: int, stop: int, dim: int, magic: bytes) -> JournalEntry:
+    head, timed = _HEADS[magic], magic == MAGIC
     if stop - start < head.size:
         raise ValueError("it is too short")
     *about, status, count, width, path_length = head.unpack_from(mapped, start)
@@ -230,7 +236,8 @@ def _unpack(mapped: mmap.mmap | bytes, start: int, stop: int, dim: int, head: st
     size, mtime_ns, ctime_ns, captured = [*numbers, *(-1, NOT_ASKED)[len(numbers) - 2 :]]
     digest, file_digest = [*digests, b""][:2]
     file = FileState(size, mtime_ns, ctime_ns, digest, file_digest, captured)
-    expected = head.size + count * (4 * width + _FACE_BYTES) + path_length
+    each = 4 * width + _FACE_BYTES + timed * _MOMENT_BYTES
+    expected = head.size + count * each + path_length
     if stop - start != expected or (count and width != dim):
         raise ValueError("its lengths do not add up")
     offset = start + head.size
@@ -247,9 +254,12 @@ def _unpack(mapped: mmap.mmap | bytes, start: int, stop: int, dim: int, head: st
     boxes = take("<i4", count, 4)
     scores = take("<f4", count)
     landmarks = take("<f4", count, LANDMARKS, 2)
+    moments = take("<i4", count, 3) if timed else np.full((count, 3), -1, "<i4")
     path = mapped[offset:stop]
     if not path or b"\0" in path or np.any(boxes[:, 2:] < 1):
         raise ValueError("its path or a box is none")
     if size < 0 or not are_dates(np.array([captured])):
         raise ValueError("its size or its date is none")
-    return JournalEntry(path, file, Status(status), vectors, boxes, scores, landmarks)
+    if not are_moments(moments):
+        raise ValueError("a moment is none")
+    return JournalEntry(path, file, Status(status), vectors, boxes, scores, landmarks, moments)

@@ -264,7 +264,7 @@ class _NewIndex:
         writer.write("meta", np.array(meta.to_json()))
         vectors = self._of_faces("vectors")
         writer.write_blocks("vectors", (faces, meta.dim), np.dtype("<f4"), vectors)
-        for name in ("norms", "boxes", "scores", "landmarks"):
+        for name in ("norms", "boxes", "scores", "landmarks", "moments"):
             writer.write(name, _joined(name, self._of_faces(name), meta.dim))
         writer.write("photo", np.repeat(np.arange(len(counts), dtype=np.int32), counts))
         self._write_photos(writer, changes.roots)

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from facesearch.faces import NOWHERE, Answer, Box, Captured, Match, Reference
+from facesearch.faces import NOWHERE, Answer, Box, Captured, Match, Moment, Reference
 
-SCHEMA = 1
+SCHEMA = 2  # since the second, matches have "time", and in a clip "start" and "end"
 
 
 def query_name(answer: Answer) -> str:
@@ -49,6 +49,7 @@ def match_as_json(match: Match) -> dict[str, Any]:
             "face": match.face,
             "box": None if match.box == NOWHERE else box_as_json(match.box),
             **({"by_hand": True} if match.by_hand else {}),
+            **moment_as_json(match.moment),
         }
     )
 
@@ -56,6 +57,13 @@ def match_as_json(match: Match) -> dict[str, Any]:
 def answer_as_json(answer: Answer) -> dict[str, Any]:
     """Return an answer with its question and matches."""
     return {**question_as_json(answer), "matches": [match_as_json(match) for match in answer.matches]}
+
+
+def moment_as_json(moment: Moment | None) -> dict[str, float | None]:
+    """Return when a face is seen in a clip, in seconds; `{"time": None}` for one in a photo."""
+    if moment is None:
+        return {"time": None}
+    return {"time": moment.best / 1000, "start": moment.start / 1000, "end": moment.end / 1000}
 
 
 def box_as_json(box: Box) -> dict[str, int]:
@@ -91,6 +99,7 @@ def answer_from_json(value: Mapping[str, Any]) -> Answer:
             one["expected_strangers"],
             one["quality"],
             _captured(one["captured"]),
+            moment=_moment(one),
         )
         for one in value["matches"]
     )
@@ -111,6 +120,12 @@ def with_path_bytes(fields: Mapping[str, Any], name: str = "path") -> dict[str, 
 def _path(value: Mapping[str, Any]) -> str:
     raw = value.get("path_bytes")
     return os.fsdecode(base64.b64decode(raw, validate=True)) if raw else str(value["path"])
+
+
+def _moment(value: Mapping[str, Any]) -> Moment | None:
+    if value.get("time") is None:
+        return None
+    return Moment(*(round(1000 * value[name]) for name in ("start", "end", "time")))
 
 
 def _captured(text: str | None) -> Captured | None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from itertools import chain, groupby, islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
@@ -31,13 +31,17 @@ from facesearch.faces import Box, Face, FileState, PhotoFaces, Status
 from facesearch.files import open_private
 from facesearch.machine import decoders, processors
 from facesearch.paths import ESCAPES
+from facesearch.photos.clips import RATE, Frame, Part, frames, read_clip
 from facesearch.photos.content import LARGE_BYTES, Content, alone_if_large, fingerprint, read_content
 from facesearch.photos.decode import Picture, brightened, decode
 from facesearch.photos.find import FoundPhoto
+from facesearch.photos.kinds import is_clip_name
+from facesearch.tracks import Look, Tracks
 
 # Faces in one call of the network: beyond this the figures stop improving, and Ctrl-C has to wait longer.
 DEFAULT_BATCH = 16
 
+_NO_VECTORS = np.empty((0, 0), np.float32)
 # The reason beside the faces of a photo that lacks its end.
 TRUNCATED = "It is truncated; what there is of it was taken."
 
@@ -79,6 +83,7 @@ class Pipeline:
         batch: Faces in one call of the network.
         margin: What is added to a face's box on each side, as a share of its size; None for the card's
             margin.
+        video_rate: How many frames a second of a clip are looked at.
     """
 
     detector: Detector | None
@@ -87,6 +92,7 @@ class Pipeline:
     jobs: int = 0
     batch: int = DEFAULT_BATCH
     margin: float | None = None
+    video_rate: float = RATE
 
     def run(self, paths: Iterable[str], *, known: Known = NOTHING) -> Iterator[PhotoFaces]:
         """Process photos.
@@ -99,6 +105,10 @@ class Pipeline:
         Yields:
             One result for each path, in order, unreadable photos included.
         """
+        for clips, some in groupby(paths, is_clip_name):
+            yield from (self._run_clips if clips else self._run_photos)(some, known)
+
+    def _run_photos(self, paths: Iterable[str], known: Known) -> Iterator[PhotoFaces]:
         threads = self.jobs or decoders()
         ahead = max(2 * self.batch, 4 * threads)
         waiting = iter(paths)
@@ -136,11 +146,92 @@ class Pipeline:
         batch: list[_PhotoTask] = []
         with _single_threaded_cv2():
             for path in paths:
+                if is_clip_name(path):
+                    yield from self._embed(batch)
+                    batch = []
+                    yield self._clip(path, known)
+                    continue
                 batch.append(self._prepare(path, known))
                 if sum(len(task.crops) for task in batch) >= self.batch:
                     yield from self._embed(batch)
                     batch = []
             yield from self._embed(batch)
+
+    def _run_clips(self, paths: Iterable[str], known: Known) -> Iterator[PhotoFaces]:
+        """Process clips one after the other: several threads work on the parts of one."""
+        threads = self.jobs or processors()
+        with _single_threaded_cv2(), _Pool(threads) as pool:
+            for path in paths:
+                clip = self._begin_clip(path, known)
+                parts = iter(clip.parts)
+                under_way = deque(pool.submit(self._look_at, part) for part in islice(parts, threads + 1))
+                while under_way:
+                    clip.add(under_way.popleft().result())
+                    under_way.extend(pool.submit(self._look_at, part) for part in islice(parts, 1))
+                yield clip.finish()
+
+    def _clip(self, path: str, known: Known) -> PhotoFaces:
+        """Process a clip in this thread alone."""
+        clip = self._begin_clip(path, known)
+        for part in clip.parts:
+            clip.add(self._look_at(part))
+        return clip.finish()
+
+    def _begin_clip(self, path: str, known: Known) -> _ClipTask:
+        tracks = Tracks(self.embedder.card)
+        try:
+            clip = read_clip(path)
+        except UnreadablePhoto as error:
+            return _ClipTask(_unreadable(path, str(error)).photo, (), tracks)
+        except OSError as error:
+            return _ClipTask(
+                _unreadable(path, f"It cannot be read ({error.strerror or error}).").photo, (), tracks
+            )
+        photo = PhotoFaces(path, clip.file, Status.OK)
+        if any(key in known for key in clip.file.keys(path)):
+            return _ClipTask(photo, (), tracks)
+        return _ClipTask(photo, clip.parts(path, self.video_rate), tracks)
+
+    def _look_at(self, part: Part) -> _PartDone:
+        """Look at a part of a clip; several threads may do so at once."""
+        self.embedder.prepare()
+        looks: list[Look] = []
+        crops: list[NDArray[np.uint8]] = []
+        problem = ""
+        try:
+            for frame in frames(part):
+                faces, own = ([], []) if frame.alike else self._faces_of_frame(frame)
+                crops += own
+                looks.append(Look(frame.moment, faces, _NO_VECTORS, alike=frame.alike, cut=frame.cut))
+        except UnreadablePhoto as error:
+            problem = error.message
+        except (OSError, cv2.error, MemoryError) as error:
+            problem = f"It cannot be worked on ({(str(error).strip() or 'no memory').splitlines()[-1]})."
+        blocks = [
+            self.embedder.embed(np.stack(crops[at : at + self.batch]))
+            for at in range(0, len(crops), self.batch)
+        ]
+        vectors, done, start = np.concatenate(blocks) if blocks else np.empty((0, 0), np.float32), [], 0
+        for look in looks:
+            stop = start + len(look.faces)
+            done.append(replace(look, vectors=vectors[start:stop]))
+            start = stop
+        return _PartDone(done, problem)
+
+    def _faces_of_frame(self, frame: Frame) -> tuple[list[Face], list[NDArray[np.uint8]]]:
+        """Return the chosen faces of a frame, in pixels of the upright frame, and their crops."""
+        if self.detector is None:
+            whole = Face(Box(0, 0, frame.width, frame.height), 1.0)
+            crop = crop_face(frame.picture().pixels, whole, size=self.embedder.card.size, margin=0.0)
+            return [whole], [crop]
+        picture = frame.picture(self.detector.working_side(frame.width, frame.height))
+        found = self._chosen_in(picture)
+        if not found:
+            return [], []
+        wanted = self._wanted_side(picture, found)
+        if max(picture.pixels.shape) < wanted:
+            picture = frame.picture(wanted)
+        return found, [self._crop(picture.pixels, _scaled(face, 1 / picture.scale)) for face in found]
 
     def process(self, content: Content, path: str = "") -> PhotoFaces:
         """Process one photo that is in memory; several threads may call this at once.
@@ -191,17 +282,24 @@ class Pipeline:
             crop = crop_face(picture.pixels, whole, size=card.size, margin=0.0)
             return [whole], [crop], picture.truncated
         picture = decode(content.picture, side=self.detector.working_side)
+        faces = self._chosen_in(picture)
+        if not faces:
+            return [], [], picture.truncated
+        wanted = self._wanted_side(picture, faces)
+        if (
+            max(picture.pixels.shape) < wanted
+        ):  # decoded again, or the smallest crop would have to be enlarged
+            picture = decode(content.picture, side=wanted)
+        crops = [self._crop(picture.pixels, _scaled(face, 1 / picture.scale)) for face in faces]
+        return faces, crops, picture.truncated
+
+    def _chosen_in(self, picture: Picture) -> list[Face]:
+        """Return the chosen faces of a picture, in pixels of the upright photo."""
+        assert self.detector is not None
         found = self.detector.detect(picture.pixels, picture.scale)
         if not found and (bright := brightened(picture.pixels)) is not picture.pixels:
             found = self.detector.detect(bright, picture.scale)
-        faces = self.choose(found)
-        if not faces:
-            return [], [], picture.truncated
-        scale = picture.scale
-        faces = [_scaled(face, scale, picture.width, picture.height) for face in faces]
-        picture = self._with_detail(content, picture, faces)
-        crops = [self._crop(picture.pixels, _scaled(face, 1 / picture.scale)) for face in faces]
-        return faces, crops, picture.truncated
+        return [_scaled(face, picture.scale, picture.width, picture.height) for face in self.choose(found)]
 
     def _crop(self, pixels: NDArray[np.uint8], face: Face) -> NDArray[np.uint8]:
         card = self.embedder.card
@@ -215,13 +313,11 @@ class Pipeline:
     def _margin(self) -> float:
         return self.embedder.card.margin if self.margin is None else self.margin
 
-    def _with_detail(self, content: Content, picture: Picture, faces: Sequence[Face]) -> Picture:
-        """Decode again if the smallest crop would otherwise have to be enlarged."""
-        card = self.embedder.card
+    def _wanted_side(self, picture: Picture, faces: Sequence[Face]) -> int:
+        """Return the longer side of a picture in which the smallest crop need not be enlarged."""
         smallest = min(max(face.box.width, face.box.height) for face in faces) * (1 + 2 * self._margin)
         longer = max(picture.width, picture.height)
-        wanted = min(longer, round(longer * max(card.size) / smallest))
-        return decode(content.picture, side=wanted) if max(picture.pixels.shape) < wanted else picture
+        return min(longer, round(longer * max(self.embedder.card.size) / smallest))
 
     def _embed(self, tasks: Sequence[_PhotoTask]) -> list[PhotoFaces]:
         crops = [crop for task in tasks for crop in task.crops]
@@ -297,6 +393,44 @@ def _passed_over(path: str) -> PhotoFaces:
     except OSError:
         file = FileState(0, -1)
     return PhotoFaces(path, file, Status.UNREADABLE, reason=DIED)
+
+
+@dataclass(frozen=True, slots=True)
+class _PartDone:
+    """What was seen in a part of a clip, and what went wrong in it."""
+
+    looks: Sequence[Look]
+    problem: str
+
+
+@dataclass(slots=True)
+class _ClipTask:
+    """A clip, its parts, and the faces followed so far."""
+
+    photo: PhotoFaces
+    parts: Sequence[Part]
+    tracks: Tracks
+    frames: int = 0
+    problem: str = ""
+
+    def add(self, done: _PartDone) -> None:
+        """Follow the faces through the next part."""
+        for look in done.looks:
+            self.tracks.add(look)
+        self.frames += len(done.looks)
+        self.problem = self.problem or done.problem
+
+    def finish(self) -> PhotoFaces:
+        """Return the clip with its appearances."""
+        if not self.parts:
+            return self.photo
+        if not self.frames:
+            reason = self.problem or "No picture of this film can be read."
+            return replace(self.photo, status=Status.UNREADABLE, reason=reason)
+        faces, vectors = self.tracks.finish()
+        if not faces:
+            return replace(self.photo, status=Status.NO_FACE, reason=self.problem)
+        return replace(self.photo, faces=faces, vectors=vectors, reason=self.problem)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from facesearch.index.index import Index
 from facesearch.machine import without_collector
 from facesearch.paths import is_within, known_path, moved_path, named_below, real_path
 from facesearch.photos.find import ExpectedPhotos, FoundPhoto, Scan, Shard, find_photos
-from facesearch.photos.kinds import KINDS, can_read_raw, raws_beside, suffixes
+from facesearch.photos.kinds import KINDS, can_read_raw, is_clip_name, raws_beside, suffixes
 from facesearch.photos.urls import is_folder, is_photo_url, is_there
 
 
@@ -164,7 +164,8 @@ def _find_new(index: Index, known: _KnownFiles, scan: Scan, plan: Plan) -> None:
         else:
             plan.renewed += 1
             plan.new.append(photo)
-    plan.new.sort(key=lambda photo: os.fsencode(photo.path))
+    # Clips come last, so that no photo waits for one.
+    plan.new.sort(key=lambda photo: (is_clip_name(photo.path), os.fsencode(photo.path)))
 
 
 def _find_gone(index: Index, scan: Scan, plan: Plan) -> None:
@@ -197,7 +198,7 @@ def _read_raws_again(index: Index, plan: Plan) -> None:
                     plan.new.append(FoundPhoto.at(other, os.stat(other)))
                     plan.unchanged -= 1
                     new.add(other)
-    plan.new.sort(key=lambda photo: os.fsencode(photo.path))
+    plan.new.sort(key=lambda photo: (is_clip_name(photo.path), os.fsencode(photo.path)))
 
 
 def _is_gone(name: str, index: Index, scan: Scan, plan: Plan, real: Callable[[str], str]) -> bool:

@@ -361,7 +361,9 @@ def _matches(hits: Sequence[Hit], fused: _Fused, limit: float) -> tuple[list[Mat
     distances = [fused.from_vector(hit.distance) for hit in hits]
     near = [(hit, distance) for hit, distance in zip(hits, distances, strict=True) if distance <= limit]
     matches = [
-        Match(rank, hit.path, hit.face, hit.box, distance, captured=Captured.of(hit.captured))
+        Match(
+            rank, hit.path, hit.face, hit.box, distance, captured=Captured.of(hit.captured), moment=hit.moment
+        )
         for rank, (hit, distance) in enumerate(near, 1)
     ]
     return matches, [hit.vector for hit, _ in near]

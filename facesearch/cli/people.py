@@ -429,7 +429,7 @@ def write_people(found: People, persons: Sequence[Person], sheet: str | None, pa
     thumbnails = Thumbnails()
 
     def read(face: ShownFace, side: int) -> bytes:
-        return thumbnails.face(face.path, face.digest, face.box, side)
+        return thumbnails.face(face.path, face.digest, face.box, side, face.moment)
 
     if sheet:
         save_sheet(draw_people(cards, read), Path(sheet))
@@ -451,7 +451,7 @@ def _cards(found: People, persons: Sequence[Person]) -> Iterator[PersonCard]:
         others = [row for row in person.faces if row != portrait]
         rows = [portrait, *others[:: max(1, len(others) // 3)][:3]]
         faces = [
-            ShownFace(index.path(photo), index.digest[photo].tobytes(), index.box(row))
+            ShownFace(index.path(photo), index.digest[photo].tobytes(), index.box(row), index.moment(row))
             for row in rows
             for photo in [int(index.photo[row])]
         ]

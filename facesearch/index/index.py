@@ -362,13 +362,25 @@ class Index:
     def _groups(self, request: SearchRequest) -> NDArray[np.int64] | NDArray[np.int32] | None:
         """Return what counts once: photos, contents, or (None) each face."""
         if not request.unique:
-            return self.photo if request.by == "photo" else None
+            return self.photo if request.by == "photo" else self._appearances
         _, content = np.unique(self.digest, axis=0, return_inverse=True)
         groups: NDArray[np.int64] = content.reshape(-1)[self.photo]
         if request.by == "face":
             number = np.arange(self.face_count) - self.first_face[self.photo]
             groups = groups * (int(number.max(initial=0)) + 1) + number
         return groups
+
+    @cached_property
+    def _appearances(self) -> NDArray[np.int64] | None:
+        """(F,) int64: faces of one appearance in a clip have one number; None where there is no clip."""
+        timed = np.flatnonzero(self.moments[:, 0] >= 0)
+        if not len(timed):
+            return None
+        numbers = np.arange(self.face_count, dtype=np.int64)
+        both = np.column_stack([self.photo[timed], self.moments[timed, :2]])
+        _, first, which = np.unique(both, axis=0, return_index=True, return_inverse=True)
+        numbers[timed] = timed[first[which.reshape(-1)]]
+        return numbers
 
     def _hit(self, face: int, distance: float) -> Hit:
         photo = int(self.photo[face])

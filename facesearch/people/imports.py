@@ -15,6 +15,7 @@ from facesearch.faces import Box, PhotoFaces
 from facesearch.people.facts import folded, good_name
 from facesearch.people.people import People
 from facesearch.people.register import IGNORED
+from facesearch.photos.kinds import is_clip_name
 from facesearch.photos.metadata import Said, read_said, takeout_names
 from facesearch.photos.urls import is_photo_url
 from facesearch.photos.xmp import Area
@@ -70,7 +71,7 @@ def import_regions(people: People, on_photo: Callable[[str], None] = lambda path
     tags: list[tuple[int, str, Box | None]] = []
     for photo in range(people.index.photo_count):
         path = people.index.path(photo)
-        if is_photo_url(path):
+        if is_photo_url(path) or is_clip_name(path):
             continue
         on_photo(path)
         try:

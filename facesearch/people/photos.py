@@ -163,7 +163,8 @@ def _match(people: People, rank: int, distance: float, row: int) -> Match:
     index = people.index
     photo = int(index.photo[row])
     captured = Captured.of(int(index.captured[photo]))
-    return Match(rank, index.path(photo), index.number(row), index.box(row), distance, captured=captured)
+    path, box, moment = index.path(photo), index.box(row), index.moment(row)
+    return Match(rank, path, index.number(row), box, distance, captured=captured, moment=moment)
 
 
 def _portrait(people: People, person: Person) -> Reference:

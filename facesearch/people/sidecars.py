@@ -13,6 +13,7 @@ from facesearch.errors import FacesearchError, UnreadablePhoto
 from facesearch.faces import Box
 from facesearch.files import replaced, storage_error
 from facesearch.people.people import People, Person
+from facesearch.photos.kinds import is_clip_name
 from facesearch.photos.metadata import Stored, read_stored, sidecar_paths
 from facesearch.photos.urls import is_photo_url
 from facesearch.photos.xmp import LARGEST, OURS, Area, Region, Wanted, edited
@@ -81,7 +82,7 @@ def sidecars(
 
 def _place(path: str, *, stem: bool) -> str:
     """Return where the sidecar of a photo is; empty for one that can have none."""
-    return "" if is_photo_url(path) else sidecar_paths(path)[1 if stem else 0]
+    return "" if is_photo_url(path) or is_clip_name(path) else sidecar_paths(path)[1 if stem else 0]
 
 
 def _sidecar(

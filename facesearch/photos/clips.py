@@ -1,8 +1,8 @@
 """Clips: films, of which some frames are looked at as photos are; needs the extra `video`.
 
-Key frames can be decoded alone, which takes a sixth of the time that all frames take. They are looked at where
-they come about every second, as cameras write them; elsewhere the frames between them are decoded, too. A
-clip is read in parts, so that several cores can work on one, and is never in memory as a whole.
+Key frames can be decoded alone, which takes a sixth of the time that all frames take. They are looked at
+where they come about every second, as cameras write them; elsewhere the frames between them are decoded, too.
+A clip is read in parts, so that several cores can work on one, and is never in memory as a whole.
 """
 
 from __future__ import annotations
@@ -102,12 +102,20 @@ class Frame:
     Attributes:
         moment: When it is shown, in milliseconds.
         alike: Whether it is like the one before, so that nothing is new in it.
+        cut: Whether a new scene begins with it.
         width: Of the upright frame at full size, in square pixels.
         height: Of the upright frame at full size.
     """
 
-    def __init__(self, frame: Any, moment: int, *, alike: bool = False) -> None:  # noqa: ANN401 (av is not loaded)
-        self.moment, self.alike = moment, alike
+    def __init__(
+        self,
+        frame: Any,  # noqa: ANN401 (av is not loaded)
+        moment: int,
+        *,
+        alike: bool = False,
+        cut: bool = False,
+    ) -> None:
+        self.moment, self.alike, self.cut = moment, alike, cut
         self._frame = frame
         ratio = frame.sample_aspect_ratio if getattr(frame, "sample_aspect_ratio", None) else 1
         self._stored = max(1, round(frame.width * float(ratio or 1))), int(frame.height)
@@ -176,21 +184,19 @@ def frames(part: Part) -> Iterator[Frame]:
         yield from _chosen(found, 1000 / part.rate, cuts=whole)
 
 
-def frame_at(path: str, moment: int, side: int | None = None) -> Picture:
+def frame_at(path: str, moment: int) -> Frame:
     """Return the frame of a clip that is shown at a moment.
 
     Raises:
-        UnreadablePhoto: It is gone, or is not readable there any more.
+        OSError: It cannot be read.
+        UnreadablePhoto: It is no film, or shows nothing at this moment.
     """
     check_readable()
-    try:
-        with closing(_opened(path)) as container:
-            stream = _stream(container)
-            part = Part(path, moment, moment + PART, RATE)
-            for shown, frame in _decoded(container, stream, part, time.monotonic() + _PATIENCE):
-                return Frame(frame, shown).picture(side)
-    except OSError as error:
-        raise UnreadablePhoto(f"{path!r} cannot be read: {error.strerror or error}.") from error
+    with closing(_opened(path)) as container:
+        part = Part(path, moment, moment + PART, RATE)
+        deadline = time.monotonic() + _PATIENCE
+        for shown, frame in _decoded(container, _stream(container), part, deadline):
+            return Frame(frame, shown)
     raise UnreadablePhoto(f"{path!r} shows nothing at this moment now.")
 
 
@@ -212,8 +218,9 @@ def picture_at(
     if not is_clip_name(path):
         content = read_content(path)
         return content.file, decode(content.picture, side=side, shrink=shrink)
-    check_readable()
-    return _state(path), frame_at(path, moment.best if moment else 0, side)
+    frame = frame_at(path, moment.best if moment else 0)
+    wanted = side or round(max(frame.width, frame.height) / max(1.0, shrink))
+    return _state(path), frame.picture(max(1, wanted))
 
 
 def _state(path: str) -> FileState:
@@ -365,7 +372,8 @@ def _chosen(found: Iterator[tuple[int, Any]], every: float, *, cuts: bool) -> It
         cut = cuts and before is not None and _differ(small, before) > _CUT
         before = small
         if due or (cut and shown - last >= _SOONEST):
-            yield Frame(frame, shown, alike=looked is not None and _differ(small, looked) < _ALIKE)
+            change = _differ(small, looked) if looked is not None else _CUT
+            yield Frame(frame, shown, alike=change < _ALIKE, cut=cut)
             last, looked = shown, small
 
 
@@ -401,7 +409,7 @@ def _orientation(frame: Any) -> int:  # noqa: ANN401
 
 @cache
 def _to_screen(transfer: int) -> NDArray[np.uint8] | None:
-    """Return what makes levels for bright screens those of ordinary ones; None where they are that already."""
+    """Return what makes levels for bright screens those of ordinary ones; None where they are already."""
     level = np.arange(256) / 255
     if transfer == _PQ:  # SMPTE ST 2084; 203 cd/m2 are white (ITU-R BT.2408)
         m1, m2, c1, c2, c3 = 2610 / 16384, 2523 / 32, 3424 / 4096, 2413 / 128, 2392 / 128

@@ -10,10 +10,9 @@ from dataclasses import dataclass, replace
 from markupsafe import Markup
 
 from facesearch.errors import UnreadablePhoto
-from facesearch.faces import Box
+from facesearch.faces import Box, Moment
 from facesearch.machine import decoders
-from facesearch.photos.content import read_content
-from facesearch.photos.decode import decode
+from facesearch.photos.clips import picture_at
 from facesearch.show.drawing import clip
 from facesearch.show.page import data_uri, file_uri, render
 from facesearch.show.thumbnails import VIEW, face_jpeg, photo_jpeg
@@ -36,12 +35,14 @@ class Shown:
         box: The face, in pixels of the upright photo.
         face: What distinguishes it from the photo's other faces, such as "face 2"; may be empty.
         title: The person whom it stands for in headings; if empty, the file's name is the heading.
+        moment: When in a clip; None in a photo.
     """
 
     path: str
     box: Box
     face: str = ""
     title: str = ""
+    moment: Moment | None = None
 
     @property
     def heading(self) -> str:
@@ -145,8 +146,7 @@ def view(photo: Shown) -> View:
     """Read a photo and return the small pictures of it."""
     bare = _bare(photo.path)
     try:
-        data = read_content(photo.path).picture
-        picture = decode(data, side=SIDE)
+        _, picture = picture_at(photo.path, photo.moment, side=SIDE)
         whole = replace(bare, image=data_uri(photo_jpeg(picture, SIDE)), ratio=picture.width / picture.height)
         face = clip(photo.box, picture.width, picture.height)
         if face is None:
@@ -154,7 +154,9 @@ def view(photo: Shown) -> View:
         frame = _frame(face, picture.width, picture.height)
         if max(face.width, face.height) >= SMALL_FACE * max(picture.width, picture.height):
             return replace(whole, frame=frame)
-        enlarged = face_jpeg(decode(data, shrink=VIEW * max(face.width, face.height) / INSET), face, INSET)
+        shrink = VIEW * max(face.width, face.height) / INSET
+        _, larger = picture_at(photo.path, photo.moment, shrink=shrink)
+        enlarged = face_jpeg(larger, face, INSET)
         return replace(whole, frame=frame, inset=data_uri(enlarged), corner=_far_corner(frame))
     except (OSError, UnreadablePhoto):
         return bare

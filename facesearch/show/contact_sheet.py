@@ -12,7 +12,7 @@ from markupsafe import Markup
 from PIL import Image, ImageDraw
 
 from facesearch.errors import UnreadablePhoto
-from facesearch.faces import Box
+from facesearch.faces import Box, Moment
 from facesearch.show.drawing import (
     ACCENT,
     HEADING,
@@ -49,11 +49,13 @@ class ShownFace:
         path: Its photo.
         digest: The digest of the photo's picture.
         box: The face in the upright photo.
+        moment: When in a clip; None in a photo.
     """
 
     path: str
     digest: bytes
     box: Box
+    moment: Moment | None = None
 
 
 @dataclass(frozen=True, slots=True)

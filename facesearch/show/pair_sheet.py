@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from PIL import Image, ImageDraw
 
 from facesearch.errors import UnreadablePhoto
-from facesearch.faces import Box
-from facesearch.photos.content import read_content
-from facesearch.photos.decode import decode
+from facesearch.faces import Box, Moment
+from facesearch.photos.clips import picture_at
 from facesearch.show.drawing import (
     ACCENT,
     GROUND,
@@ -85,14 +84,14 @@ class Pair:
     colour: Colour | None = None
 
 
-def read_pixels(path: str) -> Pixels:
-    """Return an upright photo, (h, w, 3) BGR uint8.
+def read_pixels(path: str, moment: Moment | None = None) -> Pixels:
+    """Return an upright photo, or a clip's frame at a moment, (h, w, 3) BGR uint8.
 
     Raises:
         UnreadablePhoto: It is gone, or not a picture.
     """
     try:
-        return decode(read_content(path).picture).pixels
+        return picture_at(path, moment)[1].pixels
     except OSError as error:
         raise UnreadablePhoto(f"{path} cannot be read: {error.strerror or error}.") from error
 

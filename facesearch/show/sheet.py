@@ -28,7 +28,7 @@ from facesearch.show.drawing import (
     word_tile,
     write,
 )
-from facesearch.show.wording import short_names
+from facesearch.show.wording import clock, short_names
 
 # All lengths are pixels.
 MARGIN = 36
@@ -83,12 +83,12 @@ class Row:
     matches: Sequence[Match]
 
 
-def draw_sheet(rows: Sequence[Row], read: Callable[[str], Pixels], *, metric: str) -> Image.Image:
+def draw_sheet(rows: Sequence[Row], read: Callable[[Match], Pixels], *, metric: str) -> Image.Image:
     """Draw the references and their matches as one picture of at most 40 megapixels.
 
     Args:
         rows: The references, one block of the sheet each.
-        read: Returns the upright photo of a path, (h, w, 3) BGR uint8, or raises UnreadablePhoto. It is
+        read: Returns the upright photo of a match, (h, w, 3) BGR uint8, or raises UnreadablePhoto. It is
             called for one match at a time, and what it returns is shrunk at once.
         metric: The name of the distance, for the heading and the digits.
     """
@@ -230,7 +230,7 @@ class _Page:
 
     canvas: Image.Image
     layout: SheetLayout
-    read: Callable[[str], Pixels]
+    read: Callable[[Match], Pixels]
     digits: str  # how a distance is written
 
 
@@ -274,7 +274,7 @@ def _draw_matches(page: _Page, matches: Sequence[Match], top: int) -> None:
 
 def _match_tile(page: _Page, match: Match) -> Image.Image:
     try:
-        return photo_tile(page.read(match.path), match.box, page.layout.tile, _colour(match))
+        return photo_tile(page.read(match), match.box, page.layout.tile, _colour(match))
     except UnreadablePhoto:
         return word_tile(GONE, page.layout.tile)
 
@@ -296,6 +296,8 @@ def _draw_caption(page: _Page, match: Match, name: str, area: Box) -> None:
         likely = _percent(match.probability)
         write(page.canvas, (right, line), likely, size=TEXT, colour=INK, width=area.width, anchor="rs")
     place = (area.x, line + NEXT_LINE)
+    if match.moment is not None:
+        name = f"{clock(match.moment)} {name}"
     write(page.canvas, place, name, size=NAME, colour=QUIET, width=area.width)
 
 

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from platformdirs import user_cache_dir
 
 from facesearch.errors import StorageError, UnreadablePhoto
-from facesearch.faces import Box
+from facesearch.faces import Box, FileState, Moment
 from facesearch.files import replaced, storage_error
-from facesearch.photos.content import DIGEST_BYTES, Content, fingerprint, read_content
-from facesearch.photos.decode import Picture, decode
+from facesearch.photos.clips import picture_at
+from facesearch.photos.content import DIGEST_BYTES, fingerprint
+from facesearch.photos.decode import Picture
 from facesearch.photos.find import modified
 from facesearch.photos.urls import is_photo_url, state_of
 
@@ -51,42 +52,47 @@ class Thumbnails:
         self._lock = threading.Lock()
         self._held: int | None = None  # bytes, as far as this process knows; None before it has looked
 
-    def photo(self, path: str, digest: bytes, side: int) -> bytes:
+    def photo(self, path: str, digest: bytes, side: int, moment: Moment | None = None) -> bytes:
         """Return the whole photo upright, as a JPEG that fits into a square; never enlarged.
 
         Args:
-            path: The photo.
+            path: The photo, or a clip.
             digest: The digest of its content in the index, 16 bytes.
             side: The side of the square, in pixels.
+            moment: When in a clip.
 
         Raises:
             UnreadablePhoto: It is gone, cannot be read, or has changed since.
         """
+        return self._get(
+            path,
+            digest,
+            f"photo-{side}{_at(moment)}",
+            lambda: picture_at(path, moment, side=side),
+            lambda picture: photo_jpeg(picture, side),
+        )
 
-        def draw(data: bytes) -> bytes:
-            return photo_jpeg(decode(data, side=side), side)
-
-        return self._get(path, digest, f"photo-{side}", draw)
-
-    def face(self, path: str, digest: bytes, box: Box, side: int) -> bytes:
+    def face(self, path: str, digest: bytes, box: Box, side: int, moment: Moment | None = None) -> bytes:
         """Return a face with a quarter of its size on each side, as a square JPEG.
 
         Args:
-            path: The photo.
+            path: The photo, or a clip.
             digest: The digest of its content in the index, 16 bytes.
             box: The face, in pixels of the upright photo.
             side: The side of the square, in pixels; a smaller face is enlarged.
+            moment: When in a clip.
 
         Raises:
             UnreadablePhoto: The photo is gone, cannot be read, or has changed since.
         """
         shrink = VIEW * max(box.width, box.height) / side
-        kind = f"face-{side}-{box.x}-{box.y}-{box.width}-{box.height}"
-
-        def draw(data: bytes) -> bytes:
-            return face_jpeg(decode(data, shrink=shrink), box, side)
-
-        return self._get(path, digest, kind, draw)
+        return self._get(
+            path,
+            digest,
+            f"face-{side}-{box.x}-{box.y}-{box.width}-{box.height}{_at(moment)}",
+            lambda: picture_at(path, moment, shrink=shrink),
+            lambda picture: face_jpeg(picture, box, side),
+        )
 
     def forget(self, digests: Iterable[bytes]) -> int:
         """Remove all pictures of photos with these contents.
@@ -114,19 +120,29 @@ class Thumbnails:
                 if entry.name[: 2 * DIGEST_BYTES] in names:
                     yield entry
 
-    def _get(self, path: str, digest: bytes, kind: str, draw: Callable[[bytes], bytes]) -> bytes:
+    def _get(
+        self,
+        path: str,
+        digest: bytes,
+        kind: str,
+        read: Callable[[], tuple[FileState, Picture]],
+        draw: Callable[[Picture], bytes],
+    ) -> bytes:
         """Return a picture from the cache; otherwise draw it, and keep it for the next time."""
         kept = _read_kept(self._file(digest, kind, *_state(path)))
         if kept is not None:
             return kept
-        content = _content(path)
-        if digest not in content.file.digests:
+        try:
+            file, picture = read()
+        except OSError as error:
+            raise _gone(path, error) from error
+        if digest not in file.digests:
             raise UnreadablePhoto(
                 f"{path!r} has changed since it was indexed.",
                 "Bring the index up to date with `facesearch index`.",
             )
-        drawn = draw(content.picture)
-        self._keep(self._file(digest, kind, content.file.size, content.file.mtime_ns), drawn)
+        drawn = draw(picture)
+        self._keep(self._file(digest, kind, file.size, file.mtime_ns), drawn)
         return drawn
 
     def _file(self, digest: bytes, kind: str, size: int, mtime_ns: int) -> Path:
@@ -227,11 +243,8 @@ def _state(path: str) -> tuple[int, int]:
     return about.st_size, modified(about)
 
 
-def _content(path: str) -> Content:
-    try:
-        return read_content(path)
-    except OSError as error:
-        raise _gone(path, error) from error
+def _at(moment: Moment | None) -> str:
+    return "" if moment is None else f"-at-{moment.best}"
 
 
 def _gone(path: str, error: OSError) -> UnreadablePhoto:

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from facesearch.faces import Moment
 
 # They are shown by what they do to their neighbours, in Persian and in emoji of families; they hide nothing.
 _JOINERS = "\u200c\u200d"
@@ -56,3 +60,9 @@ def _shown(character: str) -> str:
     if 0xDC80 <= ord(character) <= 0xDCFF:  # a byte of a name that is not UTF-8
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def clock(moment: Moment) -> str:
+    """Return when a face of a clip is seen as it is here, as in 0:01:23."""
+    seconds = moment.best // 1000
+    return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"

@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facesearch.cli.output.text import counted
+from facesearch.faces import Match
 from facesearch.judge import doubt
 from facesearch.show.answer_page import Block, Hit, Shown, answers_page
 from facesearch.show.page import write_page
 from facesearch.show.pair_sheet import read_pixels
 from facesearch.show.sheet import Row, draw_sheet, save_sheet
-from facesearch.show.wording import few, percent
+from facesearch.show.wording import clock, few, percent
 
 if TYPE_CHECKING:
     from facesearch.cli.output.answers import Searched
-    from facesearch.faces import Answer, Answers, Match, Reference
+    from facesearch.faces import Answer, Answers, Reference
 
 
 def write_answer_page(
@@ -50,7 +51,9 @@ def _reference(face: Reference) -> Shown:
 
 
 def _shown(face: Reference | Match) -> Shown:
-    return Shown(face.path, face.box, f"face {face.face}" if face.face > 1 else "")
+    moment = face.moment if isinstance(face, Match) else None
+    which = f"at {clock(moment)}" if moment is not None else f"face {face.face}" if face.face > 1 else ""
+    return Shown(face.path, face.box, which, moment=moment)
 
 
 def _hit(match: Match) -> Hit:
@@ -76,4 +79,5 @@ def write_answer_sheet(answers: Iterable[Answer], destination: str, metric: str)
         )
         for answer in answers
     ]
-    save_sheet(draw_sheet(rows, read_pixels, metric=metric), Path(destination))
+    sheet = draw_sheet(rows, lambda match: read_pixels(match.path, match.moment), metric=metric)
+    save_sheet(sheet, Path(destination))

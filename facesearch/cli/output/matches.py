@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from facesearch.answer_json import SCHEMA, answer_as_json, match_as_json, query_name, question_as_json
 from facesearch.cli.output.text import csv_line, escaped, shown, tsv_line
 from facesearch.faces import NOWHERE
-from facesearch.show.wording import few, percent
+from facesearch.show.wording import clock, few, percent
 
 if TYPE_CHECKING:
     from facesearch.faces import Answer, Match
 
 
-COLUMNS = ("query", "rank", "distance", "probability", "path", "x", "y", "w", "h")
+COLUMNS = ("query", "rank", "distance", "probability", "path", "x", "y", "w", "h", "time")
 
 Answers = Iterable["Answer"]
 
@@ -34,6 +34,7 @@ def _fields(answer: Answer, match: Match) -> tuple[object, ...]:
         probability,
         match.path,
         *box,
+        "" if match.moment is None else f"{match.moment.best / 1000:.3f}",
     )
 
 
@@ -71,7 +72,9 @@ def as_table(answers: Answers) -> Iterator[str]:
         if not answer.matches:
             yield "   no match\n"
         for match in answer.matches:
-            path = escaped(match.path) + which(match.face)
+            path = escaped(match.path) + (
+                which(match.face) if match.moment is None else f" at {clock(match.moment)}"
+            )
             distance = "by hand" if match.by_hand else f"{match.distance:.4f}"
             yield f"{match.rank:4}  {distance:>8}  {_judgement(match) if known else ''}{path}\n"
     if known and any(match.probability is None and not match.by_hand for match in matches):

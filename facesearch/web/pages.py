@@ -191,7 +191,6 @@ class Pages:
             raise Refused(
                 HTTPStatus.NOT_FOUND, "These photos are no longer kept: drop them on the page again."
             )
-        left = request.query_params.get("left", "")
         return self._hits(
             request,
             library,
@@ -203,7 +202,7 @@ class Pages:
                 )
                 for at, (key, face, upload) in enumerate(kept)
             ],
-            left=int(left) if left.isascii() and left.isdigit() and len(left) <= DIGITS else 0,
+            left=_whole(request.query_params.get("left", "")),
             pages=f"{self._together(request, chosen)}&",
         )
 
@@ -282,6 +281,7 @@ class Pages:
             folder=os.path.dirname(path),
             faces=faces,
             tagged=snapshot.tagged_on(photo),
+            chosen=_whole(request.query_params.get("face", "")),
             width=width,
             height=height,
             named=snapshot.people is not None,
@@ -294,10 +294,8 @@ class Pages:
     def _neighbours(self, request: Request, snapshot: Snapshot, photo: int) -> tuple[Person | None, str, str]:
         """Return whose photos are looked through, and the digests of the photos before and behind one."""
         of = request.query_params.get("of", "")
-        person = None
         photos: Sequence[int] = snapshot.shown
-        if snapshot.people is not None and of.isascii() and of.isdigit() and len(of) <= DIGITS:
-            person = next((one for one in snapshot.everyone if one.number == int(of)), None)
+        person = snapshot.person.get(_whole(of))
         if person is not None and snapshot.people is not None:
             rows = _most_certain_first(snapshot.people, person)
             tagged = snapshot.people.tagged_photos(person)
@@ -427,6 +425,11 @@ class Pictures:
         if upload is None:
             raise Refused(HTTPStatus.NOT_FOUND, "This photo is no longer kept.")
         return _jpeg(upload.picture)
+
+
+def _whole(text: str) -> int:
+    """Return a number of an address; 0 for anything else."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= DIGITS else 0
 
 
 def _portrait(snapshot: Snapshot, person: Person) -> tuple[str, int]:
@@ -778,6 +781,7 @@ def _shift(box: Box, width: int, height: int) -> int:
     """Return how far to move a photo, so that a face is in the part of it that a card shows."""
     x, y = box.centre
     across = width / height > CARD
+    y -= box.height / 8  # a head is higher than its face
     centre, whole, shown = (x, width, height * CARD) if across else (y, height, width / CARD)
     start = min(max(centre - shown / 2, 0), whole - shown)
     return round(STEPS * start / (whole - shown)) if whole - shown >= 1 else STEPS // 2

@@ -177,7 +177,7 @@ def test_suggestions_are_answered(changed):
     assert faces(changed, 1) == own
     undo(changed, page)
     alone = next(
-        one for one in re.findall(r"/photo/([0-9a-f]{32})#face-(\d+)", changed.ask("/1/?show=alone").text)
+        one for one in re.findall(r"/photo/([0-9a-f]{32})\?face=(\d+)", changed.ask("/1/?show=alone").text)
     )
     followed(changed, post(changed, "/1/same", answer="no", one="1", other="/".join(alone)))
     page = followed(changed, post(changed, "/1/same", answer="yes", one="/".join(alone), other="2"))
@@ -417,3 +417,13 @@ def test_photos_that_are_not_kept_are_not_searched_with(changed, query):
     reply = changed.ask(f"/1/uploads/together?{query.replace('KEY', key)}")
     assert (reply.status, "These photos are no longer kept" in reply.text) == (404, True)
     assert changed.ask(f"/1/uploads/together?face={key}.1").status == 200
+
+
+def test_who_works_through_a_year_stays_in_it(changed):
+    source = changed.ask("/1/person/1?year=2009").text
+    assert '<input type="hidden" name="year" value="2009">' in source
+    (own,) = re.findall(r'name="face" value="([^"]*)"', source)
+    reply = post(changed, "/1/person/1/faces", do="cover", face=own, year="2009")
+    assert re.search(r"/1/person/1\?year=2009&did=\w+$", reply.headers["location"])
+    reply = post(changed, "/1/person/1/faces", do="reject", face=own, year="2009&x=//y")
+    assert re.search(r"/1/person/1\?did=\w+$", reply.headers["location"])

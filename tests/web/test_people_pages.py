@@ -427,3 +427,12 @@ def test_who_works_through_a_year_stays_in_it(changed):
     assert re.search(r"/1/person/1\?year=2009&did=\w+$", reply.headers["location"])
     reply = post(changed, "/1/person/1/faces", do="reject", face=own, year="2009&x=//y")
     assert re.search(r"/1/person/1\?did=\w+$", reply.headers["location"])
+
+
+def test_a_photo_is_opened_at_a_face(changed):
+    digest = re.search(r"/photo/(\w+)\?of=2&amp;face=\d+\"[^>]*solvay", changed.ask("/1/person/2").text)[1]
+    source = changed.ask(f"/1/photo/{digest}?of=2&face=3").text
+    assert source.count('aria-current="true"') == 1
+    assert '<li id="face-3" class="wanted">' in source
+    for odd in ("", "0", "99", "x", "9" * 4000):
+        assert "aria-current" not in changed.ask(f"/1/photo/{digest}?face={odd}").text

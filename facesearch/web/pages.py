@@ -521,9 +521,9 @@ def _toast(request: Request, snapshot: Snapshot) -> Toast | None:
     if "undone" in request.query_params:
         return Toast("The last change was taken back.")
     log = snapshot.people.log if snapshot.people is not None else ()
-    if log and request.query_params.get("did") == log[-1].key:
-        did = log[-1].did
-        return Toast(f"{did[:1].upper()}{did[1:]}.", log[-1].key)
+    if log and (did := request.query_params.get("did")) and did == log[-1].key:
+        said = log[-1].did
+        return Toast(f"{said[:1].upper()}{said[1:]}.", did)
     return None
 
 

@@ -436,3 +436,22 @@ def test_a_photo_is_opened_at_a_face(changed):
     assert '<li id="face-3" class="wanted">' in source
     for odd in ("", "0", "99", "x", "9" * 4000):
         assert "aria-current" not in changed.ask(f"/1/photo/{digest}?face={odd}").text
+
+
+def test_titles_begin_with_what_is_shown(changed):
+    post(changed, "/1/person/1/name", name="Barack")
+    digest = faces(changed, 1)[0].partition("/")[0]
+    for path, title in {
+        "/1/": "People of album",
+        "/1/person/1": "Barack",
+        "/1/person/1?year=2009": "Barack, 2009",
+        "/1/together?person=1&without=2": "Photos of Barack, without Person 2",
+        f"/1/face/{digest}/1": "Faces like Barack",
+        "/1/same": "The same person?",
+        "/1/nothing": "That did not work",
+    }.items():
+        assert f"<title>{title} - facesearch</title>" in changed.ask(path).text
+    assert (
+        "<title>An address is needed - facesearch</title>"
+        in changed.ask_plainly("/x", Accept="text/html").text
+    )

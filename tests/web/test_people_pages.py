@@ -309,11 +309,10 @@ def test_selected_photos_are_downloaded_together(changed, ask, album, tmp_path):
     packed = zipfile.ZipFile(io.BytesIO(reply.body))
     assert packed.testzip() is None
     names = packed.namelist()
-    assert sorted(names) == sorted([
-        "_img src=x onerror=alert(1)_.jpg", "it's _100%_ #1 & more_.jpg", "missing.txt",
-        *(["obama.jpg", "OBAMA (2).JPG"] if names.index("missing.txt") and "obama.jpg" in names
-          else ["OBAMA.JPG", "obama (2).jpg"]),
-    ])  # fmt: skip
+    ours = {"_img src=x onerror=alert(1)_.jpg", "it's _100%_ #1 & more_.jpg", "missing.txt"}
+    assert ours < set(names)
+    first, second = (name for name in names if name not in ours)  # names that some systems hold for one
+    assert {first.lower(), second.lower()} == {"obama.jpg", "obama (2).jpg"}
     assert {one.compress_type for one in packed.infolist()} == {zipfile.ZIP_STORED}
     assert packed.read("_img src=x onerror=alert(1)_.jpg") == (album / "album" / HTML_NAME).read_bytes()
     assert packed.read("missing.txt").decode().splitlines()[1:] == [str(more / "gone.jpg")]

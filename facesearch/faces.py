@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from enum import IntEnum
@@ -162,6 +163,39 @@ _EPOCH = datetime(1970, 1, 1)
 NOT_ASKED = -(2**63)  # in place of a date: an older facesearch did not look for one
 UNDATED = NOT_ASKED + 1
 LATEST = 2**63 - 1  # later than any date
+
+
+_DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?))?)?)?")
+
+
+def moment_of(text: str, *, last: bool = False) -> datetime:
+    """Return the moment that a year, a month, a day, or a time of a day stands for.
+
+    Args:
+        text: Such as 2019, 2019-07, 2019-07-04 or 2019-07-04T18:30.
+        last: Whether the end of it is meant, not the beginning.
+
+    Raises:
+        ValueError: It is none of these; the message says so.
+    """
+    found = _DATE.fullmatch(text.strip())
+    year, month, day, time = found.groups() if found else (None, None, None, None)
+    try:
+        first = datetime.fromisoformat(f"{year}-{month or '01'}-{day or '01'}T{time or '00:00'}")
+        return first if not last or time else _end_of(first, month=bool(month), day=bool(day))
+    except (ValueError, OverflowError):
+        raise ValueError(
+            f"{text!r} is no date such as 2019, 2019-07, 2019-07-04 or 2019-07-04T18:30."
+        ) from None
+
+
+def _end_of(first: datetime, *, month: bool, day: bool) -> datetime:
+    """Return the moment at which a year, a month or a day is over."""
+    if day:
+        return first + timedelta(days=1)
+    if month:
+        return (first + timedelta(days=31)).replace(day=1)
+    return first.replace(year=first.year + 1)
 
 
 def are_dates(codes: NDArray[np.int64]) -> bool:

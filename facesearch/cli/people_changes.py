@@ -466,7 +466,7 @@ def undo(context: click.Context, /, count: int, **given: Any) -> None:  # noqa: 
             f"Taken back: {'; '.join(done[:3])}{f'; and {len(done) - 3:,} more' if done[3:] else ''}."
         )
         paths = map(change.people.index.path, change.people.photos_of(undone))
-        if stale := written_sidecars(list(paths)):
+        if stale := written_sidecars(list(paths), change.people.facts.mark):
             change.did += (
                 f"\n{counted(len(stale), 'sidecar')} may hold old names, such as {escaped(stale[0])}: "
                 "run `facesearch people export --xmp`."

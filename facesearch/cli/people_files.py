@@ -75,8 +75,8 @@ def export(context: click.Context, /, whom: Sequence[str], **given: Any) -> None
 
     --xmp writes sidecars: face regions (mwg-rs) and Iptc4xmpExt:PersonInImage, as digiKam, Lightroom, Immich
     and others read them. A sidecar that is there is edited, and what other programs wrote into it stays. Run
-    it again after changes: names that facesearch wrote and that hold no longer are taken out. With P, only
-    photos that show these people.
+    it again after changes: names that facesearch wrote for this index and that hold no longer are taken out.
+    With P, only photos that show these people.
 
     \b
     Examples:
@@ -85,7 +85,7 @@ def export(context: click.Context, /, whom: Sequence[str], **given: Any) -> None
       facesearch people export Ada Grace --to /media/stick --copy
       facesearch people export --to ~/by-person --link --dry-run
 
-    Exit status: 0 done, 1 when there is nobody, 2 any error.
+    Exit status: 0 done, 1 when there is nobody, 2 any error; a sidecar that cannot be read is one.
     """  # noqa: D301
     options = of_subcommand(context, ExportOptions(**given))
     _check(options)
@@ -147,16 +147,25 @@ def _write_sidecars(found: People, persons: Sequence[Person], options: ExportOpt
         if problem:
             problems.append(f"{one.path}: {problem}")
             continue
-        done["same" if one.after is None else "new" if one.before is None else "changed"] += 1
+        done[_kind(one)] += 1
         if options.dry_run and one.after is not None:
             write(_difference(one) if options.diff else tsv_line((one.path, ", ".join(one.names))))
     _say_each(conflicts, "faces have other names in sidecars", quiet=options.quiet)
     _say_each(problems, "sidecars were left as they are", quiet=False)
     if not options.quiet:
         would = "would be " if options.dry_run else ""
-        said = f"{counted(done['new'], 'sidecar')} {would}written, {done['changed']:,} {would}changed"
-        click.echo(f"{said}, {done['same']:,} as they have to be", err=True)
-    return 2 if problems and not done.total() else 0 if done.total() else 1
+        parts = [f"{counted(done['new'], 'sidecar')} {would}written", f"{done['changed']:,} {would}changed"]
+        parts += [f"{done['gone']:,} {would}removed"] if done["gone"] else []
+        parts += [f"{done['same']:,} up to date"]
+        parts += [f"{len(problems):,} left as they are"] if problems else []
+        click.echo(", ".join(parts), err=True)
+    return 2 if problems else 0 if done.total() else 1
+
+
+def _kind(sidecar: Sidecar) -> str:
+    if sidecar.after is None:
+        return "same"
+    return "gone" if sidecar.gone else "new" if sidecar.before is None else "changed"
 
 
 def _difference(sidecar: Sidecar) -> str:
@@ -261,6 +270,7 @@ def _report(done: Imported) -> dict[str, Any]:
     return {
         "people": [{"number": number, "name": name} for name, number in done.people.items()],
         "faces": done.faces,
+        "already": done.already,
         "tagged": done.tagged,
         "conflicts": [{"path": path, "name": name, "person": other} for path, name, other in done.conflicts],
         "doubtful": [{"path": path, "name": name} for path, name in done.doubtful],
@@ -287,4 +297,5 @@ def _say(done: Imported, *, dry_run: bool) -> None:
     would = "would be " if dry_run else ""
     people = "1 person" if len(done.people) == 1 else f"{len(done.people):,} people"
     tagged = f", {done.tagged:,} tagged on photos without a face of theirs" if done.tagged else ""
-    click.echo(f"{counted(done.faces, 'face')} of {people} {would}named{tagged}", err=True)
+    already = f", {done.already:,} had their names already" if done.already else ""
+    click.echo(f"{counted(done.faces, 'face')} of {people} {would}named{already}{tagged}", err=True)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -32,6 +31,7 @@ from facesearch.cli.options import (
 from facesearch.cli.output.answers import OutputOptions, Searched, finish
 from facesearch.cli.output.matches import FORMATS
 from facesearch.cli.output.text import Progress, counted, escaped
+from facesearch.faces import moment_of
 
 if TYPE_CHECKING:
     from facesearch.faces import Answers, Box
@@ -72,27 +72,10 @@ class DateType(click.ParamType):  # type: ignore[type-arg]
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         """Return the moment, by the clock of a camera."""
-        found = _DATE.fullmatch(str(value).strip())
-        year, month, day, time = found.groups() if found else (None, None, None, None)
         try:
-            first = datetime.fromisoformat(f"{year}-{month or '01'}-{day or '01'}T{time or '00:00'}")
-            return first if not self._last or time else _end_of(first, month=bool(month), day=bool(day))
-        except (ValueError, OverflowError):
-            self.fail(
-                f"{value!r} is no date such as 2019, 2019-07, 2019-07-04 or 2019-07-04T18:30.", param, ctx
-            )
-
-
-_DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?))?)?)?")
-
-
-def _end_of(first: datetime, *, month: bool, day: bool) -> datetime:
-    """Return the moment at which a year, a month or a day is over."""
-    if day:
-        return first + timedelta(days=1)
-    if month:
-        return (first + timedelta(days=31)).replace(day=1)
-    return first.replace(year=first.year + 1)
+            return moment_of(str(value), last=self._last)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 def _a_share(_context: click.Context, _option: click.Parameter, number: float | None) -> float | None:
@@ -391,6 +374,8 @@ def _refuse_contradictions(options: QueryOptions) -> None:
     if len(wanted) > 1:
         first, second = (f"--{option.replace('_', '-')}" for option in wanted[:2])
         raise click.UsageError(f"{first} or {second}: choose one.")
+    if options.since and options.until and options.since >= options.until:
+        raise click.UsageError("--since is later than --until: no photo can be both.")
     if options.server:
         _refuse_with_server(options)
     if options.only and not (options.person or options.others):

@@ -6,6 +6,7 @@ All of it is kept in tables from a text to a JSON value, so that a change is the
 from __future__ import annotations
 
 import re
+import secrets
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -69,6 +70,7 @@ Apart = frozenset[Side]
 Tables = dict[str, dict[str, Any]]
 _Number = TypeVar("_Number")
 
+_MARK = re.compile("[0-9a-f]{8}")
 MANY = 2**30  # of numbers that were given; as many more fit
 _NUMBER = re.compile("[1-9][0-9]{0,9}")  # of a person
 _FACE = re.compile(
@@ -91,6 +93,7 @@ class Facts:
         grouped: The time at which the index that was grouped last had been written.
         alike: By what faces were grouped: the model and the distance.
         changed: The people who were changed by hand since.
+        mark: What tells this register from all others, beside what it writes into sidecars; eight digits.
     """
 
     names: dict[int, str] = field(default_factory=dict)
@@ -101,9 +104,10 @@ class Facts:
     grouped: str = ""
     alike: str = ""
     changed: set[int] = field(default_factory=set)
+    mark: str = field(default_factory=lambda: secrets.token_hex(4), compare=False)
 
     def tables(self) -> Tables:
-        """Return all of it as JSON objects."""
+        """Return all of it but the mark as JSON objects."""
         return {
             "names": {str(number): name for number, name in self.names.items()},
             "hidden": {str(number): True for number in self.hidden},
@@ -140,6 +144,9 @@ class Facts:
             return found
 
         grouping = {"grouped": "", "alike": "", "changed": [], **table("grouping")}
+        mark = tables.get("mark", secrets.token_hex(4))  # those of an older facesearch have none
+        if not isinstance(mark, str) or not _MARK.fullmatch(mark):
+            raise ValueError("its mark cannot be read")
         texts, changed = (grouping["grouped"], grouping["alike"]), grouping["changed"]
         if {*map(type, texts)} != {str} or not isinstance(changed, list) or {*map(type, changed)} - {int}:
             raise ValueError("how its faces were grouped cannot be read")
@@ -151,6 +158,7 @@ class Facts:
             {number(text): _face(face) for text, face in table("covers").items()},
             *texts,
             set(changed),
+            mark,
         )
 
     def copy(self) -> Facts:
@@ -165,6 +173,7 @@ class Facts:
             self.grouped,
             self.alike,
             set(self.changed),
+            self.mark,
         )
 
     def merge(self, other: int, into: int) -> None:

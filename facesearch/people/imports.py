@@ -37,7 +37,8 @@ class Imported:
 
     Attributes:
         people: The people who have faces of the names now, by name.
-        faces: The number of faces that were given to them.
+        faces: The number of faces that have their names now and had not before.
+        already: The number of those that had them.
         tagged: Who was put on photos without a face there.
         conflicts: Faces that belong to somebody with another name and stay so: the photo, the name that was
             read, and the other one.
@@ -49,6 +50,7 @@ class Imported:
 
     people: dict[str, int] = field(default_factory=dict)
     faces: int = 0
+    already: int = 0
     tagged: int = 0
     conflicts: list[tuple[str, str, str]] = field(default_factory=list)
     doubtful: list[tuple[str, str]] = field(default_factory=list)
@@ -168,13 +170,17 @@ def _give_one(people: People, name: str, rows: Sequence[int], mixed: set[int], d
     given = [row for row in rows if people.whose[row] not in (number, *whole, *others)]
     if not (number or whole or given):
         return
+    already = sum(int(people.whose[row]) == number for row in rows) if number else 0
     if not number:
         person = people.person(whole[0]) if whole else people.assign(given, None)
         number = people.name(person, name).number
-    people.merge(people.person(number), [people.person(one) for one in whole])
-    people.assign(given, people.person(number))
+    if whole:
+        people.merge(people.person(number), [people.person(one) for one in whole])
+    if given:
+        people.assign(given, people.person(number))
     done.people[people.facts.names[number]] = number
-    done.faces += int(sum(people.whose[row] == number for row in rows))
+    done.already += already
+    done.faces += int(sum(people.whose[row] == number for row in rows)) - already
 
 
 def _not_refused(people: People, rows: Sequence[int], number: int) -> tuple[list[int], list[int]]:

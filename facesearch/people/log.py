@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -89,7 +90,7 @@ class Entry:
     faces: KnownFaces
     facts: Mapping[str, Any]
 
-    @property
+    @cached_property
     def key(self) -> str:
         """A few letters that tell it from other changes."""
         told = json.dumps([self.time, self.did, self.facts], sort_keys=True).encode()

@@ -173,7 +173,8 @@ class People:
 
     def _take_back(self, entry: Entry) -> None:
         try:
-            self.facts = Facts.read(put_back(self.facts.tables(), entry.facts), self._last)
+            tables = {**put_back(self.facts.tables(), entry.facts), "mark": self.facts.mark}
+            self.facts = Facts.read(tables, self._last)
         except ValueError as error:
             raise PeopleError(f"{entry.did!r} cannot be taken back: {error}.") from error
         faces = entry.faces

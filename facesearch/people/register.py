@@ -224,7 +224,8 @@ def write_register(companion: Companion, register: Register) -> None:
         StorageError: It cannot be written; the one before is as it was.
     """
     log = shortened(register.log)
-    meta = {**register.facts.tables(), "last": register.last, "log": log_json(log)}
+    facts = register.facts
+    meta = {**facts.tables(), "mark": facts.mark, "last": register.last, "log": log_json(log)}
 
     def write(writer: ArrayWriter) -> None:
         writer.write("format", np.array(FORMAT, np.int64))

@@ -16,7 +16,7 @@ from facesearch.people.people import People, Person
 from facesearch.photos.kinds import is_clip_name
 from facesearch.photos.metadata import Stored, read_stored, sidecar_paths
 from facesearch.photos.urls import is_photo_url
-from facesearch.photos.xmp import LARGEST, OURS, Area, Region, Wanted, edited
+from facesearch.photos.xmp import LARGEST, OURS, Area, Region, Wanted, cleaned, edited
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class Sidecar:
         names: Who is on the photo.
         before: The file as it is; None where there is none.
         after: The file as it will be; None where it stays as it is.
+        gone: Whether it is removed, since facesearch made it and nothing is left in it.
         conflicts: Faces that another program names in another way: our name and the other one.
         problem: Why it stays as it is; empty where nothing is wrong.
     """
@@ -40,6 +41,7 @@ class Sidecar:
     after: bytes | None = None
     conflicts: tuple[tuple[str, str], ...] = ()
     problem: str = ""
+    gone: bool = False
 
 
 def sidecars(
@@ -47,7 +49,7 @@ def sidecars(
 ) -> Iterator[Sidecar]:
     """Yield the sidecars of all photos that show people with a name, or did when they were written.
 
-    A sidecar names everybody on its photo who has a name and is not hidden.
+    A sidecar names everybody on its photo who has a name and is not hidden. What another index wrote stays.
 
     Args:
         people: The people of an index.
@@ -56,7 +58,26 @@ def sidecars(
         tags: Whether the names are keywords, too; None leaves that as each sidecar has it.
         stem: Whether the sidecar of `photo.jpg` is `photo.xmp`, not `photo.jpg.xmp`.
     """
-    index, wanted = people.index, {person.number for person in persons}
+    index, names, mark = people.index, [person.name for person in persons], people.facts.mark
+    shown, chosen = _shown(people, {person.number for person in persons})
+    uses = Counter(_places(index.path(photo))[1] for photo in range(index.photo_count))
+    for photo in range(index.photo_count):
+        path, who, digests = index.path(photo), shown.get(photo, []), index.file(photo).digests
+        for at, place in enumerate(_places(path)):
+            if not (photo in chosen and at == stem) and not _is_ours(place, mark, names):
+                continue
+            if at == 1 and uses[place] > 1:
+                problem = "Several photos of the index have this sidecar: leave out --stem."
+                yield Sidecar(path, place, tuple(name for name, _ in who), problem=problem)
+            else:
+                yield _sidecar(path, place, who, digests, mark, tags=tags)
+
+
+def _shown(
+    people: People, wanted: Collection[int]
+) -> tuple[dict[int, list[tuple[str, Box | None]]], set[int]]:
+    """Return who is named on each photo, and where; and the photos that some people are on, or anybody."""
+    index = people.index
     shown: dict[int, list[tuple[str, Box | None]]] = {}
     chosen: set[int] = set()
     for person in people.everyone():
@@ -66,23 +87,12 @@ def sidecars(
                 shown.setdefault(photo, []).append((person.name, box))
                 if not wanted or person.number in wanted:
                     chosen.add(photo)
-    names = [person.name for person in persons]
-    places = Counter(_place(index.path(photo), stem=stem) for photo in range(index.photo_count))
-    for photo in range(index.photo_count):
-        path, place = index.path(photo), _place(index.path(photo), stem=stem)
-        if not place or (photo not in chosen and not _is_ours(place, names)):
-            continue
-        who = shown.get(photo, [])
-        if places[place] > 1:
-            problem = "Several photos of the index have this sidecar: leave out --stem."
-            yield Sidecar(path, place, tuple(name for name, _ in who), problem=problem)
-        else:
-            yield _sidecar(path, place, who, index.file(photo).digests, tags=tags)
+    return shown, chosen
 
 
-def _place(path: str, *, stem: bool) -> str:
-    """Return where the sidecar of a photo is; empty for one that can have none."""
-    return "" if is_photo_url(path) or is_clip_name(path) else sidecar_paths(path)[1 if stem else 0]
+def _places(path: str) -> tuple[str, str]:
+    """Return where the sidecars of a photo may be; empty names for what can have none."""
+    return ("", "") if is_photo_url(path) or is_clip_name(path) else sidecar_paths(path)
 
 
 def _sidecar(
@@ -90,6 +100,7 @@ def _sidecar(
     place: str,
     shown: Sequence[tuple[str, Box | None]],
     digests: Collection[bytes],
+    mark: str,
     *,
     tags: bool | None,
 ) -> Sidecar:
@@ -101,11 +112,32 @@ def _sidecar(
         wanted = Wanted(
             tuple(Region(name, area) for name, area in regions), names, (stored.width, stored.height), tags
         )
-        done = edited(before, wanted)
+        done = edited(before, wanted, mark)
     except FacesearchError as error:
         return Sidecar(path, place, names, problem=error.message)
     conflicts = tuple((region.name, other) for region, other in done.conflicts)
-    return Sidecar(path, place, names, before, done.data, conflicts)
+    return Sidecar(path, place, names, before, done.data, conflicts, gone=done.empty)
+
+
+def cleaned_sidecars(photos: Sequence[str], names: Collection[str] | None = None) -> Iterator[Sidecar]:
+    """Yield the sidecars of some photos without what facesearch wrote, for any index.
+
+    Args:
+        photos: The photos, which need not be there.
+        names: Only what it wrote of these people; None for all.
+    """
+    for photo in photos:
+        for place in _places(photo):
+            if not _is_ours(place):
+                continue
+            try:
+                before = _read(place) or b""
+                done = cleaned(before, names)
+            except FacesearchError as error:
+                yield Sidecar(photo, place, (), problem=error.message)
+                continue
+            if done.data is not None:
+                yield Sidecar(photo, place, (), before, done.data, gone=done.empty)
 
 
 def _area(box: Box, stored: Stored) -> Area:
@@ -114,7 +146,7 @@ def _area(box: Box, stored: Stored) -> Area:
     left, top = max(0, box.x), max(0, box.y)
     right, bottom = min(width, box.x + box.width), min(height, box.y + box.height)
     if right <= left or bottom <= top:
-        raise UnreadablePhoto("Another photo is there now: index it again.")
+        raise UnreadablePhoto("A box lies outside of the photo.")
     area = Area(
         (left + right) / 2 / width,
         (top + bottom) / 2 / height,
@@ -125,7 +157,7 @@ def _area(box: Box, stored: Stored) -> Area:
 
 
 def write_sidecar(sidecar: Sidecar) -> None:
-    """Write a sidecar in place of the one before.
+    """Write a sidecar in place of the one before, or remove it.
 
     Raises:
         StorageError: It cannot be written; the one before is as it was.
@@ -133,31 +165,33 @@ def write_sidecar(sidecar: Sidecar) -> None:
     if sidecar.after is None:
         return
     try:
+        if sidecar.gone:
+            os.unlink(sidecar.path)
+            return
         with replaced(Path(sidecar.path)) as file:
             file.write(sidecar.after)
     except OSError as error:
         raise storage_error(Path(sidecar.path), error) from error
 
 
-def written_sidecars(photos: Sequence[str]) -> list[str]:
-    """Return the sidecars of some photos that facesearch has written names to."""
-    return [
-        place
-        for photo in photos
-        if not is_photo_url(photo)
-        for place in sidecar_paths(photo)
-        if _is_ours(place)
-    ]
+def written_sidecars(photos: Sequence[str], mark: str = "") -> list[str]:
+    """Return the sidecars of some photos that facesearch has written names to.
+
+    Args:
+        photos: The photos.
+        mark: Only what was written for the register with this mark.
+    """
+    return [place for photo in photos for place in _places(photo) if _is_ours(place, mark)]
 
 
-def _is_ours(place: str, names: Collection[str] = ()) -> bool:
-    """Return whether facesearch has written names to a sidecar: any, or one of these."""
+def _is_ours(place: str, mark: str = "", names: Collection[str] = ()) -> bool:
+    """Return whether facesearch has written to a sidecar: for a register, and one of some names."""
     try:
-        data = _read(place) or b""
+        data = (_read(place) if place else None) or b""
     except FacesearchError:
         return False
     for encoding in ("utf-8", "utf-16-le", "utf-16-be"):
-        if OURS.encode(encoding) in data:
+        if OURS.encode(encoding) in data and mark.encode(encoding) in data:
             return not names or any(escape(name).encode(encoding) in data for name in names)
     return False
 
@@ -165,10 +199,10 @@ def _is_ours(place: str, names: Collection[str] = ()) -> bool:
 def _read(place: str) -> bytes | None:
     try:
         if os.path.getsize(place) > LARGEST:
-            raise UnreadablePhoto(f"{place} is larger than a sidecar can be.")
+            raise UnreadablePhoto("It is larger than a sidecar can be.")
         with open(place, "rb") as file:
             return file.read()
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise UnreadablePhoto(f"{place} cannot be read: {error.strerror or error}.") from error
+        raise UnreadablePhoto(f"It cannot be read: {error.strerror or error}.") from error

@@ -14,7 +14,7 @@ depth are limited.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from xml.parsers.expat import ExpatError, ParserCreate
 from xml.sax.saxutils import escape, quoteattr
@@ -46,6 +46,9 @@ _PREFIXES = {
     "lr": LIGHTROOM,
     "facesearch": OURS,
 }
+# The lists of names that are written.
+_LISTS = ((IPTC, "PersonInImage"), (DIGIKAM, "TagsList"), (LIGHTROOM, "hierarchicalSubject"))
+_ABOUT = f"{RDF} about"
 _CONTAINERS = tuple(f"{RDF} {name}" for name in ("Bag", "Seq", "Alt"))
 _ENCODING = re.compile(rb"(?:\xef\xbb\xbf)?\s*<\?xml[^>]*?encoding\s*=\s*[\"']([A-Za-z0-9._-]+)")
 _SAME = 0.5  # two regions that share so much (intersection over union) are of one face
@@ -187,18 +190,21 @@ class Edited:
         data: The file; None where there is nothing to write.
         conflicts: Our regions that were left out, since another program has the face under another name, with
             that name.
+        empty: Whether nothing is left in a file that facesearch made.
     """
 
     data: bytes | None
     conflicts: tuple[tuple[Region, str], ...] = ()
+    empty: bool = False
 
 
-def edited(data: bytes | None, wanted: Wanted) -> Edited:
+def edited(data: bytes | None, wanted: Wanted, by: str = "") -> Edited:
     """Return a sidecar that says what is wanted of people, and all else as before.
 
     Args:
         data: The sidecar; None for a new one.
         wanted: What it has to say.
+        by: Who says it. What somebody else wrote, though it was facesearch, stays.
 
     Raises:
         BadXmp: The sidecar cannot be read.
@@ -206,7 +212,7 @@ def edited(data: bytes | None, wanted: Wanted) -> Edited:
     if data is None and not (wanted.regions or wanted.names):
         return Edited(None)
     text, restored = _as_utf8(data if data is not None else _EMPTY)
-    editor = _Editor(text)
+    editor = _Editor(text, by)
     conflicts = editor.regions(wanted)
     # Who is somebody else there, in each place of theirs, is not named there otherwise.
     others = {region.name for region, _ in conflicts}
@@ -216,11 +222,43 @@ def edited(data: bytes | None, wanted: Wanted) -> Edited:
     editor.bag(IPTC, "PersonInImage", "Bag", people)
     editor.bag(DIGIKAM, "TagsList", "Seq", [f"People/{name}" for name in tagged])
     editor.bag(LIGHTROOM, "hierarchicalSubject", "Bag", [f"People|{name}" for name in tagged])
-    done = editor.done()
-    if done == text and data is not None:
-        return Edited(None, tuple(conflicts))
-    _parse(done)  # what cannot be read again is not written
-    return Edited(restored(done), tuple(conflicts))
+    return _finished(editor.done(), text, restored, tuple(conflicts), new=data is None)
+
+
+def cleaned(data: bytes, names: Collection[str] | None = None) -> Edited:
+    """Return a sidecar without what facesearch wrote, whoever ran it.
+
+    Args:
+        data: The sidecar.
+        names: Only what it wrote of these people; None for all.
+
+    Raises:
+        BadXmp: The sidecar cannot be read.
+    """
+    text, restored = _as_utf8(data)
+    editor = _Editor(text, None)
+    editor.take_out(names)
+    return _finished(editor.done(), text, restored, (), new=False)
+
+
+def _finished(
+    done: bytes,
+    text: bytes,
+    restored: Callable[[bytes], bytes],
+    conflicts: tuple[tuple[Region, str], ...],
+    *,
+    new: bool,
+) -> Edited:
+    if done == text and not new:
+        return Edited(None, conflicts)
+    root = _parse(done)  # what cannot be read again is not written
+    return Edited(restored(done), conflicts, _says_nothing(root))
+
+
+def _says_nothing(root: _Node) -> bool:
+    """Return whether a file is one that facesearch made, with nothing in it."""
+    made = root.attributes.get(f"{META} xmptk") == "facesearch"
+    return made and not any(one.children or one.attributes.keys() - {_ABOUT} for one in root.descriptions())
 
 
 @dataclass(slots=True)
@@ -428,17 +466,24 @@ class _Editor:
 
     Args:
         data: The file, in UTF-8.
+        by: Who changes it; only what the same one wrote before is taken out. None to take out what anybody
+            wrote.
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, by: str | None) -> None:
         self._data = data
+        self._mark = f"{by} " if by else ""
         root = _parse(data)
         rdf = root.find(f"{RDF} RDF")
         if rdf is None:
             raise BadXmp("The XMP holds no rdf:RDF.")
         self._rdf = rdf
         self._descriptions = list(root.descriptions())
-        self._wrote = [item.text for item in _items(self._descriptions, OURS, "Wrote")]
+        listed = [item.text for item in _items(self._descriptions, OURS, "Wrote")]
+        # Each line begins with who wrote it.
+        mine = [line for line in listed if by is None or _by(line) == by]
+        self._others = [line for line in listed if line not in mine]
+        self._wrote = [line.removeprefix(f"{_by(line)} ") for line in mine]
         self._writes: list[str] = []
         self._cuts: list[tuple[int, int, bytes]] = []  # first byte, byte behind it, what comes there
         self._new: list[str] = []  # properties that the file does not have yet
@@ -468,7 +513,7 @@ class _Editor:
         added = [region for line, region in lines.items() if line not in there]
         bag = self._container(MWG, "Regions", "RegionList")
         if bag is not None:
-            self._change(bag, gone, [_region_xml(region) for region in added])
+            self._change(bag, gone, [_region_xml(region) for region in added], (MWG, "Regions"))
         elif added:
             items = "".join(f"\n      {_region_xml(region)}" for region in added)
             width, height = wanted.size
@@ -491,13 +536,26 @@ class _Editor:
         added = [f"<rdf:li>{escape(text)}</rdf:li>" for text in wanted if text not in there]
         bag = self._container(namespace, name)
         if bag is not None:
-            self._change(bag, gone, added)
+            self._change(bag, gone, added, (namespace, name))
         elif added:
             prefix = next(one for one, uri in _PREFIXES.items() if uri == namespace)
             items = "".join(f"\n     {item}" for item in added)
             self._new.append(
                 f"<{prefix}:{name}>\n    <rdf:{kind}>{items}\n    </rdf:{kind}>\n   </{prefix}:{name}>"
             )
+
+    def take_out(self, names: Collection[str] | None) -> None:
+        """Take out what was written of some people, or of all."""
+        gone = {line for line in self._wrote if names is None or _name_in(line) in names}
+        self._writes = [line for line in self._wrote if line not in gone]
+        found = [one.item for one in _mwg_regions(self._descriptions) if _region_line(one.region) in gone]
+        if (bag := self._container(MWG, "Regions", "RegionList")) is not None:
+            self._change(bag, found, [], (MWG, "Regions"))
+        for namespace, name in _LISTS:
+            items = _items(self._descriptions, namespace, name)
+            if (bag := self._container(namespace, name)) is not None:
+                own = [item for item in items if f"{name} {item.text}" in gone]
+                self._change(bag, own, [], (namespace, name))
 
     def done(self) -> bytes:
         """Return the changed file."""
@@ -517,9 +575,10 @@ class _Editor:
 
     def _list_what_is_written(self) -> None:
         bag = self._container(OURS, "Wrote")
-        items = [f"<rdf:li>{escape(line)}</rdf:li>" for line in self._writes]
+        lines = [*self._others, *(self._mark + line for line in self._writes)]
+        items = [f"<rdf:li>{escape(line)}</rdf:li>" for line in lines]
         if bag is not None:
-            self._change(bag, bag.children, items)
+            self._change(bag, bag.children, items, (OURS, "Wrote"))
         elif items:
             listed = "".join(f"\n     {item}" for item in items)
             self._new.append(
@@ -542,7 +601,11 @@ class _Editor:
                 raise BadXmp(f"The XMP has {names[0]} in another form than a list of values.")
         return None
 
-    def _change(self, bag: _Node, gone: Sequence[_Node], added: Sequence[str]) -> None:
+    def _change(self, bag: _Node, gone: Sequence[_Node], added: Sequence[str], name: tuple[str, str]) -> None:
+        """Take items out of a list, and put others into it; an empty one goes with its property."""
+        whole = gone and not added and all(any(item is one for one in gone) for item in bag.children)
+        if whole and (found := self._property(bag, name)) is not None:
+            gone = [found]
         for item in gone:
             start = item.start
             while self._data[start - 1 : start] in (b" ", b"\t", b"\n", b"\r"):
@@ -552,6 +615,15 @@ class _Editor:
             self._insert_end(
                 bag, "".join(f"\n      {_declared(item, bag.scope)}" for item in added) + "\n     "
             )
+
+    def _property(self, bag: _Node, name: tuple[str, str]) -> _Node | None:
+        """Return the property that holds a list, if nothing else is in it."""
+        known = {f"{MWG} RegionList", f"{MWG} AppliedToDimensions", bag.name}
+        for description in self._descriptions:
+            found = description.child(*name)
+            if found is not None and found.start <= bag.start < found.end:
+                return found if all(child.name in known for child in found.children) else None
+        return None
 
     def _insert_end(self, node: _Node, text: str) -> None:
         """Insert something as the last in an element."""
@@ -589,6 +661,20 @@ def _region_xml(region: Region) -> str:
         f'<mwg-rs:Area stArea:x="{x}" stArea:y="{y}" stArea:w="{w}" stArea:h="{h}" '
         'stArea:unit="normalized"/></rdf:li>'
     )
+
+
+def _by(line: str) -> str:
+    """Return who wrote a line of what was written; empty where it does not say."""
+    first = line.partition(" ")[0]
+    return "" if first == "region" or first in {name for _, name in _LISTS} else first
+
+
+def _name_in(line: str) -> str:
+    """Return whom a line of what was written, without who wrote it, is about."""
+    kind, _, rest = line.partition(" ")
+    if kind == "region":
+        return rest.split(" ", 4)[-1]
+    return rest.removeprefix("People/").removeprefix("People|")
 
 
 def _region_line(region: Region) -> str:

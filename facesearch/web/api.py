@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from facesearch.answer_json import SCHEMA, answer_as_json, box_as_json, with_path_bytes
+from facesearch.errors import PeopleError
 from facesearch.people.people import People, Person
 from facesearch.web.requests import (
     Bodies,
@@ -107,14 +108,24 @@ class Api:
         return await self._change(request, lambda people: people.name(person_of(request, people), name))
 
     async def merge(self, request: Request) -> Response:
-        """Merge others into a person: {"others": [12, "Grace"]}."""
-        others = (await self._bodies.json_object(request)).get("others")
+        """Merge others into a person: {"others": [12, "Grace"]}.
+
+        Several who have names are only merged with {"yes": true}.
+        """
+        sent = await self._bodies.json_object(request)
+        others = sent.get("others")
         if not isinstance(others, list) or not all(isinstance(other, (int, str)) for other in others):
             raise Refused(HTTPStatus.BAD_REQUEST, 'Send {"others": [12, "Grace"]}.')
 
         def change(people: People) -> Person:
             into = person_of(request, people)
-            return people.merge(into, [people.person(other) for other in others])
+            found = [people.person(other) for other in others]
+            names = {one.number: one.name for one in (into, *found) if one.name}
+            if len(names) > 1 and sent.get("yes") is not True:
+                raise PeopleError(
+                    f"{' and '.join(names.values())} both have a name.", 'Send "yes": true, too.'
+                )
+            return people.merge(into, found)
 
         return await self._change(request, change)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -108,7 +108,7 @@ class Forms:
         """Do something with the faces of a person that were selected, and the photos with a tag."""
         fields = await self._bodies.selection(request)
         faces, photos = fields.get("face", []), fields.get("photo", [])
-        what, to = fields.get("do", [""])[0], fields.get("to", [""])[0]
+        what, to, year = (fields.get(name, [""])[0] for name in ("do", "to", "year"))
 
         def change(people: People) -> Person:
             person = person_of(request, people)
@@ -124,7 +124,8 @@ class Forms:
 
         if what not in _DOES:
             raise Refused(HTTPStatus.BAD_REQUEST, "This form is not understood.")
-        return await self._change(request, change)
+        shown = {"year": year} if re.fullmatch("[0-9]{4}", year) else {}
+        return await self._change(request, change, shown=shown)
 
     async def download(self, request: Request) -> Response:
         """Send the photos of a person that were selected, as a zip."""
@@ -212,12 +213,20 @@ class Forms:
         return self._to(request, f"{back if there and known else ''}?undone=1")
 
     async def _change(
-        self, request: Request, change: Callable[[People], Person | None], back: str = ""
+        self,
+        request: Request,
+        change: Callable[[People], Person | None],
+        back: str = "",
+        shown: Mapping[str, str] | None = None,
     ) -> Response:
-        """Change people; show the person that comes of it, or else the page `back`, with what was done."""
+        """Change people; show the person that comes of it, or else the page `back`, with what was done.
+
+        What is to be shown of that page may be given too, as the values of its address.
+        """
         person, did = await run_in_threadpool(library_of(request, self._state).change, change)
         page = f"person/{person.number}" if person is not None else back
-        return self._to(request, f"{page}?did={did}" if did else page)
+        values = {**(shown or {}), **({"did": did} if did else {})}
+        return self._to(request, f"{page}?{urlencode(values)}" if values else page)
 
     def _to(self, request: Request, page: str) -> Response:
         address = f"{self._state.root}/{request.path_params['library']}/{page}"

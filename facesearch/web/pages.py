@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -51,6 +52,7 @@ FACE_SIDE = 240
 
 SMALL_FACE = 1 / 4  # of a photo's width: a narrower face is shown beside it
 CARD = 4 / 3  # width by height of a photo in a grid, of which the rest is cut off
+LOOKING = 0.5  # seconds in which the sizes of the photos of a page are looked for
 STEPS = 10  # of how far a photo is moved behind what is cut off; see .shift-0 and others in web.css
 
 
@@ -140,7 +142,7 @@ class Pages:
             with suppress(PeopleError):  # who is not known is not looked for; the others are
                 photos = wanted.photos(snapshot)
         place = f"{self._state.root}/{request.path_params['library']}/together"
-        shown = photos[FACES * (number - 1) :]
+        shown, until = photos[FACES * (number - 1) :], time.monotonic() + LOOKING
         return self._page(
             "together.html",
             request,
@@ -157,7 +159,7 @@ class Pages:
                 for role, person in wanted.roles()
             ],
             count=len(photos),
-            photos=[together_view(snapshot, match) for match in shown[:FACES]],
+            photos=[together_view(snapshot, match, until) for match in shown[:FACES]],
             others=wanted.often_too(snapshot, photos),
             names=[one.name for one in snapshot.everyone if one.name and one.number not in wanted.numbers],
             problem=problem,
@@ -191,7 +193,6 @@ class Pages:
             raise Refused(
                 HTTPStatus.NOT_FOUND, "These photos are no longer kept: drop them on the page again."
             )
-        left = request.query_params.get("left", "")
         return self._hits(
             request,
             library,
@@ -203,7 +204,7 @@ class Pages:
                 )
                 for at, (key, face, upload) in enumerate(kept)
             ],
-            left=int(left) if left.isascii() and left.isdigit() and len(left) <= DIGITS else 0,
+            left=_whole(request.query_params.get("left", "")),
             pages=f"{self._together(request, chosen)}&",
         )
 
@@ -247,7 +248,7 @@ class Pages:
         if year in years:
             rows = _of_year(snapshot, rows, int(year))
             tagged = [photo for photo in tagged if _year(snapshot, photo) == int(year)]
-        faces = rows[FACES * (number - 1) :]
+        faces, until = rows[FACES * (number - 1) :], time.monotonic() + LOOKING
         place = f"{self._state.root}/{request.path_params['library']}/person/{person.number}"
         return self._page(
             "person.html",
@@ -255,7 +256,7 @@ class Pages:
             title=f"{person.title}, {year}" if year in years else person.title,
             person=person,
             cover=face_view(snapshot, people.portrait(person)) if person.faces else None,
-            cards=[card_view(snapshot, row) for row in faces[:FACES]],
+            cards=[card_view(snapshot, row, until) for row in faces[:FACES]],
             tagged=[photo_view(snapshot, photo) for photo in tagged] if number == 1 else [],
             names=[one.name for one in snapshot.everyone if one.name and one.number != person.number],
             problem=problem,
@@ -282,6 +283,7 @@ class Pages:
             folder=os.path.dirname(path),
             faces=faces,
             tagged=snapshot.tagged_on(photo),
+            chosen=_whole(request.query_params.get("face", "")),
             width=width,
             height=height,
             named=snapshot.people is not None,
@@ -294,10 +296,8 @@ class Pages:
     def _neighbours(self, request: Request, snapshot: Snapshot, photo: int) -> tuple[Person | None, str, str]:
         """Return whose photos are looked through, and the digests of the photos before and behind one."""
         of = request.query_params.get("of", "")
-        person = None
         photos: Sequence[int] = snapshot.shown
-        if snapshot.people is not None and of.isascii() and of.isdigit() and len(of) <= DIGITS:
-            person = next((one for one in snapshot.everyone if one.number == int(of)), None)
+        person = snapshot.person.get(_whole(of))
         if person is not None and snapshot.people is not None:
             rows = _most_certain_first(snapshot.people, person)
             tagged = snapshot.people.tagged_photos(person)
@@ -330,7 +330,8 @@ class Pages:
         (answer,) = library.ask(references, Question(top=HITS * number + 1, together=True))
         shown = answer.matches[HITS * (number - 1) : HITS * number]
         snapshot = library.now()
-        hits: list[HitView] = [view for match in shown if (view := hit_view(snapshot, match)) is not None]
+        until = time.monotonic() + LOOKING
+        hits = [view for match in shown if (view := hit_view(snapshot, match, until)) is not None]
         return self._page(
             "hits.html",
             request,
@@ -429,6 +430,11 @@ class Pictures:
         return _jpeg(upload.picture)
 
 
+def _whole(text: str) -> int:
+    """Return a number of an address; 0 for anything else."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= DIGITS else 0
+
+
 def _portrait(snapshot: Snapshot, person: Person) -> tuple[str, int]:
     return snapshot.face_id(snapshot.known_people().portrait(person))
 
@@ -515,9 +521,9 @@ def _toast(request: Request, snapshot: Snapshot) -> Toast | None:
     if "undone" in request.query_params:
         return Toast("The last change was taken back.")
     log = snapshot.people.log if snapshot.people is not None else ()
-    if log and request.query_params.get("did") == log[-1].key:
-        did = log[-1].did
-        return Toast(f"{did[:1].upper()}{did[1:]}.", log[-1].key)
+    if log and (did := request.query_params.get("did")) and did == log[-1].key:
+        said = log[-1].did
+        return Toast(f"{said[:1].upper()}{said[1:]}.", did)
     return None
 
 
@@ -766,9 +772,9 @@ class CardView:
     shift: int
 
 
-def card_view(snapshot: Snapshot, row: int) -> CardView:
-    """Return a face of the index in its photo."""
-    face, size = face_view(snapshot, row), snapshot.size(int(snapshot.index.photo[row]))
+def card_view(snapshot: Snapshot, row: int, until: float) -> CardView:
+    """Return a face of the index in its photo, whose size is looked for until some time."""
+    face, size = face_view(snapshot, row), snapshot.size(int(snapshot.index.photo[row]), until)
     if size is None:
         return CardView(face, True, STEPS // 2)
     return CardView(face, face.box.width < SMALL_FACE * size[0], _shift(face.box, *size))
@@ -778,6 +784,7 @@ def _shift(box: Box, width: int, height: int) -> int:
     """Return how far to move a photo, so that a face is in the part of it that a card shows."""
     x, y = box.centre
     across = width / height > CARD
+    y -= box.height / 8  # a head is higher than its face
     centre, whole, shown = (x, width, height * CARD) if across else (y, height, width / CARD)
     start = min(max(centre - shown / 2, 0), whole - shown)
     return round(STEPS * start / (whole - shown)) if whole - shown >= 1 else STEPS // 2
@@ -863,14 +870,17 @@ class TogetherView:
     people: Sequence[Person]
 
 
-def together_view(snapshot: Snapshot, match: Match) -> TogetherView:
+def together_view(snapshot: Snapshot, match: Match, until: float) -> TogetherView:
     """Return a photo of several people, by the match that found it."""
     people = snapshot.known_people()
     photo = people.index.find(match.path)
     assert photo is not None
     rows = people.index.faces_of(photo)
     numbers = set(people.whose[rows.start : rows.stop].tolist())
-    size, boxes = snapshot.size(photo), [snapshot.index.box(row) for row in rows if people.whose[row] > 0]
+    size, boxes = (
+        snapshot.size(photo, until),
+        [snapshot.index.box(row) for row in rows if people.whose[row] > 0],
+    )
     shift = _shift(_around(boxes), *size) if size is not None and boxes else STEPS // 2
     shown = sorted(
         (snapshot.person[one] for one in numbers if one in snapshot.person), key=lambda one: one.title
@@ -893,14 +903,14 @@ def face_view(snapshot: Snapshot, row: int) -> FaceView:
     return FaceView(digest, number, snapshot.index.box(row), name, folder, person, title)
 
 
-def hit_view(snapshot: Snapshot, match: Match) -> HitView | None:
+def hit_view(snapshot: Snapshot, match: Match, until: float) -> HitView | None:
     """Return a match in words; None where the index has changed since and no longer has it."""
     photo = snapshot.index.find(match.path)
     rows = snapshot.index.faces_of(photo) if photo is not None else range(0)
     if match.face > len(rows):
         return None
     return HitView(
-        card_view(snapshot, rows[match.face - 1]),
+        card_view(snapshot, rows[match.face - 1], until),
         match.rank,
         f"{match.distance:.4f}",
         percent(match.probability) if match.probability is not None else "",

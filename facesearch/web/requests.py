@@ -12,8 +12,7 @@ import math
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from http import HTTPStatus
 from typing import Any, TypeVar, get_args
 from urllib.parse import parse_qs
@@ -23,6 +22,7 @@ import anyio.to_thread
 from starlette.requests import ClientDisconnect, Request
 
 from facesearch.errors import PeopleError
+from facesearch.faces import moment_of
 from facesearch.machine import decoders
 from facesearch.people.people import People, Person
 from facesearch.ranking import Ranking
@@ -112,8 +112,10 @@ def question_of(values: Mapping[str, str], metric: str) -> Question:
         metric: The distance if none is given.
 
     Raises:
-        Refused: One of them is out of range.
+        Refused: One of them is out of range, or is none.
     """
+    if unknown := sorted(values.keys() - _PARAMETERS):
+        raise Refused(HTTPStatus.BAD_REQUEST, f"{unknown[0]!r} is none of {', '.join(sorted(_PARAMETERS))}.")
     chosen: dict[str, Any] = {
         "top": _value(values, "top", _whole, lambda number: 1 <= number <= MOST_MATCHES),
         "metric": _value(values, "metric", str, lambda name: name in get_args(Ranking)) or metric,
@@ -124,11 +126,17 @@ def question_of(values: Mapping[str, str], metric: str) -> Question:
         "include_self": _value(values, "include_self", _flag, lambda _: True),
         "unique": _value(values, "unique", _flag, lambda _: True),
         "expand": _value(values, "expand", _flag, lambda _: True),
-        "since": _value(values, "since", datetime.fromisoformat, lambda date: date.tzinfo is None),
-        "until": _value(values, "until", datetime.fromisoformat, lambda date: date.tzinfo is None),
+        "since": _value(values, "since", moment_of, lambda _: True),
+        "until": _value(values, "until", partial(moment_of, last=True), lambda _: True),
         "sort": _value(values, "sort", str, lambda name: name in ("distance", "date")),
     }
     return Question(**{name: value for name, value in chosen.items() if value is not None})
+
+
+_PARAMETERS = frozenset(
+    ["top", "metric", "threshold", "min_probability", "min_quality", "by", "include_self", "unique", "expand",
+     "since", "until", "sort", "face", "path"]
+)  # fmt: skip
 
 
 def wanted_face(values: Mapping[str, str]) -> FaceWanted:

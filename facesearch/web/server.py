@@ -218,7 +218,8 @@ def _explain(error: Exception) -> tuple[str, str, str, int]:
         return "other", error.sentence, "", error.status
     if isinstance(error, HTTPException):
         nothing = error.status_code == HTTPStatus.NOT_FOUND
-        sentence = "There is nothing at this address." if nothing else "This address needs another method."
+        allowed = (error.headers or {}).get("Allow", "another method")
+        sentence = "There is nothing at this address." if nothing else f"This address takes {allowed}."
         return "other", sentence, "", error.status_code
     return "other", f"{FAULT}.", "See the terminal in which `facesearch serve` runs.", 500
 

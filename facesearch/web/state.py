@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -111,9 +112,14 @@ class Snapshot:
         digits: str = self.index.digest[photo].tobytes().hex()
         return digits
 
-    def size(self, photo: int) -> tuple[int, int] | None:
-        """Return the width and height of an upright photo, by how its file begins; None if unknown."""
-        return _size(self.index.path(photo), self.digest(photo))
+    def size(self, photo: int, until: float) -> tuple[int, int] | None:
+        """Return the width and height of an upright photo, by how its file begins; None if unknown.
+
+        Args:
+            photo: The photo.
+            until: The time of `time.monotonic` after which no file is opened: a drive may be slow.
+        """
+        return None if time.monotonic() > until else _size(self.index.path(photo), self.digest(photo))
 
     def copies(self, digest: str) -> list[str]:
         """Return the paths of all photos with a content, by its digest in hex."""

@@ -17,6 +17,7 @@ from facesearch.people.register import read_register
 
 SOLVAY, BIDEN = LIBRARY / "solvay_1927.jpg", LIBRARY / "biden.jpg"
 ADA, BEA, CLEO = range(3)
+STAY = "carry names that facesearch wrote, and stay; --sidecars takes them out, also later."
 
 
 def state(own):
@@ -290,7 +291,7 @@ def test_names_go_to_sidecars_and_come_back(ask, album, tmp_path):
     dry = ask(*export, "--dry-run", "--diff")
     assert (dry.status, dry.err) == (
         0,
-        "3 sidecars would be written, 0 would be changed, 0 as they have to be\n",
+        "3 sidecars would be written, 0 would be changed, 0 up to date\n",
     )
     assert dry.text.count("+++ ") == 3
     assert dry.text.count("+      <rdf:li rdf:parseType") == 3
@@ -298,9 +299,9 @@ def test_names_go_to_sidecars_and_come_back(ask, album, tmp_path):
     listed = ask(*export, "--dry-run").rows
     assert [(row[0].endswith(".jpg.xmp"), row[1]) for row in listed] == [(True, "Barack Obama")] * 3
     done = ask(*export)
-    assert (done.status, done.err) == (0, "3 sidecars written, 0 changed, 0 as they have to be\n")
-    assert ask(*export).err == "0 sidecars written, 0 changed, 3 as they have to be\n"
-    assert ask(*export, "--tags").err == "0 sidecars written, 3 changed, 0 as they have to be\n"
+    assert (done.status, done.err) == (0, "3 sidecars written, 0 changed, 0 up to date\n")
+    assert ask(*export).err == "0 sidecars written, 0 changed, 3 up to date\n"
+    assert ask(*export, "--tags").err == "0 sidecars written, 3 changed, 0 up to date\n"
     assert ask(*export, "--stem", "-q").err == ""
     assert (tmp_path / "photos" / "obama.xmp").exists()
 
@@ -325,9 +326,9 @@ def test_what_is_undone_or_forgotten_names_the_sidecars_that_stay(ask, album, tm
     assert "\n3 sidecars may hold old names, such as " in done.err
     assert (
         ask("people", "export", "--xmp", "--index", album).err
-        == "0 sidecars written, 3 changed, 0 as they have to be\n"
+        == "0 sidecars written, 0 changed, 3 removed, 0 up to date\n"
     )
-    assert b"Obama</" not in (tmp_path / "photos" / "obama.jpg.xmp").read_bytes()
+    assert not (tmp_path / "photos" / "obama.jpg.xmp").exists()
     ask("people", "name", 1, "Barack Obama", "--index", album)
     ask("people", "export", "--xmp", "--index", album)
     forget = ("forget", "--person", "Barack Obama", "--index", album)
@@ -336,11 +337,36 @@ def test_what_is_undone_or_forgotten_names_the_sidecars_that_stay(ask, album, tm
     assert done.err.startswith(
         "3 faces in 3 photos of Barack Obama would be forgotten, and the log of changes\n"
     )
-    assert done.err.endswith("3 sidecars of these photos carry names that facesearch wrote, and stay.\n")
+    assert done.err.endswith(f"3 sidecars of these photos {STAY}\n")
     assert album.read_bytes() == before
     done = ask(*forget)
-    assert done.err.endswith("3 sidecars of these photos carry names that facesearch wrote, and stay.\n")
+    assert done.err.endswith(f"3 sidecars of these photos {STAY}\n")
     assert (ask("people", "log", "--index", album).status, done.status) == (1, 0)
+    photos = sorted((tmp_path / "photos").glob("obama*.jpg"))
+    clean = ("forget", *photos, "--sidecars", "--index", album)
+    assert ask(*clean, "--dry-run").err.endswith(
+        "names would be taken out of 0 sidecars, and 3 would be removed\n"
+    )
+    assert ask(*clean).err.endswith("names taken out of 0 sidecars, and 3 removed\n")
+    assert not list((tmp_path / "photos").glob("*.xmp"))
+
+
+def test_a_person_is_forgotten_with_the_names_in_sidecars(ask, album, tmp_path):
+    ask("people", "name", 1, "Barack Obama", "--index", album)
+    ask("people", "export", "--xmp", "--index", album)
+    done = ask("forget", "--person", "Barack Obama", "--sidecars", "--index", album)
+    assert done.err.endswith("names taken out of 0 sidecars, and 3 removed\n")
+    assert not list((tmp_path / "photos").glob("*.xmp"))
+
+
+def test_sidecars_that_cannot_be_read_are_counted_and_are_an_error(ask, album, tmp_path):
+    ask("people", "name", 1, "Barack Obama", "--index", album)
+    broken = tmp_path / "photos" / "obama.jpg.xmp"
+    broken.write_bytes(b"<x")
+    done = ask("people", "export", "--xmp", "--index", album)
+    assert done.status == 2
+    assert done.err.endswith("2 sidecars written, 0 changed, 0 up to date, 1 left as they are\n")
+    assert broken.read_bytes() == b"<x"
 
 
 @pytest.mark.parametrize(

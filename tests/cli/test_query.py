@@ -494,8 +494,15 @@ def test_photos_of_a_time(ask, dated, args, years):
     done = ask("query", OBAMA, "--index", dated, "--top", 9, *args)
     assert done.status == (0 if years else 1)
     assert sorted(name[:4] for name in done.names) == years
+    assert "2 of 5 photos have no date, and are left out." in done.err
     if not years:
-        assert "in a photo that was taken then; an older index learns dates" in done.err
+        assert "No face lies in a photo that was taken then." in done.err
+
+
+def test_no_photo_is_both(ask, dated):
+    done = ask("query", OBAMA, "--index", dated, "--since", "2010", "--until", "2005")
+    assert done.status == 2
+    assert "--since is later than --until" in done.err
 
 
 def test_matches_in_the_order_of_their_dates(ask, dated):
@@ -524,7 +531,10 @@ def test_an_index_of_the_second_format_knows_no_dates_until_all_is_read(ask, dat
     index = tmp_path / "old.npz"
     np.savez(index, **{**arrays, "format": np.array(2)})
     query = ("query", OBAMA, "--index", index, "--top", 9, "--since", "1900")
-    assert ask(*query).status == 1
+    done = ask(*query)
+    assert done.status == 1
+    assert "5 of 5 photos have no date" in done.err
+    assert "5 of them were never asked: run `facesearch index --verify`." in done.err
     assert ask("index", dated.parent, "--index", index).status == 0
     assert ask(*query).status == 1
     assert ask("index", dated.parent, "--index", index, "--verify").status == 0

@@ -8,7 +8,7 @@ from support.known_people import WITHIN, grouped, opened, shows, whose
 
 from facesearch.faces import Box
 from facesearch.people.imports import folders_of_people, import_folders, import_regions, import_takeout
-from facesearch.people.sidecars import sidecars, write_sidecar
+from facesearch.people.sidecars import cleaned_sidecars, sidecars, write_sidecar
 from facesearch.photos.xmp import Area, Region, Wanted, edited, read_people
 
 ADA, BEA, CLEO, DORA = range(4)
@@ -65,7 +65,7 @@ def test_a_group_is_named_as_a_whole_by_regions_on_its_faces(tmp_path, people):
     assert sorted(done.people) == ["Ada", "Bea", "Cleo"]
     assert (done.faces, done.tagged, done.conflicts, done.doubtful, done.unmatched) == (3, 0, [], [], [])
     again = import_regions(people)
-    assert (again.faces, again.conflicts) == (3, [])
+    assert (again.faces, again.already, again.conflicts) == (0, 3, [])
 
 
 def test_a_face_of_nobody_becomes_the_person(tmp_path, people):
@@ -292,3 +292,64 @@ def test_sidecars_follow_what_changes_and_say_what_they_cannot(tmp_path, people)
     assert b"Ada" not in changed["b"].after
     assert changed["c"].problem
     assert opened(tmp_path / "i.npz").facts.names == {}
+
+
+def test_what_another_index_wrote_stays(tmp_path, people, photos):
+    people.name(people.person(1), "Ada")
+    for one in sidecars(people, tags=True):
+        write_sidecar(one)
+    other = grouped(tmp_path / "other.npz", photos)
+    assert list(sidecars(other)) == []
+    other.name(other.person(2), "Bea")
+    for one in sidecars(other):
+        write_sidecar(one)
+    both = read_people((tmp_path / "p" / "a.png.xmp").read_bytes())
+    assert sorted(both.names) == ["Ada", "Bea"]
+    other.name(other.person(2), "Beatrix")
+    for one in sidecars(other):
+        write_sidecar(one)
+    both = read_people((tmp_path / "p" / "a.png.xmp").read_bytes())
+    assert sorted(both.names) == ["Ada", "Beatrix"]
+    assert [one.after for one in sidecars(people, tags=True)] == [None] * 3
+
+
+def test_both_kinds_of_sidecars_are_kept_in_step(tmp_path, people):
+    people.name(people.person(1), "Ada")
+    for one in [*sidecars(people, stem=True), *sidecars(people)]:
+        write_sidecar(one)
+    people.name(people.person(1), "Ada Lovelace")
+    for one in sidecars(people):
+        write_sidecar(one)
+    for name in ("a.png.xmp", "a.xmp"):
+        assert read_people((tmp_path / "p" / name).read_bytes()).names == ("Ada Lovelace",)
+
+
+def test_a_sidecar_that_facesearch_made_goes_when_nothing_is_left_in_it(tmp_path, people):
+    people.name(people.person(1), "Ada")
+    (tmp_path / "p" / "a.png.xmp").write_bytes(edited(None, Wanted((), ("Eve",), SIZE)).data)
+    for one in sidecars(people, tags=True):
+        write_sidecar(one)
+    assert (tmp_path / "p" / "b.png.xmp").exists()
+    people.hide([people.person(1)])
+    gone = [one for one in sidecars(people) if one.gone]
+    for one in sidecars(people):
+        write_sidecar(one)
+    assert {one.photo[-5] for one in gone} == {"b", "c"}
+    assert not (tmp_path / "p" / "b.png.xmp").exists()
+    assert read_people((tmp_path / "p" / "a.png.xmp").read_bytes()).names == ("Eve",)
+
+
+def test_names_are_taken_out_of_sidecars_whoever_wrote_them(tmp_path, people):
+    people.name(people.person(1), "Ada")
+    people.name(people.person(2), "Bea")
+    for one in sidecars(people, tags=True):
+        write_sidecar(one)
+    paths = [str(tmp_path / "p" / f"{name}.png") for name in "abcd"]
+    for one in cleaned_sidecars(paths, ["Ada"]):
+        write_sidecar(one)
+    assert read_people((tmp_path / "p" / "a.png.xmp").read_bytes()).names == ("Bea",)
+    assert b"Ada" not in (tmp_path / "p" / "a.png.xmp").read_bytes()
+    assert not (tmp_path / "p" / "b.png.xmp").exists()
+    for one in cleaned_sidecars(paths):
+        write_sidecar(one)
+    assert not list((tmp_path / "p").glob("*.xmp"))

@@ -69,7 +69,9 @@ def _paste(frame, cast, progress):
         frame[max(0, top) : bottom, max(0, left) : right] = part
 
 
-def write_film(path, frames, *, fps=15, codec="libx264", keys=1.0, turn=0, options=None, rate=None, said=None):
+def write_film(
+    path, frames, *, fps=15, codec="libx264", keys=1.0, turn=0, options=None, rate=None, said=None
+):
     """Write frames as a film.
 
     Args:
@@ -89,7 +91,11 @@ def write_film(path, frames, *, fps=15, codec="libx264", keys=1.0, turn=0, optio
         stream = None
         for number, pixels in enumerate(frames):
             if stream is None:
-                stream = container.add_stream(codec, rate=fps, options={"g": str(max(1, round(keys * fps))), **_of(codec), **(options or {})})
+                stream = container.add_stream(
+                    codec,
+                    rate=fps,
+                    options={"g": str(max(1, round(keys * fps))), **_of(codec), **(options or {})},
+                )
                 stream.width, stream.height = pixels.shape[1], pixels.shape[0]
                 stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
                 if rate:
@@ -111,5 +117,8 @@ _MS = Fraction(1, 1000)
 
 
 def _of(codec):
-    return {"libx264": {"preset": "ultrafast", "sc_threshold": "0"}, "libx265": {"preset": "ultrafast"},
-            "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8"}}.get(codec, {})
+    return {
+        "libx264": {"preset": "ultrafast", "sc_threshold": "0"},
+        "libx265": {"preset": "ultrafast"},
+        "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8"},
+    }.get(codec, {})

@@ -93,6 +93,11 @@ def test_nothing_is_echoed_unescaped(server, digest):
         server.ask(f"/1/face/{digest}/1/name", "POST", b"name="),
         server.ask("/1/", X_Odd=ECHOED, User_Agent=ECHOED, Referer=ECHOED),
         server.ask("/1/", Host=ECHOED.replace('"', "")),
+        server.ask(f"/1/together?person=1&how={odd}&who={odd}"),
+        server.ask(f"/1/uploads/together?face={odd}&left={odd}"),
+        server.ask(f"/1/photo/{digest}?of={odd}&face={odd}"),
+        server.ask("/1/person/1/download", "POST", f"face={odd}"),
+        server.ask("/1/person/1/faces", "POST", f"do={odd}&year={odd}"),
     ]
     for reply in replies:
         assert b"<script>alert" not in reply.body.lower(), reply

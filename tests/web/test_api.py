@@ -122,7 +122,7 @@ REFUSED = [
             *("top=0", "top=1001", "top=x", "top=1e3", "metric=manhattan", "metric=", "threshold=nan"),
             *("threshold=x", "min_probability=1", "min_probability=-1", "by=person", "include_self=yes"),
             *("unique=2", "face=0", "face=-1", "face=x", "path=%25", "path=a", "path=AGEA"),
-            *("top=1_0", "threshold=0_1", "top=%D9%A3"),
+            *("top=1_0", "threshold=0_1", "top=%D9%A3", "tpo=2", "since=19", "until=x"),
         )
     ],
     ("GET", "/1/api/query", None, 405),
@@ -166,6 +166,13 @@ def test_people_are_named_and_merged(changed, ask):
         == "Barack Obama"
     )
     check_refusal(changed.ask("/1/api/people/2/name", "POST", '{"name": "barack obama"}'), 409)
+    changed.ask("/1/api/people/2/name", "POST", '{"name": "Marie Curie"}')
+    refused = changed.ask("/1/api/people/2/merge", "POST", '{"others": ["Barack Obama"]}')
+    check_refusal(refused, 409)
+    assert refused.json["hint"] == 'Send "yes": true, too.'
+    merged = changed.ask("/1/api/people/1/merge", "POST", '{"others": ["Marie Curie"], "yes": true}')
+    assert merged.json["name"] == "Barack Obama"
+    assert ask("people", "undo", 2, "--index", changed.tool.folder / "album.npz").status == 0
     merged = changed.ask("/1/api/people/2/merge", "POST", '{"others": ["Barack Obama", 2]}')
     assert merged.json == {"schema": 1, "number": 2, "name": "Barack Obama", "photos": 5, "faces": 5}
     assert people_of(changed) == {2: "Barack Obama"}

@@ -470,6 +470,21 @@ def test_the_next_page_comes_by_itself(browser, crowd):
     watched.close()
 
 
+def test_who_takes_photos_out_stays_where_they_were(browser, changed):
+    own = Watched(browser, changed, viewport={"width": 800, "height": 400})
+    page = own.go("/1/person/1?year=2009")
+    page.get_by_role("checkbox").check()
+    page.evaluate("scrollTo({top: 150, behavior: 'instant'})")
+    page.get_by_role("button", name="Ignore").click()
+    page.get_by_role("button", name="Undo").wait_for()
+    assert "did=" not in page.url
+    page.wait_for_function("scrollY > 100")
+    page.get_by_role("button", name="Undo").click()
+    page.get_by_text("The last change was taken back.").wait_for()
+    page.wait_for_function("scrollY > 100")
+    own.close()
+
+
 def test_pages_are_turned_without_javascript(browser, crowd):
     watched = Watched(browser, crowd, java_script_enabled=False)
     page = watched.go("/1/person/1")

@@ -10,11 +10,12 @@ from support.command import LIBRARY
 pytestmark = pytest.mark.slow
 
 SOLVAY = LIBRARY / "solvay_1927.jpg"
-KINDS = ("home", "person", "photo", "hits", "upload", "group", "message")
+KINDS = ("home", "person", "photo", "hits", "upload", "group", "several", "together", "message")
 
 # The elements to tap or click, with their sizes.
-_TARGETS = """() => [...document.querySelectorAll("main input, main button, label.drop")]
-  .filter((one) => one.type != "hidden" && one.id != "photo" && one.checkVisibility())
+_TARGETS = """() => [...document.querySelectorAll(
+  "main input, main select, main button, main .button, main .drop, main .pick, main summary, .words .name a")]
+  .filter((one) => !["hidden", "checkbox"].includes(one.type) && one.id != "photo" && one.checkVisibility())
   .map((one) => [one.tagName, one.getBoundingClientRect().width, one.getBoundingClientRect().height])"""
 _WIDER = """() => {
   const wide = document.documentElement.clientWidth;
@@ -68,6 +69,8 @@ def opened(browser, server, request):
 def show(watched, kind):
     """Open a page of one of the kinds."""
     page = watched.go("/1/nothing" if kind == "message" else "/1/person/2" if kind != "home" else "/1/")
+    if kind == "together":
+        page.goto(watched.server.address + "1/together?person=1&or=2")
     if kind in ("photo", "hits"):
         page.locator(".grid a").last.click()
         page.wait_for_url(re.compile("/photo/"))
@@ -77,6 +80,9 @@ def show(watched, kind):
     if kind in ("upload", "group"):
         watched.drop(LIBRARY / "biden.jpg" if kind == "upload" else SOLVAY)
         page.wait_for_url(re.compile("/uploads/"))
+    if kind == "several":
+        watched.drop(LIBRARY / "biden.jpg", SOLVAY)
+        page.wait_for_url(re.compile("/uploads/together"))
     page.wait_for_load_state("networkidle")
     return page
 
@@ -113,7 +119,7 @@ def test_a_phone(opened, kind):
     assert (over, who) == (0, [])
     assert page.evaluate(_CUT_OFF) == []
     for tag, width, height in page.evaluate(_TARGETS):
-        assert min(width, height) >= 24, tag
+        assert min(width, height) >= 43.9, tag
 
 
 @pytest.mark.parametrize("opened", [{"color_scheme": "light"}, {"color_scheme": "dark"}], indirect=True)
@@ -169,7 +175,8 @@ def test_with_the_keyboard_alone(opened):
         page.keyboard.press("Tab")
         passed.append(focused(page)[:2])
     kinds = [tag for tag, _ in passed[:-1]]
-    assert kinds == ["input", "select", "select", "a", "button"]  # name, filters, and what there is to do
+    # The name, the filters, and what there is to do.
+    assert kinds == ["input", "select", "select", "a", "a", "button"]
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile(r"/person/\d+$"))
     assert page.get_by_role("heading", level=1).inner_text() == "Person 1"

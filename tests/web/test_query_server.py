@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -53,7 +54,9 @@ def test_the_answers_are_the_same(ask_both, options):
     with_server, without = ask_both(CURIE, OBAMA, *options)
     assert with_server.out == without.out
     assert with_server.out
-    assert (with_server.status, with_server.err) == (without.status, without.err)
+    assert with_server.status == without.status
+    # Only an index that is at hand tells how many photos have no date.
+    assert with_server.err == re.sub(r"\d+ of \d+ photos have no date.*\n", "", without.err)
 
 
 @pytest.mark.slow

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from facesearch.cli.output.matches import FORMATS, as_paths
-from facesearch.cli.output.text import escaped, say_what_is_measured, what_is_measured, write
+from facesearch.cli.output.text import counted, escaped, say_what_is_measured, what_is_measured, write
+from facesearch.faces import NOT_ASKED, UNDATED
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -54,6 +55,8 @@ class Searched:
         landmarks: Whether the model needs aligned faces.
         photos: Number of photos in the index.
         faces: Number of faces in the index.
+        undated: Number of photos without a date.
+        not_asked: Number of those whose date an older facesearch did not look for.
     """
 
     name: str
@@ -62,12 +65,19 @@ class Searched:
     landmarks: bool
     photos: int
     faces: int
+    undated: int = 0
+    not_asked: int = 0
 
     @classmethod
     def of(cls, library: Library) -> Searched:
         """Describe a library."""
         card, index = library.card, library.searched
-        return cls(card.name, card.metric, card.identity, card.landmarks, index.photo_count, index.face_count)
+        captured = getattr(index, "captured", None)  # a server does not tell
+        undated, not_asked = (
+            (0, 0) if captured is None else (int((captured <= last).sum()) for last in (UNDATED, NOT_ASKED))
+        )
+        counts = index.photo_count, index.face_count
+        return cls(card.name, card.metric, card.identity, card.landmarks, *counts, undated, not_asked)
 
     @classmethod
     def of_server(cls, index: ServedIndex) -> Searched:
@@ -87,6 +97,8 @@ def finish(answers: Answers, options: OutputOptions, searched: Searched) -> int:
         click.echo(f"facesearch: {escaped(error.message)} {error.hint}".rstrip(), err=True)
     if not quiet and answers.answers and not any(answer.matches for answer in answers.answers):
         click.echo(_why_nothing(options, searched), err=True)
+    if not quiet and (options.since or options.until) and searched.undated:
+        click.echo(_undated(searched), err=True)
     if not quiet and _form(options) == "table":
         say_what_is_measured(searched, whole=options.whole)
     _write(answers, options)
@@ -98,8 +110,6 @@ def _why_nothing(options: OutputOptions, searched: Searched) -> str:
     """Return the reason why there is no match although there was a face to look for."""
     if not searched.faces:
         return "The index holds no face yet: add photos with `facesearch index FOLDER`."
-    if options.person or options.others:
-        return "No photo matches. `facesearch people` also groups what was indexed since."
     limits = []
     if options.threshold is not None:
         limits.append(f"within a distance of {options.threshold}")
@@ -108,11 +118,20 @@ def _why_nothing(options: OutputOptions, searched: Searched) -> str:
     if options.min_quality:
         limits.append(f"with a quality of {options.min_quality} or more")
     if options.since or options.until:
-        said = f"No face lies {' and '.join([*limits, 'in a photo that was taken then'])}"
-        return f"{said}; an older index learns dates with `facesearch index --verify`."
+        return f"No face lies {' and '.join([*limits, 'in a photo that was taken then'])}."
+    if options.person or options.others:
+        return "No photo matches. `facesearch people` also groups what was indexed since."
     if limits:
         return f"No face lies {' and '.join(limits)}."
     return "The index holds only the faces of REF itself: --include-self lists them."
+
+
+def _undated(searched: Searched) -> str:
+    """Return how many photos a question for a time leaves out, and what helps."""
+    said = f"{searched.undated:,} of {counted(searched.photos, 'photo')} have no date, and are left out."
+    if not searched.not_asked:
+        return said
+    return f"{said} {searched.not_asked:,} of them were never asked: run `facesearch index --verify`."
 
 
 def _form(options: OutputOptions) -> str:

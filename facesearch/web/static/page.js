@@ -175,56 +175,79 @@ if (selecting) {
   });
 }
 
-// The next page comes by itself when one scrolls to the end of a list; who comes back finds all of them again.
+// The next page comes by itself when one scrolls to the end of a list.
 const growing = document.querySelector(".growing");
 const pager = document.querySelector(".pager");
-if (growing && pager && "IntersectionObserver" in window) {
-  const first = pager.querySelector(".place");
-  const start = first.textContent.trim().split(" ").pop();
-  let pages = 1;
-  let loading = false;
-  const grow = async () => {
-    const next = pager.querySelector("[rel=next]");
-    if (loading || !next) return false;
-    loading = true;
-    try {
-      const answer = await fetch(next.href);
-      if (!answer.ok) throw new Error(answer.status);
-      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      growing.append(...page.querySelectorAll(".growing > *"));
-      const after = page.querySelector(".pager [rel=next]");
-      if (after) next.href = after.href;
-      else next.remove();
-      pages += 1;
-      first.textContent = `Pages ${start} to ${Number(start) + pages - 1}`;
-      return true;
-    } catch {
-      watcher.disconnect(); // the link is still there
-      return false;
-    } finally {
-      loading = false;
-    }
-  };
+let pages = 1;
+let loading = false;
+
+async function grow() {
+  const next = growing && pager?.querySelector("[rel=next]");
+  if (loading || !next) return false;
+  loading = true;
+  try {
+    const answer = await fetch(next.href);
+    if (!answer.ok) return false;
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    growing.append(...page.querySelectorAll(".growing > *"));
+    const after = page.querySelector(".pager [rel=next]");
+    if (after) next.href = after.href;
+    else next.remove();
+    const shown = pager.querySelector(".place");
+    const start = Number(shown.textContent.match(/\d+/)[0]);
+    shown.textContent = `Pages ${start} to ${start + pages}`;
+    pages += 1;
+    return true;
+  } catch {
+    return false;
+  } finally {
+    loading = false;
+  }
+}
+
+function growByItself() {
+  if (!growing || !pager || !("IntersectionObserver" in window)) return;
   const watcher = new IntersectionObserver(async (seen) => {
     if (!seen.some((one) => one.isIntersecting)) return;
-    if (await grow()) {
-      watcher.unobserve(pager); // so that it is told again if the end is still in sight
-      watcher.observe(pager);
-    }
+    watcher.unobserve(pager);
+    if (await grow()) watcher.observe(pager); // it is told again if the end is still in sight
   }, { rootMargin: "800px" });
-  window.addEventListener("pagehide", () => {
-    window.history.replaceState({ pages, down: window.scrollY }, "");
-  });
-  (async () => {
-    const before = window.history.state;
-    if (before?.pages > 1) {
-      window.history.scrollRestoration = "manual";
-      while (pages < before.pages && await grow());
-      window.scrollTo({ top: before.down, behavior: "instant" });
-    }
-    watcher.observe(pager);
-  })();
+  watcher.observe(pager);
 }
+
+// Who comes back to a list, or has changed something there, finds the same part of it.
+const LEFT = "facesearch left";
+const kept = () => ({ path: window.location.pathname, pages, down: window.scrollY });
+
+function left() {
+  try {
+    const told = JSON.parse(window.sessionStorage.getItem(LEFT));
+    window.sessionStorage.removeItem(LEFT);
+    if (told?.path === window.location.pathname && document.querySelector(".toast")) return told;
+  } catch {
+    // A browser may keep nothing.
+  }
+  return window.history.state?.pages > 1 ? window.history.state : null;
+}
+
+document.addEventListener("submit", (event) => {
+  if (event.target.method !== "post") return;
+  try {
+    window.sessionStorage.setItem(LEFT, JSON.stringify(kept()));
+  } catch {
+    // The page then begins at its top.
+  }
+});
+window.addEventListener("pagehide", () => window.history.replaceState(kept(), ""));
+(async () => {
+  const before = left();
+  if (before) {
+    window.history.scrollRestoration = "manual";
+    while (pages < before.pages && await grow());
+    window.scrollTo({ top: before.down, behavior: "instant" });
+  }
+  growByItself();
+})();
 
 // The photos are looked through with the arrow keys; Escape goes back to all of them.
 document.addEventListener("keydown", (event) => {

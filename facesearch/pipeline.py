@@ -29,7 +29,7 @@ from facesearch.embed import Embedder
 from facesearch.errors import UnreadablePhoto
 from facesearch.faces import Box, Face, FileState, PhotoFaces, Status
 from facesearch.files import open_private
-from facesearch.machine import decoders, processors
+from facesearch.machine import decoders, give_back_memory, processors
 from facesearch.paths import ESCAPES
 from facesearch.photos.clips import RATE, Frame, Part, frames, read_clip
 from facesearch.photos.content import LARGE_BYTES, Content, alone_if_large, fingerprint, read_content
@@ -216,6 +216,7 @@ class Pipeline:
             stop = start + len(look.faces)
             done.append(replace(look, vectors=vectors[start:stop]))
             start = stop
+        give_back_memory()  # what decoders took in this thread, they would keep
         return _PartDone(done, problem)
 
     def _faces_of_frame(self, frame: Frame) -> tuple[list[Face], list[NDArray[np.uint8]]]:

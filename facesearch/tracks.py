@@ -19,9 +19,9 @@ from facesearch.ranking import unit_vectors
 
 # An appearance goes on while its face is not seen for so long, in milliseconds.
 _GAP = 3000
-# Two looks are of one person up to the distance at which that is as likely as not (if the model tells persons
+# Two looks are of one person up to the distance that so few pairs of strangers have (if the model tells people
 # apart, else this), and up to a larger one at the same place, where the face may only be blurred or turned.
-_WITHIN, _AT_PLACE, _SAME_PLACE = 0.35, 1.4, 0.4
+_STRANGERS, _WITHIN, _AT_PLACE, _SAME_PLACE = 1e-4, 0.35, 1.4, 0.4
 # Further faces of an appearance are kept if they are so far from those kept already, and not much worse.
 _ROWS, _OTHER, _AS_GOOD = 3, 0.3, 0.5
 # A face that is seen once counts only if the detector is so sure of it.
@@ -71,7 +71,7 @@ class Tracks:
 
     def __init__(self, card: Card) -> None:
         measured = card.calibration.get("cosine") if card.identity else None
-        self._within = measured.distance(0.5) if measured else _WITHIN
+        self._within = measured.stranger_distance(_STRANGERS) if measured else _WITHIN
         self._side = max(card.size)
         self._open: list[_Track] = []
         self._done: list[_Track] = []

@@ -13,7 +13,7 @@ import click
 import cloup
 from cloup import option_group
 
-from facesearch.answer_json import SCHEMA, box_as_json, with_path_bytes
+from facesearch.answer_json import SCHEMA, box_as_json, moment_as_json, with_path_bytes
 from facesearch.cli.options import (
     AnyPath,
     LibraryOptions,
@@ -180,6 +180,7 @@ def _json(photo: PhotoFaces, told: Sequence[_Told], vectors: bool) -> dict[str, 
             "quality": one.quality,
             "person": {"number": one.person, "name": one.title} if one.person > 0 else None,
         }
+        fields |= moment_as_json(face.moment)
         if vectors and photo.vectors is not None:
             fields["vector"] = photo.vectors[at].tolist()
         faces.append(fields)

@@ -49,6 +49,9 @@ ARRAYS: Mapping[str, tuple[str, tuple[int, ...], str]] = {
     "erased_boxes": ("<i4", (4,), "erased"),
 }
 
+# So many faces of a clip are in a sample: one film must not fill it.
+_OF_A_CLIP = 4
+
 How = Literal["exact", "approximate"]
 
 
@@ -293,7 +296,8 @@ class Index:
         for photo in photos[np.argsort(start, kind="stable")].tolist():
             digest = self.digest[photo].tobytes()
             if digest != before:
-                rows.extend(self.faces_of(photo))
+                faces = self.faces_of(photo)
+                rows.extend(faces[:_OF_A_CLIP] if faces and self.moment(faces[0]) else faces)
             if len(rows) >= count:
                 break
             before = digest

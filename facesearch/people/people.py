@@ -263,7 +263,10 @@ class People:
             digest, box = face
             rows = [row for photo in photos.get(digest, ()) for row in self.index.faces_of(photo)]
             best = max(rows, key=lambda row: self.index.box(row).overlap(box), default=None)
-            return best if best is not None and self.index.box(best).overlap(box) >= SAME_FACE else None
+            if best is None or self.index.box(best) == box:
+                return best
+            found_again = self.index.box(best).overlap(box) >= SAME_FACE and self.index.moment(best) is None
+            return best if found_again else None
 
         return [row_of(face) for face in faces]
 

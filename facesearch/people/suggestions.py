@@ -85,6 +85,8 @@ def suggestions(
         return []
     picture = as_values(index.digest)[index.photo[rows]]
     _, photo = np.unique(picture, return_inverse=True)
+    timed = np.flatnonzero(index.moments[rows, 0] >= 0)
+    photo[timed] = len(photo) + np.arange(len(timed))  # a person may be in a clip more than once
     whose = people.whose[rows].copy()
     alone = whose == ALONE
     _, copy = np.unique(people.keys(rows[alone]), return_inverse=True)

@@ -31,8 +31,8 @@ from facesearch.photos.decode import MAX_PIXELS, Picture, decode, upright
 from facesearch.photos.find import changed, modified
 from facesearch.photos.kinds import VIDEO_HINT, can_read_videos, is_clip_name
 
-PART = 60_000  # milliseconds
-RATE = 1.0  # frames a second that are looked at
+PART = 15_000  # milliseconds
+RATE = 2.0  # frames a second that are looked at, at most
 
 # FFmpeg may open nothing else: lists of other files, and addresses, are formats, too.
 _FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,asf,flv"
@@ -111,6 +111,7 @@ class Frame:
         self,
         frame: Any,  # noqa: ANN401 (av is not loaded)
         moment: int,
+        orientation: int,
         *,
         alike: bool = False,
         cut: bool = False,
@@ -119,7 +120,7 @@ class Frame:
         self._frame = frame
         ratio = frame.sample_aspect_ratio if getattr(frame, "sample_aspect_ratio", None) else 1
         self._stored = max(1, round(frame.width * float(ratio or 1))), int(frame.height)
-        self._orientation = _orientation(frame)
+        self._orientation = orientation
         self.width, self.height = self._stored[:: -1 if self._orientation >= 5 else 1]
 
     def picture(self, side: int | None = None) -> Picture:
@@ -157,7 +158,7 @@ def read_clip(path: str) -> Clip:
         UnreadablePhoto: It is no film, or shows nothing; or what reads films is not installed.
     """
     check_readable()
-    file = _state(path)
+    file = clip_state(path)
     with closing(_opened(path)) as container:
         stream = _stream(container)
         length = container.duration
@@ -196,7 +197,7 @@ def frame_at(path: str, moment: int) -> Frame:
         part = Part(path, moment, moment + PART, RATE)
         deadline = time.monotonic() + _PATIENCE
         for shown, frame in _decoded(container, _stream(container), part, deadline):
-            return Frame(frame, shown)
+            return Frame(frame, shown, _orientation(frame))
     raise UnreadablePhoto(f"{path!r} shows nothing at this moment now.")
 
 
@@ -220,11 +221,16 @@ def picture_at(
         return content.file, decode(content.picture, side=side, shrink=shrink)
     frame = frame_at(path, moment.best if moment else 0)
     wanted = side or round(max(frame.width, frame.height) / max(1.0, shrink))
-    return _state(path), frame.picture(max(1, wanted))
+    return clip_state(path), frame.picture(max(1, wanted))
 
 
-def _state(path: str) -> FileState:
-    """Return the state of a clip's file; its digests are of pieces, so that it need not be read whole."""
+def clip_state(path: str) -> FileState:
+    """Return the state of a clip's file; its digests are of pieces, so that it need not be read whole.
+
+    Raises:
+        OSError: It cannot be read.
+        UnreadablePhoto: It is empty, or no ordinary file.
+    """
     with open(path, "rb", opener=open_without_waiting) as file:
         about = os.fstat(file.fileno())
         if not stat.S_ISREG(about.st_mode):
@@ -363,8 +369,10 @@ def _packets(container: Any, stream: Any) -> Iterator[Any]:  # noqa: ANN401
 
 def _chosen(found: Iterator[tuple[int, Any]], every: float, *, cuts: bool) -> Iterator[Frame]:
     """Choose the frames that are looked at: one in so many milliseconds, and those after a cut."""
-    last, looked, before = -every, None, None
+    last, looked, before, turned = -every, None, None, 0
     for shown, frame in found:
+        # Asked of one frame alone: a frame that was asked is freed late.
+        turned = turned or _orientation(frame)
         due = shown - last >= every - 1
         if not due and not cuts:
             continue
@@ -373,7 +381,7 @@ def _chosen(found: Iterator[tuple[int, Any]], every: float, *, cuts: bool) -> It
         before = small
         if due or (cut and shown - last >= _SOONEST):
             change = _differ(small, looked) if looked is not None else _CUT
-            yield Frame(frame, shown, alike=change < _ALIKE, cut=cut)
+            yield Frame(frame, shown, turned, alike=change < _ALIKE, cut=cut)
             last, looked = shown, small
 
 

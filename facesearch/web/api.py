@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from facesearch.answer_json import SCHEMA, answer_as_json, box_as_json, with_path_bytes
+from facesearch.answer_json import SCHEMA, answer_as_json, box_as_json, moment_as_json, with_path_bytes
 from facesearch.errors import PeopleError
 from facesearch.people.people import People, Person
 from facesearch.web.requests import (
@@ -179,4 +179,5 @@ def _face(snapshot: Snapshot, row: int) -> dict[str, Any]:
     digest, number = snapshot.face_id(row)
     index = snapshot.index
     path, box = index.path(int(index.photo[row])), box_as_json(index.box(row))
-    return with_path_bytes({"photo": digest, "face": number, "path": path, "box": box})
+    told = {"photo": digest, "face": number, "path": path, "box": box, **moment_as_json(index.moment(row))}
+    return with_path_bytes(told)

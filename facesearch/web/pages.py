@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mimetypes
 import os
 import re
 import time
@@ -16,22 +17,23 @@ from urllib.parse import quote, urlencode
 import numpy as np
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from facesearch.errors import FacesearchError, PeopleError, UnreadablePhoto
-from facesearch.faces import Box, Captured, Match, Reference
+from facesearch.faces import Box, Captured, Match, Moment, Reference
 from facesearch.judge import doubt
 from facesearch.models.calibration import QualityScale
 from facesearch.people.facts import LONGEST, folded
 from facesearch.people.grouping import ALONE
 from facesearch.people.people import People, Person
 from facesearch.people.photos import PeopleQuery, photos_with
+from facesearch.photos.clips import clip_state, picture_at
 from facesearch.photos.content import read_content
-from facesearch.photos.decode import decode
+from facesearch.photos.kinds import is_clip_name
 from facesearch.search import Question
 from facesearch.show.page import environment
-from facesearch.show.wording import few, percent
+from facesearch.show.wording import clock, few, percent
 from facesearch.web.requests import DIGITS, Refused, face_of, library_of, page_of, person_of, photo_of
 from facesearch.web.state import ServedLibrary, ServedState, Snapshot, Upload
 
@@ -273,7 +275,10 @@ class Pages:
         photo = photo_of(request, snapshot)
         path = snapshot.index.path(photo)
         faces = [face_view(snapshot, row) for row in snapshot.index.faces_of(photo)]
-        width, height = photo_size(path, snapshot.index.digest[photo].tobytes(), faces)
+        chosen = _whole(request.query_params.get("face", ""))
+        shown = next((face for face in faces if face.number == chosen), faces[0] if faces else None)
+        moment = shown.moment if shown is not None else None
+        width, height = photo_size(path, snapshot.index.digest[photo].tobytes(), faces, moment)
         back, before, after = self._neighbours(request, snapshot, photo)
         return self._page(
             "photo.html",
@@ -283,7 +288,11 @@ class Pages:
             folder=os.path.dirname(path),
             faces=faces,
             tagged=snapshot.tagged_on(photo),
-            chosen=_whole(request.query_params.get("face", "")),
+            framed=[face for face in faces if moment is None or face.moment == moment],
+            chosen=chosen,
+            clip=moment is not None,
+            shown=shown.number if shown is not None else 0,
+            **{"from": f"{moment.start / 1000:.1f}" if moment is not None else ""},
             width=width,
             height=height,
             named=snapshot.people is not None,
@@ -381,6 +390,7 @@ class Pictures:
             Route(library + "/uploads/{key}.jpg", self.uploaded),
             Route(library + "/photo/{digest}.jpg", self.photo),
             Route(library + "/photo/{digest}/small.jpg", self.small),
+            Route(library + "/photo/{digest}/film", self.film),
             Route(library + "/photo/{digest}/file", self.file),
             Route(library + "/face/{digest}/{face:number}.jpg", self.face),
         ]
@@ -394,7 +404,22 @@ class Pictures:
         snapshot = library.now()
         photo = photo_of(request, snapshot)
         digest = bytes.fromhex(request.path_params["digest"])
-        return _jpeg(library.thumbnails.photo(snapshot.index.path(photo), digest, side))
+        faces = snapshot.index.faces_of(photo)
+        number = _whole(request.query_params.get("face", "")) or 1
+        moment = snapshot.index.moment(faces[min(number, len(faces)) - 1]) if faces else None
+        return _jpeg(library.thumbnails.photo(snapshot.index.path(photo), digest, side, moment))
+
+    def film(self, request: Request) -> Response:
+        """Return a clip of the index to be played, or the part of it that a browser asks for."""
+        snapshot = library_of(request, self._state).now()
+        photo = photo_of(request, snapshot)
+        path, faces = snapshot.index.path(photo), snapshot.index.faces_of(photo)
+        if not faces or snapshot.index.moment(faces[0]) is None:
+            raise Refused(HTTPStatus.NOT_FOUND, "There is no film at this address.")
+        if bytes.fromhex(request.path_params["digest"]) not in clip_state(path).digests:
+            raise UnreadablePhoto("Another film is there now.", "Index it again.")
+        kind = mimetypes.guess_type(path)[0] or "video/mp4"
+        return FileResponse(path, media_type=kind, headers={"cache-control": "private, max-age=600"})
 
     def small(self, request: Request) -> Response:
         """Return a photo of the index as a small JPEG."""
@@ -404,6 +429,11 @@ class Pictures:
         """Return the file of a photo of the index, to be saved."""
         snapshot = library_of(request, self._state).now()
         path = snapshot.index.path(photo_of(request, snapshot))
+        if is_clip_name(path):
+            name = quote(os.fsencode(os.path.basename(path)))
+            answer = self.film(request)
+            answer.headers["content-disposition"] = f"attachment; filename*=UTF-8''{name}"
+            return answer
         try:
             content = read_content(path)
         except OSError as error:
@@ -420,7 +450,7 @@ class Pictures:
         snapshot = library.now()
         index, row = snapshot.index, face_of(request, snapshot)
         path, digest = index.path(int(index.photo[row])), bytes.fromhex(request.path_params["digest"])
-        return _jpeg(library.thumbnails.face(path, digest, index.box(row), FACE_SIDE))
+        return _jpeg(library.thumbnails.face(path, digest, index.box(row), FACE_SIDE, index.moment(row)))
 
     def uploaded(self, request: Request) -> Response:
         """Return a photo that was uploaded, as a JPEG."""
@@ -727,6 +757,7 @@ class FaceView:
         folder: The photo's folder.
         person: The number of the person; 0 for a face that is ignored, -1 where it is not known.
         title: What that person is called; empty where it is not known.
+        moment: When in a clip; None in a photo.
     """
 
     digest: str
@@ -736,6 +767,17 @@ class FaceView:
     folder: str
     person: int
     title: str
+    moment: Moment | None = None
+
+    @property
+    def clock(self) -> str:
+        """When in a clip; empty in a photo."""
+        return "" if self.moment is None else clock(self.moment)
+
+    @property
+    def at(self) -> str:
+        """What an address of the photo's picture ends in, so that it shows this face; empty but in a clip."""
+        return "" if self.moment is None else f"?face={self.number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -900,7 +942,8 @@ def face_view(snapshot: Snapshot, row: int) -> FaceView:
     folder, name = os.path.split(snapshot.index.path(int(snapshot.index.photo[row])))
     person = int(snapshot.people.whose[row]) if snapshot.people is not None else -1
     title = snapshot.title.get(person, "")
-    return FaceView(digest, number, snapshot.index.box(row), name, folder, person, title)
+    box, moment = snapshot.index.box(row), snapshot.index.moment(row)
+    return FaceView(digest, number, box, name, folder, person, title, moment)
 
 
 def hit_view(snapshot: Snapshot, match: Match, until: float) -> HitView | None:
@@ -920,16 +963,17 @@ def hit_view(snapshot: Snapshot, match: Match, until: float) -> HitView | None:
     )
 
 
-def photo_size(path: str, digest: bytes, faces: Sequence[FaceView]) -> tuple[int, int]:
+def photo_size(
+    path: str, digest: bytes, faces: Sequence[FaceView], moment: Moment | None = None
+) -> tuple[int, int]:
     """Return the width and height of an upright photo.
 
     If the file is gone, or another one lies there now, it is as much as the faces need.
     """
     try:
-        content = read_content(path)
-        if digest not in content.file.digests:
+        file, picture = picture_at(path, moment, side=64)
+        if digest not in file.digests:
             raise UnreadablePhoto("It is another photo now.")
-        picture = decode(content.picture, side=64)
         return picture.width, picture.height
     except (OSError, FacesearchError):
         corners = [(face.box.x + face.box.width, face.box.y + face.box.height) for face in faces]

@@ -2,9 +2,9 @@
 
     python tests/benchmarks/clip_appearances.py FOLDER [--clips 20]
 
-FOLDER has a folder of photos for each person, such as LFW. Each clip shows three to five appearances of people
-drawn from it. An appearance counts as found where a row of the index is where the person is at that time; a row
-that is at nobody's place is invented. The faces are also compared with the people's other photos.
+FOLDER has a folder of photos for each person, such as LFW. Each clip shows three to five appearances of
+people drawn from it. An appearance counts as found where a row of the index is where the person is at that
+time; a row that is at nobody's place is invented. The faces are also compared with the people's other photos.
 """
 
 from __future__ import annotations

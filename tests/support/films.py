@@ -43,7 +43,6 @@ def cut_face(path, detector):
 
 def frames_of(casts, seconds, *, size=(640, 360), fps=15, seed=0):
     """Yield the frames of a film, (h, w, 3) BGR uint8."""
-    width, height = size
     rng = np.random.default_rng(seed)
     ground = cv2.resize(rng.integers(60, 160, (6, 10, 3), np.uint8), size, interpolation=cv2.INTER_CUBIC)
     for number in range(round(seconds * fps)):

@@ -14,6 +14,7 @@ from facesearch.index.meta import JsonScalar, Meta
 from facesearch.machine import processor_limit, processors
 from facesearch.models.card import Card, StoredCard
 from facesearch.models.store import ModelStore, Notify, silent
+from facesearch.photos.kinds import RATE
 from facesearch.pipeline import DEFAULT_BATCH, Choice, Pipeline, all_faces, largest_face
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Runtime:
         precision: "auto" (the index's, or the fastest), "f32", "bf16" or "f16".
         device: The OpenVINO device.
         jobs: Threads that decode and detect; 0 for one per core.
+        video_rate: How many frames a second of a clip are looked at, at most.
         batch: Faces in one call of the network.
     """
 
@@ -42,6 +44,7 @@ class Runtime:
     precision: str = "auto"
     device: str = "CPU"
     jobs: int = 0
+    video_rate: float = RATE
     batch: int = DEFAULT_BATCH
 
 
@@ -123,6 +126,7 @@ def make_pipeline(
         embedder,
         choose,
         jobs=runtime.jobs,
+        video_rate=runtime.video_rate,
         batch=runtime.batch,
         margin=float(margin) if isinstance(margin, int | float) else None,
     )

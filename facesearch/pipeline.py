@@ -31,11 +31,11 @@ from facesearch.faces import Box, Face, FileState, PhotoFaces, Status
 from facesearch.files import open_private
 from facesearch.machine import decoders, give_back_memory, processors
 from facesearch.paths import ESCAPES
-from facesearch.photos.clips import RATE, Frame, Part, frames, read_clip
+from facesearch.photos.clips import Frame, Part, frames, read_clip
 from facesearch.photos.content import LARGE_BYTES, Content, alone_if_large, fingerprint, read_content
 from facesearch.photos.decode import Picture, brightened, decode
 from facesearch.photos.find import FoundPhoto
-from facesearch.photos.kinds import is_clip_name
+from facesearch.photos.kinds import RATE, is_clip_name
 from facesearch.tracks import Look, Tracks
 
 # Faces in one call of the network: beyond this the figures stop improving, and Ctrl-C has to wait longer.

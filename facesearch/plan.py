@@ -33,6 +33,7 @@ class IndexRequest:
         default_excludes: Whether folders that hold no photographs are left out.
         keep_excluded: Whether photos of the index stay that a pattern leaves out now.
         kinds: Which kinds of files are looked for below `paths`; see `facesearch.photos.kinds`.
+        live: Whether the films of Live Photos are looked at, too.
         hidden: Whether names that begin with a dot are included.
         follow: Whether links are followed.
         prune: Whether photos that are gone are dropped even when a root lost most of its photos.
@@ -48,6 +49,7 @@ class IndexRequest:
     default_excludes: bool = True
     keep_excluded: bool = False
     kinds: tuple[str, ...] = KINDS
+    live: bool = False
     hidden: bool = False
     follow: bool = False
     prune: bool = False
@@ -64,6 +66,7 @@ class Findings:
         problems: Paths that are missing or cannot be looked into, with the reason.
         passed_over: Files that are no photos, by suffix, the most frequent first.
         links: Links that were not followed.
+        live: Films of Live Photos.
         unmatched: Patterns of what to leave out that matched nothing.
         aliases: Paths that were asked for and that the index knows by another name, with that name.
         recovered: Photos that an interrupted run had embedded already.
@@ -72,6 +75,7 @@ class Findings:
     problems: dict[str, str] = field(default_factory=dict)
     passed_over: dict[str, int] = field(default_factory=dict)
     links: int = 0
+    live: int = 0
     unmatched: list[str] = field(default_factory=list)
     aliases: dict[str, str] = field(default_factory=dict)
     recovered: int = 0
@@ -252,7 +256,7 @@ def _known_names(path: str, names: Mapping[str, str]) -> list[str]:
 def _look(plan: Plan, expected: ExpectedPhotos) -> Scan:
     """Find the requested photos; what cannot be read goes into the plan."""
     request = plan.request
-    scan = Scan(expected=expected, suffixes=suffixes(request.kinds))
+    scan = Scan(expected=expected, suffixes=suffixes(request.kinds), with_live=request.live)
     for path in request.files:
         with suppress(OSError):  # gone since it was listed
             find_photos(path, scan)
@@ -272,7 +276,7 @@ def _look(plan: Plan, expected: ExpectedPhotos) -> Scan:
         for path in filter(scan.excludes, request.files):
             scan.photos.pop(path, None)
     plan.problems.update(scan.unreadable)
-    plan.passed_over, plan.links = dict(scan.passed_over.most_common()), scan.links
+    plan.passed_over, plan.links, plan.live = dict(scan.passed_over.most_common()), scan.links, scan.live
     plan.unmatched = scan.unmatched(request.exclude)
     if request.shard is not None:
         shard, roots = request.shard, request.paths

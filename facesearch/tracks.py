@@ -19,8 +19,8 @@ from facesearch.ranking import unit_vectors
 
 # An appearance goes on while its face is not seen for so long, in milliseconds.
 _GAP = 3000
-# Two looks are of one person up to the distance that so few pairs of strangers have, or this one if the model tells no
-# persons apart; and up to a larger one at the same place, where the face may only be blurred or turned.
+# Two looks are of one person up to the distance that so few pairs of strangers have, or up to this one if the
+# model tells no persons apart; at the same place, where the face may only be blurred, up to a larger one.
 _STRANGERS, _WITHIN, _AT_PLACE, _SAME_PLACE = 1e-4, 0.35, 1.4, 0.4
 # Further faces of an appearance are kept if they are so far from those kept already, and not much worse.
 _ROWS, _OTHER, _AS_GOOD = 3, 0.3, 0.5

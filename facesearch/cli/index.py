@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -23,7 +23,7 @@ from facesearch.cli.options import (
     quiet_option,
 )
 from facesearch.cli.output.text import Progress, counted, escaped, escaped_field, write_json
-from facesearch.photos.kinds import KINDS, missing_extras
+from facesearch.photos.kinds import KINDS, RATE, missing_extras
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -50,6 +50,8 @@ class IndexOptions(LibraryOptions, RuntimeOptions):
     exclude: tuple[str, ...]
     keep_excluded: bool
     kinds: tuple[str, ...] | None
+    video_rate: float
+    live: bool
     default_excludes: bool
     hidden: bool
     follow: bool
@@ -109,6 +111,15 @@ class KindsType(click.ParamType):  # type: ignore[type-arg]
         metavar="KINDS",
         help="Look only for these: photos, videos, raw. What the index has of others stays.  [default: all]",
     ),
+    click.option(
+        "--video-rate",
+        type=click.FloatRange(0.1, 25),
+        default=RATE,
+        show_default=True,
+        metavar="N",
+        help="Look at up to N frames a second of films.",
+    ),
+    click.option("--live", is_flag=True, help="Include the films of Live Photos."),
     click.option("--hidden", is_flag=True, help="Include names that begin with a dot."),
     click.option("--follow", is_flag=True, help="Follow links to folders and files."),
     click.option("--again", is_flag=True, help="Index photos again that were forgotten."),
@@ -202,6 +213,7 @@ def command(paths: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 (clic
         default_excludes=options.default_excludes,
         keep_excluded=options.keep_excluded,
         kinds=options.kinds or KINDS,
+        live=options.live,
         hidden=options.hidden,
         follow=options.follow,
         prune=options.prune,
@@ -210,7 +222,8 @@ def command(paths: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 (clic
         shard=Shard.parse(options.shard) if options.shard else None,
     )
     detection = DetectionSettings(options.detector, options.min_face, options.faces, options.rotations)
-    library = options.open_library(options.make_runtime(options.batch), new=True)
+    runtime = replace(options.make_runtime(options.batch), video_rate=options.video_rate)
+    library = options.open_library(runtime, new=True)
     if options.dry_run:
         plan = library.plan(request, detection, rebuild=options.rebuild)
         _say_plan(plan, options)
@@ -271,6 +284,7 @@ def _say_plan(plan: Plan, options: IndexOptions) -> None:
                 "excluded": excluded,
                 "problems": _listed(plan.problems),
                 "passed_over": plan.passed_over,
+                "live": plan.live,
                 "links": plan.links,
                 "unmatched": plan.unmatched,
                 "aliases": _moves(plan.aliases),
@@ -313,6 +327,8 @@ def _say_passed_over(found: Plan | Report, options: IndexOptions) -> None:
     parts = [f"{count:,} {escaped(kind)}" for kind, count in shown]
     if others := sum(count for _, count in kinds[len(shown) :]):
         parts.append(f"{others:,} of other kinds")
+    if found.live:
+        parts.append(f"{counted(found.live, 'film')} of Live Photos (--live)")
     if found.links:
         parts.append(f"{counted(found.links, 'link')} (--follow)")
     if parts:

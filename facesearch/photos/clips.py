@@ -29,10 +29,9 @@ from facesearch.files import open_without_waiting
 from facesearch.photos.content import read_content
 from facesearch.photos.decode import MAX_PIXELS, Picture, decode, upright
 from facesearch.photos.find import changed, modified
-from facesearch.photos.kinds import VIDEO_HINT, can_read_videos, is_clip_name
+from facesearch.photos.kinds import RATE, VIDEO_HINT, can_read_videos, is_clip_name
 
 PART = 15_000  # milliseconds
-RATE = 2.0  # frames a second that are looked at, at most
 
 # FFmpeg may open nothing else: lists of other files, and addresses, are formats, too.
 _FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,asf,flv"
@@ -395,7 +394,8 @@ def _differ(one: NDArray[np.int16], other: NDArray[np.int16]) -> float:
 
 
 def _seek(container: Any, stream: Any, moment: int) -> None:  # noqa: ANN401
-    place = int((moment + _begin(container)) / 1000 / float(stream.time_base))
+    # A little before it: where a stream has no index, the frame itself may be missed.
+    place = int((moment - _CLOSE + _begin(container)) / 1000 / float(stream.time_base))
     with suppress(_av().error.FFmpegError):  # it goes on from where it is: at the beginning
         container.seek(max(0, place), stream=stream, backward=True)
 

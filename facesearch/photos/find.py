@@ -16,7 +16,7 @@ from facesearch.errors import FacesearchError
 from facesearch.files import open_without_waiting
 from facesearch.paths import beginning, relative_path
 from facesearch.photos.exclude import IGNORE_FILE, NO_MEDIA, Exclusions
-from facesearch.photos.kinds import suffixes
+from facesearch.photos.kinds import LARGEST_LIVE, STILLS, is_clip_name, suffixes
 from facesearch.photos.urls import files_below, is_photo_url
 
 _END = 1 << 63
@@ -105,6 +105,8 @@ class Scan:
         mounts: Folders that are other file systems than the folders they lie in.
         exclusions: What was left out below each folder.
         suffixes: Of the files that are taken for photos.
+        with_live: Whether the films of Live Photos are taken, too.
+        live: How many of these were not.
         expected: Photos as they should be, which are marked where they are found so.
     """
 
@@ -115,6 +117,8 @@ class Scan:
     mounts: set[str] = field(default_factory=set)
     exclusions: dict[str, Exclusions] = field(default_factory=dict)
     suffixes: frozenset[str] = field(default_factory=suffixes)
+    with_live: bool = False
+    live: int = 0
     expected: ExpectedPhotos = field(default_factory=lambda: ExpectedPhotos((), (), (), ()))
 
     def excludes(self, path: str) -> bool:
@@ -217,9 +221,28 @@ class _Walk:
         if not self._hidden:
             entries = [entry for entry in entries if entry.name[0] != "."]
         if _TELLS_CHANGES and not self._exclusions.concern(folder=False):
-            entries = self._scan.expected.mark(folder, entries)
+            entries, every = self._scan.expected.mark(folder, entries), entries
+            entries = self._without_live(entries, every)
+        else:
+            entries = self._without_live(entries, entries)
         for entry in sorted(entries, key=attrgetter("name")):
             self._take(entry)
+
+    def _without_live(
+        self, entries: Sequence[os.DirEntry[str]], every: Sequence[os.DirEntry[str]]
+    ) -> Sequence[os.DirEntry[str]]:
+        """Leave out films that a phone took with a still of the same name, in which the same is seen."""
+        films = [entry for entry in entries if is_clip_name(entry.name)]
+        if self._scan.with_live or not films:
+            return entries
+        stills = {
+            stem
+            for stem, suffix in (os.path.splitext(entry.name) for entry in every)
+            if suffix.lower() in STILLS
+        }
+        live = [film for film in films if os.path.splitext(film.name)[0] in stills and _is_short(film)]
+        self._scan.live += len(live)
+        return [entry for entry in entries if entry not in live]
 
     def _take(self, entry: os.DirEntry[str]) -> None:
         try:
@@ -295,6 +318,13 @@ class _Walk:
         except (OSError, FacesearchError) as error:
             said = error.message if isinstance(error, FacesearchError) else error.strerror
             self._scan.unreadable[file] = said or str(error)
+
+
+def _is_short(film: os.DirEntry[str]) -> bool:
+    try:
+        return film.is_file() and film.stat().st_size < LARGEST_LIVE
+    except OSError:
+        return False
 
 
 def _kind(name: str) -> str:

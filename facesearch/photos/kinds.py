@@ -8,6 +8,7 @@ from functools import cache
 from importlib.util import find_spec
 
 KINDS = ("photos", "videos", "raw")
+RATE = 2.0  # frames a second of a film that are looked at, at most
 
 PHOTOS = frozenset(
     [".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".tif", ".tiff", ".bmp", ".dib",
@@ -24,6 +25,10 @@ VIDEOS = frozenset(
     [".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mts", ".m2ts", ".mpg", ".mpeg", ".3gp", ".3g2",
      ".wmv", ".flv"]
 )  # fmt: skip
+
+# What a phone takes a film of a few seconds with; such a film is smaller than this, in bytes.
+STILLS = frozenset([".jpg", ".jpeg", ".heic", ".heif"])
+LARGEST_LIVE = 12 << 20
 
 JXL_HINT = "To read JPEG XL, in a checkout of facesearch: pip install '.[formats]'"
 VIDEO_HINT = "To read films, in a checkout of facesearch: pip install '.[video]'"

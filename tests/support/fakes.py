@@ -135,8 +135,8 @@ def rate(path, stars=4):
 
 @contextlib.contextmanager
 def without_extras():
-    """Let it seem as if what reads RAW photos and JPEG XL were not installed."""
-    caches = [kinds.can_read_raw, kinds.can_read_jxl, kinds.suffixes]
+    """Let it seem as if what reads RAW photos, films and JPEG XL were not installed."""
+    caches = [kinds.can_read_raw, kinds.can_read_jxl, kinds.can_read_videos, kinds.suffixes]
     there = kinds.find_spec
     kinds.find_spec = lambda name: None
     try:

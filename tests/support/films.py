@@ -1,6 +1,7 @@
 """Films that are made of photographs: people come, cross the picture and go, at moments that are known."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 import av
 import cv2
@@ -8,6 +9,8 @@ import numpy as np
 
 from facesearch.photos.content import read_content
 from facesearch.photos.decode import decode
+
+_MS = Fraction(1, 1000)
 
 
 @dataclass(frozen=True)
@@ -110,12 +113,8 @@ def write_film(
     return path
 
 
-from fractions import Fraction  # noqa: E402
-
-_MS = Fraction(1, 1000)
-
-
 def _of(codec):
+    """Return what makes an encoder fast."""
     return {
         "libx264": {"preset": "ultrafast", "sc_threshold": "0"},
         "libx265": {"preset": "ultrafast"},

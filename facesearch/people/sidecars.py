@@ -63,7 +63,8 @@ def sidecars(
     for photo in range(index.photo_count):
         path, who, digests = index.path(photo), shown.get(photo, []), index.file(photo).digests
         for at, place in enumerate(_places(path)):
-            if not (photo in chosen and at == stem) and not _is_ours(place, mark, names):
+            wanted = place and photo in chosen and at == stem
+            if not wanted and not _is_ours(place, mark, names):
                 continue
             if at == 1 and uses[place] > 1:
                 problem = "Several photos of the index have this sidecar: leave out --stem."

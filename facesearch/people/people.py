@@ -313,14 +313,15 @@ class People:
         numbers, starts, counts = np.unique(whose, return_index=True, return_counts=True)
         stops = starts + counts
         rows, photos = order.tolist(), (before[stops] - before[starts]).tolist()
-        names, tags = self.facts.names, self._tags()
+        tags = self._tags()
         people = [
             self._person(number, tuple(rows[start:stop]), count, tags)
             for number, start, stop, count in zip(
                 numbers.tolist(), starts.tolist(), stops.tolist(), photos, strict=True
             )
         ]
-        gone = names.keys() - set(numbers.tolist())
+        on_photos = {number for number, own in tags.items() if own}
+        gone = (self.facts.names.keys() | on_photos) - set(numbers.tolist())
         people += [self._person(number, (), 0, tags) for number in gone]
         return sorted(
             people,
@@ -350,11 +351,12 @@ class People:
         """
         number = self._number(str(who), exact=exact)
         rows = np.flatnonzero(self.whose == number)
-        known = len(rows) or number in self.facts.names or number in self._elsewhere.person
+        tags = self._tags()
+        known = len(rows) or number in self.facts.names or number in tags or number in self._elsewhere.person
         if number <= IGNORED or not known:
             raise PeopleError(f"There is no person {number}.", _WHO_THERE_IS)
         photos = len(np.unique(self.index.photo[rows]))
-        return self._person(number, tuple(rows.tolist()), photos, self._tags())
+        return self._person(number, tuple(rows.tolist()), photos, tags)
 
     def title(self, number: int) -> str:
         """Return what a person is called."""

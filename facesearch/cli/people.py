@@ -28,7 +28,6 @@ from facesearch.show.wording import percent
 
 if TYPE_CHECKING:
     from facesearch.library import Library
-    from facesearch.models.calibration import Calibration
     from facesearch.people.people import People, Person
     from facesearch.people.suggestions import Suggestion
     from facesearch.show.contact_sheet import PersonCard
@@ -302,14 +301,14 @@ def suggest(context: click.Context, /, top: int, **given: Any) -> None:  # noqa:
 
     Exit status: 0 done, 1 when there is nothing to suggest, 2 any error.
     """  # noqa: D301
-    from facesearch.people.suggestions import suggested_distance, suggestions
+    from facesearch.people.suggestions import probabilities, suggested_distance, suggestions
 
     options = of_subcommand(context, PeopleOptions(**given))
     library = options.open_library()
     found = library.people()
     pairs = suggestions(found, suggested_distance(library.card), library.card.quality, top=top)
     if not options.as_json and sys.stdout.isatty():
-        write("".join(suggestions_table(found, pairs, library.card.calibration.get("cosine"))))
+        write("".join(suggestions_table(found, pairs, probabilities(found, pairs, library.card))))
         _end_list(pairs, options, _NOBODY_ALIKE)
     rows: list[dict[str, Any]] = [
         {"distance": pair.distance, "one": named(found, pair.one), "other": named(found, pair.other)}
@@ -404,7 +403,7 @@ def faces_table(faces: Sequence[dict[str, Any]], tagged: Sequence[dict[str, Any]
 
 
 def suggestions_table(
-    found: People, pairs: Sequence[Suggestion], calibration: Calibration | None
+    found: People, pairs: Sequence[Suggestion], likely: Sequence[float | None]
 ) -> Iterator[str]:
     """Yield pairs who may be one person as lines for a reader, and how to answer; nothing for none."""
     if not pairs:
@@ -413,11 +412,11 @@ def suggestions_table(
     sides = [sorted((pair.one, pair.other), key=_rank) for pair in pairs]
     titles = [[escaped(titled(found, side)) for side in both] for both in sides]
     width = max(len("one"), *(len(one) for one, _ in titles))
-    likely = f"{'probability':13}" if calibration else ""
-    yield f"distance  {likely}{'one':{width}}  other\n"
-    for pair, (one, other) in zip(pairs, titles, strict=True):
-        likely = f"{percent(calibration.probability(pair.distance)):>11}  " if calibration else ""
-        yield f"{pair.distance:8.3f}  {likely}{one:{width}}  {other}\n"
+    told = ["" if one is None else percent(one) for one in likely]
+    head, *column = [f"{text:>11}  " if any(told) else "" for text in ("probability", *told)]
+    yield f"distance  {head}{'one':{width}}  other\n"
+    for pair, probability, (one, other) in zip(pairs, column, titles, strict=True):
+        yield f"{pair.distance:8.3f}  {probability}{one:{width}}  {other}\n"
     yield "\nOne person: `facesearch people merge A B`. Two: `facesearch people apart A B`.\n"
 
 

@@ -156,9 +156,9 @@ def _shown(facts: dict[str, Any]) -> str:
     return "".join(f"{name:10} {escaped(value)}\n" for name, value in lines)
 
 
-def _forgotten(keys: int) -> str:
-    """Return what is kept of forgotten photos: one key or several of each."""
-    return f"{counted(keys, 'key')} of photos, one or more for each" if keys else "no photo"
+def _forgotten(digests: int) -> str:
+    """Return what is kept of forgotten photos: one digest or several of each."""
+    return f"{counted(digests, 'digest')} of photos, one or more for each" if digests else "no photo"
 
 
 def _kinds(index: Index) -> dict[str, int]:

@@ -485,6 +485,14 @@ def test_exports_and_imports_that_make_no_sense(ask, own, args, said):
     assert said in done.err
 
 
+def test_what_is_kept_of_forgotten_photos_is_not_called_photos(ask, album):
+    forgotten = re.compile("^forgotten +(.*)$", re.MULTILINE)
+    assert forgotten.findall(ask("info", "--index", album).text) == ["no photo"]
+    assert ask("forget", OBAMA.parent / "nowhere.jpg", album.parent / "photos" / OBAMA.name, "--index", album)
+    said = forgotten.findall(ask("info", "--index", album).text)
+    assert said == ["2 digests of photos, one or more for each"]
+
+
 def test_a_folder_for_each_person_and_takeout(ask, album, tmp_path):
     ask("people", "undo", "--index", album)
     (tmp_path / "who" / "Barack").mkdir(parents=True)

@@ -220,7 +220,7 @@ def show(context: click.Context, /, who: str, **given: Any) -> None:  # noqa: AN
         write("".join(faces_table(rows, tagged)))
     else:
         write("".join(tsv_line(digits(row)) for row in (*rows, *tagged)))
-    sys.exit(0 if rows or tagged else 1)
+    _end_list([*rows, *tagged], options, f"{escaped(person.title)} is in no photo of this index now.")
 
 
 @people.command(short_help="List a person's faces, the doubtful ones first.")

@@ -183,6 +183,18 @@ def test_the_person_who_is_there_keeps_number_and_name_in_any_order(ask, people,
     assert done.err.endswith("Write --yes to merge them, under the name Two.\n")
 
 
+@pytest.mark.parametrize("answer", [True, False])
+def test_who_sits_at_a_terminal_is_asked_about_two_names(people, own, monkeypatch, answer):
+    asked = []
+    monkeypatch.setattr("sys.stdin", type("Terminal", (), {"isatty": staticmethod(lambda: True)}))
+    monkeypatch.setattr("click.confirm", lambda text, **_: asked.append(text) or answer)
+    people("name", 1, "Obama")
+    people("name", 2, "Curie")
+    done = people("merge", 1, 2)
+    assert (done.status == 0, len(listed(people))) == (answer, 1 if answer else 2)
+    assert asked == ["Obama and Curie both have a name. Merge them, under the name Obama?"]
+
+
 def test_ignored_faces_are_listed_and_said(ask, people, own):
     done = people("list", "--ignored")
     assert (done.status, done.out, done.err) == (1, b"", "No face is ignored.\n")

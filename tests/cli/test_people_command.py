@@ -130,7 +130,7 @@ def test_a_face_is_named_merged_split_and_ignored(people, own):
     assert people("ignore", BIDEN, "--undo").status == 0
     assert people().err.startswith("0 new people, 0 faces joined known people, 33 faces match nobody")
     show = people("show", "Joe")
-    assert (show.status, show.out) == (1, b"")
+    assert (show.status, show.out, show.err) == (1, b"", "Joe is in no photo of this index now.\n")
 
 
 @pytest.mark.slow

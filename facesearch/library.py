@@ -35,6 +35,7 @@ from facesearch.pipeline import PhotoProcessor
 from facesearch.plan import IndexRequest, Plan, make_plan
 from facesearch.search import FaceWanted, Question, find_references, search
 from facesearch.show.thumbnails import Thumbnails
+from facesearch.show.wording import escaped
 from facesearch.update import Report, rebuild_index, update_index, with_known
 
 if TYPE_CHECKING:
@@ -384,7 +385,8 @@ class Library:
             # All that was ever forgotten: this completes an earlier call that was interrupted.
             forgotten = {key.tobytes() for key in self.backend.read(faces=False).forgotten}
             if register is not None:
-                write_register(companion, register.without(forgotten))
+                names = {escaped(os.path.basename(path)) for path in done.removed}
+                write_register(companion, register.without(forgotten, names))
         Thumbnails().forget(forgotten)
         return done
 
@@ -454,7 +456,7 @@ class Library:
             gone = forget_person(self.backend, people, who)
         self.refresh()
         searched = look_for_traces(self.backend, gone)
-        return Forgotten(len(gone.person.faces), gone.person.photos, searched)
+        return Forgotten(len(gone.person.faces), gone.person.photos - gone.person.tagged, searched)
 
 
 def _is_as(index: Index, row: int) -> bool:

@@ -63,7 +63,7 @@ def command(photos: Sequence[str], **given: Any) -> None:  # noqa: ANN401 (click
     Faces of photos that the index holds are those of the index; in other photos they are looked for.
 
     Without a terminal: the columns path, face, x, y, w, h, quality, person (tsv). Quality is from 0 to 1;
-    below 0.5 a face is too poor to tell who it is. Person is the name, or the number.
+    below 0.5 a face is too poor to tell who it is. Person is the name, or the number, or "ignored".
 
     \b
     Examples:
@@ -138,8 +138,14 @@ def _faces(scale: QualityScale | None, people: People | None, photo: PhotoFaces)
             rows = {}
     for number, (face, good) in enumerate(zip(photo.faces, quality, strict=True), 1):
         whose = int(people.whose[rows[face.box]]) if people is not None and face.box in rows else -1
-        title = people.facts.names.get(whose, "") if people is not None else ""
-        yield _Told(number, good, whose, title or (str(whose) if whose > 0 else ""))
+        yield _Told(number, good, whose, _title(people, whose))
+
+
+def _title(people: People | None, whose: int) -> str:
+    """Return what stands for a person: the name, or the number."""
+    if people is None or whose < 0:
+        return ""
+    return people.facts.names.get(whose, str(whose)) if whose else "ignored"
 
 
 def _people(library: Library) -> People | None:
@@ -179,6 +185,7 @@ def _json(photo: PhotoFaces, told: Sequence[_Told], vectors: bool) -> dict[str, 
             "landmarks": face.landmarks,
             "quality": one.quality,
             "person": {"number": one.person, "name": one.title} if one.person > 0 else None,
+            "ignored": one.person == 0,
         }
         fields |= moment_as_json(face.moment)
         if vectors and photo.vectors is not None:

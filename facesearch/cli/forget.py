@@ -99,7 +99,7 @@ def _forget_person(library: Library, who: str, *, sidecars: bool, dry_run: bool,
     photos = sorted({*(int(people.index.photo[row]) for row in person.faces), *people.tagged_photos(person)})
     paths = [people.index.path(photo) for photo in photos]
     if dry_run:
-        faces = f"{counted(len(person.faces), 'face')} in {counted(person.photos, 'photo')}"
+        faces = f"{counted(len(person.faces), 'face')} in {counted(person.photos - person.tagged, 'photo')}"
         said = f"{faces} of {escaped(person.title)} would be forgotten, and the log of changes"
     else:
         gone = library.forget_person(who)

@@ -149,11 +149,16 @@ def _shown(facts: dict[str, Any]) -> str:
         *_judged(facts.get("judged_by")),
         *_searched(facts.get("search")),
         *(("root", root["path"]) for root in facts["roots"]),
-        ("forgotten", counted(facts["forgotten"], "photo")),
+        ("forgotten", _forgotten(facts["forgotten"])),
         ("created", facts["created"]),
         ("updated", f"{facts['updated']} by facesearch {facts['facesearch']}"),
     ]
     return "".join(f"{name:10} {escaped(value)}\n" for name, value in lines)
+
+
+def _forgotten(digests: int) -> str:
+    """Return what is kept of forgotten photos: one digest or several of each."""
+    return f"{counted(digests, 'digest')} of photos, one or more for each" if digests else "no photo"
 
 
 def _kinds(index: Index) -> dict[str, int]:

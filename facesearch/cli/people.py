@@ -24,12 +24,15 @@ from facesearch.cli.options import (
 from facesearch.cli.output.text import counted, escaped, tsv_line, write, write_json
 from facesearch.cli.people_changes import COMMANDS, PeopleOptions, of_subcommand
 from facesearch.cli.people_files import export, import_names
+from facesearch.show.wording import percent
 
 if TYPE_CHECKING:
     from facesearch.library import Library
     from facesearch.people.people import People, Person
+    from facesearch.people.suggestions import Suggestion
     from facesearch.show.contact_sheet import PersonCard
 
+_NOBODY_ALIKE = "Nobody is likely to be the same person."
 
 all_option = click.option(
     "--all", "show_all", is_flag=True, help="List poor faces, too, which make no person."
@@ -39,6 +42,7 @@ sheet_option = click.option(
 )
 html_option = click.option("--html", "page", metavar="FILE", type=AnyPath(), help="The same as a page.")
 hidden_option = click.option("--hidden", is_flag=True, help="List the people who are hidden instead.")
+ignored_option = click.option("--ignored", is_flag=True, help="List the faces that are ignored instead.")
 
 
 @click.group("people", invoke_without_command=True, short_help="Group the faces of an index into people.")
@@ -69,8 +73,8 @@ def people(context: click.Context, /, **given: Any) -> None:  # noqa: ANN401 (cl
     other belongs to no person until a second one is found, or until it is named. The people are stored beside
     the index. Poor faces (blurred, tiny, or no faces at all) make no person; --all lists them.
 
-    P is a person's number or name; FACE is a photo's path, followed by #2 for its second largest face;
-    `facesearch faces PHOTO --sheet FILE.jpg` draws the numbers.
+    P is a person's name, number, or "Person 3"; FACE is a photo's path, followed by #2 for its second largest
+    face; `facesearch faces PHOTO --sheet FILE.jpg` draws the numbers.
 
     \b
     Examples:
@@ -101,8 +105,9 @@ def _group_and_list(library: Library, options: PeopleOptions) -> None:
         done = found.group(options.within or grouping_distance(library.card), library.card.quality)
     if not options.quiet:
         new = "1 new person" if done.new == 1 else f"{done.new:,} new people"
-        said = f"{new}, {counted(done.joined, 'face')} joined known ones, {counted(done.alone, 'face')} alone"
-        click.echo(said, err=True)
+        joined, alone = counted(done.joined, "face"), counted(done.alone, "face")
+        matches = "matches" if done.alone == 1 else "match"
+        click.echo(f"{new}, {joined} joined known people, {alone} {matches} nobody", err=True)
     _list(found, options, library)
 
 
@@ -111,6 +116,7 @@ def _group_and_list(library: Library, options: PeopleOptions) -> None:
 @model_option
 @all_option
 @hidden_option
+@ignored_option
 @sheet_option
 @html_option
 @json_option
@@ -120,25 +126,42 @@ def list_people(context: click.Context, /, **given: Any) -> None:  # noqa: ANN40
     """List the people: the named first, then those in most photos.
 
     Without a terminal: one line a person, the columns number, name, photos, faces, path (tsv); path is the
-    photo with the most typical face. --all adds a line for each poor face, without a number.
+    photo with the most typical face. --all adds a line for each poor face, without a number. --ignored has
+    the columns face, path, x, y, w, h.
 
     \b
     Examples:
       facesearch people list
       facesearch people list --json --index family.npz
+      facesearch people list --ignored
 
     Exit status: 0 done, 1 when there is nobody, 2 any error.
     """  # noqa: D301
     options = of_subcommand(context, PeopleOptions(**given))
+    if options.ignored and (options.show_all or options.hidden or options.sheet or options.page):
+        raise click.UsageError("--ignored lists faces: leave out --all, --hidden, --sheet and --html.")
     library = options.open_library()
+    if options.ignored:
+        _list_ignored(library.people(), options)
     _list(library.people(), options, library)
+
+
+def _list_ignored(found: People, options: PeopleOptions) -> NoReturn:
+    faces = [face_fields(found, row) for row in found.ignored()]
+    if options.as_json:
+        write_json({"ignored": [with_path_bytes(face) for face in faces]})
+    elif sys.stdout.isatty():
+        write("".join(f"{escaped(named_face(face))}\n" for face in faces))
+    else:
+        write("".join(tsv_line(face.values()) for face in faces))
+    _end_list(faces, options, "No face is ignored.")
 
 
 def _list(found: People, options: PeopleOptions, library: Library) -> None:
     everyone = [person for person in found.everyone() if person.hidden == options.hidden]
     quality = library.card.quality
     poor = found.poor_and_alone(quality) if options.show_all and quality else []
-    write_people(found, everyone, options.sheet, options.page)
+    write_people(found, everyone, options.sheet, options.page, quiet=options.quiet)
     if options.as_json:
         years = (known or (None, None) for known in found.years(everyone))
         told = {
@@ -172,8 +195,8 @@ def show(context: click.Context, /, who: str, **given: Any) -> None:  # noqa: AN
     """List the faces of a person, the most certain first.
 
     Without a terminal: the columns distance, face, path, x, y, w, h (tsv). The distance is the mean distance
-    from the other faces of the person; check the last ones. `facesearch query --person P --sheet
-    FILE.jpg` draws them.
+    from the other faces of the person; check the last ones. Photos that were tagged by hand follow, without
+    distance and face. `facesearch query --person P --sheet FILE.jpg` draws them.
 
     \b
     Examples:
@@ -188,12 +211,16 @@ def show(context: click.Context, /, who: str, **given: Any) -> None:  # noqa: AN
     distances = found.mean_distances(person.faces).tolist() if person.faces else []
     faces = sorted(zip(distances, person.faces, strict=True))
     rows = [{"distance": distance, **face_fields(found, row)} for distance, row in faces]
+    tagged = list(tagged_fields(found, person))
     if options.as_json:
         (fields,) = people_fields(found, [person])
-        write_json({**with_path_bytes(fields), "faces": [with_path_bytes(row) for row in rows]})
+        told = {"faces": [with_path_bytes(row) for row in rows], "tagged": [*map(with_path_bytes, tagged)]}
+        write_json({**with_path_bytes(fields), **told})
+    elif sys.stdout.isatty():
+        write("".join(faces_table(rows, tagged)))
     else:
-        write("".join(tsv_line({**row, "distance": f"{row['distance']:.6f}"}.values()) for row in rows))
-    sys.exit(0 if rows else 1)
+        write("".join(tsv_line(digits(row)) for row in (*rows, *tagged)))
+    _end_list([*rows, *tagged], options, f"{escaped(person.title)} is in no photo of this index now.")
 
 
 @people.command(short_help="List a person's faces, the doubtful ones first.")
@@ -274,12 +301,15 @@ def suggest(context: click.Context, /, top: int, **given: Any) -> None:  # noqa:
 
     Exit status: 0 done, 1 when there is nothing to suggest, 2 any error.
     """  # noqa: D301
-    from facesearch.people.suggestions import suggested_distance, suggestions
+    from facesearch.people.suggestions import probabilities, suggested_distance, suggestions
 
     options = of_subcommand(context, PeopleOptions(**given))
     library = options.open_library()
     found = library.people()
     pairs = suggestions(found, suggested_distance(library.card), library.card.quality, top=top)
+    if not options.as_json and sys.stdout.isatty():
+        write("".join(suggestions_table(found, pairs, probabilities(found, pairs, library.card))))
+        _end_list(pairs, options, _NOBODY_ALIKE)
     rows: list[dict[str, Any]] = [
         {"distance": pair.distance, "one": named(found, pair.one), "other": named(found, pair.other)}
         | {"path": portrait_path(found, pair.one), "other_path": portrait_path(found, pair.other)}
@@ -287,13 +317,9 @@ def suggest(context: click.Context, /, top: int, **given: Any) -> None:  # noqa:
     ]
     if options.as_json:
         write_json({"suggestions": [with_path_bytes(with_path_bytes(row), "other_path") for row in rows]})
-    elif sys.stdout.isatty():
-        for row in rows:
-            write(f"{row['distance']:.3f}  {escaped(row['one'])}  {escaped(row['path'])}\n")
-            write(f"       {escaped(row['other'])}  {escaped(row['other_path'])}\n")
     else:
         write("".join(tsv_line(digits(row)) for row in rows))
-    _end_list(rows, options, "Nobody is likely to be the same person.")
+    _end_list(rows, options, _NOBODY_ALIKE)
 
 
 @people.command(short_help="List the changes that can be taken back.")
@@ -366,6 +392,43 @@ def poor_table(found: People, poor: Sequence[int]) -> Iterator[str]:
         yield f"  {escaped(face['path'])}#{face['face']}\n"
 
 
+def faces_table(faces: Sequence[dict[str, Any]], tagged: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Yield the faces of a person, and the photos that were tagged, as lines for a reader."""
+    if faces or tagged:
+        yield "distance  photo\n"
+    for face in faces:
+        yield f"{face['distance']:8.3f}  {escaped(named_face(face))}\n"
+    for photo in tagged:
+        yield f" by hand  {escaped(photo['path'])}\n"
+
+
+def suggestions_table(
+    found: People, pairs: Sequence[Suggestion], likely: Sequence[float | None]
+) -> Iterator[str]:
+    """Yield pairs who may be one person as lines for a reader, and how to answer; nothing for none."""
+    if not pairs:
+        return
+    # The first keeps the name: those who have one come first, faces of nobody last.
+    sides = [sorted((pair.one, pair.other), key=_rank) for pair in pairs]
+    titles = [[escaped(titled(found, side)) for side in both] for both in sides]
+    width = max(len("one"), *(len(one) for one, _ in titles))
+    told = ["" if one is None else percent(one) for one in likely]
+    head, *column = [f"{text:>11}  " if any(told) else "" for text in ("probability", *told)]
+    yield f"distance  {head}{'one':{width}}  other\n"
+    for pair, probability, (one, other) in zip(pairs, column, titles, strict=True):
+        yield f"{pair.distance:8.3f}  {probability}{one:{width}}  {other}\n"
+    yield "\nOne person: `facesearch people merge A B`. Two: `facesearch people apart A B`.\n"
+
+
+def _rank(side: Person | int) -> int:
+    return 2 if isinstance(side, int) else 0 if side.name else 1
+
+
+def titled(found: People, side: Person | int) -> str:
+    """Return what a person is called, with the number of photos; or a face as the command line has it."""
+    return named(found, side) if isinstance(side, int) else f"{side.title} ({counted(side.photos, 'photo')})"
+
+
 def people_fields(found: People, persons: Sequence[Person]) -> Iterator[dict[str, Any]]:
     """Yield what is told of people, by the names of the columns."""
     portraits = iter(found.portraits([person for person in persons if person.faces]))
@@ -385,6 +448,15 @@ def face_fields(found: People, row: int) -> dict[str, Any]:
     photo, box = int(index.photo[row]), index.box(row)
     corners = {"x": box.x, "y": box.y, "w": box.width, "h": box.height}
     return {"face": index.number(row), "path": index.path(photo), **corners}
+
+
+def tagged_fields(found: People, person: Person) -> Iterator[dict[str, Any]]:
+    """Yield the photos on which a person was tagged and no face of theirs was found; None for no place."""
+    shown = {int(found.index.photo[row]) for row in person.faces}
+    for photo, box in found.tagged_photos(person).items():
+        if photo not in shown:
+            corners = dict(zip("xywh", box.corners if box else (None,) * 4, strict=True))
+            yield {"distance": None, "face": None, "path": found.index.path(photo), **corners}
 
 
 def digits(row: dict[str, Any]) -> Iterator[object]:
@@ -411,7 +483,9 @@ def portrait_path(found: People, side: Person | int) -> str:
     return found.index.path(int(found.index.photo[row]))
 
 
-def write_people(found: People, persons: Sequence[Person], sheet: str | None, page: str | None) -> None:
+def write_people(
+    found: People, persons: Sequence[Person], sheet: str | None, page: str | None, *, quiet: bool
+) -> None:
     """Write a contact sheet and a page of people, where they are wanted.
 
     Raises:
@@ -433,6 +507,8 @@ def write_people(found: People, persons: Sequence[Person], sheet: str | None, pa
 
     if sheet:
         save_sheet(draw_people(cards, read), Path(sheet))
+        if not quiet:
+            click.echo(f"The sheet is in {escaped(sheet)}", err=True)
     if page:
         index = found.index
         facts = [
@@ -440,6 +516,8 @@ def write_people(found: People, persons: Sequence[Person], sheet: str | None, pa
             ("Index", f"{counted(index.face_count, 'face')} in {counted(index.photo_count, 'photo')}"),
         ]
         write_page(people_page(cards, read, title="People", facts=facts), Path(page))
+        if not quiet:
+            click.echo(f"The page is in {escaped(page)}", err=True)
 
 
 def _cards(found: People, persons: Sequence[Person]) -> Iterator[PersonCard]:

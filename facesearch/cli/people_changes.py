@@ -21,10 +21,11 @@ from facesearch.cli.options import (
     quiet_option,
 )
 from facesearch.cli.output.text import counted, escaped, write
-from facesearch.errors import PeopleError
+from facesearch.errors import PeopleError, UnreadablePhoto
 
 if TYPE_CHECKING:
     from facesearch.faces import Box
+    from facesearch.people.facts import Side
     from facesearch.people.people import People, Person
 
 Options = TypeVar("Options", bound="PeopleOptions")
@@ -38,6 +39,7 @@ class PeopleOptions(LibraryOptions):
     within: float | None = None
     show_all: bool = False
     hidden: bool = False
+    ignored: bool = False
     sheet: str | None = None
     page: str | None = None
     jobs: int = 0
@@ -128,8 +130,8 @@ def merge(
 ) -> None:
     """Make several people one: the first, which keeps its number and name.
 
-    A FACE that belongs to nobody may stand for a P. If two of them have a name, you are asked first; in a
-    script, write --yes.
+    A FACE that belongs to nobody may stand for a P, in any place. If two of them have a name, you are asked
+    first; in a script, write --yes.
 
     \b
     Examples:
@@ -144,11 +146,13 @@ def merge(
     with _changing(context, given) as change:
         people = change.people
         first, *rest = (_side(people, one) for one in (who, *others))
-        one = _person_of(people, first) if isinstance(first, int) else first
-        rows = [_nobodys(people, side) for side in rest if isinstance(side, int)]
-        if rows:
-            people.assign(rows, one)
-        one = people.merge(one, [side for side in rest if not isinstance(side, int)])
+        if isinstance(first, int) and people.whose[first] > 0:
+            first = people.person(int(people.whose[first]))
+        _refuse_the_same(people, (who, *others), (first, *rest))
+        rows = [_nobodys(people, side) for side in (first, *rest) if isinstance(side, int)]
+        persons = [side for side in (first, *rest) if not isinstance(side, int)]
+        one = people.assign(rows, persons[0] if persons else None) if rows else persons[0]
+        one = people.merge(one, persons)
         change.did = f"{escaped(one.title)} has {_amount(one)} now."
 
 
@@ -164,15 +168,19 @@ def _ask_about_names(sides: Sequence[Person | int], *, yes: bool) -> None:
         else "Several of them have a name"
     )
     if not sys.stdin.isatty():
-        raise PeopleError(f"{said}.", f"Write --yes to make them one, who is called {kept}.")
-    if not click.confirm(f"{said}. Make them one, who is called {kept}?", err=True):
+        raise PeopleError(f"{said}.", f"Write --yes to merge them, under the name {kept}.")
+    if not click.confirm(f"{said}. Merge them, under the name {kept}?", err=True):
         raise click.Abort
 
 
-def _person_of(people: People, row: int) -> Person:
-    """Return the person of a face; a new one where it belongs to nobody."""
-    whose = int(people.whose[row])
-    return people.person(whose) if whose > 0 else people.assign([row], None)
+def _refuse_the_same(people: People, named: Sequence[str], sides: Sequence[Person | int]) -> None:
+    """Refuse what is named twice."""
+    seen: dict[Side, str] = {}
+    for who, side in zip(named, sides, strict=True):
+        key: Side = people.face_id(side) if isinstance(side, int) else side.number
+        if key in seen:
+            raise PeopleError(f"{seen[key]} and {who} are the same.", "Name two.")
+        seen[key] = who
 
 
 def _nobodys(people: People, row: int) -> int:
@@ -188,7 +196,7 @@ def _nobodys(people: People, row: int) -> int:
 
 
 def _amount(one: Person) -> str:
-    return f"{counted(len(one.faces), 'face')} in {counted(one.photos, 'photo')}"
+    return f"{counted(len(one.faces), 'face')} in {counted(one.photos - one.tagged, 'photo')}"
 
 
 @click.command(short_help="Say that two are not the same person.")
@@ -210,19 +218,14 @@ def apart(context: click.Context, /, one: str, other: str, **given: Any) -> None
     with _changing(context, given) as change:
         people = change.people
         sides = [_side(people, who) for who in (one, other)]
-        titles = " and ".join(
-            f"a face of {people.index.path(int(people.index.photo[side]))}"
-            if isinstance(side, int)
-            else side.title
-            for side in sides
-        )
+        _refuse_the_same(people, (one, other), sides)
         first, second = (
             people.face_id(_nobodys(people, side)) if isinstance(side, int) else side.number for side in sides
         )
-        if first == second:
-            raise PeopleError(f"{one} and {other} are the same.", "Name two.")
-        people.tell_apart(first, second, titles)
-        change.did = f"{escaped(titles)} are two people."
+        titles = [people.face_title(side) if isinstance(side, int) else side.title for side in sides]
+        people.tell_apart(first, second, " and ".join(titles))
+        face = "The face " if isinstance(sides[0], int) else ""
+        change.did = f"{face}{escaped(' and '.join(titles))} are two people."
 
 
 @click.command(short_help="Give faces to a person.")
@@ -251,7 +254,8 @@ def add(context: click.Context, /, who: str, faces: Sequence[str], **given: Any)
 def reject(context: click.Context, /, who: str, faces: Sequence[str], **given: Any) -> None:  # noqa: ANN401
     """Say that faces are not a person's. They leave the person, and grouping never puts them back.
 
-    `people review P` lists the doubtful faces first. A FACE without # is P's face in that photo.
+    `people review P` lists the doubtful faces first. A FACE without # is P's face in that photo; with #, it
+    may be anybody's, whom grouping then never makes P.
 
     \b
     Examples:
@@ -261,11 +265,18 @@ def reject(context: click.Context, /, who: str, faces: Sequence[str], **given: A
     """  # noqa: D301
     with _changing(context, given) as change:
         person = change.people.person(who)
-        rows = [_row_of(change.people, face, person.number) for face in faces]
+        rows = [_row_to_reject(change.people, face, person.number) for face in faces]
+        taken = sum(int(change.people.whose[row]) == person.number for row in rows)
         change.people.reject(rows, person)
-        change.did = (
-            f"{counted(len(rows), 'face')} {'is' if len(rows) == 1 else 'are'} not {escaped(person.title)}."
-        )
+        change.did = _rejected(escaped(person.title), taken, len(rows) - taken)
+
+
+def _rejected(title: str, taken: int, kept: int) -> str:
+    """Say that faces were taken out of a person, and others are not to come to it."""
+    done = [f"{counted(taken, 'face')} taken out of {title}"] * bool(taken)
+    done += [f"{counted(kept, 'face')} kept out of {title}"] * bool(kept)
+    faces, there = "it" if taken + kept == 1 else "them", "back" if not kept else "there"
+    return f"{', '.join(done)}; grouping will not put {faces} {there}."
 
 
 @click.command(short_help="Take faces out of a person.")
@@ -288,8 +299,8 @@ def split(
 ) -> None:
     """Take faces out of a person, into a new one or into another.
 
-    The new person's number is written to stdout. `people show P` lists the faces; a FACE without # is P's
-    face in that photo.
+    Without a terminal, the new person's number is written to stdout. `people show P` lists the faces; a FACE
+    without # is P's face in that photo.
 
     \b
     Examples:
@@ -305,7 +316,7 @@ def split(
         taker = people.assign(rows, people.person(into) if into else None)
         people.set_apart(person, taker)
         change.did = f"{counted(len(rows), 'face')} moved to {escaped(taker.title)}."
-    if not into:
+    if not into and not sys.stdout.isatty():
         write(f"{taker.number}\n")
 
 
@@ -317,7 +328,7 @@ def ignore(context: click.Context, /, faces: Sequence[str], undo: bool, **given:
     """Ignore faces, or all faces of a person: false detections, and people you do not know.
 
     They belong to no person. They stay in the index, `query REF` finds them, and `--only` does not count
-    them.
+    them. `people list --ignored` lists them.
 
     \b
     Examples:
@@ -334,9 +345,20 @@ def ignore(context: click.Context, /, faces: Sequence[str], undo: bool, **given:
         rows: list[int] = []
         for face in faces:
             person = None if undo else _person(people, face)
+            if undo and _row(people, face, IGNORED) is None:
+                raise _not_ignored(face)
             rows += person.faces if person else [_needed_row(people, face, IGNORED if undo else None)]
         (people.release if undo else people.ignore)(rows)
-        change.did = f"{counted(len(rows), 'face')} {'heeded again' if undo else 'ignored'}."
+        again = "is no longer ignored" if len(rows) == 1 else "are no longer ignored"
+        change.did = f"{counted(len(rows), 'face')} {again if undo else 'ignored'}."
+
+
+def _not_ignored(face: str) -> PeopleError:
+    return PeopleError(
+        f"The index holds no photo {face!r}.",
+        "Ignored faces belong to nobody: name each as `facesearch people list --ignored` does. `facesearch "
+        "people undo` takes the last change back.",
+    )
 
 
 @click.command(short_help="Leave people out of lists and suggestions.")
@@ -401,7 +423,7 @@ def tag(
     """Say that a person is on a photo in which no face of theirs was found.
 
     `query --person P` finds the photo, and marks it as said by hand. A face that was found is given to a
-    person with `people add`.
+    person with `people add`. The --box lies in the photo.
 
     \b
     Examples:
@@ -419,7 +441,35 @@ def tag(
             raise _no_such_photo(photo)
         person = people.person(who)
         people.tag(row, person, box, undo=undo)
-        change.did = f"{escaped(person.title)} is {'not ' if undo else ''}tagged on {escaped(photo)}."
+        if box is not None and not undo:
+            _check_inside(people, row, box)
+        change.did = (
+            f"The tag {escaped(person.title)} was taken off {escaped(photo)}."
+            if undo
+            else f"{escaped(person.title)} is tagged on {escaped(photo)}."
+        )
+
+
+def _check_inside(people: People, photo: int, box: Box) -> None:
+    """Refuse a box that reaches beyond its photo, or whose photo cannot be read.
+
+    Raises:
+        PeopleError: It does.
+        UnreadablePhoto: It cannot.
+    """
+    from facesearch.photos.metadata import read_stored
+
+    path = people.index.path(photo)
+    try:
+        width, height = read_stored(path, people.index.file(photo).digests).upright_size
+    except UnreadablePhoto as error:
+        raise UnreadablePhoto(error.message, "Without --box, the photo need not be read.") from error
+    if min(box.x, box.y) < 0 or box.x + box.width > width or box.y + box.height > height:
+        given = ",".join(map(str, box.corners))
+        raise PeopleError(
+            f"The box {given} reaches beyond the photo, which is {width} pixels wide and {height} high.",
+            "`facesearch faces PHOTO` shows where the faces that were found are.",
+        )
 
 
 @click.command(short_help="Choose the picture of a person.")
@@ -510,12 +560,12 @@ def _no_such_photo(photo: str) -> PeopleError:
     )
 
 
-def _row_of(found: People, face: str, whose: int) -> int:
-    """Return the row of a FACE that need not be a person's; without a number, the person's in that photo."""
-    try:
-        return _needed_row(found, face, whose)
-    except PeopleError:
-        return _needed_row(found, face)
+def _row_to_reject(found: People, face: str, whose: int) -> int:
+    """Return the row of a FACE: without a number the person's in that photo, with one anybody's."""
+    from facesearch.photos.urls import absolute_path
+
+    numbered = found.index.find(absolute_path(face)) is None
+    return _needed_row(found, face, None if numbered else whose)
 
 
 def _row(found: People, face: str, whose: int | None = None) -> int | None:

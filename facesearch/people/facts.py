@@ -18,6 +18,8 @@ from facesearch.photos.content import DIGEST_BYTES
 from facesearch.show.wording import escaped
 
 LONGEST = 100  # characters
+# More digits than any number has; Python refuses to read thousands of them.
+LONGEST_NUMBER = 18
 
 # Characters that some file system does not allow in names.
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]')
@@ -25,12 +27,36 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[\d¹²³])\
 _LONGEST_FOLDER = 80  # bytes: with a number behind it, it fits wherever 143 or more do
 
 
+# What a user writes for a person without a name, and for a face of a photo.
+_NUMBERED = re.compile("person ([0-9]+)")
+_NUMBERED_FACE = re.compile(r".*#[0-9]+", re.DOTALL)
+
+
 def good_name(text: str) -> str:
-    """Return a name as it is stored: composed characters, single spaces.
+    """Return a new name as it is stored: composed characters, single spaces.
 
     Raises:
-        PeopleError: It is empty, too long, not text, or looks like a person's number.
+        PeopleError: It is empty, too long, not text, or looks like a person's number or a face of a photo.
     """
+    name = _stored_name(text)
+    if numbered(name) is not None:
+        raise PeopleError(
+            f"{name!r} stands for a person's number, and is not a name.", "Choose another name."
+        )
+    if _NUMBERED_FACE.fullmatch(name):
+        raise PeopleError(
+            f"{name!r} stands for a face of a photo, and is not a name.", "Leave out the # or the number."
+        )
+    return name
+
+
+def numbered(text: str) -> int | None:
+    """Return the number that "Person 49" stands for, in any case; None for another text."""
+    found = _NUMBERED.fullmatch(folded(text))
+    return int(found[1]) if found and len(found[1]) <= LONGEST_NUMBER else None
+
+
+def _stored_name(text: str) -> str:
     name = _spaced(text)
     if not name:
         raise PeopleError("An empty name names nobody.", 'Give a name: facesearch people name 3 "Ada".')
@@ -46,6 +72,19 @@ def good_name(text: str) -> str:
 def folded(name: str) -> str:
     """Return a name without differences of case, spaces and composition, to compare it with others."""
     return _spaced(name).casefold()
+
+
+# Letters that Unicode does not take apart into a letter and a mark.
+_STROKED = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ħ": "h", "ŧ": "t", "ı": "i", "æ": "ae", "œ": "oe"})
+
+
+def plain(name: str) -> str:
+    """Return a name without accents, and otherwise as `folded` does."""
+    name = folded(name)
+    if name.isascii():
+        return name
+    marked = unicodedata.normalize("NFKD", name)
+    return "".join(one for one in marked if not unicodedata.combining(one)).translate(_STROKED)
 
 
 def _spaced(text: str) -> str:
@@ -332,6 +371,6 @@ def _names(names: Mapping[int, object]) -> dict[int, str]:
 
 def _is_good(name: str) -> bool:
     try:
-        return name == good_name(name)
+        return name == _stored_name(name)
     except PeopleError:
         return False

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,15 +17,25 @@ from facesearch.index.index import Index
 from facesearch.judge import poor_faces
 from facesearch.models.calibration import QualityScale
 from facesearch.paths import known_path
-from facesearch.people.facts import Facts, Side, differences, folded, good_name, put_back
+from facesearch.people.facts import (
+    LONGEST_NUMBER,
+    Facts,
+    Side,
+    differences,
+    folded,
+    good_name,
+    numbered,
+    plain,
+    put_back,
+)
 from facesearch.people.grouping import ALONE, NOBODY, group_faces
 from facesearch.people.log import Entry, KnownFaces, face_keys
 from facesearch.people.register import IGNORED, NEW, Register, placed
+from facesearch.show.wording import escaped
 
 # Of so many people at once the portraits are chosen: their vectors are in memory together.
 _BLOCK = 2048
-# More digits than any number has; Python refuses to read thousands of them.
-_LONGEST_NUMBER = 18
+_WHO_THERE_IS = "`facesearch people list` shows who there is."
 # So that no number of a face that is taken back means "not in the index".
 _ABOVE = 1 - 2 * NEW
 
@@ -36,8 +48,9 @@ class Person:
         number: From 1; it stays.
         name: Empty where none was given.
         faces: Rows of the index, in its order.
-        photos: Number of photos.
+        photos: Number of photos: those with a face of the person, and those that were tagged by hand.
         hidden: Whether the person is not listed.
+        tagged: Number of those photos that were tagged and in which no face of the person was found.
     """
 
     number: int
@@ -45,6 +58,7 @@ class Person:
     faces: tuple[int, ...]
     photos: int
     hidden: bool = False
+    tagged: int = 0
 
     @property
     def title(self) -> str:
@@ -90,6 +104,7 @@ class People:
         self._last = register.last
         self.log = register.log
         self._did: list[str] = []
+        self._photos_with: dict[bytes, set[int]] = {}
         self._before = whose, self._elsewhere.person.copy(), self.facts.tables()
 
     @property
@@ -152,17 +167,20 @@ class People:
             PeopleError: The log does not hold so many changes, or is damaged.
         """
         if count > len(self.log):
-            raise PeopleError(
-                f"There {'is 1 change' if len(self.log) == 1 else f'are {len(self.log):,} changes'} to undo."
-                if self.log
-                else "There is no change to undo.",
-                "What was before `forget` cannot be taken back. See `facesearch people log`.",
-            )
+            raise self._no_more_to_undo()
         undone = tuple(reversed(self.log[len(self.log) - count :]))
         for entry in undone:
             self._take_back(entry)
         self.log = self.log[: len(self.log) - count]
         return undone
+
+    def _no_more_to_undo(self) -> PeopleError:
+        if self.log:
+            changes = "1 change" if len(self.log) == 1 else f"{len(self.log):,} changes"
+            return PeopleError(f"Only {changes} can be taken back.", "`facesearch people log` lists them.")
+        forgot = len(self.index.forgotten) or len(self.index.erased)
+        hint = "What was done before `forget` cannot be taken back." if forgot else ""
+        return PeopleError("There is no change to undo.", hint)
 
     def photos_of(self, entries: Iterable[Entry]) -> list[int]:
         """Return the photos that some changes were about, as far as the index has them."""
@@ -217,17 +235,20 @@ class People:
         )
         known = np.isin(numbers, before[before != ALONE])
         _, group, sizes = np.unique(numbers[~known], return_inverse=True, return_counts=True)
-        people = sizes > 1
+        several = sizes > 1
         after = numbers.copy()
-        after[~known] = np.where(people, self._last + np.cumsum(people), ALONE)[group]
-        new = int(people.sum())
+        after[~known] = np.where(several, self._last + np.cumsum(several), ALONE)[group]
+        new = int(several.sum())
         self._last += new
         self.whose[open_rows] = after[place]
         self._settled[open_rows] = True
         self.facts.grouped, self.facts.alike = self.index.meta.updated, alike
         self.facts.changed.clear()
         joined = int(np.sum((before == ALONE) & known))
-        self._did.append(f"grouped faces: {new:,} new people, {joined:,} faces joined known ones")
+        if new or joined:
+            people = "1 new person" if new == 1 else f"{new:,} new people"
+            faces = "1 face" if joined == 1 else f"{joined:,} faces"
+            self._did.append(f"grouped faces: {people}, {faces} joined known people")
         return Grouped(new, joined, int(np.sum(after == ALONE)))
 
     def apart_among(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -279,6 +300,11 @@ class People:
         rows: list[int] = np.flatnonzero((self.whose == ALONE) & self.poor(scale)).tolist()
         return rows
 
+    def ignored(self) -> list[int]:
+        """Return the rows of the faces that are ignored."""
+        rows: list[int] = np.flatnonzero(self.whose == IGNORED).tolist()
+        return rows
+
     def everyone(self) -> list[Person]:
         """Return all people: the named ones by name, then the others by number of photos."""
         order = np.argsort(self.whose, kind="stable")
@@ -291,40 +317,50 @@ class People:
         numbers, starts, counts = np.unique(whose, return_index=True, return_counts=True)
         stops = starts + counts
         rows, photos = order.tolist(), (before[stops] - before[starts]).tolist()
-        names, hidden = self.facts.names, self.facts.hidden
+        tags = self._tags()
         people = [
-            Person(number, names.get(number, ""), tuple(rows[start:stop]), count, number in hidden)
+            self._person(number, tuple(rows[start:stop]), count, tags)
             for number, start, stop, count in zip(
                 numbers.tolist(), starts.tolist(), stops.tolist(), photos, strict=True
             )
         ]
-        gone = names.keys() - set(numbers.tolist())
-        people += [Person(number, names[number], (), 0, number in hidden) for number in gone]
-        return sorted(people, key=lambda one: (not one.name, one.name.casefold(), -one.photos, one.number))
+        on_photos = {number for number, own in tags.items() if own}
+        gone = (self.facts.names.keys() | on_photos) - set(numbers.tolist())
+        people += [self._person(number, (), 0, tags) for number in gone]
+        return sorted(
+            people,
+            key=lambda one: (not one.name, plain(one.name), one.name.casefold(), -one.photos, one.number),
+        )
+
+    def _person(
+        self, number: int, faces: tuple[int, ...], photos: int, tags: Mapping[int, set[int]]
+    ) -> Person:
+        """Return a person with some faces in so many photos, who is tagged on others."""
+        tagged = 0
+        if number in tags:
+            tagged = len(tags[number].difference(self.index.photo[list(faces)].tolist()))
+        name, hidden = self.facts.names.get(number, ""), number in self.facts.hidden
+        return Person(number, name, faces, photos + tagged, hidden, tagged)
 
     def person(self, who: str | int, *, exact: bool = True) -> Person:
         """Return a person by number or name.
 
         Args:
             who: The number or the name.
-            exact: Whether it has to be the whole name; otherwise some whole words of it will do, where only
-                one person has them.
+            exact: Whether it has to be the whole name; otherwise some whole words of it will do, and accents
+                may be missing, where only one person is meant.
 
         Raises:
             PeopleError: No person has that number or name, or several have these words in theirs.
         """
         number = self._number(str(who), exact=exact)
         rows = np.flatnonzero(self.whose == number)
-        known = len(rows) or number in self.facts.names or number in self._elsewhere.person
+        tags = self._tags()
+        known = len(rows) or number in self.facts.names or number in tags or number in self._elsewhere.person
         if number <= IGNORED or not known:
-            raise PeopleError(f"There is no person {number}.", "`facesearch people list` names them.")
-        return Person(
-            number,
-            self.facts.names.get(number, ""),
-            tuple(rows.tolist()),
-            len(np.unique(self.index.photo[rows])),
-            number in self.facts.hidden,
-        )
+            raise PeopleError(f"There is no person {number}.", _WHO_THERE_IS)
+        photos = len(np.unique(self.index.photo[rows]))
+        return self._person(number, tuple(rows.tolist()), photos, tags)
 
     def title(self, number: int) -> str:
         """Return what a person is called."""
@@ -359,8 +395,13 @@ class People:
                     f"Person {number} is called {other!r} already.",
                     f"If both are the same person: facesearch people merge {number} {person.number}",
                 )
+        before = self.facts.names.get(person.number)
         self.facts.names[person.number] = name
-        self._did.append(f"named person {person.number} {name!r}")
+        self._did.append(
+            f'renamed person {person.number} from "{before}" to "{name}"'
+            if before
+            else f'named person {person.number} "{name}"'
+        )
         return self.person(person.number)
 
     def merge(self, into: Person, others: Iterable[Person]) -> Person:
@@ -379,27 +420,41 @@ class People:
         """Assign faces to a person, or to a new one; the same faces in copies of their photos too."""
         number = person.number if person is not None else self._last + 1
         self._last = max(self._last, number)
-        title = person.title if person is not None else f"person {number}, who is new"
-        self._set(faces, number, f"gave {{}} to {title}")
+        if which := self._set(faces, number):
+            self._did.append(
+                f"made Person {number} of {which}" if person is None else f"gave {which} to {person.title}"
+            )
         return self.person(number)
 
     def ignore(self, faces: Iterable[int]) -> None:
         """Ignore faces: false detections and strangers."""
-        self._set(faces, IGNORED, "ignored {}")
+        if which := self._set(faces, IGNORED):
+            self._did.append(f"ignored {which}")
 
     def release(self, faces: Iterable[int]) -> None:
-        """Undo that faces are ignored or belong to a person."""
-        self._set(faces, ALONE, "took {} back")
+        """Undo that faces are ignored."""
+        if which := self._set(faces, ALONE):
+            self._did.append(f"stopped ignoring {which}")
 
     def reject(self, faces: Sequence[int], person: Person) -> None:
         """Say that faces are not a person's: they leave the person, and do not join it again."""
-        own = [row for row in faces if self.whose[row] == person.number]
-        self._set(own, ALONE, f"took {{}} out of {person.title}")
+        others = [row for row in faces if self.whose[row] != person.number]
+        if taken := self._set([row for row in faces if row not in others], ALONE):
+            self._did.append(f"took {taken} out of {person.title}")
+        if others:
+            self._did.append(f"kept {self._which(others)} out of {person.title}")
         self.facts.apart.update(frozenset[Side]((self.face_id(row), person.number)) for row in faces)
 
     def face_id(self, row: int) -> FaceId:
         """Return what tells a face from all others, wherever its photo lies."""
         return self.index.digest[self.index.photo[row]].tobytes(), self.index.box(row)
+
+    def face_title(self, row: int) -> str:
+        """Return what a face is called: the name of its photo's file, and its number."""
+        return f"{self._photo_title(int(self.index.photo[row]))}#{self.index.number(row)}"
+
+    def _photo_title(self, photo: int) -> str:
+        return escaped(os.path.basename(self.index.path(photo)))
 
     def set_apart(self, one: Person, other: Person) -> None:
         """Remember that two are not the same person, as a part of another change."""
@@ -438,32 +493,55 @@ class People:
             undo: Whether to take it back.
 
         Raises:
-            PeopleError: There is nothing to take back.
+            PeopleError: There is nothing to take back, or a face of the person was found there.
         """
-        key = self.index.digest[photo].tobytes(), person.number
+        key, path = (self.index.digest[photo].tobytes(), person.number), self.index.path(photo)
         if undo and key not in self.facts.tagged:
-            raise PeopleError(f"{person.title} was not tagged on {self.index.path(photo)!r}.")
+            raise PeopleError(f"{person.title} was not tagged on {path!r}.")
+        rows = self.index.faces_of(photo)
         if undo:
             del self.facts.tagged[key]
+            self._did.append(f"took the tag {person.title} off {self._photo_title(photo)}")
+        elif person.number in self.whose[rows.start : rows.stop]:
+            raise PeopleError(
+                f"A face of {person.title} was found in {path!r}.",
+                "A tag is for photos without one: `query --person` finds this photo already.",
+            )
         else:
             self.facts.tagged[key] = box
-        self._did.append(f"{'untagged' if undo else 'tagged'} {person.title} on a photo")
+            self._did.append(f"tagged {person.title} on {self._photo_title(photo)}")
 
     def tagged_photos(self, person: Person) -> dict[int, Box | None]:
         """Return the photos on which a person was tagged by hand, and where."""
         wanted = {
             digest: box for (digest, number), box in self.facts.tagged.items() if number == person.number
         }
-        return {
-            photo: wanted[digest]
-            for photo in sorted(self.index.photos_with(wanted.keys()))
-            if (digest := self.index.digest[photo].tobytes()) in wanted
-        }
+        photos = self._photos_of(wanted)
+        found = {photo: box for digest, box in wanted.items() for photo in photos[digest]}
+        return dict(sorted(found.items()))
+
+    def _tags(self) -> dict[int, set[int]]:
+        """Return the photos that people were tagged on, by their numbers."""
+        photos = self._photos_of({digest for digest, _ in self.facts.tagged})
+        found = defaultdict[int, set[int]](set)
+        for digest, number in self.facts.tagged:
+            found[number] |= photos[digest]
+        return found
+
+    def _photos_of(self, digests: Iterable[bytes]) -> Mapping[bytes, set[int]]:
+        """Return the photos that have some pictures; all of the index is searched once for each."""
+        new = {digest for digest in digests if digest not in self._photos_with}
+        if new:
+            self._photos_with.update((digest, set()) for digest in new)
+            for photo in self.index.photos_with(new):
+                if (digest := self.index.digest[photo].tobytes()) in new:
+                    self._photos_with[digest].add(photo)
+        return self._photos_with
 
     def cover(self, person: Person, row: int) -> None:
         """Choose the face that stands for a person."""
         self.facts.covers[person.number] = self.face_id(row)
-        self._did.append(f"chose another picture of {person.title}")
+        self._did.append(f"chose {self.face_title(row)} as the picture of {person.title}")
 
     def elsewhere(self, person: Person) -> list[tuple[bytes, Box]]:
         """Return a person's faces that are not in the index, each by its photo's digest and its box."""
@@ -562,35 +640,57 @@ class People:
         return np.asarray(self.index.vectors[rows] / lengths, np.float32)
 
     def _number(self, who: str, *, exact: bool) -> int:
-        if who.isdecimal() and len(who) <= _LONGEST_NUMBER:
+        if who.isdecimal() and len(who) <= LONGEST_NUMBER:
             return int(who)
-        for number, name in self.facts.names.items():
-            if folded(name) == folded(who):
-                return number
-        part = f" {folded(who)} "
-        some = [] if exact else [one for one, name in self.facts.names.items() if part in f" {folded(name)} "]
+        names = self.facts.names
+        if whole := [one for one, name in names.items() if folded(name) == folded(who)]:
+            return whole[0]
+        if (number := numbered(who)) is not None:
+            return number
+        some = [] if exact else self._called(who)
         if len(some) == 1:
             return some[0]
         if some:
-            names = ", ".join(repr(self.facts.names[number]) for number in some[:3])
-            raise PeopleError(f"Several people are called {who!r}: {names}.", "Give the whole name.")
+            several = ", ".join(repr(names[number]) for number in some[:3])
+            raise PeopleError(f"Several people are called {who!r}: {several}.", "Give the whole name.")
+        raise PeopleError(f"Nobody is called {who!r}.", self._who_is_meant(who))
+
+    def _called(self, who: str) -> list[int]:
+        """Return who has a name without its accents, else who has some words of it in theirs."""
+        names = self.facts.names.items()
+        words = f" {folded(who)} ", f" {plain(who)} "
+        return (
+            [one for one, name in names if plain(name) == plain(who)]
+            or [one for one, name in names if words[0] in f" {folded(name)} "]
+            or [one for one, name in names if words[1] in f" {plain(name)} "]
+        )
+
+    def _who_is_meant(self, who: str) -> str:
+        """Return whom a user may mean by a name that nobody has."""
         from difflib import get_close_matches
 
-        near = get_close_matches(who, self.facts.names.values(), n=1)
-        meant = f"Did you mean {near[0]!r}?" if near else "`facesearch people list` names them."
-        raise PeopleError(f"Nobody is called {who!r}.", meant)
+        written = {plain(name): name for name in self.facts.names.values()}
+        near = get_close_matches(plain(who), written, n=1)
+        return f"Did you mean {written[near[0]]!r}?" if near else _WHO_THERE_IS
 
-    def _set(self, faces: Iterable[int], number: int, did: str) -> None:
+    def _which(self, rows: Sequence[int]) -> str:
+        """Return which faces something was done with: a single one by name."""
+        return self.face_title(rows[0]) if len(rows) == 1 else f"{len(rows):,} faces"
+
+    def _set(self, faces: Iterable[int], number: int) -> str:
+        """Let faces and their copies belong to a person; return which they are, nothing for none."""
         rows = np.asarray(list(faces), np.int64)
-        self._did.append(did.format("1 face" if len(rows) == 1 else f"{len(rows):,} faces"))
+        if not len(rows):
+            return ""
         keys = self.keys(np.arange(self.index.face_count))
         same = np.isin(keys, keys[rows])
         self.facts.changed.update(one for one in {number, *self.whose[same].tolist()} if one > IGNORED)
         self.whose[same] = number
         self._settled[same] = False
+        return self._which(rows.tolist())
 
 
 def _persons_in(entry: Entry) -> set[int]:
     """Return the numbers of the people whose names or tags changed."""
     keys = (key.rpartition(" ")[2] for table in ("names", "tagged") for key in entry.facts.get(table, ()))
-    return {int(number) for number in keys if number.isdecimal() and len(number) <= _LONGEST_NUMBER}
+    return {int(number) for number in keys if number.isdecimal() and len(number) <= LONGEST_NUMBER}

@@ -116,14 +116,19 @@ class Register(KnownFaces):
         """Return the register without the faces that are alone."""
         return Register.of(self.take(self.person != ALONE), self.facts, self.last, self.log)
 
-    def without(self, digests: Collection[bytes]) -> Register:
+    def without(self, digests: Collection[bytes], names: Collection[str] = ()) -> Register:
         """Return the register without the faces of some photos, by their digests, and without its log.
 
         Nothing is left of a photo that was forgotten, and no change before that can be taken back.
+
+        Args:
+            digests: Of the photos; of one that has copies which stay, there is none.
+            names: Of their files, which the log may tell.
         """
         stays = np.array([digest.tobytes() not in digests for digest in self.digest], np.bool_)
         facts = self.facts.without(lambda digest: digest in digests)
-        if stays.all() and facts == self.facts and not any(_are_of(entry, digests) for entry in self.log):
+        told = any(_are_of(entry, digests) or any(name in entry.did for name in names) for entry in self.log)
+        if stays.all() and facts == self.facts and not told:
             return self
         return Register.of(self.take(stays), facts, self.last)
 
@@ -204,6 +209,8 @@ def read_register(companion: Companion) -> Register:
         reason = str(error)
     except OSError as error:
         reason = f"it cannot be read ({error.strerror or error})"
+        if isinstance(error, PermissionError):
+            hint = "It was left as it is. Check the rights of the file and of its folder."
     raise PeopleBroken(f"{companion.name!r} cannot be used as a list of people: {reason}.", hint)
 
 

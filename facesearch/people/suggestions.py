@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from facesearch.faces import Match, Reference
+from facesearch.judge import Judge
 from facesearch.models.calibration import QualityScale
 from facesearch.models.card import Card
 from facesearch.people.grouping import ALONE, grouping_distance, likely_pairs
@@ -104,6 +107,28 @@ def suggestions(
         Suggestion(sides[one], sides[other], distance)
         for (one, other), distance in zip(pairs.tolist(), distances.tolist(), strict=True)
     ]
+
+
+def probabilities(people: People, pairs: Sequence[Suggestion], card: Card) -> list[float | None]:
+    """Return how likely it is that each pair is one person; None where the model does not tell.
+
+    It is what a query with the portrait of the one says of the portrait of the other: judged by the distance
+    alone, pairs of a large index would look too likely.
+    """
+    judge = Judge.of(card, people.index, "cosine")
+
+    def face(side: Person | int) -> Reference:
+        row = people.portrait(side) if isinstance(side, Person) else side
+        index, photo = people.index, int(people.index.photo[row])
+        vector = np.asarray(index.vectors[row])
+        return Reference(index.path(photo), index.number(row), index.box(row), vector)
+
+    def probability(pair: Suggestion) -> float | None:
+        one, other = face(pair.one), face(pair.other)
+        match = Match(1, other.path, other.face, other.box, pair.distance)
+        return judge.judged([match], [other.vector], [one])[0].probability
+
+    return [probability(pair) for pair in pairs]
 
 
 def doubts(people: People, person: Person) -> list[Doubt]:

@@ -24,7 +24,7 @@ from facesearch.errors import FacesearchError, PeopleError, UnreadablePhoto
 from facesearch.faces import Box, Captured, Match, Moment, Reference
 from facesearch.judge import doubt
 from facesearch.models.calibration import QualityScale
-from facesearch.people.facts import LONGEST, folded
+from facesearch.people.facts import LONGEST, plain
 from facesearch.people.grouping import ALONE
 from facesearch.people.people import People, Person
 from facesearch.people.photos import PeopleQuery, photos_with
@@ -601,13 +601,13 @@ class Listed:
         """Return the people who are listed."""
         if self.show in ("alone", "poor"):
             return []
-        wanted = folded(self.words)
+        wanted = plain(self.words)
         found = [
             one
             for one in everyone
             if one.hidden == (self.show == "hidden")
             and (self.show not in ("named", "unnamed") or bool(one.name) == (self.show == "named"))
-            and (not wanted or wanted in folded(one.name) or wanted == str(one.number))
+            and (not wanted or wanted in plain(one.name) or wanted == str(one.number))
         ]
         if self.sort == "photos":
             found.sort(key=lambda one: -one.photos)

@@ -16,6 +16,7 @@ from facesearch.index.npz.store import open_index, people_path
 from facesearch.people.register import read_register
 
 SOLVAY, BIDEN = LIBRARY / "solvay_1927.jpg", LIBRARY / "biden.jpg"
+HIS = [LIBRARY / "obama_2009.jpg", LIBRARY / "obama_2010.jpg", OBAMA]
 ADA, BEA, CLEO = range(3)
 STAY = "carry names that facesearch wrote, and stay; --sidecars takes them out, also later."
 
@@ -37,15 +38,26 @@ def test_every_change_says_what_it_did_and_is_taken_back(people, own):
         (("hide", 2), "Person 2 is hidden."),
         (("name", BIDEN, "Joe Biden"), "Person 3 is called Joe Biden now."),
         (("add", "Joe Biden", f"{SOLVAY}#3"), "Joe Biden has 2 faces in 2 photos now."),
-        (("reject", "Joe Biden", f"{SOLVAY}#3"), "1 face is not Joe Biden."),
+        (
+            ("reject", "Joe Biden", f"{SOLVAY}#3"),
+            "1 face taken out of Joe Biden; grouping will not put it back.",
+        ),
         (("merge", "Obama", f"{SOLVAY}#4"), "Obama has 4 faces in 4 photos now."),
-        (("apart", "Obama", f"{SOLVAY}#5"), f"Obama and a face of {SOLVAY} are two people."),
+        (("apart", "Obama", f"{SOLVAY}#5"), f"Obama and {SOLVAY.name}#5 are two people."),
+        (("apart", f"{SOLVAY}#6", "Obama"), f"The face {SOLVAY.name}#6 and Obama are two people."),
         (("apart", "Obama", 2), "Obama and Person 2 are two people."),
         (("cover", "Obama", OBAMA), f"Obama is shown by {OBAMA} now."),
         (("split", "Obama", OBAMA), "1 face moved to Person 4."),
         (("ignore", 4), "1 face ignored."),
-        (("tag", SOLVAY, "Obama", "--box", "10,20,30,40"), f"Obama is tagged on {SOLVAY}."),
-        (("tag", SOLVAY, "Obama", "--undo"), f"Obama is not tagged on {SOLVAY}."),
+        (("ignore", BIDEN), "1 face ignored."),
+        (("ignore", BIDEN, "--undo"), "1 face is no longer ignored."),
+        (("add", "Joe Biden", BIDEN), "Joe Biden has 1 face in 1 photo now."),
+        (("tag", CURIE, "Obama", "--box", "10,20,30,40"), f"Obama is tagged on {CURIE}."),
+        (("tag", CURIE, "Obama", "--undo"), f"The tag Obama was taken off {CURIE}."),
+        (
+            ("reject", 2, f"{SOLVAY}#7"),
+            "1 face kept out of Person 2; grouping will not put it there.",
+        ),
         (("hide", 2, "--undo"), "Person 2 is listed again."),
         (("merge", "Joe Biden", "Obama", "--yes"), "Joe Biden has 4 faces in 4 photos now."),
     ]
@@ -57,6 +69,11 @@ def test_every_change_says_what_it_did_and_is_taken_back(people, own):
     log = people("log")
     assert [int(row[0]) for row in log.rows] == list(range(1, len(changes) + 2))
     assert log.rows[0][2] == "merged Obama into Joe Biden"
+    assert [row[2] for row in log.rows[2:5]] == [
+        "kept solvay_1927.jpg#7 out of Person 2",
+        "took the tag Obama off marie_curie.jpg",
+        "tagged Obama on marie_curie.jpg",
+    ]
     assert log.rows[-1][2].startswith("grouped faces: 2 new people")
     assert json.loads(people("log", "--json").out)["changes"][0]["change"] == "merged Obama into Joe Biden"
     for wanted in reversed(states[6:-1]):
@@ -66,9 +83,9 @@ def test_every_change_says_what_it_did_and_is_taken_back(people, own):
     done = people("undo", 6)
     assert "; and 3 more." in done.err
     assert state(own) == states[0]
-    assert people("undo", 2).err.startswith("facesearch: There is 1 change to undo.\n")
+    assert people("undo", 2).err.startswith("facesearch: Only 1 change can be taken back.\n")
     assert people("undo").status == 0
-    assert people("undo").err.startswith("facesearch: There is no change to undo.\nWhat was before `forget`")
+    assert people("undo").err == "facesearch: There is no change to undo.\n"
     assert (people("log").status, people("log").err) == (1, "There is no change to undo.\n")
 
 
@@ -84,8 +101,8 @@ def test_hidden_people_are_listed_apart_and_not_exported(people, own, tmp_path):
 
 def test_rejected_faces_do_not_come_back(people, own):
     assert people("reject", 1, OBAMA).status == 0
-    assert people().err.startswith("0 new people, 0 faces joined known ones, 35 faces alone")
-    assert people("undo", 2).status == 0
+    assert people().err.startswith("0 new people, 0 faces joined known people, 35 faces match nobody")
+    assert people("undo").status == 0  # grouping changed nothing for anybody
     assert listed(people)[0] == ["1", "", "3"]
 
 
@@ -97,6 +114,12 @@ def test_rejected_faces_do_not_come_back(people, own):
         (["merge", "2", OBAMA], "The face belongs to Person 1."),
         (["add", "7", OBAMA], "There is no person 7."),
         (["reject", "1", "/nowhere.jpg"], "The index holds no photo '/nowhere.jpg'."),
+        (["reject", "1", BIDEN], f"'{BIDEN}' is no face of person 1."),
+        (["reject", "1", OBAMA, BIDEN], f"'{BIDEN}' is no face of person 1."),
+        (["reject", "1", f"{BIDEN}#2"], "has no face number 2"),
+        (["tag", OBAMA, "1"], f"A face of Person 1 was found in '{OBAMA}'."),
+        (["tag", CURIE, "1", "--box", "-1,0,9,9"], "The box -1,0,9,9 reaches beyond the photo, which is "),
+        (["tag", CURIE, "1", "--box", "9000,9000,9,9"], " pixels wide and "),
         (["cover", "2", OBAMA], "is no face of person 2."),
         (["tag", "/nowhere.jpg", "1"], "The index holds no photo '/nowhere.jpg'."),
         (["tag", OBAMA, "1", "--undo"], "Person 1 was not tagged on"),
@@ -136,6 +159,83 @@ def test_who_may_be_the_same_is_suggested_and_never_again_when_told_apart(ask, t
     assert ask(*suggest).status == 1
 
 
+def test_a_box_of_a_photo_that_cannot_be_read_is_refused(ask, tmp_path):
+    path = tmp_path / "i.npz"
+    grouped(path, [shows("/p/a.jpg", ADA), shows("/p/b.jpg", ADA), shows("/p/c.jpg")])
+    tag = ("people", "tag", "/p/c.jpg", 1, "--index", path)
+    done = ask(*tag, "--box", "1,2,3,4")
+    assert (done.status, done.out) == (2, b"")
+    assert "/p/c.jpg cannot be read: No such file" in done.err
+    assert "Without --box, the photo need not be read." in done.err
+    assert ask(*tag).status == 0
+
+
+def test_the_person_who_is_there_keeps_number_and_name_in_any_order(ask, people, own):
+    people("name", 1, "Obama")
+    assert people("merge", BIDEN, f"{SOLVAY}#3", "Obama").err == "Obama has 5 faces in 5 photos now.\n"
+    assert people("log").rows[0][2] == "gave 2 faces to Obama"
+    assert people("merge", f"{SOLVAY}#4", 2, "--yes").err == "Person 2 has 3 faces in 2 photos now.\n"
+    assert people("merge", OBAMA, 2).err == "Obama has 8 faces in 6 photos now.\n"
+    assert people("merge", f"{SOLVAY}#6", f"{SOLVAY}#7").err == "Person 3 has 2 faces in 1 photo now.\n"
+    assert people("log").rows[0][2] == "made Person 3 of 2 faces"
+    assert listed(people) == [["1", "Obama", "6"], ["3", "", "1"]]
+    assert people("name", "person 3", "Two").err == "Person 3 is called Two now.\n"
+    done = people("merge", "Two", "Obama")
+    assert done.err.endswith("Write --yes to merge them, under the name Two.\n")
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_who_sits_at_a_terminal_is_asked_about_two_names(people, own, monkeypatch, answer):
+    asked = []
+    monkeypatch.setattr("sys.stdin", type("Terminal", (), {"isatty": staticmethod(lambda: True)}))
+    monkeypatch.setattr("click.confirm", lambda text, **_: asked.append(text) or answer)
+    people("name", 1, "Obama")
+    people("name", 2, "Curie")
+    done = people("merge", 1, 2)
+    assert (done.status == 0, len(listed(people))) == (answer, 1 if answer else 2)
+    assert asked == ["Obama and Curie both have a name. Merge them, under the name Obama?"]
+
+
+def test_ignored_faces_are_listed_and_said(ask, people, own):
+    done = people("list", "--ignored")
+    assert (done.status, done.out, done.err) == (1, b"", "No face is ignored.\n")
+    assert people("ignore", 1, f"{SOLVAY}#3").err == "4 faces ignored.\n"
+    rows = people("list", "--ignored").rows
+    assert sorted((row[1], row[0]) for row in rows) == sorted(
+        [*((str(path), "1") for path in HIS), (str(SOLVAY), "3")]
+    )
+    told = json.loads(people("list", "--ignored", "--json").out)["ignored"]
+    assert [[str(face[name]) for name in ("face", "path", "x", "y", "w", "h")] for face in told] == rows
+    assert ask("faces", OBAMA, "--index", own).rows[0][7] == "ignored"
+    faces = json.loads(ask("faces", SOLVAY, "--index", own, "--json").out)["photos"][0]["faces"]
+    assert [face["ignored"] for face in faces[:4]] == [False, False, True, False]
+    assert faces[2]["person"] is None
+    done = people("ignore", "--undo", *(f"{row[1]}#{row[0]}" for row in rows))
+    assert done.err == "4 faces are no longer ignored.\n"
+
+
+def test_tagged_photos_are_shown_and_counted(people, own):
+    people("tag", CURIE, 1, "--box", "10,20,30,40")
+    people("tag", SOLVAY, 1)
+    rows = people("show", 1).rows
+    assert len(rows) == 5
+    assert rows[3:] == [
+        ["", "", str(path), *where]
+        for path, where in sorted({CURIE: ["10", "20", "30", "40"], SOLVAY: [""] * 4}.items(), key=str)
+    ]
+    told = json.loads(people("show", 1, "--json").out)
+    assert (len(told["faces"]), told["photos"]) == (3, 5)
+    assert {one["path"]: one["x"] for one in told["tagged"]} == {str(CURIE): 10, str(SOLVAY): None}
+    assert listed(people)[0] == ["1", "", "5"]
+    assert people("add", 1, BIDEN).err == "Person 1 has 4 faces in 4 photos now.\n"
+    people("ignore", *HIS, BIDEN)
+    assert ["1", "", "2"] in listed(people)
+    assert (people("show", 1).status, len(people("show", 1).rows)) == (0, 2)
+    people("tag", CURIE, 1, "--undo")
+    people("tag", SOLVAY, 1, "--undo")
+    assert people("show", 1).status == 2
+
+
 def test_review_lists_the_doubtful_faces_first(ask, tmp_path):
     path = tmp_path / "known.npz"
     people = grouped(path, [shows(f"/p/{who}{at}.jpg", who) for who in (ADA, BEA) for at in range(3)])
@@ -159,14 +259,49 @@ def test_one_person_alone_is_like_nobody(ask, tmp_path):
 
 
 @pytest.mark.slow
+def test_on_a_terminal_suggestions_are_a_table_that_says_how_to_answer(tool, tmp_path):
+    path = tmp_path / "known.npz"
+    people = grouped(path, [shows(f"/p/{at}.jpg", ADA, spread=0.2) for at in range(5)])
+    people.name(people.assign(people.person(1).faces[2:4], None), "Twin")
+    people.release(people.person(1).faces[2:])
+    kept(path, people)
+    assert people.whose.tolist() == [1, 1, 2, 2, -1]
+    status, shown = on_a_terminal(tool, "people", "suggest", "--index", path)
+    head, *lines, empty, last = shown.splitlines()
+    assert (status, head.split(), empty) == (0, ["distance", "probability", "one", "other"], "")
+    row = r" +0\.\d+ +>?\d+\.\d %  "
+    assert re.fullmatch(
+        row + r"Twin \(2 photos\) +Person 1 \(2 photos\)|" + row + r".* +/p/4\.jpg#1", lines[0]
+    )
+    assert len(lines) == len({*lines})
+    assert any("/p/4.jpg#1" in line for line in lines)
+    assert last == "One person: `facesearch people merge A B`. Two: `facesearch people apart A B`."
+    assert tool.run("people", "merge", "Twin", "Person 1", "/p/4.jpg#1", "--index", path).status == 0
+    status, shown = on_a_terminal(tool, "people", "suggest", "--index", path)
+    assert (status, shown) == (1, "Nobody is likely to be the same person.\n")
+
+
+@pytest.mark.slow
 def test_on_a_terminal_two_names_are_asked_about_and_lists_are_tables(tool, own):
     for number, name in ((1, "Obama"), (2, "Curie")):
         assert tool.run("people", "name", number, name, "--index", own).status == 0
     status, shown = on_a_terminal(tool, "people", "log", "--index", own)
     assert status == 0
-    assert re.match(r"   1  20\d\d-\d\d-\d\d \d\d:\d\d  named person 2 'Curie'\n", shown)
+    assert re.match(r'   1  20\d\d-\d\d-\d\d \d\d:\d\d  named person 2 "Curie"\n', shown)
     status, shown = on_a_terminal(tool, "people", "review", 1, "--index", own)
     assert (status, shown.splitlines()[0]) == (0, "distance  like")
+    assert tool.run("people", "tag", BIDEN, "Obama", "--index", own).status == 0
+    status, shown = on_a_terminal(tool, "people", "show", "Obama", "--index", own)
+    head, *lines, last = shown.splitlines()
+    assert (status, head, last) == (0, "distance  photo", f" by hand  {BIDEN}")
+    assert all(re.fullmatch(r"   0\.\d\d\d  /.*\.jpg#1", line) for line in lines)
+    status, shown = on_a_terminal(tool, "people", "split", "Obama", OBAMA, "--index", own)
+    assert (status, shown) == (0, "1 face moved to Person 3.\n")
+    assert tool.run("people", "ignore", BIDEN, "--index", own).status == 0
+    status, shown = on_a_terminal(tool, "people", "list", "--ignored", "--index", own)
+    assert (status, shown) == (0, f"{BIDEN}#1\n")
+    assert tool.run("people", "ignore", BIDEN, "--undo", "--index", own).status == 0
+    assert tool.run("people", "add", "Obama", OBAMA, "--index", own).status == 0
     status, shown = on_a_terminal(tool, "faces", OBAMA, SOLVAY, "--index", own)
     assert status == 0
     assert re.search(rf"{OBAMA.name}: 1 face\n  #1   \d+x\d+ at \d+,\d+ +quality [01]\.\d\d  Obama\n", shown)
@@ -176,7 +311,9 @@ def test_on_a_terminal_two_names_are_asked_about_and_lists_are_tables(tool, own)
 def test_people_are_drawn_with_their_numbers(people, own, tmp_path):
     people("name", 1, "Barack <b>Obama</b>")
     sheet, page = tmp_path / "people.jpg", tmp_path / "people.html"
-    assert people("list", "--sheet", sheet, "--html", page).status == 0
+    done = people("list", "--sheet", sheet, "--html", page)
+    assert (done.status, done.err) == (0, f"The sheet is in {sheet}\nThe page is in {page}\n")
+    assert people("list", "--sheet", sheet, "-q").err == ""
     with Image.open(sheet) as image:
         assert image.width > 500
         assert len(image.getcolors(1 << 24)) > 1000
@@ -384,6 +521,14 @@ def test_exports_and_imports_that_make_no_sense(ask, own, args, said):
     done = ask("people", args[0], "--index", own, *args[1:])
     assert done.status == 2
     assert said in done.err
+
+
+def test_what_is_kept_of_forgotten_photos_is_not_called_photos(ask, album):
+    forgotten = re.compile("^forgotten +(.*)$", re.MULTILINE)
+    assert forgotten.findall(ask("info", "--index", album).text) == ["no photo"]
+    assert ask("forget", OBAMA.parent / "nowhere.jpg", album.parent / "photos" / OBAMA.name, "--index", album)
+    said = forgotten.findall(ask("info", "--index", album).text)
+    assert said == ["2 digests of photos, one or more for each"]
 
 
 def test_a_folder_for_each_person_and_takeout(ask, album, tmp_path):

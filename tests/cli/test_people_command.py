@@ -41,7 +41,7 @@ def test_the_promise_of_the_readme(tool):
     assert tool.run("index", LIBRARY, SAMPLES / "queries", "--model", "sface").status == 0
     done = tool.run("people")
     assert table(done) == [(1, "", 3, 3), (2, "", 2, 2)]
-    assert done.err == "2 new people, 0 faces joined known ones, 34 faces alone\n"
+    assert done.err == "2 new people, 0 faces joined known people, 34 faces match nobody\n"
     assert {row[4] for row in done.rows} <= {*map(str, HIS), str(CURIE), str(SOLVAY)}
     done = tool.run("people", "name", 1, "Barack Obama")
     assert (done.status, done.out, done.err) == (0, b"", "Person 1 is called Barack Obama now.\n")
@@ -93,7 +93,7 @@ def test_lists_in_the_forms_for_programs(people, own):
     }
     again = people("--json")
     assert json.loads(again.out) == listed
-    assert again.err == "0 new people, 0 faces joined known ones, 34 faces alone\n"
+    assert again.err == "0 new people, 0 faces joined known people, 34 faces match nobody\n"
     assert people("-q").err == ""
 
 
@@ -126,11 +126,11 @@ def test_a_face_is_named_merged_split_and_ignored(people, own):
     assert table(people("list")) == [(3, "Joe", 1, 1), (5, "", 3, 3), (2, "", 2, 3)]
     assert people("ignore", BIDEN).status == 0
     assert table(people("list"))[0] == (3, "Joe", 0, 0)
-    assert people().err.startswith("0 new people, 0 faces joined known ones, 32 faces alone")
+    assert people().err.startswith("0 new people, 0 faces joined known people, 32 faces match nobody")
     assert people("ignore", BIDEN, "--undo").status == 0
-    assert people().err.startswith("0 new people, 0 faces joined known ones, 33 faces alone")
+    assert people().err.startswith("0 new people, 0 faces joined known people, 33 faces match nobody")
     show = people("show", "Joe")
-    assert (show.status, show.out) == (1, b"")
+    assert (show.status, show.out, show.err) == (1, b"", "Joe is in no photo of this index now.\n")
 
 
 @pytest.mark.slow
@@ -152,7 +152,7 @@ def test_new_photos_join_and_the_query_says_that_they_have_not_yet(ask, tmp_path
     assert sorted(done.names) == ["obama_2009.jpg", "obama_2010.jpg"]
     assert done.err == "The index has changed since people were grouped: run `facesearch people`.\n"
     assert ask("query", "--person", 1, "-q", *index).err == ""
-    assert ask("people", *index).err == "0 new people, 1 face joined known ones, 0 faces alone\n"
+    assert ask("people", *index).err == "0 new people, 1 face joined known people, 0 faces match nobody\n"
     assert "new.jpg" in ask("query", "--person", 1, *index).names
 
 
@@ -232,6 +232,10 @@ def test_questions_that_make_no_sense(ask, samples, args, said):
         (["name", f"{SOLVAY}#30", "Ada"], "has no face number 30; it has 29."),
         (["name", f"{SOLVAY}#0", "Ada"], "has no face number 0"),
         (["name", LIBRARY / "coffee.png", "Ada"], "shows no face."),
+        (["name", "1", "Person 15"], "'Person 15' stands for a person's number"),
+        (["merge", "1", "1"], "1 and 1 are the same."),
+        (["merge", "Marie", "1", "Person 2"], "Marie and Person 2 are the same."),
+        (["merge", f"{SOLVAY}#3", f"{SOLVAY}#3"], "are the same."),
         (["merge", "1", "7"], "There is no person 7."),
         (["merge", "0", "1"], "There is no person 0."),
         (["merge", "1"], "Missing argument"),
@@ -243,6 +247,11 @@ def test_questions_that_make_no_sense(ask, samples, args, said):
         (["ignore", SOLVAY], "shows 29 such faces."),
         (["ignore", ""], "An empty name names no file."),
         (["ignore", OBAMA, "--undo"], "is no face that is ignored."),
+        (
+            ["ignore", "1", "--undo"],
+            "Ignored faces belong to nobody: name each as `facesearch people list --ig",
+        ),
+        (["list", "--ignored", "--all"], "leave out --all, --hidden, --sheet and --html."),
         (["export", "--to", "to"], "--link or --copy: choose one."),
         (["export", "7", "--to", "to", "--copy"], "There is no person 7."),
         (["export"], "--to"),

@@ -67,7 +67,7 @@ def test_who_has_no_photo_has_no_folder(people):
         (("A/B", "A:B", "A_B-1"), ["A_B-1_", "A_B-2", "A_B-1"]),
         (("A/B", "a:b", "A_b-2"), ["A_B-1", "a_b-2_", "A_b-2"]),
         (("x" * 100, "x" * 99, "x" * 98 + "y"), [f"{'x' * 80}-{number}" for number in (1, 2, 3)]),
-        (("CON", "Person 2", "..."), ["_CON", "Person 2", "person-3"]),
+        (("CON", "Person B", "..."), ["_CON", "Person B", "person-3"]),
     ],
 )
 def test_names_that_are_one_folders_get_their_numbers(people, names, folders):

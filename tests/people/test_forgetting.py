@@ -233,6 +233,28 @@ def test_forgotten_photos_take_along_who_is_in_them(library, path, photos):
     assert library.forget([photos[0].path]).removed == ()
 
 
+def test_the_log_does_not_name_a_photo_that_was_forgotten_though_a_copy_stays(path, photos, tmp_path):
+    copy = tmp_path / "photos" / "secret.png"
+    shutil.copy(photos[3].path, copy)
+    same = shows(str(copy), CLEO, content=photos[3].path, digest=photos[3].file.digest)
+    people = grouped(path, [*photos, same])
+    people.ignore([people.face(str(copy), 1)])
+    kept(path, people)
+    trace = ["secret.png".encode("utf-32-le")]
+    assert holding(path.parent, trace) == {"i.npz.people"}
+    assert Library(path).forget([copy]).copies == (photos[3].path,)
+    assert holding(path.parent, trace) == set()
+    assert opened(path).whose[-1] == 0
+
+
+def test_photos_that_were_tagged_are_not_counted_with_those_that_lost_a_face(library, path, photos):
+    people = opened(path)
+    people.tag(3, people.person(1))
+    kept(path, people)
+    gone = library.forget_person("1")
+    assert (gone.faces, gone.photos) == (2, 2)
+
+
 def test_forgetting_photos_that_was_interrupted_is_made_good_by_the_next(library, path, photos, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(library_module, "write_register", lambda *_: 1 / 0)

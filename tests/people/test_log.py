@@ -1,5 +1,7 @@
 """Whatever is changed of people can be taken back exactly, whatever becomes of the photos meanwhile."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -47,10 +49,11 @@ def path(tmp_path):
 
 
 def state(people):
-    """Return all that is known of the people."""
-    register = people.register
+    """Return all that is known of the people, but not which faces were looked at by grouping, and when."""
+    register = people.register.of_people()
     order = np.argsort(register.keys)
-    return register.keys[order].tolist(), register.person[order].tolist(), register.facts.tables()
+    tables = {name: table for name, table in register.facts.tables().items() if name != "grouping"}
+    return register.keys[order].tolist(), register.person[order].tolist(), tables
 
 
 class Changing:
@@ -94,7 +97,9 @@ class Changing:
 
     def tag(self, which, who, undo):
         photo, person = which % self.people.index.photo_count, self.person(who)
-        if not undo or photo in self.people.tagged_photos(person):
+        rows = self.people.index.faces_of(photo)
+        there = person.number in self.people.whose[rows.start : rows.stop]
+        if photo in self.people.tagged_photos(person) if undo else not there:
             self.people.tag(photo, person, Box(1, 2, 3, 4), undo=undo)
 
     def cover(self, who, which):
@@ -125,6 +130,7 @@ def test_any_changes_are_undone_one_by_one_and_all_at_once(tmp_path_factory, cha
         assert len(people.log) - logged in (0, 1)
         if len(people.log) > logged:
             states.append(state(people))
+        assert state(people) == states[-1]  # what is not logged changes nothing for anybody
     assert len(people.log) == len(states) - 1
     once = People(people.index, people.register)
     if once.log:
@@ -148,9 +154,9 @@ def test_what_was_done_is_said(path):
     did = [entry.did for entry in people.log]
     assert did[0].startswith("grouped faces: 3 new people")
     assert did[1:] == [
-        "named person 1 'Ada'",
+        'named person 1 "Ada"',
         "merged Person 2 into Ada",
-        "gave 1 face to person 4, who is new",
+        "made Person 4 of d.jpg#1",
     ]
     assert [entry.did for entry in people.undo(2)] == did[:1:-1]
     assert len(people.person(2).faces) == 4
@@ -158,11 +164,77 @@ def test_what_was_done_is_said(path):
 
 def test_there_is_no_more_to_undo_than_there_is(path):
     people = grouped(path, PHOTOS)
-    with pytest.raises(PeopleError, match="There is 1 change to undo"):
+    with pytest.raises(PeopleError, match="Only 1 change can be taken back"):
         people.undo(2)
     people.undo()
-    with pytest.raises(PeopleError, match="There is no change to undo"):
+    with pytest.raises(PeopleError, match="There is no change to undo") as caught:
         people.undo()
+    assert caught.value.hint == ""
+
+
+def test_who_forgot_something_is_told_why_there_is_nothing_to_undo(path):
+    people = grouped(path, PHOTOS)
+    index = replace(people.index, forgotten=np.ones((1, 16), np.uint8))
+    people = People(index, people.register.without({PHOTOS[0].file.digest}))
+    with pytest.raises(PeopleError, match="There is no change to undo") as caught:
+        people.undo()
+    assert "before `forget`" in caught.value.hint
+
+
+def test_the_log_says_with_which_face_and_which_photo_something_was_done(path):
+    people = grouped(path, PHOTOS)
+    bea, face = people.person(1), people.face("/p/b.jpg", 1)
+    bea = people.person(int(people.whose[face]))
+    other = people.face("/p/d.jpg", 1)
+    told = [
+        (lambda: people.reject([face], bea), f"took b.jpg#1 out of {bea.title}"),
+        (lambda: people.reject([other], bea), f"kept d.jpg#1 out of {bea.title}"),
+        (lambda: people.assign([face], bea), f"gave b.jpg#1 to {bea.title}"),
+        (lambda: people.assign([face, other], None), "made Person 4 of 2 faces"),
+        (lambda: people.ignore([other]), "ignored d.jpg#1"),
+        (lambda: people.release([other]), "stopped ignoring d.jpg#1"),
+        (lambda: people.name(bea, "{Bea}"), f'named person {bea.number} "{{Bea}}"'),
+        (
+            lambda: people.name(people.person("{Bea}"), "Bea"),
+            f'renamed person {bea.number} from "{{Bea}}" to "Bea"',
+        ),
+        (lambda: people.tag(6, people.person("Bea")), "tagged Bea on f.jpg"),
+        (lambda: people.tag(6, people.person("Bea"), undo=True), "took the tag Bea off f.jpg"),
+        (
+            lambda: people.cover(people.person("Bea"), people.person("Bea").faces[0]),
+            "chose a.jpg#2 as the picture of Bea",
+        ),
+    ]
+    for change, did in told:
+        change()
+        assert people._entry().did.endswith(did)
+    people = grouped(path, [shows("/p/\udcff\n.jpg", ADA), *PHOTOS])
+    people.ignore([people.index.face_count - 1])
+    assert people._entry().did == "ignored \\xff\\n.jpg#1"
+
+
+def test_grouping_that_finds_nobody_is_no_change(path):
+    people = grouped(path, PHOTOS)
+    write_people(path, [*PHOTOS, shows("/p/other.jpg", 4)])
+    people = opened(path)
+    assert not people.up_to_date
+    people.group(WITHIN)
+    people = kept(path, people)
+    assert (len(people.log), people.up_to_date) == (1, True)
+    write_people(
+        path, [*PHOTOS, shows("/p/other.jpg", 4), shows("/p/another.jpg", 4), shows("/p/g.jpg", ADA)]
+    )
+    people = opened(path)
+    people.group(WITHIN)
+    assert kept(path, people).log[-1].did == "grouped faces: 1 new person, 1 face joined known people"
+
+
+def test_the_name_of_a_photo_that_was_forgotten_is_not_left_in_the_log(path):
+    people = grouped(path, PHOTOS)
+    people.ignore([people.face("/p/copy.jpg", 1)])
+    register = kept(path, people).register
+    assert register.without((), {"x.jpg"}) is register
+    assert register.without((), {"copy.jpg"}).log == ()
 
 
 def test_faces_of_photos_that_went_meanwhile_are_taken_back_when_they_come_again(path):
@@ -206,7 +278,7 @@ def test_the_oldest_changes_are_no_longer_kept(path, monkeypatch):
     for name in ("Ada", "Bea", "Cleo", "Dora"):
         people.name(people.person(1), name)
         people = kept(path, people)
-    assert [entry.did.split()[-1] for entry in people.log] == ["'Bea'", "'Cleo'", "'Dora'"]
+    assert [entry.did.split()[-1] for entry in people.log] == ['"Bea"', '"Cleo"', '"Dora"']
     monkeypatch.setattr(log, "MOST_FACES", 1)
     people.ignore([0])
     people = kept(path, people)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facesearch.errors import PeopleError
-from facesearch.people.facts import LONGEST, folded, folder_name, good_name
+from facesearch.people.facts import LONGEST, Facts, folded, folder_name, good_name, plain
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,9 @@ from facesearch.people.facts import LONGEST, folded, folder_name, good_name
         ("7 of 9", "7 of 9"),
         ("x" * LONGEST, "x" * LONGEST),
         ("-rf", "-rf"),
+        ("Person", "Person"),
+        ("Person 15 b", "Person 15 b"),
+        ("#1 fan", "#1 fan"),
         ("Grandma \U0001f600", "Grandma \U0001f600"),
         ("\u0646\u06cc\u200c\u0645\u0627", "\u0646\u06cc\u200c\u0645\u0627"),
     ],
@@ -41,6 +44,10 @@ def test_a_name_is_kept_as_text(text, name):
         ("7", "number"),
         ("\u0663", "number"),
         ("\u00b2", "number"),
+        ("Person 15", "stands for a person's number"),
+        ("PERSON  015", "stands for a person's number"),
+        ("Ada#2", "stands for a face"),
+        ("Baby #2", "stands for a face"),
         ("Ada\x1b[31m", "cannot be shown"),
         ("Ada\x00", "cannot be shown"),
         ("\u202eadA", "cannot be shown"),
@@ -59,6 +66,17 @@ def test_ways_to_write_one_name():
     assert folded("  ADA  zoe\u0308 ") == folded("Ada Zo\u00eb")
     assert folded("Stra\u00dfe") == folded("STRASSE")
     assert folded("Ada") != folded("Ida")
+
+
+def test_names_without_accents():
+    assert plain("VÁCLAV  Havel") == plain("Vaclav havel") == "vaclav havel"
+    assert plain("Łukasz Ørsted") == "lukasz orsted"
+    assert plain("\u05d3\u05d5\u05d3") == "\u05d3\u05d5\u05d3"
+
+
+def test_names_of_an_older_facesearch_are_kept():
+    names = {"1": "Person 15", "2": "Ada#2"}
+    assert Facts.read({"names": names}, 2).names == {1: "Person 15", 2: "Ada#2"}
 
 
 @pytest.mark.parametrize(

@@ -286,7 +286,9 @@ def test_ignored_faces_do_not_draw_others(path):
     assert people.group(WITHIN) == Grouped(new=0, joined=0, alone=1)
 
 
-@pytest.mark.parametrize("who", ["Ada Lovelace", "ADA LOVELACE", " ada  lovelace ", 1, "1", "01"])
+@pytest.mark.parametrize(
+    "who", ["Ada Lovelace", "ADA LOVELACE", " ada  lovelace ", 1, "1", "01", "Person 1", "person  01"]
+)
 def test_a_person_is_found_by_number_or_name(people, who):
     people.name(people.person(1), "Ada Lovelace")
     assert people.person(who).number == 1
@@ -306,6 +308,59 @@ def test_who_is_not_there_is_not_found(people, who):
     with pytest.raises(PeopleError) as caught:
         people.person(who)
     assert "people list" in caught.value.hint
+
+
+def test_a_name_that_looks_like_a_number_of_another_person_stays_a_name(people):
+    people.facts.names[1] = "Person 2"  # an older facesearch allowed it
+    assert people.person("person 2").number == 1
+    assert people.person("Person 1").number == 1
+
+
+def test_accents_may_be_missing_where_one_person_is_meant(people):
+    people.name(people.person(1), "Václav Havel")
+    for who in ("vaclav", "VACLAV HAVEL", "Vaclav  Havel", "Havel"):
+        assert people.person(who, exact=False).number == 1
+    with pytest.raises(PeopleError, match="Nobody is called") as caught:
+        people.person("Vaclav Havel")
+    assert caught.value.hint == "Did you mean 'Václav Havel'?"
+    people.name(people.person(2), "Vaclav Havel")
+    assert people.person("VACLAV HAVEL", exact=False).number == 2
+    assert people.person("václav havel", exact=False).number == 1
+    with pytest.raises(PeopleError, match="Several people"):
+        people.person("havel", exact=False)
+
+
+def test_names_are_in_order_whatever_their_accents(people):
+    people.name(people.person(1), "Émile")
+    people.name(people.person(2), "Fritz")
+    people.name(people.assign([people.face("/p/d.jpg", 1)], None), "Ada")
+    assert [one.name for one in people.everyone()] == ["Ada", "Émile", "Fritz"]
+
+
+def test_photos_that_were_tagged_count_once_and_everywhere(path):
+    copy = shows("/p/copy.jpg", CLEO, content="/p/d.jpg")
+    people = grouped(path, [*PHOTOS, copy])
+    people.tag(people.index.find("/p/d.jpg"), people.person(1))
+    people.tag(people.index.find("/p/e.jpg"), people.person(1))
+    ada = people.person(1)
+    assert (ada.photos, ada.tagged, len(ada.faces)) == (5, 3, 2)
+    assert ada in people.everyone()
+    assert people.everyone()[0] == ada
+    people.assign([people.face("/p/d.jpg", 1)], ada)  # a face is found there after all
+    ada = people.person(1)
+    assert (ada.photos, ada.tagged, len(ada.faces)) == (5, 1, 4)
+    assert people.everyone()[0] == ada
+    people.tag(people.index.find("/p/e.jpg"), ada, undo=True)
+    assert people.person(1).photos == 4
+    kept(path, people)
+    write_people(path, PHOTOS[:1])
+    assert opened(path).person(1).photos == 1
+
+
+def test_a_photo_with_a_face_of_a_person_takes_no_tag(people):
+    with pytest.raises(PeopleError, match="A face of Person 1 was found"):
+        people.tag(people.index.find("/p/a.jpg"), people.person(1))
+    assert people.facts.tagged == {}
 
 
 def test_a_name_that_is_nearly_one_is_guessed(people):

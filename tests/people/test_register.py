@@ -174,6 +174,16 @@ def test_a_folder_in_its_place(tmp_path):
         read_register(CompanionFile(tmp_path / "people"))
 
 
+def test_who_may_not_read_it_is_not_told_to_move_it_away(path, monkeypatch):
+    def refuse(_companion):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(CompanionFile, "read", refuse)
+    with pytest.raises(PeopleBroken, match=r"it cannot be read \(Permission denied\)") as caught:
+        read_register(CompanionFile(path))
+    assert caught.value.hint == "It was left as it is. Check the rights of the file and of its folder."
+
+
 def test_the_first_format(path):
     names = {"1": "Ada", "4": REGISTER.facts.names[4]}
     meta = {"names": names, "last": 5, "grouped": REGISTER.facts.grouped}

@@ -376,7 +376,7 @@ def test_enter_never_takes_faces_out(browser, changed, script):
     page.get_by_role("checkbox").first.check()
     page.get_by_label("Move to").fill("Somebody")
     page.get_by_label("Move to").press("Enter")
-    page.get_by_text("Gave 1 face to").wait_for()
+    page.get_by_text("Made Person ").wait_for()
     page.goto(own.server.address)
     assert page.get_by_role("link", name="Somebody").is_visible()
     own.close()

@@ -59,7 +59,7 @@ def undo(server, page):
 
 def test_what_was_done_is_said_and_can_be_taken_back(changed):
     page = followed(changed, post(changed, "/1/person/1/name", name="Barack"))
-    assert "Named person 1 'Barack'." in page.text
+    assert 'Named person 1 "Barack".' in page.text
     assert people(changed)[1]["name"] == "Barack"
     page = undo(changed, page)
     assert "The last change was taken back." in page.text
@@ -181,7 +181,7 @@ def test_suggestions_are_answered(changed):
     )
     followed(changed, post(changed, "/1/same", answer="no", one="1", other="/".join(alone)))
     page = followed(changed, post(changed, "/1/same", answer="yes", one="/".join(alone), other="2"))
-    assert "Gave 1 face to Person 2." in page.text
+    assert "Gave astronaut.png#1 to Person 2." in page.text
 
 
 def test_a_photo_is_looked_through_and_downloaded(changed):
@@ -330,7 +330,7 @@ def test_a_tag_is_taken_back_on_the_page(changed, ask):
     assert zipfile.ZipFile(io.BytesIO(reply.body)).namelist() == [os.path.basename(os.fsdecode(photos[0]))]
     assert post(changed, "/1/person/1/faces", do="ignore", photo=digest).status == 409
     page = followed(changed, post(changed, "/1/person/1/faces", do="reject", photo=digest))
-    assert "Untagged Person 1 on a photo." in page.text
+    assert "Took the tag Person 1 off " in page.text
     assert 'name="photo"' not in page.source
     assert 'name="photo"' in undo(changed, page).source
 

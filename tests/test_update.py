@@ -545,10 +545,10 @@ def test_what_is_excluded_later_is_taken_out_and_comes_back_with_the_pattern(lib
 
 def test_a_pattern_that_matched_nothing_and_other_files_are_reported(library):
     library.add(1)
-    (library.root / "film.mp4").touch()
-    report = library.update(exclude=("typo*", "./film.mp4"))
+    (library.root / "film.mp3").touch()
+    report = library.update(exclude=("typo*", "./film.mp3"))
     assert (report.unmatched, report.passed_over) == (["typo*"], {})
-    assert library.update().passed_over == {"MP4": 1}
+    assert library.update().passed_over == {"MP3": 1}
 
 
 def test_a_time_that_no_64_bits_hold(library):

@@ -181,7 +181,7 @@ class KindsType(click.ParamType):  # type: ignore[type-arg]
     ),
 )
 def command(paths: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 (click's options by name)
-    """Index the photos in folders, or bring the index up to date.
+    """Index the photos and films in folders, or bring the index up to date.
 
     Photos that are known and unchanged are not opened, and moved ones keep their faces. Ctrl-C keeps what was
     done. Photos that cannot be read are counted and listed; they never end a run.

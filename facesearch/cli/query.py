@@ -236,8 +236,8 @@ def command(refs: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 (click
     each of them as separate faces, the most certain first. The distance is the mean distance of the first
     person's face from that person's other faces.
 
-    Without a terminal: one line a match, the columns query, rank, distance, probability, path, x, y, w, h
-    (tsv). Tab, newline and backslash in a path are written \\t, \\n and \\\\; x, y, w, h are the face in
+    Without a terminal: one line a match, the columns query, rank, distance, probability, path, x, y, w, h,
+    time (tsv). Time is in seconds, and empty for photos. Tab, newline and backslash in a path are written \\t, \\n and \\\\; x, y, w, h are the face in
     pixels of the upright photo; probability is empty where the model is not calibrated.
 
     Exit status: 0 found, 1 nothing found, 2 any error, 130 interrupted.

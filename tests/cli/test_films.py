@@ -3,7 +3,9 @@
 import json
 import os
 import shutil
+import time
 
+import av
 import pytest
 from PIL import Image
 from support.command import CURIE, LIBRARY, OBAMA, Tool
@@ -217,3 +219,30 @@ def test_on_the_page(made, tmp_path, model_store):
         assert "media-src 'self'" in server.ask("/1/").headers["content-security-policy"]
     finally:
         assert server.end() == 0
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_in_a_film_keeps_the_photos(made, tmp_path, model_store):
+    folder = tmp_path / "library"
+    shutil.copytree(LIBRARY, folder)
+    film = made / "library" / "party.mp4"
+    with av.open(str(film)) as container:
+        frames = [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)]
+    write_film(folder / "long.mp4", frames * 12, keys=1000.0)
+    tool = Tool(tmp_path, model_store.root)
+    process = tool.start("index", folder, "--index", "i.npz", "--model", "sface", "--jobs", 1)
+    journal, size = tmp_path / "i.npz.journal", -1
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:  # until nothing was added for a while: it is at the film
+        time.sleep(0.7)
+        now = journal.stat().st_size if journal.exists() else 0
+        if now and now == size:
+            break
+        size = now
+    assert process.poll() is None
+    process.kill()
+    process.communicate()
+    done = tool.run("index", folder, "--index", "i.npz")
+    assert done.status == 0
+    assert "1 indexed" in done.err
+    assert open_index(tmp_path / "i.npz").photo_count == len(os.listdir(folder))

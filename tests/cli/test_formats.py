@@ -10,7 +10,7 @@ import shutil
 import pytest
 from support.command import CURIE, LIBRARY, OBAMA
 
-COLUMNS = ["query", "rank", "distance", "probability", "path", "x", "y", "w", "h"]
+COLUMNS = ["query", "rank", "distance", "probability", "path", "x", "y", "w", "h", "time"]
 # Every kind of name that has broken some tool: not UTF-8, white space, quotes, escapes, options, formulas.
 NAMES = [
     b'two words\ta tab\nand a line\'s "end".jpg',
@@ -75,7 +75,8 @@ def test_tsv_is_one_line_a_match_and_can_be_undone(query, expected):
     assert all(0 < float(row[3]) < 1 for row in rows)
     for row in rows:
         assert 0 < float(row[2]) < 1
-        assert all(int(number) >= 0 for number in row[5:])
+        assert all(int(number) >= 0 for number in row[5:9])
+        assert row[9] == b""
 
 
 def test_csv_is_read_back_by_the_csv_module(query, expected):
@@ -92,7 +93,7 @@ def test_json(query, expected):
     assert done.out == query("--format", "json").out
     assert done.out.isascii()
     answer = json.loads(done.out)
-    assert answer["schema"] == 1
+    assert answer["schema"] == 2
     (result,) = answer["results"]
     assert result["query"] == str(OBAMA)
     (reference,) = result["references"]
@@ -115,7 +116,7 @@ def test_jsonl_is_one_object_a_match(query, expected):
     lines = query("--format", "jsonl").out.splitlines()
     matches = [json.loads(line) for line in lines]
     assert [os.fsencode(match["path"]) for match in matches] == expected
-    assert {match["schema"] for match in matches} == {1}
+    assert {match["schema"] for match in matches} == {2}
     assert {match["query"] for match in matches} == {str(OBAMA)}
     whole = json.loads(query("--json").out)["results"][0]["matches"]
     assert [{name: match[name] for name in whole[0]} for match in matches[:1]] == whole[:1]
@@ -235,7 +236,7 @@ def test_info_in_words(ask, sample_index):
 
 def test_info_as_json(ask, odd):
     facts = json.loads(ask("info", "--index", odd, "--json").out)
-    assert facts["schema"] == 1
+    assert facts["schema"] == 2
     assert (facts["photos"], facts["faces"], facts["dim"]) == (7, 7, 128)
     assert facts["status"] == {"ok": 7, "no-face": 0, "unreadable": 0}
     assert facts["roots"] == [{"path": str(odd.parent / "photos")}]

@@ -63,7 +63,7 @@ def test_an_imported_network_is_listed_verified_exported_and_removed(run, networ
 def test_the_list_is_also_json(run):
     listed = json.loads(run("list", "--json"))
 
-    assert listed["schema"] == 1
+    assert listed["schema"] == 2
     known, people, detector = listed["models"]
     assert (known["name"], known["state"], known["card"]["dim"]) == ("resnet50", "to fetch", 2048)
     assert known["card"]["calibration"] == {}

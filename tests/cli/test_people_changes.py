@@ -393,8 +393,8 @@ def test_a_tagged_photo_is_found_by_the_person_in_every_form(ask, people, own, t
     rows = ask(*query).rows
     tagged = sorted(map(str, (CURIE, SOLVAY)))
     assert [row[4] for row in rows[3:]] == tagged
-    assert [row[2:4] + row[5:] for row in rows if row[4] == str(CURIE)] == [[""] * 6]
-    assert [row[5:] for row in rows if row[4] == str(SOLVAY)] == [["10", "20", "30", "40"]]
+    assert [row[2:4] + row[5:] for row in rows if row[4] == str(CURIE)] == [[""] * 7]
+    assert [row[5:] for row in rows if row[4] == str(SOLVAY)] == [["10", "20", "30", "40", ""]]
     matches = json.loads(ask(*query, "--json").out)["results"][0]["matches"]
     assert [(one["distance"], one["by_hand"]) for one in matches[3:]] == [(None, True)] * 2
     assert {one["path"]: one["box"] for one in matches[3:]} == {

@@ -79,7 +79,7 @@ def test_lists_in_the_forms_for_programs(people, own):
     assert [row[:4] for row in rows] == [["1", 'Ada "x" \u00e9', "3", "3"], ["2", "", "2", "2"]]
     listed = json.loads(people("list", "--json").out)
     assert listed == {
-        "schema": 1,
+        "schema": 2,
         "people": [
             {
                 **{"number": 1, "name": 'Ada "x" \u00e9', "photos": 3, "faces": 3, "path": rows[0][4]},
@@ -105,7 +105,7 @@ def test_show_gives_the_faces_the_surest_first(people):
     assert distances == sorted(distances)
     assert 0.2 < distances[0] < distances[-1] < 0.6
     shown = json.loads(people("show", 1, "--json").out)
-    assert (shown["schema"], shown["number"], shown["photos"], shown["name"]) == (1, 1, 3, "")
+    assert (shown["schema"], shown["number"], shown["photos"], shown["name"]) == (2, 1, 3, "")
     for row, face in zip(done.rows, shown["faces"], strict=True):
         assert row[1:] == [str(face[name]) for name in ("face", "path", "x", "y", "w", "h")]
         assert float(row[0]) == pytest.approx(face["distance"], abs=1e-6)
@@ -355,7 +355,7 @@ def test_nobody_is_status_1(ask, tmp_path):
     for args in (["people"], ["people", "list"], ["people", "export", "--to", "to", "--copy"]):
         done = ask(*args, *index)
         assert (done.status, done.out) == (1, b"")
-    assert json.loads(ask("people", "list", "--json", *index).out) == {"schema": 1, "people": []}
+    assert json.loads(ask("people", "list", "--json", *index).out) == {"schema": 2, "people": []}
 
 
 def test_a_distance_of_ones_own(ask, tmp_path):

@@ -13,7 +13,7 @@ import pytest
 from support.fakes import CARD, GREEN, META, RED, YELLOW, coloured, looked_at, photo, pipeline, write_index
 
 from facesearch.errors import IndexBusy, IndexConflict, IndexMissing, StorageError
-from facesearch.faces import Box, Face, FileState, PhotoFaces, Reference, Status
+from facesearch.faces import Box, Face, FileState, Moment, PhotoFaces, Reference, Status
 from facesearch.index import operations
 from facesearch.index.backend import open_backend
 from facesearch.index.meta import Meta
@@ -60,9 +60,18 @@ def odd_photos():
         looked_at("/p/\u00e9\u4e2d.jpg"),
         replace(looked_at("/p/copy of 7.jpg", 3), **same("/p/7.jpg")),
         PhotoFaces(ODD, replace(BIG, digest=b"0123456789abcdef"), Status.OK, faces, vectors),
+        a_film(),
         PhotoFaces("/p/torn.jpg", FileState(5, -1), Status.UNREADABLE, reason="it is torn"),
         PhotoFaces("/p/none.jpg", FileState(5, 9, -1, b"fedcba9876543210"), Status.NO_FACE),
     ]
+
+
+def a_film():
+    """A film in which somebody is seen twice, as a pipeline gives it."""
+    photo = looked_at("/p/film.mp4", 3)
+    moments = (Moment(0, 900, 400), Moment(0, 900, 800), Moment(2**30, 2**31 - 1, 2**31 - 2))
+    faces = zip(photo.faces, moments, strict=True)
+    return replace(photo, faces=tuple(replace(face, moment=moment) for face, moment in faces))
 
 
 def same(path):

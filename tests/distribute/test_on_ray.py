@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -25,7 +26,9 @@ SFACE = ("--model", "sface")
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    return make_photos(tmp_path_factory.mktemp("ray") / "photos", PHOTOS)
+    folder = make_photos(tmp_path_factory.mktemp("ray") / "photos", PHOTOS)
+    shutil.copy(LIBRARY.parent / "films" / "meeting.mp4", folder)
+    return folder
 
 
 @pytest.fixture(scope="module")

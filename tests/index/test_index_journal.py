@@ -1,4 +1,5 @@
 import dataclasses
+import os
 import struct
 import zlib
 
@@ -7,7 +8,7 @@ import pytest
 from support.fakes import META, looked_at, write_index
 
 from facesearch.errors import IndexBroken, IndexConflict
-from facesearch.faces import NOT_ASKED, FileState
+from facesearch.faces import NOT_ASKED, FileState, Moment
 from facesearch.index.meta import Meta
 from facesearch.index.npz.journal import MAGIC, Journal, _pack, read_journal
 from facesearch.index.npz.store import index_meta, journal_path, open_index
@@ -246,15 +247,45 @@ def test_meta_refuses_roots_that_are_no_paths():
             Meta.from_json(dataclasses.replace(META, roots=(root,)).to_json())
 
 
+def without_moments(photo, payload):
+    """Return a record as it was before faces had moments."""
+    path = len(os.fsencode(photo.path))
+    return payload[: -path - 12 * len(photo.faces)] + payload[-path:]
+
+
+def test_a_journal_of_the_third_format_is_read(tmp_path):
+    """Its faces have no moments."""
+    photo = PHOTOS[0]
+    path = tmp_path / "j"
+    third = without_moments(photo, _pack(photo))
+    path.write_bytes(hand_made(third).replace(b"journal 4\n", b"journal 3\n", 1))
+    (found,) = read_journal(path).entries
+    assert found.file == photo.file
+    np.testing.assert_array_equal(found.vectors, photo.vectors)
+    np.testing.assert_array_equal(found.moments, -1)
+
+
+def test_moments_come_back(tmp_path):
+    moment = Moment(1, 9, 5)
+    faces = tuple(dataclasses.replace(face, moment=moment) for face in PHOTOS[0].faces)
+    path = tmp_path / "j"
+    path.write_bytes(hand_made(_pack(dataclasses.replace(PHOTOS[0], faces=faces))))
+    (found,) = read_journal(path).entries
+    np.testing.assert_array_equal(found.moments, [moment] * len(faces))
+    index = write_index(tmp_path / "i.npz", [dataclasses.replace(PHOTOS[0], faces=faces)], roots=["/p"])
+    opened = open_index(index)
+    assert [opened.moment(row) for row in range(opened.face_count)] == [moment] * len(faces)
+
+
 def test_a_journal_of_the_first_format_is_read(tmp_path):
     """Its photos have one digest, the file's, so that the next run renews them."""
     photo = PHOTOS[0]
     payload = _pack(photo)
     now = struct.Struct("<qqqq16s16s")
     size, mtime_ns, _, _, digest, _ = now.unpack_from(payload)
-    first = struct.pack("<qq16s", size, mtime_ns, digest) + payload[now.size :]
+    first = struct.pack("<qq16s", size, mtime_ns, digest) + without_moments(photo, payload[now.size :])
     path = tmp_path / "j"
-    path.write_bytes(hand_made(first).replace(b"journal 3\n", b"journal 1\n", 1))
+    path.write_bytes(hand_made(first).replace(b"journal 4\n", b"journal 1\n", 1))
     (found,) = read_journal(path).entries
     assert found.file == FileState(size, mtime_ns, -1, digest, b"")
     assert (found.path, found.status) == (photo.path.encode(), photo.status)
@@ -267,9 +298,10 @@ def test_a_journal_of_the_second_format_is_read(tmp_path):
     payload = _pack(photo)
     now = struct.Struct("<qqqq16s16s")
     size, mtime_ns, ctime_ns, _, *digests = now.unpack_from(payload)
-    second = struct.pack("<qqq16s16s", size, mtime_ns, ctime_ns, *digests) + payload[now.size :]
+    about = struct.pack("<qqq16s16s", size, mtime_ns, ctime_ns, *digests)
+    second = about + without_moments(photo, payload[now.size :])
     path = tmp_path / "j"
-    path.write_bytes(hand_made(second).replace(b"journal 3\n", b"journal 2\n", 1))
+    path.write_bytes(hand_made(second).replace(b"journal 4\n", b"journal 2\n", 1))
     (found,) = read_journal(path).entries
     assert found.file == dataclasses.replace(photo.file, captured=NOT_ASKED)
     np.testing.assert_array_equal(found.vectors, photo.vectors)

@@ -228,7 +228,7 @@ def test_only_some_kinds(ask, pair, library, tmp_path):
     assert sorted(ask("query", OBAMA, "--index", index, "--top", 9).names) == ["IMG_1.DNG", "IMG_1.JPG"]
     wrong = ask("index", pair.parent, "--index", index, "--kinds", "photos,films")
     assert wrong.status == 2
-    assert "'films' is none of photos, raw" in wrong.err
+    assert "'films' is none of photos, videos, raw" in wrong.err
 
 
 def test_without_the_extra_they_are_counted_and_how_to_read_them_is_said(ask, pair):

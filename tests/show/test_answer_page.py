@@ -146,8 +146,13 @@ def test_a_photo_that_is_shown_twice_is_read_once(red, monkeypatch):
     from facesearch.show import answer_page as answers
 
     read = []
-    real = answers.read_content
-    monkeypatch.setattr(answers, "read_content", lambda path: (read.append(path), real(path))[1])
+    real = answers.picture_at
+
+    def reading(path, *at, **size):
+        read.append(path)
+        return real(path, *at, **size)
+
+    monkeypatch.setattr(answers, "picture_at", reading)
     answers_page([Block([red], [hit(red)]), Block([red], [])])
     assert read == [red.path]
 

@@ -27,9 +27,9 @@ FACE = Box(60, 60, 80, 80)
 PHOTO = np.full((200, 200, 3), 90, np.uint8)
 
 
-def read(path):
-    if "gone" in path:
-        raise UnreadablePhoto(f"{path} cannot be read.")
+def read(shown):
+    if "gone" in shown.path:
+        raise UnreadablePhoto(f"{shown.path} cannot be read.")
     return PHOTO
 
 
@@ -177,8 +177,8 @@ def test_a_sheet_never_grows_beyond_its_bounds(counts, least):
 def test_what_is_not_drawn_is_counted_and_not_read():
     seen = []
 
-    def count_reads(path):
-        seen.append(path)
+    def count_reads(shown):
+        seen.append(shown.path)
         return PHOTO
 
     answer = row(3000)

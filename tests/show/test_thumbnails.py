@@ -106,7 +106,7 @@ def test_a_photo_comes_upright(cache, tmp_path):
 def test_a_cached_picture_is_returned_without_opening_the_photo(cache, red, monkeypatch):
     before = cache.photo(str(red), digest(red), 100)
     known = digest(red)
-    monkeypatch.setattr("facesearch.show.thumbnails.read_content", None)
+    monkeypatch.setattr("facesearch.show.thumbnails.picture_at", None)
     assert cache.photo(str(red), known, 100) == before
     assert Thumbnails(cache.folder).photo(str(red), known, 100) == before
 

@@ -98,7 +98,7 @@ def test_what_is_served(server, album):
         "faces": 39,
     }
     alone = server.ask("/1/api").json
-    assert {"number": 1, **alone} == {**one, "schema": 1}
+    assert {"number": 1, **alone} == {**one, "schema": 2}
 
 
 def test_people_as_the_command_lists_them(server, ask, album):
@@ -160,7 +160,7 @@ def test_an_error_says_whether_the_photo_or_the_face_is_missing(server):
 @pytest.mark.slow
 def test_people_are_named_and_merged(changed, ask):
     reply = changed.ask("/1/api/people/1/name", "POST", '{"name": "  Barack   Obama "}')
-    assert reply.json == {"schema": 1, "number": 1, "name": "Barack Obama", "photos": 3, "faces": 3}
+    assert reply.json == {"schema": 2, "number": 1, "name": "Barack Obama", "photos": 3, "faces": 3}
     assert (
         by_command(ask, changed.tool.folder / "album.npz", "people", "list")["people"][0]["name"]
         == "Barack Obama"
@@ -174,7 +174,7 @@ def test_people_are_named_and_merged(changed, ask):
     assert merged.json["name"] == "Barack Obama"
     assert ask("people", "undo", 2, "--index", changed.tool.folder / "album.npz").status == 0
     merged = changed.ask("/1/api/people/2/merge", "POST", '{"others": ["Barack Obama", 2]}')
-    assert merged.json == {"schema": 1, "number": 2, "name": "Barack Obama", "photos": 5, "faces": 5}
+    assert merged.json == {"schema": 2, "number": 2, "name": "Barack Obama", "photos": 5, "faces": 5}
     assert people_of(changed) == {2: "Barack Obama"}
     check_refusal(changed.ask("/1/api/people/1"), 404)
 

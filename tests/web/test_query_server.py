@@ -169,8 +169,8 @@ def test_the_kind_of_an_error_is_told_by_its_field(kind, error, tmp_path):
     """Not by the words of its sentence, which may change."""
     (tmp_path / "a.jpg").write_bytes(b"a photo")
     index = {"number": 1, "index": "a.npz", "model": "sface", "metric": "cosine", "knows_persons": True}
-    listed = {"schema": 1, "indexes": [{**index, "photos": 1, "faces": 1}]}
-    refusal = {"schema": 1, "error": "In other words.", "hint": "A step.", "kind": kind}
+    listed = {"schema": 2, "indexes": [{**index, "photos": 1, "faces": 1}]}
+    refusal = {"schema": 2, "error": "In other words.", "hint": "A step.", "kind": kind}
 
     class Answers(BaseHTTPRequestHandler):
         def do_GET(self):

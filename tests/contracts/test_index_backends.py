@@ -59,8 +59,8 @@ def odd_photos():
         looked_at("/p/\udcff\n'\"\\ .jpg", 2),
         looked_at("/p/\u00e9\u4e2d.jpg"),
         replace(looked_at("/p/copy of 7.jpg", 3), **same("/p/7.jpg")),
-        PhotoFaces(ODD, replace(BIG, digest=b"0123456789abcdef"), Status.OK, faces, vectors),
         a_film(),
+        PhotoFaces(ODD, replace(BIG, digest=b"0123456789abcdef"), Status.OK, faces, vectors),
         PhotoFaces("/p/torn.jpg", FileState(5, -1), Status.UNREADABLE, reason="it is torn"),
         PhotoFaces("/p/none.jpg", FileState(5, 9, -1, b"fedcba9876543210"), Status.NO_FACE),
     ]

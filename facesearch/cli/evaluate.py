@@ -13,12 +13,12 @@ import cloup
 from cloup import option_group
 
 from facesearch.cli import INTERRUPTED
-from facesearch.cli.completion import complete_model
 from facesearch.cli.options import (
     AnyPath,
     RuntimeOptions,
     Verbosity,
     asked,
+    complete_model,
     default_model,
     json_option,
     machine_options,
@@ -127,8 +127,7 @@ def command(folder: str | None, **given: Any) -> None:  # noqa: ANN401 (click's 
 
 
 def _read(folder: str | None, pairs: str | None) -> Dataset:
-    from facesearch.evaluate.dataset import read_people
-    from facesearch.evaluate.pairs_file import read_pairs
+    from facesearch.evaluate.dataset import read_pairs, read_people
 
     below = os.path.abspath(folder) if folder is not None else None
     if pairs is not None:

@@ -9,8 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from facesearch.cli.completion import complete_person
-from facesearch.cli.options import AnyPath, index_option, model_option, open_library, quiet_option
+from facesearch.cli.options import (
+    AnyPath,
+    complete_person,
+    index_option,
+    model_option,
+    open_library,
+    quiet_option,
+)
 from facesearch.cli.output.text import counted, escaped
 
 # So many sidecars are named.

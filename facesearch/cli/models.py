@@ -10,7 +10,7 @@ import click
 import cloup
 from cloup import option_group
 
-from facesearch.cli.completion import complete_model
+from facesearch.cli.options import complete_model
 from facesearch.cli.output.text import write_json
 from facesearch.detect import detector_names, detector_recipe, gives_landmarks
 from facesearch.errors import ModelBroken

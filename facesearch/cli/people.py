@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from facesearch.answer_json import with_path_bytes
-from facesearch.cli.completion import complete_person
 from facesearch.cli.options import (
     AnyPath,
     a_number,
+    complete_person,
     index_option,
     jobs_option,
     json_option,

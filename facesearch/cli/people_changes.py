@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from facesearch.cli.completion import complete_person
 from facesearch.cli.options import (
     AnyPath,
     Command,
     LibraryOptions,
+    complete_person,
     index_option,
     model_option,
     quiet_option,

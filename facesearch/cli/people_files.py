@@ -14,8 +14,14 @@ import click
 import cloup
 from cloup import option_group
 
-from facesearch.cli.completion import complete_person
-from facesearch.cli.options import AnyPath, index_option, json_option, model_option, quiet_option
+from facesearch.cli.options import (
+    AnyPath,
+    complete_person,
+    index_option,
+    json_option,
+    model_option,
+    quiet_option,
+)
 from facesearch.cli.output.text import Progress, counted, escaped, tsv_line, write, write_json
 from facesearch.cli.people_changes import PeopleOptions, of_subcommand
 

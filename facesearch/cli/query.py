@@ -13,13 +13,13 @@ import click
 import cloup
 from cloup import option_group
 
-from facesearch.cli.completion import complete_person
 from facesearch.cli.options import (
     AnyPath,
     LibraryOptions,
     ListOptions,
     RuntimeOptions,
     a_number,
+    complete_person,
     index_option,
     json_option,
     list_options,

@@ -16,11 +16,11 @@ import click
 import cloup
 from cloup import option_group
 
-from facesearch.cli.completion import complete_index
 from facesearch.cli.options import (
     AnyPath,
     RuntimeOptions,
     Verbosity,
+    complete_index,
     machine_options,
     model_option,
     open_library,

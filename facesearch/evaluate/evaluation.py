@@ -16,8 +16,7 @@ from facesearch.evaluate.dataset import Dataset
 from facesearch.evaluate.fitting import LabelledLibrary, fit_calibration, fit_library
 from facesearch.evaluate.labelled_faces import LabelledFaces, find_faces
 from facesearch.evaluate.resampling import Intervals, intervals
-from facesearch.evaluate.retrieval import Retrieval, retrieve
-from facesearch.evaluate.verification import Pairs, Verification, verify
+from facesearch.evaluate.verification import Pairs, Retrieval, Verification, retrieve, verify
 from facesearch.faces import PhotoFaces
 from facesearch.model import Model
 from facesearch.models.calibration import Calibration, LibraryScale

@@ -13,8 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from facesearch.evaluate.fitting import ENOUGH
-from facesearch.evaluate.retrieval import Retrieval
-from facesearch.evaluate.verification import Pairs, Verification
+from facesearch.evaluate.verification import Pairs, Retrieval, Verification
 from facesearch.files import replaced, storage_error
 from facesearch.models.card import SLASH
 

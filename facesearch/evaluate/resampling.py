@@ -8,8 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from facesearch.evaluate.retrieval import Retrieval
-from facesearch.evaluate.verification import Pairs, Verification, equal_error_rate, true_accept_rate
+from facesearch.evaluate.verification import (
+    Pairs,
+    Retrieval,
+    Verification,
+    equal_error_rate,
+    true_accept_rate,
+)
 
 Array = NDArray[np.float64]
 Interval = tuple[float, float]

@@ -24,8 +24,8 @@ from facesearch.models.card import Card
 from facesearch.models.store import ModelStore, Notify, silent
 from facesearch.pipeline import Pipeline
 from facesearch.plan import IndexRequest
-from facesearch.siamese.augmentation import Strength, augmented_views
 from facesearch.siamese.backbone import feature_width, vectors_and_features
+from facesearch.siamese.data import Strength, augmented_views
 from facesearch.update import update_index
 
 # Crops in one call of the backbone, each with all its views.

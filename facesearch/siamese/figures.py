@@ -18,8 +18,7 @@ from facesearch.evaluate.dataset import all_pairs, fold_people
 from facesearch.evaluate.fitting import best_threshold
 from facesearch.evaluate.plots import COLOURS, FAINT, GREY, save_figure
 from facesearch.evaluate.resampling import Intervals, intervals
-from facesearch.evaluate.retrieval import Retrieval, retrieve
-from facesearch.evaluate.verification import Pairs, Verification, verify
+from facesearch.evaluate.verification import Pairs, Retrieval, Verification, retrieve, verify
 from facesearch.ranking import Metric, pair_distances
 from facesearch.siamese.run import Epoch
 

@@ -13,9 +13,17 @@ from facesearch.errors import DatasetError
 from facesearch.models.card import Card
 from facesearch.models.store import ModelStore
 from facesearch.ranking import unit_vectors
-from facesearch.siamese.augmentation import SLIGHT, STRONG
 from facesearch.siamese.config import CNN, IDENTITY_BACKBONE, LEAST_BATCHES, OBJECT_BACKBONE, TrainingConfig
-from facesearch.siamese.data import LabelledPhotos, PixelViews, Sampler, Split, VectorViews, views_of_people
+from facesearch.siamese.data import (
+    SLIGHT,
+    STRONG,
+    LabelledPhotos,
+    PixelViews,
+    Sampler,
+    Split,
+    VectorViews,
+    views_of_people,
+)
 from facesearch.siamese.features import FeatureSettings, Listener, extract_crops, extract_features
 from facesearch.siamese.figures import Figures, discriminant, measure, pixel_vectors, validate
 from facesearch.siamese.projection import Projection, fit_projection

@@ -16,7 +16,7 @@ import numpy as np
 
 from facesearch.detect import open_detector
 from facesearch.embed import open_embedder
-from facesearch.evaluate.pairs_file import read_pairs
+from facesearch.evaluate.dataset import read_pairs
 from facesearch.evaluate.verification import Pairs, verify
 from facesearch.pipeline import Pipeline
 from facesearch.ranking import pair_distances

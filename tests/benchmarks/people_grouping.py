@@ -26,8 +26,7 @@ from facesearch.faces import Box
 from facesearch.library import Library
 from facesearch.models.store import ModelStore
 from facesearch.people.grouping import CENTRING, group_faces, grouping_distance
-from facesearch.siamese.augmentation import SLIGHT
-from facesearch.siamese.data import photos_of_people
+from facesearch.siamese.data import SLIGHT, photos_of_people
 from facesearch.siamese.features import SILENT, FeatureSettings, extract_features
 
 COPIES = 15

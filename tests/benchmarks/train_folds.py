@@ -10,8 +10,8 @@ import argparse
 import numpy as np
 
 from facesearch.embed import card_of, fetch_model
+from facesearch.evaluate.dataset import read_pairs
 from facesearch.evaluate.fitting import fit_calibration
-from facesearch.evaluate.pairs_file import read_pairs
 from facesearch.models.store import ModelStore
 from facesearch.ranking import pair_distances
 from facesearch.siamese.config import ADJUSTED, HEAD, TrainingConfig, with_defaults

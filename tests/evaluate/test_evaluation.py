@@ -13,7 +13,7 @@ from PIL import Image
 from support.fakes import CARD, photo
 
 from facesearch.errors import FacesearchError, NoFaceFound
-from facesearch.evaluate.dataset import Dataset, Trials, read_people
+from facesearch.evaluate.dataset import Dataset, Trials, read_pairs, read_people
 from facesearch.evaluate.evaluation import (
     Evaluation,
     calibrations,
@@ -21,7 +21,6 @@ from facesearch.evaluate.evaluation import (
     library_scale,
     worst_mistakes,
 )
-from facesearch.evaluate.pairs_file import read_pairs
 from facesearch.evaluate.plots import draw_all
 from facesearch.evaluate.verification import Pairs, verify
 from facesearch.models.calibration import Calibration

@@ -13,9 +13,8 @@ from support.fakes import BLUE, CARD, GREEN, RED, YELLOW, coloured, encoded, pho
 
 from facesearch import ranking
 from facesearch.errors import IndexBusy
-from facesearch.evaluate.dataset import read_people
+from facesearch.evaluate.dataset import read_pairs, read_people
 from facesearch.evaluate.labelled_faces import cache_path, find_faces
-from facesearch.evaluate.pairs_file import read_pairs
 from facesearch.faces import Box
 from facesearch.index.meta import Meta
 from facesearch.index.npz.writer import NpzIndexWriter

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from facesearch.errors import DatasetError
-from facesearch.evaluate import pairs_file
-from facesearch.evaluate.pairs_file import read_pairs
+from facesearch.evaluate import dataset as dataset_module
+from facesearch.evaluate.dataset import read_pairs
 
 # Two folds of a pair of each kind.
 LINES = ["2 1", "anna 1 2", "anna 1 bo 3", "cy 1 12", "cy 12 dee 4"]
@@ -333,6 +333,6 @@ def test_what_is_written_is_what_is_read(tmp_path, monkeypatch, example):
     file.write_bytes(end.join(between.join(map(str, line)) for line in lines).encode())
     # Every photo is there: that files are found other tests see.
     monkeypatch.setattr(
-        pairs_file, "_find", lambda folder, photo: os.path.join(folder, pairs_file._relative(photo))
+        dataset_module, "_find", lambda folder, photo: os.path.join(folder, dataset_module._relative(photo))
     )
     assert pairs(read_pairs(str(file), "/people")) == wanted

@@ -7,8 +7,7 @@ from PIL import Image
 from facesearch.errors import StorageError
 from facesearch.evaluate import plots
 from facesearch.evaluate.plots import draw_cmc, draw_histograms, draw_reliability, draw_roc
-from facesearch.evaluate.retrieval import retrieve
-from facesearch.evaluate.verification import Pairs, verify
+from facesearch.evaluate.verification import Pairs, retrieve, verify
 
 DRAWINGS = ("roc", "histograms", "cmc", "reliability")
 

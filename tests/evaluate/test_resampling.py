@@ -4,8 +4,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from facesearch.evaluate import resampling
 from facesearch.evaluate.resampling import Intervals, intervals
-from facesearch.evaluate.retrieval import retrieve
-from facesearch.evaluate.verification import Pairs, equal_error_rate, verify
+from facesearch.evaluate.verification import Pairs, equal_error_rate, retrieve, verify
 
 
 def people_of(seed, people=30, photos=4, spread=1.0, dim=6):

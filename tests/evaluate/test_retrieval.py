@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
-from facesearch.evaluate import retrieval
-from facesearch.evaluate.retrieval import retrieve
+from facesearch.evaluate import verification
+from facesearch.evaluate.verification import retrieve
 from facesearch.ranking import distances
 
 METRICS = ("cosine", "euclidean")
@@ -141,7 +141,7 @@ def test_the_size_of_blocks_changes_nothing(monkeypatch, metric):
     rng = np.random.default_rng(3)
     vectors, person = rng.normal(size=(50, 4)).astype(np.float32), rng.integers(0, 9, 50).astype(np.int32)
     whole = retrieve(vectors, person, metric)
-    monkeypatch.setattr(retrieval, "BLOCK", 7)
+    monkeypatch.setattr(verification, "BLOCK", 7)
     assert retrieve(vectors, person, metric) == whole
 
 

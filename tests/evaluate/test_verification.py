@@ -312,7 +312,7 @@ def test_a_fitted_map_is_honest_and_a_wrong_card_is_not():
 @pytest.mark.slow
 def test_tensorflow_and_opencv_stay_unloaded():
     code = (
-        "import sys; from facesearch.evaluate import fitting, plots, resampling, retrieval, verification; "
+        "import sys; from facesearch.evaluate import fitting, plots, resampling, verification; "
         "print({'tensorflow', 'keras', 'cv2', 'openvino', 'matplotlib.pyplot'} & set(sys.modules))"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facesearch.siamese.augmentation import SLIGHT, STRONG, Strength, augment, augmented_views, rng_of
-from facesearch.siamese.data import PixelViews
+from facesearch.siamese.data import SLIGHT, STRONG, PixelViews, Strength, augment, augmented_views, rng_of
 
 EXAMPLES = settings(max_examples=25, deadline=None)
 

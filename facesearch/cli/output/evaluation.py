@@ -13,8 +13,7 @@ from facesearch.cli.output.text import counted, escaped, what_is_measured
 from facesearch.evaluate.dataset import Dataset
 from facesearch.evaluate.evaluation import Evaluation
 from facesearch.evaluate.resampling import Interval, Intervals
-from facesearch.evaluate.retrieval import Retrieval
-from facesearch.evaluate.verification import FALSE_ACCEPT_RATES, Roc
+from facesearch.evaluate.verification import FALSE_ACCEPT_RATES, Retrieval, Roc
 from facesearch.show.page import Plot, Table, read_plot, report_page
 
 TOO_FEW = "too few pairs"

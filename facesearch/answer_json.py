@@ -27,6 +27,7 @@ def question_as_json(answer: Answer) -> dict[str, Any]:
                 "face": one.face,
                 "box": box_as_json(one.box),
                 **({"person": one.person} if one.person else {}),
+                **(moment_as_json(one.moment) if one.moment is not None else {}),
             }
         )
         for one in answer.references
@@ -60,9 +61,14 @@ def answer_as_json(answer: Answer) -> dict[str, Any]:
 
 
 def moment_as_json(moment: Moment | None) -> dict[str, float | None]:
-    """Return when a face is seen in a clip, in seconds; `{"time": None}` for one in a photo."""
+    """Return when a face is seen in a clip, in seconds; `{"time": None}` for one in a photo.
+
+    In a picture that has several frames, the number of the frame is added, but for the first.
+    """
     if moment is None:
         return {"time": None}
+    if moment.frame:
+        return {"time": None, "frame": moment.frame}
     return {"time": moment.best / 1000, "start": moment.start / 1000, "end": moment.end / 1000}
 
 
@@ -84,7 +90,9 @@ def answer_from_json(value: Mapping[str, Any]) -> Answer:
 
     nothing = np.empty(0, np.float32)
     references = tuple(
-        Reference(_path(one), int(one["face"]), _box(one["box"]), nothing, str(one.get("person", "")))
+        Reference(
+            _path(one), int(one["face"]), _box(one["box"]), nothing, str(one.get("person", "")), _moment(one)
+        )
         for one in value["references"]
     )
     matches = tuple(
@@ -124,7 +132,7 @@ def _path(value: Mapping[str, Any]) -> str:
 
 def _moment(value: Mapping[str, Any]) -> Moment | None:
     if value.get("time") is None:
-        return None
+        return Moment.of_frame(int(value.get("frame", 1)))
     return Moment(*(round(1000 * value[name]) for name in ("start", "end", "time")))
 
 

@@ -70,20 +70,31 @@ Landmarks = tuple[tuple[float, float], ...]
 
 
 class Moment(NamedTuple):
-    """When a face is seen in a clip, in milliseconds from its beginning.
+    """When a face is seen in a clip, in milliseconds from its beginning; or in which frame of a picture.
 
     Attributes:
-        start: When it comes.
-        end: When it was seen last.
-        best: When it was seen as it is here.
+        start: When it comes; minus the number of the frame, from 2, in a picture that has several.
+        end: When it was seen last; the same as `start` in a picture.
+        best: When it was seen as it is here; the same as `start` in a picture.
     """
 
     start: int
     end: int
     best: int
 
+    @classmethod
+    def of_frame(cls, number: int) -> Moment | None:
+        """Return what stands for a frame of a picture, from 1; None for the first."""
+        return cls(-number, -number, -number) if number > 1 else None
 
-NO_MOMENT = Moment(-1, -1, -1)  # stands for the moment of a face in a photo, where there has to be one
+    @property
+    def frame(self) -> int:
+        """The number of the frame in a picture that has several, from 2; 0 in a clip."""
+        return max(0, -self.best)
+
+
+# Stands for the moment of a face in a photo, where there has to be one; as an index has it in its arrays.
+NO_MOMENT = Moment(-1, -1, -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +108,7 @@ class Face:
             by the person) in the same pixels; None if the detector gives none.
         turns: Quarter turns counter-clockwise (as for `numpy.rot90`) that bring the face upright; 0 except
             for faces found in a turned photo.
-        moment: When in a clip; None in a photo.
+        moment: When in a clip, or in which frame beyond the first; None in a photo.
     """
 
     box: Box
@@ -315,6 +326,7 @@ class Reference:
         box: The face in the upright photo.
         vector: (dim,) float32.
         person: The person it stands for, if a person was asked for by name.
+        moment: When in a clip, or in which frame beyond the first; None in a photo.
     """
 
     path: str
@@ -322,6 +334,7 @@ class Reference:
     box: Box
     vector: NDArray[np.float32]
     person: str = ""
+    moment: Moment | None = None
 
 
 @dataclass(frozen=True, slots=True)

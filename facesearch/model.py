@@ -14,7 +14,7 @@ from facesearch.index.meta import JsonScalar, Meta
 from facesearch.machine import processor_limit, processors
 from facesearch.models.card import Card, StoredCard
 from facesearch.models.store import ModelStore, Notify, silent
-from facesearch.photos.kinds import RATE
+from facesearch.photos.kinds import FRAMES, RATE
 from facesearch.pipeline import DEFAULT_BATCH, Choice, Pipeline, all_faces, largest_face
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Runtime:
         device: The OpenVINO device.
         jobs: Threads that decode and detect; 0 for one per core.
         video_rate: How many frames a second of a clip are looked at, at most.
+        frames: How many frames of an animation, or pages of a file; 0 for all.
         batch: Faces in one call of the network.
     """
 
@@ -45,6 +46,7 @@ class Runtime:
     device: str = "CPU"
     jobs: int = 0
     video_rate: float = RATE
+    frames: int = FRAMES
     batch: int = DEFAULT_BATCH
 
 
@@ -127,6 +129,7 @@ def make_pipeline(
         choose,
         jobs=runtime.jobs,
         video_rate=runtime.video_rate,
+        frames=runtime.frames,
         batch=runtime.batch,
         margin=float(margin) if isinstance(margin, int | float) else None,
     )

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, groupby, islice
 from pathlib import Path
 from types import MappingProxyType
@@ -27,16 +28,16 @@ from facesearch.detect import Detector
 from facesearch.detect.crop import align_face, crop_face
 from facesearch.embed import Embedder
 from facesearch.errors import UnreadablePhoto
-from facesearch.faces import Box, Face, FileState, PhotoFaces, Status
+from facesearch.faces import Box, Face, FileState, Moment, PhotoFaces, Status
 from facesearch.files import open_private
 from facesearch.machine import decoders, give_back_memory, processors
 from facesearch.paths import ESCAPES
 from facesearch.photos.clips import Frame, Part, frames, read_clip
 from facesearch.photos.content import LARGE_BYTES, Content, alone_if_large, fingerprint, read_content
-from facesearch.photos.decode import Picture, brightened, decode
+from facesearch.photos.decode import Picture, brightened, decode, decode_frames, frame_count, has_pages
 from facesearch.photos.find import FoundPhoto
 from facesearch.photos.kinds import RATE, is_clip_name
-from facesearch.tracks import Look, Tracks
+from facesearch.tracks import GAP, Look, Tracks
 
 # Faces in one call of the network: beyond this the figures stop improving, and Ctrl-C has to wait longer.
 DEFAULT_BATCH = 16
@@ -84,6 +85,7 @@ class Pipeline:
         margin: What is added to a face's box on each side, as a share of its size; None for the card's
             margin.
         video_rate: How many frames a second of a clip are looked at.
+        frames: How many frames of a picture that has several; 0 for all.
     """
 
     detector: Detector | None
@@ -93,6 +95,7 @@ class Pipeline:
     batch: int = DEFAULT_BATCH
     margin: float | None = None
     video_rate: float = RATE
+    frames: int = 1
 
     def run(self, paths: Iterable[str], *, known: Known = NOTHING) -> Iterator[PhotoFaces]:
         """Process photos.
@@ -221,21 +224,13 @@ class Pipeline:
 
     def _faces_of_frame(self, frame: Frame) -> tuple[list[Face], list[NDArray[np.uint8]]]:
         """Return the chosen faces of a frame, in pixels of the upright frame, and their crops."""
-        if self.detector is None:
-            whole = Face(Box(0, 0, frame.width, frame.height), 1.0)
-            crop = crop_face(frame.picture().pixels, whole, size=self.embedder.card.size, margin=0.0)
-            return [whole], [crop]
-        picture = frame.picture(self.detector.working_side(frame.width, frame.height))
-        found = self._chosen_in(picture)
-        if not found:
-            return [], []
-        wanted = self._wanted_side(picture, found)
-        if max(picture.pixels.shape) < wanted:
-            picture = frame.picture(wanted)
-        return found, [self._crop(picture.pixels, _scaled(face, 1 / picture.scale)) for face in found]
+        side = None if self.detector is None else self.detector.working_side(frame.width, frame.height)
+        return self._faces_of(frame.picture(side), frame.picture)
 
     def process(self, content: Content, path: str = "") -> PhotoFaces:
         """Process one photo that is in memory; several threads may call this at once.
+
+        Of a picture that has several frames, the first is taken.
 
         Args:
             content: The photo.
@@ -259,6 +254,8 @@ class Pipeline:
             return _unreadable(path, "It does not fit into memory.")
         if any(key in known for key in content.file.keys(path)):
             return _PhotoTask(_photo(content, path), [])
+        if self.frames != 1 and frame_count(content.picture) > 1:
+            return _PhotoTask(self._photo_of_frames(content, path), [])
         return self._prepare_content(content, path)
 
     def _prepare_content(self, content: Content, path: str) -> _PhotoTask:
@@ -274,25 +271,61 @@ class Pipeline:
         status, reason = Status.OK if faces else Status.NO_FACE, TRUNCATED if truncated else ""
         return _PhotoTask(replace(photo, faces=tuple(faces), status=status, reason=reason), crops)
 
+    def _photo_of_frames(self, content: Content, path: str) -> PhotoFaces:
+        """Process a picture that has several frames: who is in several of them is taken where it is best.
+
+        Pages show different things, so that the faces of each are taken.
+        """
+        self.embedder.prepare()
+        tracks = Tracks(self.embedder.card, sure=0.0)
+        apart = 2 * GAP if has_pages(content.picture) else 1
+        side = self.detector.working_side if self.detector is not None else None
+        looked = 0
+        try:
+            for number, picture in decode_frames(content.picture, self.frames, side=side):
+                looked += 1
+                faces, crops = self._faces_of(picture, partial(_larger, content.picture, number))
+                vectors = self.embedder.embed(np.stack(crops)) if crops else _NO_VECTORS
+                tracks.add(Look(number * apart, faces, vectors))
+        except (UnreadablePhoto, cv2.error, MemoryError):
+            pass  # what was seen before counts
+        if not looked:
+            return self._embed([self._prepare_content(content, path)])[0]
+        found, vectors = tracks.finish()
+        photo = _photo(content, path)
+        if not found:
+            return replace(photo, status=Status.NO_FACE)
+        framed = tuple(
+            replace(face, moment=Moment.of_frame(face.moment.best // apart)) for face in found if face.moment
+        )
+        return replace(photo, faces=framed, vectors=vectors)
+
     def _faces(self, content: Content) -> tuple[list[Face], list[NDArray[np.uint8]], bool]:
         """Return the chosen faces, in pixels of the upright photo, their crops, and if it is truncated."""
-        card = self.embedder.card
+        side = self.detector.working_side if self.detector is not None else None
+        picture = decode(content.picture, side=side)
+        faces, crops = self._faces_of(picture, partial(_larger, content.picture, 1))
+        return faces, crops, picture.truncated
+
+    def _faces_of(
+        self, picture: Picture, larger: Callable[[int], Picture]
+    ) -> tuple[list[Face], list[NDArray[np.uint8]]]:
+        """Return the chosen faces of a picture, in pixels of the upright photo, and their crops.
+
+        Args:
+            picture: The picture, as large as the detector needs it.
+            larger: Returns it with a longer side of so many pixels.
+        """
         if self.detector is None:
-            picture = decode(content.picture)
             whole = Face(Box(0, 0, picture.width, picture.height), 1.0)
-            crop = crop_face(picture.pixels, whole, size=card.size, margin=0.0)
-            return [whole], [crop], picture.truncated
-        picture = decode(content.picture, side=self.detector.working_side)
+            return [whole], [crop_face(picture.pixels, whole, size=self.embedder.card.size, margin=0.0)]
         faces = self._chosen_in(picture)
         if not faces:
-            return [], [], picture.truncated
+            return [], []
         wanted = self._wanted_side(picture, faces)
-        if (
-            max(picture.pixels.shape) < wanted
-        ):  # decoded again, or the smallest crop would have to be enlarged
-            picture = decode(content.picture, side=wanted)
-        crops = [self._crop(picture.pixels, _scaled(face, 1 / picture.scale)) for face in faces]
-        return faces, crops, picture.truncated
+        if max(picture.pixels.shape) < wanted:  # or the smallest crop would have to be enlarged
+            picture = larger(wanted)
+        return faces, [self._crop(picture.pixels, _scaled(face, 1 / picture.scale)) for face in faces]
 
     def _chosen_in(self, picture: Picture) -> list[Face]:
         """Return the chosen faces of a picture, in pixels of the upright photo."""
@@ -440,6 +473,10 @@ class _PhotoTask:
 
     photo: PhotoFaces
     crops: list[NDArray[np.uint8]]
+
+
+def _larger(data: bytes, frame: int, side: int) -> Picture:
+    return decode(data, side=side, frame=frame)
 
 
 def _photo(content: Content, path: str) -> PhotoFaces:

@@ -230,7 +230,7 @@ class _Asking:
 
 
 def _reference(match: Match, vector: Vector) -> Reference:
-    return Reference(match.path, match.face, match.box, vector)
+    return Reference(match.path, match.face, match.box, vector, moment=match.moment)
 
 
 def _joined(first: _Pairs, others: _Pairs, question: Question) -> _Pairs:
@@ -405,7 +405,7 @@ def find_references(
     """
     found: list[Reference] = []
     problems: list[tuple[str, PhotoError]] = []
-    for photo in replace(pipeline, choose=chosen(face)).run(paths):
+    for photo in replace(pipeline, choose=chosen(face), frames=1).run(paths):
         on_photo(photo)
         if photo.status is Status.OK and photo.vectors is not None:
             found.extend(references_in(photo if index is None else as_indexed(photo, index), face))
@@ -433,7 +433,7 @@ def references_in(photo: PhotoFaces, face: FaceWanted) -> list[Reference]:
     assert photo.vectors is not None
     first = face if isinstance(face, int) else 1
     return [
-        Reference(photo.path, first + number, one.box, photo.vectors[number])
+        Reference(photo.path, first + number, one.box, photo.vectors[number], moment=one.moment)
         for number, one in enumerate(photo.faces)
     ]
 

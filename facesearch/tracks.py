@@ -18,14 +18,12 @@ from facesearch.models.card import Card
 from facesearch.ranking import unit_vectors
 
 # An appearance goes on while its face is not seen for so long, in milliseconds.
-_GAP = 3000
+GAP = 3000
 # Two looks are of one person up to the distance that so few pairs of strangers have, or up to this one if the
 # model tells no persons apart; at the same place, where the face may only be blurred, up to a larger one.
 _STRANGERS, _WITHIN, _AT_PLACE, _SAME_PLACE = 1e-4, 0.35, 1.4, 0.4
 # Further faces of an appearance are kept if they are so far from those kept already, and not much worse.
 _ROWS, _OTHER, _AS_GOOD = 3, 0.3, 0.5
-# A face that is seen once counts only if the detector is so sure of it.
-_SURE = 0.75
 # Of one clip; a crowd in a stadium has more.
 _MOST = 3000
 
@@ -67,12 +65,13 @@ class Tracks:
 
     Args:
         card: The card of the model that made the vectors.
+        sure: A face that is seen once counts only if the detector is so sure of it.
     """
 
-    def __init__(self, card: Card) -> None:
+    def __init__(self, card: Card, *, sure: float = 0.75) -> None:
         measured = card.calibration.get("cosine") if card.identity else None
         self._within = measured.stranger_distance(_STRANGERS) if measured else _WITHIN
-        self._side = max(card.size)
+        self._side, self._sure = max(card.size), sure
         self._open: list[_Track] = []
         self._done: list[_Track] = []
         self._before = 0  # when the frame before was shown
@@ -100,7 +99,7 @@ class Tracks:
         self._close(None)
         rows: list[tuple[Face, NDArray[np.float32]]] = []
         for track in self._done:
-            if track.looks == 1 and track.kept[0][2].score < _SURE:
+            if track.looks == 1 and track.kept[0][2].score < self._sure:
                 continue
             for _, best, face, vector in track.kept:
                 start, end = min(track.start, best), max(track.end, best)
@@ -111,7 +110,7 @@ class Tracks:
         return faces, np.stack([vector for _, vector in rows]) if rows else np.empty((0, 0), np.float32)
 
     def _close(self, moment: int | None) -> None:
-        gone = [track for track in self._open if moment is None or moment - track.last > _GAP]
+        gone = [track for track in self._open if moment is None or moment - track.last > GAP]
         self._done += gone
         self._open = [track for track in self._open if track not in gone]
 

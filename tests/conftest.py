@@ -142,6 +142,10 @@ def milvus_server(tmp_path_factory):
     reason = why_not()
     if reason:
         pytest.skip(reason)
+    # It sets up logging as it is imported, for which Python closes the handlers that are there. TensorFlow's
+    # closes its stream with it: pytest's own, were this inside a test whose output is captured apart.
+    import pymilvus  # noqa: F401
+
     with shared_server(tmp_path_factory) as server:
         yield server
 

@@ -106,7 +106,7 @@ def test_nothing_is_followed_where_nothing_is_seen():
     assert len(vectors) == 0
 
 
-@pytest.mark.parametrize("moment", [Moment(0, 5, 9), Moment(5, 9, 0), Moment(-1, 2, 3)])
+@pytest.mark.parametrize("moment", [Moment(0, 5, 9), Moment(5, 9, 0), Moment(-1, 2, 3), Moment(-2, -3, -2)])
 def test_moments_that_are_none_are_refused_by_an_index(moment):
     from facesearch.index.index import are_moments
 

@@ -29,7 +29,7 @@ from facesearch.cli.options import (
 from facesearch.cli.output.text import counted, escaped, tsv_line, write, write_json
 
 if TYPE_CHECKING:
-    from facesearch.faces import Box, PhotoFaces
+    from facesearch.faces import Box, Moment, PhotoFaces
     from facesearch.library import Library
     from facesearch.models.calibration import QualityScale
     from facesearch.people.people import People
@@ -196,16 +196,24 @@ def _json(photo: PhotoFaces, told: Sequence[_Told], vectors: bool) -> dict[str, 
 
 def _draw(shown: Sequence[tuple[PhotoFaces, list[_Told]]], destination: str) -> None:
     from facesearch.errors import UnreadablePhoto
+    from facesearch.faces import Moment
     from facesearch.show.contact_sheet import NumberedPhoto, draw_numbered
     from facesearch.show.pair_sheet import read_pixels
     from facesearch.show.sheet import save_sheet
+    from facesearch.show.wording import seen
 
     photos = []
     for photo, told in shown:
-        try:
-            image = read_pixels(photo.path)
-        except UnreadablePhoto:
-            continue  # it has been said
-        faces = [(face.box, one.badge) for face, one in zip(photo.faces, told, strict=True)]
-        photos.append(NumberedPhoto(os.path.abspath(photo.path), image, faces))
+        # Of a film, or a picture of several frames, each frame in which somebody is.
+        frames: dict[Moment | None, list[tuple[Box, str]]] = {} if photo.faces else {None: []}
+        for face, one in zip(photo.faces, told, strict=True):
+            moment = face.moment and Moment(face.moment.best, face.moment.best, face.moment.best)
+            frames.setdefault(moment, []).append((face.box, one.badge))
+        for moment, faces in sorted(frames.items(), key=lambda one: abs(one[0].best) if one[0] else 0):
+            try:
+                image = read_pixels(photo.path, moment)
+            except UnreadablePhoto:
+                continue  # it has been said
+            title = os.path.abspath(photo.path) + (f" {seen(moment)}" if moment else "")
+            photos.append(NumberedPhoto(title, image, faces))
     save_sheet(draw_numbered(photos), Path(destination))

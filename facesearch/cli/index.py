@@ -23,7 +23,7 @@ from facesearch.cli.options import (
     quiet_option,
 )
 from facesearch.cli.output.text import Progress, counted, escaped, escaped_field, write_json
-from facesearch.photos.kinds import KINDS, RATE, missing_extras
+from facesearch.photos.kinds import FRAMES, KINDS, MOST_FRAMES, RATE, missing_extras
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -51,6 +51,7 @@ class IndexOptions(LibraryOptions, RuntimeOptions):
     keep_excluded: bool
     kinds: tuple[str, ...] | None
     video_rate: float
+    frames: int
     live: bool
     default_excludes: bool
     hidden: bool
@@ -81,6 +82,20 @@ class KindsType(click.ParamType):  # type: ignore[type-arg]
         if unknown := [name for name in named if name not in KINDS]:
             self.fail(f"{unknown[0]!r} is none of {', '.join(KINDS)}.", param, ctx)
         return named
+
+
+class FramesType(click.ParamType):  # type: ignore[type-arg]
+    """How many frames of a picture: a number, or "all", which is 0."""
+
+    name = "frames"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return how many."""
+        if value == "all":
+            return 0
+        if not (text := str(value)).isdecimal() or not 0 < int(text) <= MOST_FRAMES:
+            self.fail(f"{text!r} is neither a number from 1 to {MOST_FRAMES} nor all.", param, ctx)
+        return int(text)
 
 
 @cloup.command("index", short_help="Index the photos in folders, or bring the index up to date.")
@@ -118,6 +133,14 @@ class KindsType(click.ParamType):  # type: ignore[type-arg]
         show_default=True,
         metavar="N",
         help="Look at up to N frames a second of films.",
+    ),
+    click.option(
+        "--frames",
+        type=FramesType(),
+        default=FRAMES,
+        show_default=True,
+        metavar="N|all",
+        help="Look at N frames of animations and pages of TIFFs, spread evenly, or at all.",
     ),
     click.option("--live", is_flag=True, help="Include the films of Live Photos."),
     click.option("--hidden", is_flag=True, help="Include names that begin with a dot."),
@@ -222,7 +245,9 @@ def command(paths: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 (clic
         shard=Shard.parse(options.shard) if options.shard else None,
     )
     detection = DetectionSettings(options.detector, options.min_face, options.faces, options.rotations)
-    runtime = replace(options.make_runtime(options.batch), video_rate=options.video_rate)
+    runtime = replace(
+        options.make_runtime(options.batch), video_rate=options.video_rate, frames=options.frames
+    )
     library = options.open_library(runtime, new=True)
     if options.dry_run:
         plan = library.plan(request, detection, rebuild=options.rebuild)

@@ -14,7 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.errors import IndexBroken, IndexFormat
-from facesearch.faces import NO_DIGEST, NOT_ASKED, Box, FileState, Moment, Status, are_dates
+from facesearch.faces import (
+    NO_DIGEST,
+    NO_MOMENT,
+    NOT_ASKED,
+    Box,
+    FileState,
+    Moment,
+    Reference,
+    Status,
+    are_dates,
+)
 from facesearch.index.meta import Meta
 from facesearch.paths import ESCAPES
 from facesearch.ranking import Metric, nearest
@@ -124,7 +134,8 @@ class Index:
         scores: (F,) float32, the detector's.
         landmarks: (F, 5, 2) float32, NaN where there are none.
         photo: (F,) int32, the photo that a face is in.
-        moments: (F, 3) int32, when a face of a clip comes, goes and is best, in milliseconds; -1 in a photo.
+        moments: (F, 3) int32, when a face of a clip comes, goes and is best, in milliseconds; -1 in a photo;
+            three times -n in frame n of a picture, from the second.
         paths: uint8, the paths' filesystem bytes one after the other.
         path_ends: (P,) int64, where each ends.
         root: (P,) int32, the root that a photo lies under.
@@ -210,9 +221,14 @@ class Index:
         return Box(*(int(value) for value in self.boxes[face]))
 
     def moment(self, face: int) -> Moment | None:
-        """Return when a face is seen in its clip; None for one in a photo."""
-        start, end, best = (int(value) for value in self.moments[face])
-        return Moment(start, end, best) if start >= 0 else None
+        """Return when a face is seen in its clip, or in which frame; None for one in a photo."""
+        moment = Moment(*(int(value) for value in self.moments[face]))
+        return moment if moment != NO_MOMENT else None
+
+    def reference(self, face: int, person: str = "") -> Reference:
+        """Return a face as one to search for, for itself or for a person."""
+        path, vector = self.path(int(self.photo[face])), np.asarray(self.vectors[face])
+        return Reference(path, self.number(face), self.box(face), vector, person, self.moment(face))
 
     def faces_of(self, photo: int) -> range:
         """Return the rows of a photo's faces; looks at few rows."""
@@ -498,10 +514,10 @@ def _out_of_range(index: Index) -> str:
 
 
 def are_moments(moments: NDArray[np.int32]) -> bool:
-    """Return whether each is -1, -1, -1 or has its best time between its first and its last one."""
+    """Return whether each has its best time between its first and its last one, or is that of a frame."""
     start, end, best = moments.T
-    known = (start >= 0) & (start <= best) & (best <= end)
-    return bool(np.all(known | (moments == -1).all(axis=1)))
+    timed = (start >= 0) & (start <= best) & (best <= end)
+    return bool(np.all(timed | ((start < 0) & (start == best) & (best == end))))
 
 
 def _rows_with(array: NDArray[np.uint8], digests: Collection[bytes]) -> list[int]:

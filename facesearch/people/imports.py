@@ -99,7 +99,7 @@ def _match_photo(
 ) -> None:
     """Find the faces of a photo's regions; add to `rows` and `tags`."""
     index, regions, (width, height) = people.index, said.regions, said.size
-    faces = list(index.faces_of(photo))
+    faces = [row for row in index.faces_of(photo) if index.moment(row) is None]
     areas = [_area(index.box(row), width, height) for row in faces]
     pairs = sorted(
         (

@@ -178,10 +178,7 @@ def _portrait(people: People, person: Person) -> Reference:
             f"{person.title} is in no photo of this index now.",
             "Take the photos in again with `facesearch index`.",
         )
-    row = people.portrait(person)
-    photo = int(index.photo[row])
-    vector = np.asarray(index.vectors[row])
-    return Reference(index.path(photo), index.number(row), index.box(row), vector, person.title)
+    return index.reference(people.portrait(person), person.title)
 
 
 @dataclass(frozen=True, slots=True)

@@ -408,8 +408,8 @@ def _place_overlapping(
     of_photo, face = _spread(index.first_face[photo], index.first_face[photo + 1])
     entry, photo = entries[pair[of_photo]], photo[of_photo]
     overlap = _overlaps(known.boxes[entry], index.boxes[face])
-    # In a clip, another face may be at the same place at another time.
-    near = np.flatnonzero((whose[face] == NEW) & (overlap >= SAME_FACE) & (index.moments[face, 0] < 0))
+    # In a clip, another face may be at the same place at another time, and in another frame of a picture.
+    near = np.flatnonzero((whose[face] == NEW) & (overlap >= SAME_FACE) & (index.moments[face, 0] == -1))
     near = near[np.argsort(-overlap[near], kind="stable")]
     done: set[tuple[int, int]] = set()  # an entry is one face of each copy of its photo
     for at in near.tolist():

@@ -83,7 +83,9 @@ def _shown(
     chosen: set[int] = set()
     for person in people.everyone():
         if person.name and (not person.hidden or person.number in wanted):
-            own = [(int(index.photo[row]), index.box(row)) for row in person.faces]
+            # A region cannot say that it is in a frame beyond the first; the name is written alone then.
+            boxes = (index.box(row) if index.moment(row) is None else None for row in person.faces)
+            own = list(zip((int(index.photo[row]) for row in person.faces), boxes, strict=True))
             for photo, box in (*own, *people.tagged_photos(person).items()):
                 shown.setdefault(photo, []).append((person.name, box))
                 if not wanted or person.number in wanted:

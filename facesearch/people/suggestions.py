@@ -88,8 +88,11 @@ def suggestions(
         return []
     picture = as_values(index.digest)[index.photo[rows]]
     _, photo = np.unique(picture, return_inverse=True)
-    timed = np.flatnonzero(index.moments[rows, 0] >= 0)
+    start = index.moments[rows, 0].astype(np.int64)
+    timed = np.flatnonzero(start >= 0)
     photo[timed] = len(photo) + np.arange(len(timed))  # a person may be in a clip more than once
+    if np.any(start < -1):  # and in several frames of a picture
+        _, photo = np.unique((photo.astype(np.int64) << 32) - np.minimum(start, 0), return_inverse=True)
     whose = people.whose[rows].copy()
     alone = whose == ALONE
     _, copy = np.unique(people.keys(rows[alone]), return_inverse=True)
@@ -118,10 +121,7 @@ def probabilities(people: People, pairs: Sequence[Suggestion], card: Card) -> li
     judge = Judge.of(card, people.index, "cosine")
 
     def face(side: Person | int) -> Reference:
-        row = people.portrait(side) if isinstance(side, Person) else side
-        index, photo = people.index, int(people.index.photo[row])
-        vector = np.asarray(index.vectors[row])
-        return Reference(index.path(photo), index.number(row), index.box(row), vector)
+        return people.index.reference(people.portrait(side) if isinstance(side, Person) else side)
 
     def probability(pair: Suggestion) -> float | None:
         one, other = face(pair.one), face(pair.other)

@@ -27,7 +27,7 @@ from facesearch.errors import UnreadablePhoto
 from facesearch.faces import UNDATED, Captured, FileState, Moment
 from facesearch.files import open_without_waiting
 from facesearch.photos.content import read_content
-from facesearch.photos.decode import MAX_PIXELS, Picture, decode, upright
+from facesearch.photos.decode import ALIKE, MAX_PIXELS, Picture, decode, upright
 from facesearch.photos.find import changed, modified
 from facesearch.photos.kinds import RATE, VIDEO_HINT, can_read_videos, is_clip_name
 
@@ -38,8 +38,8 @@ _FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,asf,flv"
 _OPTIONS = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
 # Key frames that are no farther apart need no frames between them, in milliseconds.
 _CLOSE = 1050
-# Two frames are alike if their levels, made small, differ by less on average; and of two scenes, if by more.
-_ALIKE, _CUT = 1.2, 45.0
+# Two frames are of two scenes if their levels, made small, differ by more on average.
+_CUT = 45.0
 _SOONEST = 200  # milliseconds from one frame that is looked at to a cut that is
 _SMALL = 32  # pixels
 # A part may take so many times as long as it lasts, and so many seconds at least.
@@ -207,7 +207,7 @@ def picture_at(
 
     Args:
         path: The photo or clip.
-        moment: When in a clip; None for its beginning.
+        moment: When in a clip, or in which frame of a picture; None for the beginning.
         side: The longer side that is needed, in pixels; see `decode`.
         shrink: How many times smaller the picture may be.
 
@@ -217,10 +217,11 @@ def picture_at(
     """
     if not is_clip_name(path):
         content = read_content(path)
-        return content.file, decode(content.picture, side=side, shrink=shrink)
-    frame = frame_at(path, moment.best if moment else 0)
-    wanted = side or round(max(frame.width, frame.height) / max(1.0, shrink))
-    return clip_state(path), frame.picture(max(1, wanted))
+        frame = (moment.frame if moment else 0) or 1
+        return content.file, decode(content.picture, side=side, shrink=shrink, frame=frame)
+    shown = frame_at(path, moment.best if moment else 0)
+    wanted = side or round(max(shown.width, shown.height) / max(1.0, shrink))
+    return clip_state(path), shown.picture(max(1, wanted))
 
 
 def clip_state(path: str) -> FileState:
@@ -380,7 +381,7 @@ def _chosen(found: Iterator[tuple[int, Any]], every: float, *, cuts: bool) -> It
         before = small
         if due or (cut and shown - last >= _SOONEST):
             change = _differ(small, looked) if looked is not None else _CUT
-            yield Frame(frame, shown, turned, alike=change < _ALIKE, cut=cut)
+            yield Frame(frame, shown, turned, alike=change < ALIKE, cut=cut)
             last, looked = shown, small
 
 

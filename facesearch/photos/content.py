@@ -29,9 +29,11 @@ from facesearch.photos.decode import (
     JXL,
     JXL_BOXES,
     ONE_LARGE,
+    PNG,
     PSD,
     decode,
     exif_of,
+    frame_count,
     open_image,
     orientation_of,
 )
@@ -206,8 +208,8 @@ def picture_digest(data: bytes) -> bytes:
     """Return 16 bytes of BLAKE2b over the picture in a file, which metadata in the file do not change.
 
     Of JPEG, PNG, WebP, TIFF, HEIC, AVIF, JPEG XL, JPEG 2000 and PSD the coded picture counts, of others the
-    decoded pixels, and of all how the picture is turned. Of a file that is none of these, or is not whole,
-    all bytes count.
+    decoded pixels, and of all how the picture is turned. Of a file that has several frames, is none of
+    these, or is not whole, all bytes count.
     """
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES, person=b"picture")
     try:
@@ -265,6 +267,9 @@ Parts = Iterator[bytes | memoryview]
 
 def _parts(data: bytes) -> Parts:
     """Yield what a digest of the picture is made of."""
+    if frame_count(data) > 1:
+        yield data
+        return
     parts = next((parts for is_it, parts in _FORMATS if is_it(data)), _pixels)
     yield from parts(data)
 
@@ -329,12 +334,9 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
             at = stop
 
 
-_PNG = b"\x89PNG\r\n\x1a\n"
-
-
 def _png(data: bytes) -> Parts:
     """Yield the chunks that a decoder needs; the coded picture as one, however it is cut into chunks."""
-    view, at, described = memoryview(data), len(_PNG), False
+    view, at, described = memoryview(data), len(PNG), False
     while (name := data[at + 4 : at + 8]) != b"IEND":
         length = int.from_bytes(data[at : at + 4], "big")
         if len(name) < 4 or at + 12 + length > len(data):
@@ -506,7 +508,7 @@ def _item_places(data: bytes, start: int, store: int) -> dict[int, list[tuple[in
 
 _FORMATS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes], Parts]], ...] = (
     (lambda data: data.startswith(JPEG), _jpeg),
-    (lambda data: data.startswith(_PNG), _png),
+    (lambda data: data.startswith(PNG), _png),
     (lambda data: data[:4] == b"RIFF" and data[8:12] == b"WEBP", _webp),
     (lambda data: data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), _tiff),
     (lambda data: data[4:8] == ISO, _iso),

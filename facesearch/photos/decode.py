@@ -6,9 +6,10 @@ import io
 import logging
 import re
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from facesearch.errors import UnreadablePhoto
 from facesearch.machine import give_back_memory
-from facesearch.photos.kinds import JXL_HINT, can_read_jxl
+from facesearch.photos.kinds import JXL_HINT, MOST_FRAMES, can_read_jxl
 
 if TYPE_CHECKING:
     from PIL.Image import Exif, Image
@@ -42,13 +43,18 @@ ISO_FORMATS = ("HEIF", "AVIF")
 _EXIF_ORIENTATION = 0x0112
 # Pillow warns of faults that it has corrected. They concern neither the terminal nor `python -W error`.
 _PILLOWS_WARNINGS = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
-JPEG = b"\xff\xd8\xff"
+JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _EOI, _SOS = b"\xff\xd9", b"\xff\xda"
 ISO = b"ftyp"  # from byte 4 on
 # JPEG XL and JPEG 2000 come bare, and in boxes.
 JXL, JXL_BOXES = b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"
 JP2, JP2_BOXES = b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n"
 PSD = b"8BPS"
+# In the flags of a WebP; and of a page of a TIFF, which may be another one made small, or its mask.
+_ANIMATED, _SUBFILE, _REDUCED, _MASK = 0x02, 254, 1, 4
+# Two frames are alike if their levels, made small, differ by less on average.
+ALIKE, _SMALL = 1.2, 32
 # A photo without its end may lack so many of its rows; every viewer shows it.
 _LACKING = 0.1
 # Of the ten scans of a progressive JPEG, the fifth brings what is fine in brightness: then the sixth begins.
@@ -89,7 +95,7 @@ class Picture:
         return max(self.width, self.height) / int(max(self.pixels.shape[:2]))
 
 
-def decode(data: bytes, *, side: Side | None = None, shrink: float = 1.0) -> Picture:
+def decode(data: bytes, *, side: Side | None = None, shrink: float = 1.0, frame: int = 1) -> Picture:
     """Decode a photo upright.
 
     Args:
@@ -99,14 +105,75 @@ def decode(data: bytes, *, side: Side | None = None, shrink: float = 1.0) -> Pic
             leaves this much, which saves time. Any photo of more than `LARGE_PIXELS` is reduced likewise,
             which saves memory.
         shrink: The same as a factor: the photo may be decoded this many times smaller.
+        frame: Which frame of a picture that has several, from 1.
 
     Raises:
         UnreadablePhoto: It is not a picture, lacks more than its end, or is too large.
     """
     if not data:
         raise UnreadablePhoto("It is empty.")
+    with _pillows_errors(), closing(open_image(data)) as image:
+        if frame > 1:
+            _go_to(image, frame)
+        return _picture(data, image, side, shrink, last=True)
+
+
+def frame_count(data: bytes) -> int:
+    """Return how many frames an animation or a file of several pages has; 1 for any other file.
+
+    Looks at few bytes of what cannot have several, and decodes nothing.
+    """
+    if not _may_have_frames(data):
+        return 1
     try:
-        return _decode(data, side, shrink)
+        with closing(open_image(data)) as image:
+            return min(int(getattr(image, "n_frames", 1)), MOST_FRAMES)
+    except Exception:  # on hostile input, Pillow's many readers may raise anything
+        return 1
+
+
+def has_pages(data: bytes) -> bool:
+    """Return whether the frames of a picture are pages, each of which may show something else."""
+    return data.startswith(TIFF)
+
+
+def decode_frames(
+    data: bytes, most: int, *, side: Side | None = None, patience: float = 60.0
+) -> Iterator[tuple[int, Picture]]:
+    """Decode frames of a picture that has several, spread evenly from the first to the last.
+
+    Args:
+        data: The file's bytes.
+        most: How many frames; 0 for all.
+        side: As for `decode`.
+        patience: After so many seconds, no further frame is decoded.
+
+    Yields:
+        The number of each frame, from 1, and its picture. What looks like the frame before is passed over,
+        as are smaller copies of a page; after a damaged frame nothing follows.
+    """
+    deadline = time.monotonic() + patience
+    count, before = frame_count(data), None
+    wanted = {round(at) for at in np.linspace(0, count - 1, min(most or count, count))}
+    with suppress(Exception), closing(open_image(data)) as image:  # a damaged frame
+        for number in range(count):
+            if time.monotonic() > deadline:
+                return
+            # One after the other: a frame may only say what differs from the one before.
+            _go_to(image, number + 1)
+            if number not in wanted or _is_copy_of_a_page(image):
+                continue
+            picture = _picture(data, image, side, 1.0)
+            small = cv2.resize(picture.pixels, (_SMALL, _SMALL), interpolation=cv2.INTER_AREA)
+            if before is None or float(cv2.absdiff(small, before).mean()) >= ALIKE:
+                before = small
+                yield number + 1, picture
+
+
+@contextmanager
+def _pillows_errors() -> Iterator[None]:
+    try:
+        yield
     except UnreadablePhoto:
         raise
     except MemoryError as error:
@@ -115,34 +182,53 @@ def decode(data: bytes, *, side: Side | None = None, shrink: float = 1.0) -> Pic
         raise UnreadablePhoto(f"It is not a whole picture ({_first_line(error)}).") from error
 
 
-def _decode(data: bytes, side: Side | None, shrink: float) -> Picture:
-    with closing(open_image(data)) as image:
-        width, height = image.size
-        pixels, truncated = None, False
-        if callable(side):
-            side = side(width, height)
-        divisor = _divisor(max(width, height) / side if side else shrink)
-        jpeg = data.startswith(JPEG) and image.mode in ("L", "RGB")
-        # A reduced JPEG is never in memory at full size, unless it is progressive.
-        light = jpeg and divisor > 1 and not image.info.get("progressive")
-        with nullcontext() if light else _turn(width * height):
-            if jpeg:
-                pixels = _decode_jpeg(data, divisor)
-                if pixels is None:
-                    pixels = _without_its_end(data, divisor)
-                    truncated = pixels is not None
-            pillows = pixels is None
-            if pixels is None:
-                # Not a JPEG, or one that cv2 refuses: Pillow reads it or says what is wrong.
-                with _turn(width * height):
-                    pixels = _bgr(image, divisor if width * height > LARGE_PIXELS else 1)
-                # Pillow turns TIFFs and HEICs upright itself; their size is known once they are loaded.
-                width, height = image.size
-            orientation = orientation_of(image)
+def _go_to(image: Image, frame: int) -> None:
+    """Go to a frame, from 1; Pillow looks at the size of the first alone."""
+    image.seek(frame - 1)
+    if image.size[0] * image.size[1] > MAX_PIXELS:
+        raise UnreadablePhoto(f"It claims more than {MAX_PIXELS} pixels.")
+
+
+def _may_have_frames(data: bytes) -> bool:
+    if data.startswith(PNG):
+        return 0 < data.find(b"acTL") < data.find(b"IDAT")
+    if data.startswith(b"RIFF"):
+        return data[12:16] == b"VP8X" and bool(data[20] & _ANIMATED)
+    return data.startswith((b"GIF8", *TIFF)) or data[4:12] == b"ftypavis"
+
+
+def _is_copy_of_a_page(image: Image) -> bool:
+    """Return whether a page is another page made small, or a mask of it."""
+    kind = getattr(image, "tag_v2", {}).get(_SUBFILE, 0)
+    return isinstance(kind, int) and bool(kind & (_REDUCED | _MASK))
+
+
+def _picture(data: bytes, image: Image, side: Side | None, shrink: float, *, last: bool = False) -> Picture:
+    """Decode the frame that an image is at; an image of which this is the last need not stay open."""
+    width, height = image.size
+    pixels, truncated = None, False
+    if callable(side):
+        side = side(width, height)
+    divisor = _divisor(max(width, height) / side if side else shrink)
+    jpeg = data.startswith(JPEG) and image.mode in ("L", "RGB")
+    # A reduced JPEG is never in memory at full size, unless it is progressive.
+    light = jpeg and divisor > 1 and not image.info.get("progressive")
+    with nullcontext() if light else _turn(width * height):
+        if jpeg:
+            pixels, truncated = _jpeg_pixels(data, divisor)
+        pillows = pixels is None
+        if pixels is None:
+            # Not a JPEG, or one that cv2 refuses: Pillow reads it or says what is wrong.
+            with _turn(width * height):
+                pixels = _bgr(image, divisor if width * height > LARGE_PIXELS else 1)
+            # Pillow turns TIFFs and HEICs upright itself; their size is known once they are loaded.
+            width, height = image.size
+        orientation = orientation_of(image)
+        if last:
             image.close()  # frees its memory before the rotation needs more
-            if pillows and width * height > _KEPT_PIXELS:
-                give_back_memory()
-            pixels = upright(pixels, orientation)
+        if pillows and width * height > _KEPT_PIXELS:
+            give_back_memory()
+        pixels = upright(pixels, orientation)
     if orientation >= 5:
         width, height = height, width
     return Picture(pixels, width, height, truncated)
@@ -270,6 +356,15 @@ def orientation_of(image: Image) -> int:
     except Exception:  # a broken EXIF block does not make a photo unreadable
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _jpeg_pixels(data: bytes, divisor: int) -> tuple[NDArray[np.uint8] | None, bool]:
+    """Return the pixels of a JPEG, and whether it lacks its end."""
+    pixels = _decode_jpeg(data, divisor)
+    if pixels is not None:
+        return pixels, False
+    pixels = _without_its_end(data, divisor)
+    return pixels, pixels is not None
 
 
 def _decode_jpeg(data: bytes, divisor: int) -> NDArray[np.uint8] | None:

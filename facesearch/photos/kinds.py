@@ -9,6 +9,8 @@ from importlib.util import find_spec
 
 KINDS = ("photos", "videos", "raw")
 RATE = 2.0  # frames a second of a film that are looked at, at most
+FRAMES = 3  # of an animation, or a file of several pages: the first, the middle and the last
+MOST_FRAMES = 5000  # that are looked at if all are; an animation has hundreds, a scanned album dozens
 
 PHOTOS = frozenset(
     [".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".tif", ".tiff", ".bmp", ".dib",

@@ -63,6 +63,13 @@ def _shown(character: str) -> str:
 
 
 def clock(moment: Moment) -> str:
-    """Return when a face of a clip is seen as it is here, as in 0:01:23."""
+    """Return when a face of a clip is seen as it is here, as in "0:01:23"; of a picture, "frame 3"."""
+    if moment.frame:
+        return f"frame {moment.frame}"
     seconds = moment.best // 1000
     return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+
+
+def seen(moment: Moment) -> str:
+    """Return `clock` as a phrase: "at 0:01:23", or "in frame 3"."""
+    return f"{'in' if moment.frame else 'at'} {clock(moment)}"

@@ -33,7 +33,7 @@ from facesearch.photos.content import read_content
 from facesearch.photos.kinds import is_clip_name
 from facesearch.search import Question
 from facesearch.show.page import environment
-from facesearch.show.wording import clock, few, percent
+from facesearch.show.wording import few, percent, seen
 from facesearch.web.requests import DIGITS, Refused, face_of, library_of, page_of, person_of, photo_of
 from facesearch.web.state import ServedLibrary, ServedState, Snapshot, Upload
 
@@ -288,10 +288,11 @@ class Pages:
             folder=os.path.dirname(path),
             faces=faces,
             tagged=snapshot.tagged_on(photo),
-            framed=[face for face in faces if moment is None or face.moment == moment],
+            framed=[face for face in faces if face.moment == moment],
             chosen=chosen,
-            clip=moment is not None,
-            shown=shown.number if shown is not None else 0,
+            clip=moment is not None and not moment.frame,
+            at=shown.at if shown is not None else "",
+            frames=any(face.moment is not None and face.moment.frame for face in faces),
             **{"from": f"{moment.start / 1000:.1f}" if moment is not None else ""},
             width=width,
             height=height,
@@ -405,8 +406,10 @@ class Pictures:
         photo = photo_of(request, snapshot)
         digest = bytes.fromhex(request.path_params["digest"])
         faces = snapshot.index.faces_of(photo)
-        number = _whole(request.query_params.get("face", "")) or 1
-        moment = snapshot.index.moment(faces[min(number, len(faces)) - 1]) if faces else None
+        number = _whole(request.query_params.get("face", ""))
+        moment = snapshot.index.moment(faces[min(number or 1, len(faces)) - 1]) if faces else None
+        if not number and moment is not None and moment.frame:
+            moment = None
         return _jpeg(library.thumbnails.photo(snapshot.index.path(photo), digest, side, moment))
 
     def film(self, request: Request) -> Response:
@@ -414,7 +417,7 @@ class Pictures:
         snapshot = library_of(request, self._state).now()
         photo = photo_of(request, snapshot)
         path, faces = snapshot.index.path(photo), snapshot.index.faces_of(photo)
-        if not faces or snapshot.index.moment(faces[0]) is None:
+        if not faces or not is_clip_name(path):
             raise Refused(HTTPStatus.NOT_FOUND, "There is no film at this address.")
         if bytes.fromhex(request.path_params["digest"]) not in clip_state(path).digests:
             raise UnreadablePhoto("Another film is there now.", "Index it again.")
@@ -770,13 +773,13 @@ class FaceView:
     moment: Moment | None = None
 
     @property
-    def clock(self) -> str:
-        """When in a clip; empty in a photo."""
-        return "" if self.moment is None else clock(self.moment)
+    def seen(self) -> str:
+        """When in a clip, or in which frame; empty in a photo."""
+        return "" if self.moment is None else seen(self.moment)
 
     @property
     def at(self) -> str:
-        """What an address of the photo's picture ends in, so that it shows this face; empty but in a clip."""
+        """What an address of the photo's picture ends in, so that it shows this face; empty if any would."""
         return "" if self.moment is None else f"?face={self.number}"
 
 

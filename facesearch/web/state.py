@@ -162,9 +162,7 @@ class Snapshot:
 
     def reference(self, row: int) -> Reference:
         """Return a face of the index as a reference to search for."""
-        path = self.index.path(int(self.index.photo[row]))
-        vector = np.asarray(self.index.vectors[row])
-        return Reference(path, self.index.number(row), self.index.box(row), vector)
+        return self.index.reference(row)
 
     @cached_property
     def _photos(self) -> dict[str, int]:
@@ -345,7 +343,8 @@ class Upload:
         vectors = self.photo.vectors
         if vectors is None or not 1 <= face <= len(self.photo.faces):
             return None
-        return Reference(self.photo.path, face, self.photo.faces[face - 1].box, vectors[face - 1])
+        one = self.photo.faces[face - 1]
+        return Reference(self.photo.path, face, one.box, vectors[face - 1], moment=one.moment)
 
 
 class Uploads:

@@ -7,6 +7,7 @@ The photo, by default a sample that is enlarged, is written in every format that
 
 from __future__ import annotations
 
+import argparse
 import io
 import sys
 import time
@@ -34,9 +35,12 @@ TIMES = 5
 
 def main() -> None:
     """Print the time of each format and its ratio to the JPEG's."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("photo", nargs="?", default=str(SAMPLE), help="the photo, by default a sample")
+    options = parser.parse_args()
     pillow_heif.register_heif_opener()
     warnings.simplefilter("ignore")
-    image = cv2.imread(sys.argv[1] if len(sys.argv) > 1 else str(SAMPLE))
+    image = cv2.imread(options.photo)
     factor = (12e6 / (image.shape[0] * image.shape[1])) ** 0.5
     image = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
     print(machine(), f"{image.shape[1]}x{image.shape[0]} pixels, decoded for a side of {SIDE}", sep="\n")

@@ -243,7 +243,7 @@ def test_json_has_all_of_it(compare):
     assert list(told) == [
         "schema", "model", "metric", "threshold", "photos", "pairs", "matrix", "problems",
     ]  # fmt: skip
-    assert (told["schema"], told["model"], told["metric"], told["threshold"]) == (1, "people", "cosine", 0.6)
+    assert (told["schema"], told["model"], told["metric"], told["threshold"]) == (2, "people", "cosine", 0.6)
     assert [photo["path"] for photo in told["photos"]] == [str(OBAMA), str(HIM), str(BIDEN)]
     assert [list(photo) for photo in told["photos"]] == [["path", "face", "box"]] * 3
     assert told["photos"][0]["face"] == 1

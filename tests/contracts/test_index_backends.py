@@ -60,6 +60,7 @@ def odd_photos():
         looked_at("/p/\u00e9\u4e2d.jpg"),
         replace(looked_at("/p/copy of 7.jpg", 3), **same("/p/7.jpg")),
         a_film(),
+        an_animation(),
         PhotoFaces(ODD, replace(BIG, digest=b"0123456789abcdef"), Status.OK, faces, vectors),
         PhotoFaces("/p/torn.jpg", FileState(5, -1), Status.UNREADABLE, reason="it is torn"),
         PhotoFaces("/p/none.jpg", FileState(5, 9, -1, b"fedcba9876543210"), Status.NO_FACE),
@@ -72,6 +73,13 @@ def a_film():
     moments = (Moment(0, 900, 400), Moment(0, 900, 800), Moment(2**30, 2**31 - 1, 2**31 - 2))
     faces = zip(photo.faces, moments, strict=True)
     return replace(photo, faces=tuple(replace(face, moment=moment) for face, moment in faces))
+
+
+def an_animation():
+    """An animation with faces in its first, second and last frame."""
+    photo = looked_at("/p/waving.gif", 3)
+    faces = zip(photo.faces, (1, 2, 5000), strict=True)
+    return replace(photo, faces=tuple(replace(face, moment=Moment.of_frame(frame)) for face, frame in faces))
 
 
 def same(path):

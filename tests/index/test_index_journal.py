@@ -265,8 +265,8 @@ def test_a_journal_of_the_third_format_is_read(tmp_path):
     np.testing.assert_array_equal(found.moments, -1)
 
 
-def test_moments_come_back(tmp_path):
-    moment = Moment(1, 9, 5)
+@pytest.mark.parametrize("moment", [Moment(1, 9, 5), Moment.of_frame(2)])
+def test_moments_come_back(tmp_path, moment):
     faces = tuple(dataclasses.replace(face, moment=moment) for face in PHOTOS[0].faces)
     path = tmp_path / "j"
     path.write_bytes(hand_made(_pack(dataclasses.replace(PHOTOS[0], faces=faces))))

@@ -14,7 +14,7 @@ from facesearch.show.answer_page import Block, Hit, Shown, answers_page
 from facesearch.show.page import write_page
 from facesearch.show.pair_sheet import read_pixels
 from facesearch.show.sheet import Row, draw_sheet, save_sheet
-from facesearch.show.wording import clock, few, percent
+from facesearch.show.wording import few, percent, seen
 
 if TYPE_CHECKING:
     from facesearch.cli.output.answers import Searched
@@ -51,9 +51,8 @@ def _reference(face: Reference) -> Shown:
 
 
 def _shown(face: Reference | Match) -> Shown:
-    moment = face.moment if isinstance(face, Match) else None
-    which = f"at {clock(moment)}" if moment is not None else f"face {face.face}" if face.face > 1 else ""
-    return Shown(face.path, face.box, which, moment=moment)
+    which = seen(face.moment) if face.moment is not None else f"face {face.face}" if face.face > 1 else ""
+    return Shown(face.path, face.box, which, moment=face.moment)
 
 
 def _hit(match: Match) -> Hit:
@@ -73,7 +72,7 @@ def write_answer_sheet(answers: Iterable[Answer], destination: str, metric: str)
     rows = [
         Row(
             answer.references[0].path,
-            read_pixels(answer.references[0].path),
+            read_pixels(answer.references[0].path, answer.references[0].moment),
             answer.references[0].box,
             answer.matches,
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from facesearch.answer_json import SCHEMA, answer_as_json, match_as_json, query_name, question_as_json
 from facesearch.cli.output.text import csv_line, escaped, shown, tsv_line
 from facesearch.faces import NOWHERE
-from facesearch.show.wording import clock, few, percent
+from facesearch.show.wording import few, percent, seen
 
 if TYPE_CHECKING:
     from facesearch.faces import Answer, Match
@@ -34,7 +34,7 @@ def _fields(answer: Answer, match: Match) -> tuple[object, ...]:
         probability,
         match.path,
         *box,
-        "" if match.moment is None else f"{match.moment.best / 1000:.3f}",
+        "" if match.moment is None or match.moment.frame else f"{match.moment.best / 1000:.3f}",
     )
 
 
@@ -73,7 +73,7 @@ def as_table(answers: Answers) -> Iterator[str]:
             yield "   no match\n"
         for match in answer.matches:
             path = escaped(match.path) + (
-                which(match.face) if match.moment is None else f" at {clock(match.moment)}"
+                which(match.face) if match.moment is None else f" {seen(match.moment)}"
             )
             distance = "by hand" if match.by_hand else f"{match.distance:.4f}"
             yield f"{match.rank:4}  {distance:>8}  {_judgement(match) if known else ''}{path}\n"

@@ -42,7 +42,7 @@ class FaceRows:
         boxes: (n, 4) int32.
         scores: (n,) float32.
         landmarks: (n, 5, 2) float32.
-        moments: (n, 3) int32, -1 in photos.
+        moments: (n, 3) int32, as an `Index` has them.
         vectors: (n, dim) float32.
     """
 

@@ -1,0 +1,156 @@
+"""Animations and TIFFs of several pages: who is in a frame beyond the first is found, and shown."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.command import CURIE, LIBRARY, OBAMA, Tool
+from support.once import made_once
+
+from facesearch.index.npz.store import open_index
+
+SIZE = (320, 320)
+
+
+def photo(path):
+    image = Image.open(path).convert("RGB")
+    image.thumbnail(SIZE)
+    ground = Image.new("RGB", SIZE, "white")
+    ground.paste(image)
+    return ground
+
+
+def save(images, path):
+    images[0].save(path, save_all=True, append_images=images[1:], duration=300)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, model_store):
+    """A folder of pictures with several frames, and an index of it; tests only read it."""
+
+    def make(folder):
+        he, she, blank = photo(LIBRARY / "obama_2010.jpg"), photo(CURIE), Image.new("RGB", SIZE, "white")
+        (folder / "library").mkdir()
+        save([blank, he, she], folder / "library" / "late.gif")
+        save([she, she.rotate(1), she.rotate(2)], folder / "library" / "turning.webp")
+        save([he, blank, blank, she, he.rotate(3)], folder / "library" / "album.tiff")
+        done = Tool(folder, model_store.root).run("index", "library", "--index", "i.npz", "--model", "sface")
+        assert done.status == 0, done
+
+    return made_once(tmp_path_factory, "animations", make)
+
+
+@pytest.fixture
+def query(ask, made):
+    return lambda *args: ask("query", *args, "--index", made / "i.npz")
+
+
+def frames(index_file):
+    """Return in which frames of each picture somebody is."""
+    index = open_index(index_file)
+    found = {}
+    for row in range(index.face_count):
+        moment = index.moment(row)
+        name = index.path(int(index.photo[row])).rpartition("/")[2]
+        found.setdefault(name, []).append(moment.frame if moment else 1)
+    return {name: sorted(numbers) for name, numbers in found.items()}
+
+
+def test_first_middle_and_last_frame_are_looked_at(made):
+    assert {name: of for name, of in frames(made / "i.npz").items() if name != "turning.webp"} == {
+        "late.gif": [2, 3],
+        "album.tiff": [1, 5],
+    }
+
+
+def test_who_is_in_all_frames_of_an_animation_is_one_face(made):
+    assert len(frames(made / "i.npz")["turning.webp"]) == 1
+
+
+def test_all_frames(ask, made, tmp_path):
+    done = ask(
+        "index", made / "library", "--frames", "all", "--index", tmp_path / "i.npz", "--model", "sface"
+    )
+    assert done.status == 0
+    assert frames(tmp_path / "i.npz")["album.tiff"] == [1, 4, 5]
+    one = ask("index", made / "library", "--frames", "1", "--index", tmp_path / "o.npz", "--model", "sface")
+    assert one.status == 0
+    assert frames(tmp_path / "o.npz") == {"turning.webp": [1], "album.tiff": [1]}
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "some", "5001", "1.5"])
+def test_frames_that_are_none(ask, made, tmp_path, number):
+    done = ask("index", made / "library", f"--frames={number}", "--index", tmp_path / "i.npz")
+    assert done.status == 2
+    assert "neither a number from 1 to 5000 nor all" in done.err
+
+
+def test_a_match_says_its_frame(query):
+    first = json.loads(query(OBAMA, "--json").out)["results"][0]["matches"]
+    late = next(match for match in first if match["path"].endswith("late.gif"))
+    assert (late["frame"], late["time"], late["same_person"]) == (2, None, True)
+    table = query(OBAMA, "--format", "table").text
+    assert "late.gif in frame 2\n" in table
+    assert [row[-1] for row in query(OBAMA).rows if row[4].endswith("late.gif")] == [""]
+
+
+def test_the_frame_is_drawn(query, ask, made, tmp_path):
+    matches = json.loads(query(OBAMA, "--json").out)["results"][0]["matches"]
+    rank = next(match["rank"] for match in matches if match["path"].endswith("late.gif"))
+    assert (
+        query(OBAMA, "--top", rank, "--sheet", tmp_path / "s.png", "--html", tmp_path / "a.html").status == 0
+    )
+    assert "in frame 2" in (tmp_path / "a.html").read_text()
+    done = ask(
+        "faces", made / "library" / "late.gif", "--index", made / "i.npz", "--sheet", tmp_path / "f.png"
+    )
+    assert done.status == 0
+    with Image.open(tmp_path / "f.png") as image:
+        pixels = np.asarray(image.convert("RGB"))
+    # Both frames are there: one of them alone would be as high as it is wide.
+    assert pixels.shape[0] > 1.8 * pixels.shape[1]
+    dark = (pixels.max(axis=2) < 128).mean(axis=1)
+    assert dark[: len(dark) // 2].max() > 0.1
+    assert dark[len(dark) // 2 :].max() > 0.1
+
+
+def test_people_of_frames_and_pages(ask, made, tmp_path):
+    shutil.copytree(made, tmp_path / "own")
+    index = ("--index", tmp_path / "own" / "i.npz")
+    assert "3 copied from known photos" in ask("index", tmp_path / "own" / "library", *index).err
+    assert ask("people", *index).status == 0
+    faces = [int(row[3]) for row in ask("people", "list", *index).rows]
+    assert sorted(faces) == [4, 6]  # of both copies; a person may be on several pages of one file
+    for number, name in ((1, "Barack"), (2, "Marie")):
+        assert ask("people", "name", number, name, *index).status == 0
+    assert ask("people", "export", "--xmp", *index).status == 0
+    gif, album = (
+        (tmp_path / "own" / "library" / f"{name}.xmp").read_text("utf-8")
+        for name in ("late.gif", "album.tiff")
+    )
+    assert "Barack" in gif
+    assert "Marie" in gif
+    assert "Regions" not in gif  # they would be in the first frame, in which nobody is
+    assert album.count("<mwg-rs:Area") == 1
+
+
+def test_the_page_shows_the_frame(made, tmp_path, model_store):
+    from support.serving import Served
+
+    index = open_index(made / "i.npz")
+    photo_number = index.find(str(made / "library" / "late.gif"))
+    digest = index.digest[photo_number].tobytes().hex()
+    (tmp_path / "i.npz").write_bytes((made / "i.npz").read_bytes())
+    server = Served(Tool(tmp_path, model_store.root), "--index", tmp_path / "i.npz")
+    try:
+        page = server.ask(f"/1/photo/{digest}").text
+        assert "Seen in frame 2" in page
+        assert "Seen in frame 3" in page
+        assert "<video" not in page
+        pictures = {server.ask(f"/1/photo/{digest}.jpg{at}").body for at in ("", "?face=1", "?face=2")}
+        assert len(pictures) == 3
+        assert server.ask(f"/1/photo/{digest}/film").status == 404
+    finally:
+        assert server.end() == 0

@@ -13,18 +13,21 @@
     plan         the photos that are asked for, compared with those of the index
     update       pipeline -> index, and the report; rebuilding
     search       a question: references -> nearest faces -> matches
-    pipeline     photo -> faces -> crops -> vectors, stages overlapped, memory bounded
+    pipeline     photo or film -> faces -> crops -> vectors, stages overlapped, memory bounded
     index        what is kept: the arrays, and the two places for them, an .npz file and Milvus
+    cohort       how near strangers come to a face
     show         pictures and pages of results
+    tracks       faces followed through a film
     detect       where the faces are: Haar cascades, YuNet; crops, alignment
     embed        a face as numbers: ResNet-50, SFace, imported networks; OpenVINO, Keras
     models       the model store: cards, sources, fetch, verify, import
-    photos       find photos, read them upright, fingerprint them
+    photos       find photos, films and RAW files, read them upright, fingerprint them
     ranking      exact nearest rows of a large array
     answer_json  answers as JSON, there and back
     plugins      what other packages add: detectors, embedders, index backends
     paths        paths of every system: what lies within a folder, and how it is spelled
     files        files that are seen whole or not at all, locks
+    machine      the processors and the memory that there are
     faces        the nouns
     errors       everything that can go wrong, as one tree
 

@@ -50,9 +50,9 @@ def target(request, tmp_path):
 
 def test_there_and_back_nothing_is_lost(source, target, tmp_path):
     done = copy_library(source, target)
-    assert (done.photos, done.faces, done.already) == (18, source.read().face_count, 0)
+    assert (done.photos, done.faces, done.already) == (source.read().photo_count, source.read().face_count, 0)
     assert_same(target.read(), source.read())
-    assert copy_library(source, target).already == 18
+    assert copy_library(source, target).already == done.photos
     back = open_backend(tmp_path / "back.npz")
     copy_library(target, back)
     assert_same(back.read(), source.read())
@@ -78,7 +78,7 @@ def test_what_was_interrupted_goes_on(source, target):
     started = []
     done = copy_index(source, target, on_start=started.append)
     assert done.already >= 5
-    assert started == [18 - done.already]
+    assert started == [source.read().photo_count - done.already]
     assert_same(target.read(), source.read())
 
 

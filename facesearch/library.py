@@ -31,7 +31,7 @@ from facesearch.people.grouping import MAKE_ONE, check_tells_persons
 from facesearch.people.people import People
 from facesearch.people.register import KeptPeople, only_editor, read_register, write_register
 from facesearch.photos.urls import absolute_path
-from facesearch.pipeline import PhotoProcessor
+from facesearch.pipeline import OnPart, PhotoProcessor
 from facesearch.plan import IndexRequest, Plan, make_plan
 from facesearch.search import FaceWanted, Question, find_references, search
 from facesearch.show.thumbnails import Thumbnails
@@ -228,6 +228,7 @@ class Library:
         on: Callable[[Model, Meta], PhotoProcessor] | None = None,
         on_plan: Callable[[Plan], None] = lambda plan: None,
         on_photo: Callable[[PhotoFaces], None] = lambda photo: None,
+        on_part: OnPart = lambda path, done, parts: None,
     ) -> Report:
         """Bring the index up to date with folders and files; a missing index is created.
 
@@ -240,6 +241,8 @@ class Library:
                 process.
             on_plan: Called with the plan before the work.
             on_photo: Called with each processed photo.
+            on_part: Called after each part of a film with its path, how many of its parts were looked at, and
+                how many it has; not if `on` is given.
 
         Raises:
             IndexConflict: The index was made with other settings.
@@ -259,7 +262,7 @@ class Library:
             self.backend,
             meta,
             request,
-            lambda: on(self.model, meta) if on is not None else self.model.pipeline(meta),
+            lambda: on(self.model, meta) if on else replace(self.model.pipeline(meta), on_part=on_part),
             on_plan=on_plan,
             on_photo=on_photo,
         )

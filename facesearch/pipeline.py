@@ -64,6 +64,10 @@ def largest_face(faces: Sequence[Face]) -> Sequence[Face]:
     return faces[:1]
 
 
+# Called with a clip's path, how many of its parts were looked at, and how many it has.
+OnPart = Callable[[str, int, int], None]
+
+
 class PhotoProcessor(Protocol):
     """Anything that processes photos: a `Pipeline` on this machine, or workers on others."""
 
@@ -86,6 +90,7 @@ class Pipeline:
             margin.
         video_rate: How many frames a second of a clip are looked at.
         frames: How many frames of a picture that has several; 0 for all.
+        on_part: Called after each part of a clip, see `OnPart`.
     """
 
     detector: Detector | None
@@ -96,6 +101,7 @@ class Pipeline:
     margin: float | None = None
     video_rate: float = RATE
     frames: int = 1
+    on_part: OnPart = lambda path, done, parts: None
 
     def run(self, paths: Iterable[str], *, known: Known = NOTHING) -> Iterator[PhotoFaces]:
         """Process photos.
@@ -171,6 +177,7 @@ class Pipeline:
                 while under_way:
                     clip.add(under_way.popleft().result())
                     under_way.extend(pool.submit(self._look_at, part) for part in islice(parts, 1))
+                    self.on_part(path, clip.looked, len(clip.parts))
                 yield clip.finish()
 
     def _clip(self, path: str, known: Known) -> PhotoFaces:
@@ -178,6 +185,7 @@ class Pipeline:
         clip = self._begin_clip(path, known)
         for part in clip.parts:
             clip.add(self._look_at(part))
+            self.on_part(path, clip.looked, len(clip.parts))
         return clip.finish()
 
     def _begin_clip(self, path: str, known: Known) -> _ClipTask:
@@ -444,6 +452,7 @@ class _ClipTask:
     photo: PhotoFaces
     parts: Sequence[Part]
     tracks: Tracks
+    looked: int = 0
     frames: int = 0
     problem: str = ""
 
@@ -451,6 +460,7 @@ class _ClipTask:
         """Follow the faces through the next part."""
         for look in done.looks:
             self.tracks.add(look)
+        self.looked += 1
         self.frames += len(done.looks)
         self.problem = self.problem or done.problem
 

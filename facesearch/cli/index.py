@@ -261,6 +261,7 @@ def command(paths: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 (clic
             on=_on(options.on),
             on_plan=lambda plan: _start(plan, progress, options),
             on_photo=progress.photo,
+            on_part=progress.part,
         )
     if options.errors_file:
         _write_errors(options.errors_file, report)

@@ -6,9 +6,10 @@ import shutil
 import time
 
 import av
+import numpy as np
 import pytest
 from PIL import Image
-from support.command import CURIE, LIBRARY, OBAMA, Tool
+from support.command import CURIE, LIBRARY, OBAMA, Tool, on_a_terminal
 from support.films import Cast, cut_face, frames_of, write_film
 from support.once import made_once
 
@@ -222,6 +223,16 @@ def test_on_the_page(made, tmp_path, model_store):
 
 
 @pytest.mark.slow
+def test_a_terminal_shows_how_far_a_film_is(tmp_path, model_store):
+    still = np.full((120, 160, 3), 90, np.uint8)
+    write_film(tmp_path / f"{'a' * 40}.mp4", [still] * 40, fps=1, keys=5.0)  # three parts
+    tool = Tool(tmp_path, model_store.root)
+    status, shown = on_a_terminal(tool, "index", tmp_path, "--index", "i.npz", "--model", "sface")
+    assert status == 0
+    for part in ("33%", "67%", "100%"):
+        assert f"0 faces, …{'a' * 25}.mp4: {part}" in shown
+
+
 def test_a_run_that_is_killed_in_a_film_keeps_the_photos(made, tmp_path, model_store):
     folder = tmp_path / "library"
     shutil.copytree(LIBRARY, folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from types import TracebackType
@@ -18,6 +19,9 @@ from facesearch.show.wording import escaped as escaped
 
 if TYPE_CHECKING:
     from facesearch.faces import PhotoFaces
+
+# Of a file's name in the bar, in characters.
+LONGEST_NAME = 30
 
 
 def shown(text: str) -> str:
@@ -137,6 +141,13 @@ class Progress:
                 self._faces += len(photo.faces)
                 self._bar.set_postfix_str(f"{self._faces} faces", refresh=False)
             self._bar.update()
+
+    def part(self, path: str, done: int, parts: int) -> None:
+        """Show how far a film is."""
+        if self._bar is not None:
+            name = escaped(os.path.basename(path))
+            name = name if len(name) <= LONGEST_NAME else f"…{name[1 - LONGEST_NAME :]}"
+            self._bar.set_postfix_str(f"{self._faces} faces, {name}: {done / parts:.0%}")
 
     def __enter__(self) -> Progress:
         return self

@@ -19,7 +19,7 @@ from facesearch.models.openvino import (
     cache_folder,
     compile_network,
     load_openvino,
-    openvino_core,
+    read_network,
     run_first,
     use_of_cores,
 )
@@ -161,7 +161,7 @@ def _network(network: bytes) -> Any:  # noqa: ANN401
     openvino = load_openvino()
     from openvino.preprocess import PrePostProcessor
 
-    model = openvino_core().read_model(network)
+    model = read_network(network)
     model.reshape([1, 3, -1, -1])
     prepared = PrePostProcessor(model)
     prepared.input().tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))

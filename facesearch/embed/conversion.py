@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from facesearch.errors import FetchFailed, ModelError
 from facesearch.models.card import NETWORK, Card
-from facesearch.models.openvino import load_openvino, openvino_core, reason, save_network
+from facesearch.models.openvino import load_openvino, read_network, reason, save_network
 from facesearch.models.sources import Recipe
 
 # Of a conversion, in seconds.
@@ -101,7 +101,7 @@ def own_size(source: Path) -> tuple[int, int]:
         ModelError: The network cannot be read, or takes pictures of any size.
     """
     try:
-        model = openvino_core().read_model(source)
+        model = read_network(source)
     except RuntimeError as error:
         raise ModelError(f"OpenVINO cannot use {source.name}: {reason(error)}.") from error
     layouts = _image_layouts(model, source.name)
@@ -115,7 +115,7 @@ def own_size(source: Path) -> tuple[int, int]:
 
 def _prepare(openvino: Any, source: Path, card: Card) -> tuple[Model, int]:  # noqa: ANN401
     """Return the network to store, and the length of its vectors."""
-    model = openvino_core().read_model(source)
+    model = read_network(source)
     layout = _image_layout(model, card.size, source.name)
     if len(model.outputs) != 1:
         raise ModelError(f"{source.name} gives {len(model.outputs)} outputs where one vector is wanted.")
@@ -126,7 +126,7 @@ def _prepare(openvino: Any, source: Path, card: Card) -> tuple[Model, int]:  # n
     except RuntimeError:
         pass
     # The batch is written into the network's own nodes: it serves one crop at a time.
-    ready = _finish(openvino, openvino_core().read_model(source), layout, card, batch=1)
+    ready = _finish(openvino, read_network(source), layout, card, batch=1)
     return ready, _vector_length(ready, source.name)
 
 

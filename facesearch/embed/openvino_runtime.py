@@ -30,6 +30,7 @@ from facesearch.models.openvino import (
     load_openvino,
     openvino_core,
     precisions,
+    read_network,
     reason,
     run_first,
     use_of_cores,
@@ -92,7 +93,7 @@ class OpenVinoEmbedder(Embedder):
             if precision:
                 hints["INFERENCE_PRECISION_HINT"] = precision
             if cut:
-                network = _compile_cut(core, card, folder, cut, device, hints)
+                network = _compile_cut(card, folder, cut, device, hints)
             else:
                 network = _compile(card, folder, device, hints)
             # It is the inference that the first call would have to wait for anyway.
@@ -224,10 +225,10 @@ def _compile(card: Card, folder: Path, device: str, hints: dict[str, str]) -> An
         ) from error
 
 
-def _compile_cut(core: Any, card: Card, folder: Path, cut: Cut, device: str, hints: dict[str, str]) -> Any:  # noqa: ANN401
+def _compile_cut(card: Card, folder: Path, cut: Cut, device: str, hints: dict[str, str]) -> Any:  # noqa: ANN401
     try:
-        network = cut(load_openvino(), core.read_model(folder / NETWORK))
-        return core.compile_model(network, device, hints)
+        network = cut(load_openvino(), read_network(folder / NETWORK))
+        return compile_network(network, device, hints, "")
     except RuntimeError as error:
         raise ModelError(f"OpenVINO cannot cut the model {card.name}: {reason(error)}.") from error
 

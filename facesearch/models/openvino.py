@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import locale
 import os
 import sys
 import threading
@@ -67,6 +68,44 @@ def _convert_model(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - Op
     return import_module(_CONVERSION).convert_model(*arguments, **options)
 
 
+class _KeptLocale:
+    """Keeps the process's locale while OpenVINO reads, writes and compiles networks.
+
+    OpenVINO sets the locale to "C" for that, and back. Of two threads that do so at once, one may find "C"
+    and leave it: from then on, the whole process would read and write text files as ASCII.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._locale = ""
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._locale = locale.setlocale(locale.LC_ALL)
+            self._inside += 1
+
+    def __exit__(self, *about: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside and locale.setlocale(locale.LC_ALL) != self._locale:
+                locale.setlocale(locale.LC_ALL, self._locale)
+
+
+_kept_locale = _KeptLocale()
+
+
+def read_network(source: Path | bytes) -> Any:  # noqa: ANN401
+    """Read a network from its file, or from the content of an ONNX file.
+
+    Raises:
+        RuntimeError: OpenVINO cannot do it.
+    """
+    with _kept_locale:
+        return openvino_core().read_model(source)
+
+
 def save_network(openvino: Any, model: Any, path: Path) -> None:  # noqa: ANN401
     """Write a network as .xml and .bin, and check that it can be read again.
 
@@ -75,8 +114,9 @@ def save_network(openvino: Any, model: Any, path: Path) -> None:  # noqa: ANN401
             or not at all; no other cause is known, so the error is that of a full disk.
     """
     try:
-        openvino.save_model(model, path, compress_to_fp16=False)
-        openvino_core().read_model(path)
+        with _kept_locale:
+            openvino.save_model(model, path, compress_to_fp16=False)
+        read_network(path)
     except RuntimeError as error:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
 
@@ -125,7 +165,8 @@ def compile_network(source: Any, device: str, settings: Mapping[str, str], cache
     # Without a cache in the end: one that is full or damaged is no reason to fail.
     for where in (*caches, {"CACHE_DIR": ""}):
         try:
-            return openvino_core().compile_model(source, device, {**settings, **where})
+            with _kept_locale:
+                return openvino_core().compile_model(source, device, {**settings, **where})
         except RuntimeError as error:
             failure = error
     raise failure

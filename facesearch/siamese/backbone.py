@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from facesearch.embed.conversion import run_keras, store_network
 from facesearch.errors import ModelError
 from facesearch.models.card import NETWORK, Card
-from facesearch.models.openvino import load_openvino, openvino_core, reason, save_network
+from facesearch.models.openvino import load_openvino, read_network, reason, save_network
 
 STRIDE = 16
 # Fewer rows than this cannot tell the eyes from the mouth.
@@ -89,7 +89,7 @@ def feature_width(folder: Path, card: Card) -> int:
     """
     openvino = load_openvino()
     try:
-        model = openvino_core().read_model(folder / NETWORK)
+        model = read_network(folder / NETWORK)
         return int(vectors_and_features(card)(openvino, model).output().partial_shape[1].get_length())
     except RuntimeError as error:
         raise ModelError(f"OpenVINO cannot use the model {card.name}: {reason(error)}.") from error
@@ -108,7 +108,7 @@ def head_on_backbone(backbone: Path, base: Card, head: LinearHead, card: Card) -
     def build(folder: Path) -> Card:
         openvino = load_openvino()
         try:
-            model = openvino_core().read_model(backbone / NETWORK)
+            model = read_network(backbone / NETWORK)
             ops, float32 = openvino.opset13, np.float32
             axis = ops.constant(np.array([1]))
             flow: Any = ops.normalize_l2(head_features(openvino, model, base), axis, 1e-12, "max")

@@ -109,7 +109,7 @@ def test_what_exiftool_writes_is_read(exiftool, photo, inside, tmp_path):
         area = {"X": x, "Y": y, "W": w, "H": h, "Unit": "normalized"}
         regions.append({"Area": area, "Name": NAMES[at + 1], "Type": "Face"})
     told = [{"SourceFile": "*", "RegionInfo": {"RegionList": regions}, "PersonInImage": ["Nobody"]}]
-    (tmp_path / "told.json").write_text(json.dumps(told, ensure_ascii=False))
+    (tmp_path / "told.json").write_text(json.dumps(told, ensure_ascii=False), encoding="utf-8")
     target = path if inside else f"{path}.xmp"
     exiftool(
         "-overwrite_original",

@@ -278,6 +278,7 @@ class Pages:
         chosen = _whole(request.query_params.get("face", ""))
         shown = next((face for face in faces if face.number == chosen), faces[0] if faces else None)
         moment = shown.moment if shown is not None else None
+        several = any(face.moment is not None and face.moment.frame for face in faces)
         width, height = photo_size(path, snapshot.index.digest[photo].tobytes(), faces, moment)
         back, before, after = self._neighbours(request, snapshot, photo)
         return self._page(
@@ -292,7 +293,8 @@ class Pages:
             chosen=chosen,
             clip=moment is not None and not moment.frame,
             at=shown.at if shown is not None else "",
-            frames=any(face.moment is not None and face.moment.frame for face in faces),
+            several=several,
+            seen=shown.seen or ("in frame 1" if several else "") if shown is not None else "",
             **{"from": f"{moment.start / 1000:.1f}" if moment is not None else ""},
             width=width,
             height=height,

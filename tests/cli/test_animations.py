@@ -149,6 +149,9 @@ def test_the_page_shows_the_frame(made, tmp_path, model_store):
         assert "Seen in frame 2" in page
         assert "Seen in frame 3" in page
         assert "<video" not in page
+        for face, row in enumerate(index.faces_of(photo_number), start=1):
+            page = server.ask(f"/1/photo/{digest}?face={face}").text
+            assert f">In frame {index.moment(row).frame}<" in page
         pictures = {server.ask(f"/1/photo/{digest}.jpg{at}").body for at in ("", "?face=1", "?face=2")}
         assert len(pictures) == 3
         assert server.ask(f"/1/photo/{digest}/film").status == 404

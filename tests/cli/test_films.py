@@ -209,6 +209,7 @@ def test_on_the_page(made, tmp_path, model_store):
         digest = index.digest[index.find(match["path"])].tobytes().hex()
         page = server.ask(f"/1/photo/{digest}?face={match['face']}").text
         assert f'/photo/{digest}/film#t={match["start"]:.1f}"' in page
+        assert f">At 0:00:{int(match['time']):02}<" in page
         assert server.ask(f"/1/photo/{digest}.jpg?face=1").headers["content-type"] == "image/jpeg"
         assert server.ask(f"/1/face/{digest}/1.jpg").status == 200
         whole = server.ask(f"/1/photo/{digest}/film")

@@ -95,6 +95,7 @@ if (selecting) {
     if (!bar) return;
     bar.classList.toggle("ready", count > 0);
     bar.querySelector(".count").textContent = count ? `${count} selected` : "";
+    bar.querySelector("[value=cover]").hidden = count > 1;
   };
   const between = (one, other) => {
     const all = boxes();
@@ -110,6 +111,7 @@ if (selecting) {
     many();
   });
   window.addEventListener("pageshow", many);
+  selecting.addEventListener("reset", () => window.setTimeout(many)); // once they are unchecked
   // Enter says to whom, and does nothing else.
   selecting.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || event.isComposing || event.target.tagName !== "INPUT") return;

@@ -262,7 +262,7 @@ class Pipeline:
             return _unreadable(path, "It does not fit into memory.")
         if any(key in known for key in content.file.keys(path)):
             return _PhotoTask(_photo(content, path), [])
-        if self.frames != 1 and frame_count(content.picture) > 1:
+        if self.frames != 1 and isinstance(content.shown, bytes) and frame_count(content.shown) > 1:
             return _PhotoTask(self._photo_of_frames(content, path), [])
         return self._prepare_content(content, path)
 
@@ -288,25 +288,27 @@ class Pipeline:
         tracks = Tracks(self.embedder.card, sure=0.0)
         apart = 2 * GAP if has_pages(content.picture) else 1
         side = self.detector.working_side if self.detector is not None else None
-        looked = 0
+        looked, problem = 0, ""
         try:
             for number, picture in decode_frames(content.picture, self.frames, side=side):
                 looked += 1
                 faces, crops = self._faces_of(picture, partial(_larger, content.picture, number))
                 vectors = self.embedder.embed(np.stack(crops)) if crops else _NO_VECTORS
                 tracks.add(Look(number * apart, faces, vectors))
-        except (UnreadablePhoto, cv2.error, MemoryError):
-            pass  # what was seen before counts
+        except UnreadablePhoto as error:  # what was seen before counts
+            problem = error.message
+        except (cv2.error, MemoryError):
+            problem = f"Only {looked} frames could be worked on."
         if not looked:
             return self._embed([self._prepare_content(content, path)])[0]
         found, vectors = tracks.finish()
         photo = _photo(content, path)
         if not found:
-            return replace(photo, status=Status.NO_FACE)
+            return replace(photo, status=Status.NO_FACE, reason=problem)
         framed = tuple(
             replace(face, moment=Moment.of_frame(face.moment.best // apart)) for face in found if face.moment
         )
-        return replace(photo, faces=framed, vectors=vectors)
+        return replace(photo, faces=framed, vectors=vectors, reason=problem)
 
     def _faces(self, content: Content) -> tuple[list[Face], list[NDArray[np.uint8]], bool]:
         """Return the chosen faces, in pixels of the upright photo, their crops, and if it is truncated."""

@@ -149,7 +149,7 @@ def make_plan(index: Index, request: IndexRequest) -> tuple[Scan, Plan]:
     _name_as_known(scan, plan, roots)
     _find_new(index, known, scan, plan)
     _find_gone(index, scan, plan)
-    _read_raws_again(index, plan)
+    _read_raws_again(index, scan, plan)
     return scan, plan
 
 
@@ -190,17 +190,18 @@ def _find_gone(index: Index, scan: Scan, plan: Plan) -> None:
             plan.excluded.append(name)
 
 
-def _read_raws_again(index: Index, plan: Plan) -> None:
+def _read_raws_again(index: Index, scan: Scan, plan: Plan) -> None:
     """Let RAW photos be read again whose JPEG changed or is gone: it was their picture."""
     if not can_read_raw():
         return
     new = {photo.path for photo in plan.new}
     for path in [*new, *plan.gone]:
         for other in raws_beside(path):
-            if other in index.rows and other not in new:
+            row = index.rows.get(other)
+            if row is not None and other not in new:
                 with suppress(OSError):  # it is gone, too
                     plan.new.append(FoundPhoto.at(other, os.stat(other)))
-                    plan.unchanged -= 1
+                    plan.unchanged -= scan.expected.found[row]
                     new.add(other)
     plan.new.sort(key=lambda photo: (is_clip_name(photo.path), os.fsencode(photo.path)))
 

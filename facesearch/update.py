@@ -29,6 +29,7 @@ from facesearch.index.index import Index, empty_index
 from facesearch.index.meta import Meta, check_same_making
 from facesearch.paths import beginning, is_within
 from facesearch.photos.find import Scan
+from facesearch.photos.kinds import is_raw_name
 from facesearch.photos.urls import is_folder, is_photo_url, is_there
 from facesearch.pipeline import Known, LastRun, PhotoProcessor, Pipeline
 from facesearch.plan import Findings, IndexRequest, Plan, make_plan
@@ -270,7 +271,9 @@ class _Run:
             self._writer.changes.remember(*photo.file.keys(photo.path))
         elif own is not None and self._carry is not None and photo.vectors is not None:
             photo, waits = self._known_again(photo, own, self._carry.within)
-        if own is not None and _unmoved(self._index.file(own), photo.file):
+        # What a RAW photo shows may be the JPEG beside it.
+        same_file = own is not None and _unmoved(self._index.file(own), photo.file)
+        if same_file and not is_raw_name(photo.path):
             self.report.altered += 1
         if not waits:
             self._write(photo)

@@ -27,7 +27,7 @@ from facesearch.errors import UnreadablePhoto
 from facesearch.faces import UNDATED, Captured, FileState, Moment
 from facesearch.files import open_without_waiting
 from facesearch.photos.content import read_content
-from facesearch.photos.decode import ALIKE, MAX_PIXELS, Picture, decode, upright
+from facesearch.photos.decode import MAX_PIXELS, Picture, decode, upright
 from facesearch.photos.find import changed, modified
 from facesearch.photos.kinds import RATE, VIDEO_HINT, can_read_videos, is_clip_name
 
@@ -41,7 +41,8 @@ _CLOSE = 1050
 # Two frames are of two scenes if their levels, made small, differ by more on average.
 _CUT = 45.0
 _SOONEST = 200  # milliseconds from one frame that is looked at to a cut that is
-_SMALL = 32  # pixels
+# Two frames are alike if their levels, made so small, differ by less on average.
+_SMALL, _ALIKE = 32, 1.2
 # A part may take so many times as long as it lasts, and so many seconds at least.
 _SLOWEST, _PATIENCE = 20.0, 60.0
 # A clip is known by its size and by so many pieces of so many bytes.
@@ -57,6 +58,8 @@ _TURNS = {
     (0, -1, -1, 0): 7,
     (0, -1, 1, 0): 8,
 }
+# So much of a film is read in parts, in milliseconds: four days, and no more than its file can hold.
+_LONGEST, _MS_A_BYTE = 360_000_000, 20
 _PQ, _HLG = 16, 18  # transfers of light by which bright pictures are coded
 
 
@@ -90,7 +93,9 @@ class Clip:
 
     def parts(self, path: str, rate: float = RATE) -> list[Part]:
         """Return its parts; a single one where the duration is not known."""
-        starts = range(0, max(self.duration, 1), PART)
+        # A file may claim to last for years. The last part goes on to the end, whenever that is.
+        length = min(self.duration, _LONGEST, self.file.size * _MS_A_BYTE)
+        starts = range(0, max(length, 1), PART)
         stops = [*starts[1:], max(self.duration, 1) + PART if self.duration else 1 << 31]
         return [Part(path, start, stop, rate) for start, stop in zip(starts, stops, strict=True)]
 
@@ -381,7 +386,7 @@ def _chosen(found: Iterator[tuple[int, Any]], every: float, *, cuts: bool) -> It
         before = small
         if due or (cut and shown - last >= _SOONEST):
             change = _differ(small, looked) if looked is not None else _CUT
-            yield Frame(frame, shown, turned, alike=change < ALIKE, cut=cut)
+            yield Frame(frame, shown, turned, alike=change < _ALIKE, cut=cut)
             last, looked = shown, small
 
 

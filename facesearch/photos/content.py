@@ -155,7 +155,7 @@ def _shown(data: bytes) -> bytes | UnreadablePhoto:
 def _with_jpeg(path: str, content: Content) -> Content:
     """Return a RAW photo with the JPEG of the same name as its picture, if it is of the same moment.
 
-    A camera writes both; with one picture they are one photo.
+    A camera writes both; with one picture they are one photo. Where neither says when, the form decides.
     """
     for place in jpegs_beside(path):
         try:
@@ -164,12 +164,12 @@ def _with_jpeg(path: str, content: Content) -> Content:
         except OSError:
             continue
         captured = capture_time(data)
-        if content.file.captured not in (captured, UNDATED) and captured != UNDATED:
+        if captured != content.file.captured or not _has_an_end(data):
             continue
-        if (
-            isinstance(content.shown, bytes)
-            and abs(_aspect(data) / _aspect(content.shown) - 1) > _SAME_ASPECT
-        ):
+        if isinstance(content.shown, bytes):
+            if abs(_aspect(data) / _aspect(content.shown) - 1) > _SAME_ASPECT:
+                continue
+        elif captured == UNDATED:
             continue
         digest = picture_digest(data)
         # Of both files: with another picture, it is another photo.
@@ -180,6 +180,10 @@ def _with_jpeg(path: str, content: Content) -> Content:
 
 
 _SAME_ASPECT = 0.02
+
+
+def _has_an_end(jpeg: bytes) -> bool:
+    return jpeg.rfind(bytes([0xFF, _EOI])) > jpeg.rfind(bytes([0xFF, _SOS]))
 
 
 def _aspect(data: bytes) -> float:
@@ -252,6 +256,8 @@ def _time_code(time: object, zone: object) -> int:
         year, month, day, hour, minute, second = map(int, found.groups())
         moment = datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc)
     except ValueError:  # such as 0000:00:00, of a camera that did not know
+        return UNDATED
+    if not moment.timestamp():  # which is how LibRaw says the same
         return UNDATED
     away = None
     if place is not None and (minutes := int(place[2]) * 60 + int(place[3])) <= _FARTHEST_ZONE:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import logging
 import re
+import struct
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -53,8 +54,8 @@ JP2, JP2_BOXES = b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n"
 PSD = b"8BPS"
 # In the flags of a WebP; and of a page of a TIFF, which may be another one made small, or its mask.
 _ANIMATED, _SUBFILE, _REDUCED, _MASK = 0x02, 254, 1, 4
-# Two frames are alike if their levels, made small, differ by less on average.
-ALIKE, _SMALL = 1.2, 32
+# Two frames are alike if, made small, they differ in no cell by so many levels on average.
+_SMALL, _CELLS, _DIFFERENT = 256, 32, 8
 # A photo without its end may lack so many of its rows; every viewer shows it.
 _LACKING = 0.1
 # Of the ten scans of a progressive JPEG, the fifth brings what is fine in brightness: then the sixth begins.
@@ -119,17 +120,11 @@ def decode(data: bytes, *, side: Side | None = None, shrink: float = 1.0, frame:
 
 
 def frame_count(data: bytes) -> int:
-    """Return how many frames an animation or a file of several pages has; 1 for any other file.
+    """Return how many frames an animation has, or pages a file of several; 1 for any other file.
 
     Looks at few bytes of what cannot have several, and decodes nothing.
     """
-    if not _may_have_frames(data):
-        return 1
-    try:
-        with closing(open_image(data)) as image:
-            return min(int(getattr(image, "n_frames", 1)), MOST_FRAMES)
-    except Exception:  # on hostile input, Pillow's many readers may raise anything
-        return 1
+    return len(_frames(data))
 
 
 def has_pages(data: bytes) -> bool:
@@ -146,28 +141,105 @@ def decode_frames(
         data: The file's bytes.
         most: How many frames; 0 for all.
         side: As for `decode`.
-        patience: After so many seconds, no further frame is decoded.
+        patience: After so many seconds, and one for each frame, no further frame is decoded.
 
     Yields:
-        The number of each frame, from 1, and its picture. What looks like the frame before is passed over,
-        as are smaller copies of a page; after a damaged frame nothing follows.
+        The number of each frame, from 1, and its picture. What looks like the frame before is passed over.
+
+    Raises:
+        UnreadablePhoto: In the end, where some cannot be read or would take too long: a sentence says which.
     """
-    deadline = time.monotonic() + patience
-    count, before = frame_count(data), None
-    wanted = {round(at) for at in np.linspace(0, count - 1, min(most or count, count))}
-    with suppress(Exception), closing(open_image(data)) as image:  # a damaged frame
-        for number in range(count):
-            if time.monotonic() > deadline:
-                return
-            # One after the other: a frame may only say what differs from the one before.
-            _go_to(image, number + 1)
-            if number not in wanted or _is_copy_of_a_page(image):
+    frames, looked, before = _frames(data), set[int](), None
+    count, broken = len(frames), list[int]()
+    while wanted := _spread(frames, most) - looked:
+        for number, picture in _decoded(
+            data, frames, wanted, side, time.monotonic() + patience + len(wanted)
+        ):
+            if picture is None:
+                broken.append(number)
                 continue
-            picture = _picture(data, image, side, 1.0)
             small = cv2.resize(picture.pixels, (_SMALL, _SMALL), interpolation=cv2.INTER_AREA)
-            if before is None or float(cv2.absdiff(small, before).mean()) >= ALIKE:
+            if before is None or _differ(small, before):
                 before = small
-                yield number + 1, picture
+                yield number, picture
+        looked |= wanted
+        if broken and not has_pages(data):  # the last that can be read is another one
+            frames = [number for number in frames if number < min(broken)]
+    if broken and has_pages(data):
+        more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
+        raise UnreadablePhoto(f"Page {broken[0]}{more} cannot be read.")
+    if broken:
+        raise UnreadablePhoto(f"Only {len(frames)} of {count} frames can be read.")
+
+
+def _decoded(
+    data: bytes, frames: Sequence[int], wanted: Collection[int], side: Side | None, deadline: float
+) -> Iterator[tuple[int, Picture | None]]:
+    """Yield those of the frames that are wanted, and None for ones that cannot be decoded.
+
+    Behind a broken frame of an animation nothing can be.
+    """
+    with _pillows_errors(), closing(open_image(data)) as image:
+        # One after the other: a frame may only say what differs from the one before.
+        for place, number in enumerate(frames[: frames.index(max(wanted)) + 1]):
+            if time.monotonic() > deadline:
+                raise UnreadablePhoto(
+                    f"Only {place} of {len(frames)} frames were looked at: more take too long."
+                )
+            try:
+                _go_to(image, number)
+                picture = _picture(data, image, side, 1.0) if number in wanted else None
+            except Exception:  # on hostile input, Pillow's many readers may raise anything
+                yield number, None
+                if not has_pages(data):
+                    return
+                continue
+            if picture is not None:
+                yield number, picture
+
+
+def _frames(data: bytes) -> Sequence[int]:
+    """Return the numbers of the frames of a picture, from 1."""
+    if has_pages(data):
+        return _pages(data)
+    if not _may_have_frames(data):
+        return (1,)
+    try:
+        with closing(open_image(data)) as image:
+            return range(1, min(int(getattr(image, "n_frames", 1)), MOST_FRAMES) + 1)
+    except Exception:  # on hostile input, Pillow's many readers may raise anything
+        return (1,)
+
+
+def _pages(data: bytes) -> Sequence[int]:
+    """Return the numbers of a TIFF's pages, without pages made small and masks, which stand between them."""
+    order, big = ("<" if data.startswith(b"II") else ">"), data[2:4] in (b"+\0", b"\0+")
+    pointer, entries, size, value = ("Q", "Q", 20, 12) if big else ("I", "H", 12, 8)
+    found, met = list[int](), set[int]()
+    with suppress(struct.error):  # it breaks off
+        (place,) = struct.unpack_from(order + pointer, data, 8 if big else 4)
+        while place and place not in met and len(met) < MOST_FRAMES:
+            met.add(place)
+            (count,) = struct.unpack_from(order + entries, data, place)
+            place += struct.calcsize(order + entries)
+            (tag,) = struct.unpack_from(f"{order}H", data, place)
+            kind = data[place + value + (0 if order == "<" else 3)] if tag == _SUBFILE else 0
+            if not kind & (_REDUCED | _MASK):
+                found.append(len(met))
+            (place,) = struct.unpack_from(order + pointer, data, place + size * count)
+    return found or (1,)
+
+
+def _spread(frames: Sequence[int], most: int) -> set[int]:
+    """Return some of the frames, from the first to the last."""
+    places = np.linspace(0, len(frames) - 1, min(most or len(frames), len(frames)))
+    return {frames[round(place)] for place in places}
+
+
+def _differ(small: NDArray[np.uint8], before: NDArray[np.uint8]) -> bool:
+    """Return whether two pictures, made small, differ somewhere: another face may be there."""
+    cells = cv2.resize(cv2.absdiff(small, before), (_CELLS, _CELLS), interpolation=cv2.INTER_AREA)
+    return float(cells.max()) >= _DIFFERENT
 
 
 @contextmanager
@@ -194,13 +266,7 @@ def _may_have_frames(data: bytes) -> bool:
         return 0 < data.find(b"acTL") < data.find(b"IDAT")
     if data.startswith(b"RIFF"):
         return data[12:16] == b"VP8X" and bool(data[20] & _ANIMATED)
-    return data.startswith((b"GIF8", *TIFF)) or data[4:12] == b"ftypavis"
-
-
-def _is_copy_of_a_page(image: Image) -> bool:
-    """Return whether a page is another page made small, or a mask of it."""
-    kind = getattr(image, "tag_v2", {}).get(_SUBFILE, 0)
-    return isinstance(kind, int) and bool(kind & (_REDUCED | _MASK))
+    return data.startswith(b"GIF8") or data[4:12] == b"ftypavis"
 
 
 def _picture(data: bytes, image: Image, side: Side | None, shrink: float, *, last: bool = False) -> Picture:

@@ -55,6 +55,11 @@ def can_read_videos() -> bool:
     return find_spec("av") is not None
 
 
+def is_raw_name(path: str) -> bool:
+    """Return whether a file looks like a RAW photo by its suffix."""
+    return os.path.splitext(path)[1].lower() in RAW
+
+
 def is_clip_name(path: str) -> bool:
     """Return whether a file looks like a film by its suffix."""
     return os.path.splitext(path)[1].lower() in VIDEOS

@@ -418,8 +418,8 @@ class Pictures:
         """Return a clip of the index to be played, or the part of it that a browser asks for."""
         snapshot = library_of(request, self._state).now()
         photo = photo_of(request, snapshot)
-        path, faces = snapshot.index.path(photo), snapshot.index.faces_of(photo)
-        if not faces or not is_clip_name(path):
+        path = snapshot.index.path(photo)
+        if not is_clip_name(path):
             raise Refused(HTTPStatus.NOT_FOUND, "There is no film at this address.")
         if bytes.fromhex(request.path_params["digest"]) not in clip_state(path).digests:
             raise UnreadablePhoto("Another film is there now.", "Index it again.")

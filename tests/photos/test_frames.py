@@ -1,6 +1,8 @@
 """Animations and files of several pages: which frames are looked at, and what is no frame."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pillow_heif
@@ -26,6 +28,18 @@ def saved(images, kind, **options):
     file = io.BytesIO()
     images[0].save(file, kind, save_all=True, append_images=images[1:], **options)
     return file.getvalue()
+
+
+def taken(data, most=0, **options):
+    """Return the numbers of the frames that are decoded, and what is said in the end."""
+    numbers, frames = [], decode_frames(data, most, **options)
+    while True:
+        try:
+            numbers.append(next(frames)[0])
+        except StopIteration:
+            return numbers, ""
+        except UnreadablePhoto as error:
+            return numbers, error.message
 
 
 def far(picture, image):
@@ -77,8 +91,50 @@ def test_what_looks_the_same_is_looked_at_once():
 def test_a_page_made_small_is_no_page():
     pyramid = io.BytesIO()
     drawn(0).save(pyramid, "TIFF", save_all=True, append_images=[drawn(1), _reduced(drawn(0))])
-    assert frame_count(pyramid.getvalue()) == 3
-    assert [number for number, _ in decode_frames(pyramid.getvalue(), 0)] == [1, 2]
+    assert frame_count(pyramid.getvalue()) == 2
+    assert taken(pyramid.getvalue()) == ([1, 2], "")
+
+
+def test_of_pages_with_thumbnails_the_last_page_is_looked_at():
+    pages = [one for number in range(4) for one in (drawn(number), _reduced(drawn(number)))]
+    assert taken(saved(pages, "TIFF"), 3) == ([1, 5, 7], "")
+
+
+def test_metadata_of_a_page_with_a_thumbnail_is_not_its_picture():
+    def page(said):
+        file = io.BytesIO()
+        drawn(0).save(file, "TIFF", save_all=True, append_images=[_reduced(drawn(0))], description=said)
+        return file.getvalue()
+
+    assert page("a") != page("b")
+    assert picture_digest(page("a")) == picture_digest(page("b"))
+
+
+def test_a_small_portrait_on_a_large_page_is_no_repetition(kind):
+    pages = []
+    for number in range(4):
+        page = Image.new("RGB", (1240, 1754), "white")
+        page.paste(drawn(number).resize((110, 140)), (900, 200))
+        pages.append(page)
+    assert taken(saved(pages, kind)) == ([1, 2, 3, 4], "")
+
+
+@pytest.mark.parametrize("order", ["II", "MM"])
+@pytest.mark.parametrize("big", [False, True])
+def test_pages_are_told_in_every_kind_of_tiff(order, big):
+    file = io.BytesIO()
+    images = [drawn(number).convert("I;16" if order == "II" else "I;16B") for number in range(3)]
+    images[0].save(file, "TIFF", save_all=True, append_images=images[1:], big_tiff=big)
+    assert file.getvalue().startswith((order + ("+" if big else "*")).encode() if order == "II" else b"MM")
+    assert frame_count(file.getvalue()) == 3
+
+
+def test_directories_in_a_ring_end():
+    data = saved([drawn(0), drawn(1)], "TIFF")
+    (first,) = struct.unpack_from("<I", data, 4)
+    (entries,) = struct.unpack_from("<H", data, first)
+    at = first + 2 + 12 * entries
+    assert frame_count(data[:at] + struct.pack("<I", first) + data[at + 4 :]) == 1
 
 
 def _reduced(image):
@@ -114,9 +170,32 @@ def test_layers_further_images_and_thumbnails_are_no_frames():
 
 def test_an_animation_that_breaks_off_gives_what_it_has():
     whole = saved([drawn(number) for number in range(9)], "GIF")
-    found = [number for number, _ in decode_frames(whole[: len(whole) // 2], 0)]
+    found, said = taken(whole[: len(whole) // 2])
     assert found[:2] == [1, 2]
     assert len(found) < 9
+    assert "can be read" in said or not said
+
+
+def test_of_an_animation_that_lies_of_its_length_the_frames_that_are_there_are_looked_at():
+    data = saved([drawn(number) for number in range(10)], "PNG")
+    at = data.index(b"acTL") + 4
+    lies = data[:at] + struct.pack(">I", 1000) + data[at + 4 :]
+    lies = lies[: at + 8] + struct.pack(">I", zlib.crc32(lies[at - 4 : at + 8])) + lies[at + 12 :]
+    assert frame_count(lies) == 1000
+    found, said = taken(lies, 3)
+    assert found[0] == 1
+    assert len(found) == 3
+    assert found[-1] >= 9
+    assert "of 1000 frames can be read" in said
+
+
+def test_behind_a_damaged_page_the_others_are_looked_at():
+    data = bytearray(saved([drawn(number) for number in range(5)], "TIFF", compression="tiff_lzw"))
+    with Image.open(io.BytesIO(data)) as image:
+        image.seek(1)
+        (start,), (length,) = image.tag_v2[273], image.tag_v2[279]
+    data[start : start + length] = bytes(length)
+    assert taken(bytes(data)) == ([1, 3, 4, 5], "Page 2 cannot be read.")
 
 
 @pytest.mark.parametrize(
@@ -124,20 +203,20 @@ def test_an_animation_that_breaks_off_gives_what_it_has():
 )
 def test_broken_files_have_one_frame(data):
     assert frame_count(data) == 1
-    assert list(decode_frames(data, 3)) == []
+    assert taken(data, 3)[0] == []
 
 
 def test_after_a_while_no_frame_is_decoded(monkeypatch):
     data = saved([drawn(number) for number in range(7)], "GIF")
-    times = iter([0.0, 1.0, 2.0, 61.0])
+    times = iter([0.0, 1.0, 67.0, 68.0])
     monkeypatch.setattr("facesearch.photos.decode.time.monotonic", lambda: next(times))
-    assert [number for number, _ in decode_frames(data, 0)] == [1, 2]
+    assert taken(data) == ([1, 2], "Only 2 of 7 frames were looked at: more take too long.")
 
 
 def test_a_page_may_claim_no_more_pixels_than_a_photo(monkeypatch):
     data = saved([drawn(0), drawn(1).resize((2000, 2000)), drawn(2)], "TIFF")
     monkeypatch.setattr("facesearch.photos.decode.MAX_PIXELS", 1_000_000)
-    assert [number for number, _ in decode_frames(data, 0)] == [1]
+    assert taken(data) == ([1, 3], "Page 2 cannot be read.")
     with pytest.raises(UnreadablePhoto, match="claims more than"):
         decode(data, frame=2)
 

@@ -1,5 +1,7 @@
 """RAW photos: the picture in them, or the JPEG beside them, upright; whatever is damaged ends nothing."""
 
+import json
+import os
 import shutil
 
 import cv2
@@ -172,15 +174,53 @@ def test_a_jpeg_of_another_moment_or_form_is_not(pair, photo):
     Image.fromarray(photo[200:900, :, ::-1]).save(jpeg)
     assert read_content(str(pair)).file.digest == alone
     Image.fromarray(photo[..., ::-1]).save(jpeg)  # it does not say when
+    assert read_content(str(pair)).file.digest == alone
+
+
+def test_one_without_a_date_has_none(photo):
+    assert content_of(dng(photo, preview=800)).file.captured == UNDATED
+    assert content_of(dng(photo)).file.captured == UNDATED
+
+
+def test_where_neither_says_when_the_form_decides(pair, photo):
+    pair.write_bytes(dng(photo, preview=800))
+    alone = content_of(pair.read_bytes()).file.digest
+    Image.fromarray(photo[..., ::-1]).save(pair.with_suffix(".JPG"))
     assert read_content(str(pair)).file.digest != alone
+    Image.fromarray(photo[200:900, :, ::-1]).save(pair.with_suffix(".JPG"))
+    assert read_content(str(pair)).file.digest == alone
+
+
+def test_a_jpeg_that_is_not_whole_is_not(pair):
+    alone = content_of(pair.read_bytes()).file.digest
+    jpeg = pair.with_suffix(".JPG")
+    whole = jpeg.read_bytes()
+    jpeg.write_bytes(whole + b"a trailer, as phones write them")
+    assert read_content(str(pair)).file.digest != alone
+    jpeg.write_bytes(whole[: len(whole) // 3])
+    assert read_content(str(pair)).file.digest == alone
+
+
+@pytest.mark.parametrize("data", [b"FUJIFILMCCD-RAW 0201FF393103", b"II*\0\x10\0\0\0CR\2\0"])
+def test_a_damaged_one_ends_nothing(ask, tmp_path, data):
+    shutil.copy(OBAMA, tmp_path / "b.jpg")
+    (tmp_path / "a.raf").write_bytes(data)
+    done = ask("index", tmp_path, "--index", tmp_path / "i.npz", "--model", "sface")
+    assert done.status == 0
+    assert done.err.startswith(f"{tmp_path}/a.raf: ")
+    assert "1 indexed" in done.err
+    assert "1 unreadable" in done.err
 
 
 def test_with_another_jpeg_it_is_another_photo(pair, photo):
     before = read_content(str(pair)).file
-    Image.fromarray(photo[:, ::-1, ::-1]).save(pair.with_suffix(".JPG"))
+    jpeg = pair.with_suffix(".JPG")
+    with Image.open(jpeg) as image:
+        exif = image.getexif()
+    Image.fromarray(photo[:, ::-1, ::-1]).save(jpeg, exif=exif)
     after = read_content(str(pair)).file
     assert not set(before.digests) & set(after.digests)
-    assert after.captured == UNDATED
+    assert after.captured == before.captured
 
 
 @pytest.fixture
@@ -209,13 +249,22 @@ def test_both_are_found_and_are_one_photo(ask, pair, library):
     )
 
 
-def test_a_raw_photo_is_read_again_when_its_jpeg_changes_or_goes(ask, pair, library):
-    shutil.copy(CURIE, pair.with_suffix(".JPG"))
+def test_a_raw_photo_is_read_again_when_its_jpeg_changes_or_goes(ask, pair, library, tmp_path):
+    jpeg = pair.with_suffix(".JPG")
+    with Image.open(jpeg) as image:
+        exif = image.getexif()
+        image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "edited.jpg", exif=exif)
+    os.replace(tmp_path / "edited.jpg", jpeg)
+    done = ask("index", jpeg, "--index", pair.parent / "i.npz", "--json")
+    told = json.loads(done.out)
+    assert (told["indexed"], told["unchanged"]) == (2, 0)
+    assert "changed though" not in library().err
+    shutil.copy(CURIE, jpeg)
     library()
     assert found(ask, pair) == ["IMG_1.DNG"]
     assert found(ask, pair, CURIE) == ["IMG_1.JPG"]
-    pair.with_suffix(".JPG").unlink()
-    library()
+    jpeg.unlink()
+    assert "changed though" not in library().err
     assert found(ask, pair) == ["IMG_1.DNG"]
     assert found(ask, pair, CURIE) == []
 

@@ -30,6 +30,7 @@ from facesearch.people.forgetting import forget_person, look_for_traces
 from facesearch.people.grouping import MAKE_ONE, check_tells_persons
 from facesearch.people.people import People
 from facesearch.people.register import KeptPeople, only_editor, read_register, write_register
+from facesearch.photos.kinds import may_have_frames
 from facesearch.photos.urls import absolute_path
 from facesearch.pipeline import OnPart, PhotoProcessor
 from facesearch.plan import IndexRequest, Plan, make_plan
@@ -336,7 +337,10 @@ class Library:
         if rotations is not None:
             meta = replace(meta, settings={**meta.settings, "rotations": rotations})
         pipeline = self.model.pipeline(meta, few=len(references) <= self._runtime.batch, whole=whole)
-        found, problems = find_references(pipeline, absolute(references), face, on_photo, index)
+        paths = absolute(references)
+        framed = [] if whole or rotations else [path for path in paths if may_have_frames(path)]
+        known = {photo.path: photo for photo in self._as_they_are(self.contents, framed)} if framed else {}
+        found, problems = find_references(pipeline, paths, face, on_photo, index, known)
         # Where the model wants aligned faces, a picture taken whole is not what was measured.
         untold = whole and self.card.landmarks
         judge = None if untold else Judge.of(self.card, index, question.metric or "cosine")
@@ -354,11 +358,17 @@ class Library:
             index = self.contents
         except IndexMissing:
             index = empty_index(make_meta(self.card, DetectionSettings(), None))
-        rows = {path: index.find(path) for path in absolute(paths)}
-        known = {path: row for path, row in rows.items() if row is not None and _is_as(index, row)}
-        yield from self.backend.photos(index, list(known.values())) if known else ()
-        if others := [path for path in rows if path not in known]:
+        known, places = set[str](), list(dict.fromkeys(absolute(paths)))
+        for photo in self._as_they_are(index, places):
+            known.add(photo.path)
+            yield photo
+        if others := [path for path in places if path not in known]:
             yield from self.model.pipeline(index.meta, few=True).run(others)
+
+    def _as_they_are(self, index: Index, paths: Iterable[str]) -> Iterator[PhotoFaces]:
+        """Yield those photos that an index holds as they are now."""
+        rows = [row for path in paths if (row := index.find(path)) is not None and _is_as(index, row)]
+        yield from self.backend.photos(index, rows) if rows else ()
 
     def forget(
         self, paths: Iterable[str | os.PathLike[str]], *, copies: bool = False, dry_run: bool = False

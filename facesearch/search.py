@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from itertools import groupby
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -20,6 +21,7 @@ from facesearch.faces import LATEST, UNDATED, Answer, Captured, Face, Match, Pho
 from facesearch.index.backend import SearchableIndex
 from facesearch.index.index import Hit, How, SearchRequest
 from facesearch.judge import MEASURE_IT, NO_PROBABILITY, Judge
+from facesearch.photos.kinds import may_have_frames
 from facesearch.photos.urls import is_there
 from facesearch.pipeline import Choice, Pipeline, all_faces, largest_face
 from facesearch.ranking import Metric, Ranking, about, unit_vectors, usable_unit_vectors
@@ -378,7 +380,8 @@ def as_indexed(photo: PhotoFaces, index: SearchableIndex) -> PhotoFaces:
     The last digits of a vector depend on what else was in the network's batch. With the index' own, a picture
     is at distance 0 from itself.
     """
-    if photo.vectors is None or not (known := index.vectors_of(photo.file.digest)):
+    framed = any(face.moment is not None for face in photo.faces)
+    if photo.vectors is None or framed or not (known := index.vectors_of(photo.file.digest)):
         return photo
     pairs = zip(photo.faces, photo.vectors, strict=True)
     return replace(photo, vectors=np.stack([known.get(face.box, vector) for face, vector in pairs]))
@@ -390,6 +393,7 @@ def find_references(
     face: FaceWanted,
     on_photo: Callable[[PhotoFaces], None],
     index: SearchableIndex | None = None,
+    known: Mapping[str, PhotoFaces] = MappingProxyType({}),
 ) -> tuple[list[Reference], list[tuple[str, PhotoError]]]:
     """Find the reference faces in some photos.
 
@@ -399,13 +403,23 @@ def find_references(
         face: Which face of each photo: a number (1 for the largest), "largest" or "all".
         on_photo: Called with each photo that was processed.
         index: The index that is asked, see `as_indexed`; None where faces are compared with each other.
+        known: Photos that need not be looked at, with all their faces, by path.
 
     Returns:
         The faces in the order of the photos, and the photos that gave none, with the reason.
     """
     found: list[Reference] = []
     problems: list[tuple[str, PhotoError]] = []
-    for photo in replace(pipeline, choose=chosen(face), frames=1).run(paths):
+    # Of films and animations all faces are followed, before one of them can be chosen.
+    framed = [path for path in paths if pipeline.detector is not None and may_have_frames(path)]
+    looked_at = dict(known)
+    for photo in replace(pipeline, choose=all_faces).run(path for path in framed if path not in known):
+        looked_at[photo.path] = photo
+    others = replace(pipeline, choose=chosen(face), frames=1).run(
+        path for path in paths if path not in looked_at
+    )
+    for path in paths:
+        photo = _only(looked_at[path], face) if path in looked_at else next(others)
         on_photo(photo)
         if photo.status is Status.OK and photo.vectors is not None:
             found.extend(references_in(photo if index is None else as_indexed(photo, index), face))
@@ -426,6 +440,15 @@ def chosen(face: FaceWanted) -> Choice:
         return faces[number - 1 : number]
 
     return numbered
+
+
+def _only(photo: PhotoFaces, face: FaceWanted) -> PhotoFaces:
+    """Return a photo with the wanted faces among all of its faces."""
+    if photo.vectors is None or face == "all":
+        return photo
+    place = slice(0, 1) if face == "largest" else slice(face - 1, face)
+    faces = photo.faces[place]
+    return replace(photo, faces=faces, vectors=photo.vectors[place] if faces else None)
 
 
 def references_in(photo: PhotoFaces, face: FaceWanted) -> list[Reference]:

@@ -27,6 +27,7 @@ VIDEOS = frozenset(
     [".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mts", ".m2ts", ".mpg", ".mpeg", ".3gp", ".3g2",
      ".wmv", ".flv"]
 )  # fmt: skip
+FRAMED = frozenset([".gif", ".png", ".apng", ".webp", ".avif", ".tif", ".tiff"])
 
 # What a phone takes a film of a few seconds with; such a film is smaller than this, in bytes.
 STILLS = frozenset([".jpg", ".jpeg", ".heic", ".heif"])
@@ -58,6 +59,11 @@ def can_read_videos() -> bool:
 def is_raw_name(path: str) -> bool:
     """Return whether a file looks like a RAW photo by its suffix."""
     return os.path.splitext(path)[1].lower() in RAW
+
+
+def may_have_frames(path: str) -> bool:
+    """Return whether a file may have several frames, by its suffix: a film, an animation, or pages."""
+    return os.path.splitext(path)[1].lower() in FRAMED | VIDEOS
 
 
 def is_clip_name(path: str) -> bool:

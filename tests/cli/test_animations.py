@@ -96,6 +96,21 @@ def test_a_match_says_its_frame(query):
     assert [row[-1] for row in query(OBAMA).rows if row[4].endswith("late.gif")] == [""]
 
 
+@pytest.mark.parametrize("name", ["late.gif", "album.tiff"])
+@pytest.mark.parametrize("where", ["library", "elsewhere"])
+def test_the_numbers_of_faces_are_those_of_a_reference(ask, query, made, tmp_path, name, where):
+    if where == "elsewhere":  # it is looked at, and not only looked up
+        shutil.copy(made / "library" / name, tmp_path)
+    ref = made / "library" / name if where == "library" else tmp_path / name
+    faces = [int(row[1]) for row in ask("faces", ref, "--index", made / "i.npz").rows]
+    assert faces == [1, 2]
+    boxes = json.loads(ask("faces", ref, "--index", made / "i.npz", "--json").out)["photos"][0]["faces"]
+    for number, face in zip(faces, boxes, strict=True):
+        told = json.loads(query(ref, "--face", number, "--top", 1, "--json").out)
+        assert told["results"][0]["references"][0]["box"] == face["box"]
+    assert "There is no face number 3" in query(ref, "--face", 3).err
+
+
 def test_the_frame_is_drawn(query, ask, made, tmp_path):
     matches = json.loads(query(OBAMA, "--json").out)["results"][0]["matches"]
     rank = next(match["rank"] for match in matches if match["path"].endswith("late.gif"))

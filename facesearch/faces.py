@@ -6,7 +6,7 @@ import hashlib
 import math
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
@@ -96,6 +96,26 @@ class Moment(NamedTuple):
 # Stands for the moment of a face in a photo, where there has to be one; as an index has it in its arrays.
 NO_MOMENT = Moment(-1, -1, -1)
 
+# Of frames that stand one below the other; few pictures are as high.
+FRAME_HEIGHT = 1 << 18
+
+
+def place_of(box: Box, moment: Moment | None) -> Box:
+    """Return what tells a face from the others of its photo.
+
+    It is the box, as if the frames of the picture stood one below the other: people are at the same place of
+    several pages.
+    """
+    frame = moment.frame if moment is not None else 0
+    return replace(box, y=box.y + frame * FRAME_HEIGHT) if frame else box
+
+
+def scaled_place(place: Box, factor: float) -> Box:
+    """Return the place of the same face where each frame is `factor` times as large."""
+    frame = max(0, place.y // FRAME_HEIGHT)
+    box = replace(place, y=place.y - frame * FRAME_HEIGHT).scaled(factor)
+    return replace(box, y=box.y + frame * FRAME_HEIGHT)
+
 
 @dataclass(frozen=True, slots=True)
 class Face:
@@ -116,6 +136,11 @@ class Face:
     landmarks: Landmarks | None = None
     turns: int = 0
     moment: Moment | None = None
+
+    @property
+    def place(self) -> Box:
+        """What tells the face from the others of its photo; see `place_of`."""
+        return place_of(self.box, self.moment)
 
 
 class Status(IntEnum):
@@ -256,7 +281,7 @@ class FileState:
         return (*self.digests, place.digest())
 
 
-FaceId = tuple[bytes, Box]  # the digest of a photo's picture, and where in the photo the face is
+FaceId = tuple[bytes, Box]  # the digest of a photo's picture, and where in the photo the face is: its place
 
 
 @dataclass(frozen=True, slots=True)

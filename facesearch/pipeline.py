@@ -285,7 +285,7 @@ class Pipeline:
         Pages show different things, so that the faces of each are taken.
         """
         self.embedder.prepare()
-        tracks = Tracks(self.embedder.card, sure=0.0)
+        tracks = Tracks(self.embedder.card, sure=0.0, framed=True)
         apart = 2 * GAP if has_pages(content.picture) else 1
         side = self.detector.working_side if self.detector is not None else None
         looked, problem = 0, ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ GAP = 3000
 _STRANGERS, _WITHIN, _AT_PLACE, _SAME_PLACE = 1e-4, 0.35, 1.4, 0.4
 # Further faces of an appearance are kept if they are so far from those kept already, and not much worse.
 _ROWS, _OTHER, _AS_GOOD = 3, 0.3, 0.5
+# How boxes are changed: by little first, and never by more than a few pixels.
+_BY = sorted(product(range(8), repeat=4), key=sum)
 # Of one clip; a crowd in a stadium has more.
 _MOST = 3000
 
@@ -66,12 +69,13 @@ class Tracks:
     Args:
         card: The card of the model that made the vectors.
         sure: A face that is seen once counts only if the detector is so sure of it.
+        framed: Whether faces are told apart by their frames, so that two may have the same box.
     """
 
-    def __init__(self, card: Card, *, sure: float = 0.75) -> None:
+    def __init__(self, card: Card, *, sure: float = 0.75, framed: bool = False) -> None:
         measured = card.calibration.get("cosine") if card.identity else None
         self._within = measured.stranger_distance(_STRANGERS) if measured else _WITHIN
-        self._side, self._sure = max(card.size), sure
+        self._side, self._sure, self._framed = max(card.size), sure, framed
         self._open: list[_Track] = []
         self._done: list[_Track] = []
         self._before = 0  # when the frame before was shown
@@ -105,7 +109,7 @@ class Tracks:
                 start, end = min(track.start, best), max(track.end, best)
                 rows.append((replace(face, moment=Moment(start, end, best)), vector))
         rows.sort(key=lambda row: (-row[0].box.area, row[0].moment))
-        rows = _with_boxes_of_their_own(rows[:_MOST])
+        rows = rows[:_MOST] if self._framed else _with_boxes_of_their_own(rows[:_MOST])
         faces = tuple(face for face, _ in rows)
         return faces, np.stack([vector for _, vector in rows]) if rows else np.empty((0, 0), np.float32)
 
@@ -174,13 +178,13 @@ def _far(vector: NDArray[np.float32], others: Sequence[NDArray[np.float32]]) -> 
 def _with_boxes_of_their_own(
     rows: Sequence[tuple[Face, NDArray[np.float32]]],
 ) -> list[tuple[Face, NDArray[np.float32]]]:
-    """Move boxes by a pixel until no two of a clip are the same: a face is known by its box."""
+    """Change boxes by a few pixels until no two of a clip are the same: a face is known by its box."""
     taken: set[Box] = set()
     found = []
     for face, vector in rows:
-        box = face.box
-        while box in taken:
-            box = Box(box.x + 1, box.y, box.width, box.height)
+        x, y, width, height = face.box.corners
+        others = (Box(x + by[0], y + by[1], width + by[2], height + by[3]) for by in _BY)
+        box = next((one for one in others if one not in taken), face.box)
         taken.add(box)
         found.append((replace(face, box=box), vector))
     return found

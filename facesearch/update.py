@@ -22,7 +22,7 @@ from facesearch.errors import (
     IndexFormat,
     IndexMissing,
 )
-from facesearch.faces import FaceId, FileState, PhotoFaces, Status
+from facesearch.faces import FaceId, FileState, PhotoFaces, Status, scaled_place
 from facesearch.index.backend import IndexBackend, IndexWriter, Rebuild, open_backend
 from facesearch.index.changes import faces_again, without_faces
 from facesearch.index.index import Index, empty_index
@@ -311,8 +311,8 @@ class _Run:
         self._carried += [((old.file.digest, was), (photo.file.digest, now)) for was, now in same]
         # It is the same scene: what was erased from it is not to come back.
         erased = self._writer.changes.erased
-        gone = [box.scaled(scale) for digest in old.file.digests for box in erased.get(digest, ())]
-        self._writer.changes.erase(((photo.file.digest, box) for box in gone), here=False)
+        gone = [scaled_place(place, scale) for digest in old.file.digests for place in erased.get(digest, ())]
+        self._writer.changes.erase(((photo.file.digest, place) for place in gone), here=False)
         return without_faces(photo, gone), True
 
     def _take_known(self, photo: PhotoFaces, rows: Sequence[int]) -> None:

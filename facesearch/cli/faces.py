@@ -132,12 +132,12 @@ def _faces(scale: QualityScale | None, people: People | None, photo: PhotoFaces)
     )
     rows: dict[Box, int] = {}
     if people is not None and (known := people.index.find(photo.path)) is not None:
-        # By their boxes: in a photo that was changed, the faces were looked for again.
-        rows = {people.index.box(row): row for row in people.index.faces_of(known)}
+        # By their places: in a photo that was changed, the faces were looked for again.
+        rows = {people.index.place(row): row for row in people.index.faces_of(known)}
         if not set(people.index.file(known).digests) & set(photo.file.digests):
             rows = {}
     for number, (face, good) in enumerate(zip(photo.faces, quality, strict=True), 1):
-        whose = int(people.whose[rows[face.box]]) if people is not None and face.box in rows else -1
+        whose = int(people.whose[rows[face.place]]) if people is not None and face.place in rows else -1
         yield _Told(number, good, whose, _title(people, whose))
 
 

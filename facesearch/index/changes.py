@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from facesearch.faces import Box, FileState, PhotoFaces, Status
+from facesearch.faces import Box, FileState, PhotoFaces, Status, scaled_place
 from facesearch.index.index import Index
 from facesearch.paths import beginning, is_within, joined_roots, moved_path
 from facesearch.ranking import unit_vectors
@@ -125,10 +125,10 @@ class Changes:
             self.erased.pop(key, None)
 
     def erase(self, faces: Iterable[tuple[bytes, Box]], *, here: bool = True) -> None:
-        """Remove single faces for good, each named by its photo's digest and its box.
+        """Remove single faces for good, each named by its photo's digest and its place.
 
         Args:
-            faces: Digests and boxes.
+            faces: Digests and places.
             here: Whether to remove faces that are in the index or that this writer adds; otherwise those
                 stay, and such faces are only not indexed again later.
         """
@@ -218,7 +218,7 @@ def faces_again(old: PhotoFaces, new: PhotoFaces, within: float) -> tuple[list[t
         within: The largest cosine distance.
 
     Returns:
-        Where each face is in the old picture and in the new one; and how many times as large that one is.
+        The place of each face in the old picture and in the new one; and how many times as large that one is.
     """
     found: list[tuple[Box, Box]] = []
     scale = 0.0
@@ -230,11 +230,12 @@ def faces_again(old: PhotoFaces, new: PhotoFaces, within: float) -> tuple[list[t
         one, other = divmod(place, len(new.faces))
         if not distances[one, other] <= within:
             break
-        was, now = old.faces[one].box, new.faces[other].box
-        larger = scale or _scale(was, now)
-        if one in left and other in right and was.scaled(larger).overlap(now) > SAME_PLACE:
+        was, now = old.faces[one], new.faces[other]
+        larger = scale or _scale(was.box, now.box)
+        near = scaled_place(was.place, larger).overlap(now.place) > SAME_PLACE
+        if one in left and other in right and near:
             scale = larger
-            found.append((was, now))
+            found.append((was.place, now.place))
             left.remove(one)
             right.remove(other)
     return found, scale
@@ -242,7 +243,7 @@ def faces_again(old: PhotoFaces, new: PhotoFaces, within: float) -> tuple[list[t
 
 def without_faces(photo: PhotoFaces, erased: Sequence[Box]) -> PhotoFaces:
     """Return a photo without the faces that are erased from it."""
-    stay = faces_left([face.box for face in photo.faces], erased)
+    stay = faces_left([face.place for face in photo.faces], erased)
     if photo.vectors is None or stay.all():
         return photo
     faces = tuple(face for face, stays in zip(photo.faces, stay, strict=True) if stays)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from facesearch.errors import IndexBroken, IndexFormat
 from facesearch.faces import (
+    FRAME_HEIGHT,
     NO_DIGEST,
     NO_MOMENT,
     NOT_ASKED,
@@ -24,6 +25,7 @@ from facesearch.faces import (
     Reference,
     Status,
     are_dates,
+    place_of,
 )
 from facesearch.index.meta import Meta
 from facesearch.paths import ESCAPES
@@ -224,6 +226,15 @@ class Index:
         """Return when a face is seen in its clip, or in which frame; None for one in a photo."""
         moment = Moment(*(int(value) for value in self.moments[face]))
         return moment if moment != NO_MOMENT else None
+
+    @cached_property
+    def places(self) -> NDArray[np.int32]:
+        """(F, 4) int32, what tells each face from the others of its photo; see `place_of`."""
+        return places_of(self.boxes, self.moments)
+
+    def place(self, face: int) -> Box:
+        """Return what tells a face from the others of its photo."""
+        return place_of(self.box(face), self.moment(face))
 
     def reference(self, face: int, person: str = "") -> Reference:
         """Return a face as one to search for, for itself or for a person."""
@@ -511,6 +522,16 @@ def _out_of_range(index: Index) -> str:
         ("a path is not absolute", not _are_absolute(index, starts)),
     )
     return next((clause for clause, wrong in checks if wrong), "")
+
+
+def places_of(boxes: NDArray[np.int32], moments: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return the places of faces, (n, 4) int32; see `facesearch.faces.place_of`."""
+    frame = -moments[:, 2]
+    if not (later := frame > 1).any():
+        return boxes
+    places = np.array(boxes)
+    places[later, 1] += frame[later] * np.int32(FRAME_HEIGHT)
+    return places
 
 
 def are_moments(moments: NDArray[np.int32]) -> bool:

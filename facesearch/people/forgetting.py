@@ -49,7 +49,7 @@ def forget_person(backend: IndexBackend, people: People, who: str) -> ForgottenP
         StorageError: A file cannot be written.
     """
     person, index = people.person(who), people.index
-    faces = [(index.digest[index.photo[row]].tobytes(), index.box(row)) for row in person.faces]
+    faces = [(index.digest[index.photo[row]].tobytes(), index.place(row)) for row in person.faces]
     faces += people.elsewhere(person)  # in photos that are away now, or erased by a call that was interrupted
     with backend.writer() as writer:
         writer.changes.erase(faces)
@@ -82,7 +82,7 @@ def look_for_traces(backend: IndexBackend, forgotten: ForgottenPerson) -> int:
 
 
 def _keys(index: Index) -> NDArray[np.void]:
-    return face_keys(index.digest[index.photo], index.boxes)
+    return face_keys(index.digest[index.photo], index.places)
 
 
 def _traces(index: Index, rows: NDArray[np.int64]) -> Iterator[bytes]:

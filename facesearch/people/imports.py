@@ -410,6 +410,6 @@ def _like(
 
 def _in_index(people: People, photo: PhotoFaces) -> list[int]:
     """Return the largest face of a photo as rows of the index, where that holds the same picture."""
-    index, box = people.index, photo.faces[0].box
+    index, place = people.index, photo.faces[0].place
     rows = (row for known in index.photos_with({photo.file.digest}) for row in index.faces_of(known))
-    return [row for row in rows if index.box(row) == box]
+    return [row for row in rows if index.place(row) == place]

@@ -25,7 +25,7 @@ class KnownFaces:
 
     Attributes:
         digest: (n, 16) uint8, the content digest of each face's photo.
-        boxes: (n, 4) int32, x, y, width, height in the upright photo.
+        boxes: (n, 4) int32, their places: x, y, width, height; see `facesearch.faces.place_of`.
         person: (n,) int32, the person's number; see `Register`.
     """
 
@@ -64,7 +64,7 @@ FACE_ARRAYS: Mapping[str, tuple[str, tuple[int, ...]]] = {
 
 
 def face_keys(digest: NDArray[np.uint8], boxes: NDArray[np.int32]) -> NDArray[np.void]:
-    """Return the keys of faces, (n,): their photo's content digest and their box."""
+    """Return the keys of faces, (n,): their photo's content digest and their place."""
     both = np.concatenate([digest, np.ascontiguousarray(boxes, "<i4").view(np.uint8).reshape(-1, 16)], axis=1)
     return as_values(both)
 

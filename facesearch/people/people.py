@@ -127,12 +127,12 @@ class People:
 
     def keys(self, rows: NDArray[np.int64]) -> NDArray[np.void]:
         """Return what tells some faces from others, (n,); the same for copies of a photo."""
-        return face_keys(self.index.digest[self.index.photo[rows]], self.index.boxes[rows])
+        return face_keys(self.index.digest[self.index.photo[rows]], self.index.places[rows])
 
     def _faces(self, rows: NDArray[np.int64], person: NDArray[np.int64]) -> KnownFaces:
         """Return some faces of the index, and whose they are by an array of all; copies of a photo once."""
         faces = KnownFaces(
-            self.index.digest[self.index.photo[rows]], self.index.boxes[rows], person[rows].astype(np.int32)
+            self.index.digest[self.index.photo[rows]], self.index.places[rows], person[rows].astype(np.int32)
         )
         return faces.take(np.sort(np.unique(faces.keys, return_index=True)[1]))
 
@@ -281,13 +281,14 @@ class People:
                 photos.setdefault(digest, []).append(photo)
 
         def row_of(face: FaceId) -> int | None:
-            digest, box = face
+            digest, place = face
             rows = [row for photo in photos.get(digest, ()) for row in self.index.faces_of(photo)]
-            best = max(rows, key=lambda row: self.index.box(row).overlap(box), default=None)
-            if best is None or self.index.box(best) == box:
+            best = max(rows, key=lambda row: self.index.place(row).overlap(place), default=None)
+            if best is None or self.index.place(best) == place:
                 return best
-            found_again = self.index.box(best).overlap(box) >= SAME_FACE and self.index.moment(best) is None
-            return best if found_again else None
+            moment, overlap = self.index.moment(best), self.index.place(best).overlap(place)
+            # In a film, another face may be at the same place at another time.
+            return best if overlap >= SAME_FACE and (moment is None or moment.frame) else None
 
         return [row_of(face) for face in faces]
 
@@ -447,7 +448,7 @@ class People:
 
     def face_id(self, row: int) -> FaceId:
         """Return what tells a face from all others, wherever its photo lies."""
-        return self.index.digest[self.index.photo[row]].tobytes(), self.index.box(row)
+        return self.index.digest[self.index.photo[row]].tobytes(), self.index.place(row)
 
     def face_title(self, row: int) -> str:
         """Return what a face is called: the name of its photo's file, and its number."""

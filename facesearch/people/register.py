@@ -1,6 +1,6 @@
 """The stored people of an index: which faces belong to whom, what is said of people, and the log.
 
-Known faces are found in an index by their photos' digests and their boxes.
+Known faces are found in an index by their photos' digests and their places.
 """
 
 from __future__ import annotations
@@ -366,7 +366,7 @@ def placed(index: Index, known: KnownFaces) -> tuple[Numbers, KnownFaces]:
     # By the files' digests come those that an index of the first format knew.
     for digests in (index.digest, index.file_digest):
         if left.any():
-            _place_exactly(digests[index.photo], index.boxes, known, whose, left)
+            _place_exactly(digests[index.photo], index.places, known, whose, left)
     for digests in (index.digest, index.file_digest):
         if left.any():
             _place_overlapping(index, digests, known, whose, left)
@@ -407,9 +407,9 @@ def _place_overlapping(
     photo = order[place]
     of_photo, face = _spread(index.first_face[photo], index.first_face[photo + 1])
     entry, photo = entries[pair[of_photo]], photo[of_photo]
-    overlap = _overlaps(known.boxes[entry], index.boxes[face])
-    # In a clip, another face may be at the same place at another time, and in another frame of a picture.
-    near = np.flatnonzero((whose[face] == NEW) & (overlap >= SAME_FACE) & (index.moments[face, 0] == -1))
+    overlap = _overlaps(known.boxes[entry], index.places[face])
+    # In a film, another face may be at the same place at another time.
+    near = np.flatnonzero((whose[face] == NEW) & (overlap >= SAME_FACE) & (index.moments[face, 0] < 0))
     near = near[np.argsort(-overlap[near], kind="stable")]
     done: set[tuple[int, int]] = set()  # an entry is one face of each copy of its photo
     for at in near.tolist():

@@ -14,7 +14,7 @@ import numpy as np
 
 from facesearch.faces import NO_DIGEST, NO_MOMENT, Box, FileState, PhotoFaces, Status
 from facesearch.index.changes import faces_left
-from facesearch.index.index import LANDMARKS
+from facesearch.index.index import LANDMARKS, places_of
 from facesearch.index.milvus.face_collection import FaceCollection, FaceRows
 from facesearch.index.milvus.photo_collection import PhotoRow
 
@@ -59,7 +59,7 @@ class Pending:
     def add(self, photo: PhotoFaces, erased: Sequence[Box]) -> None:
         """Add a photo without the faces that are erased from it."""
         rows = _rows_of(photo, self._dim)
-        stays = faces_left([face.box for face in photo.faces], erased)
+        stays = faces_left([face.place for face in photo.faces], erased)
         status = Status.NO_FACE if photo.status is Status.OK and not stays.any() else photo.status
         digest = photo.file.digest or NO_DIGEST
         rows = some_of(rows, stays, "")
@@ -175,7 +175,8 @@ def without_erased(
     for face_set, sharing in by_face_set.items():
         first = sharing[0]
         rows = joined(list(faces.of({face_set: first.faces})), faces.dim)
-        stays = faces_left([Box(*corners) for corners in rows.boxes.tolist()], erased[face_set])
+        places = places_of(rows.boxes, rows.moments)
+        stays = faces_left([Box(*corners) for corners in places.tolist()], erased[face_set])
         if stays.all():
             continue
         count = int(stays.sum())

@@ -18,7 +18,7 @@ from facesearch.errors import IndexConflict, IndexMissing
 from facesearch.faces import NO_DIGEST, Box, FileState, PhotoFaces, Status
 from facesearch.files import remove_file, storage_error, write_lock
 from facesearch.index.changes import Changes, faces_left
-from facesearch.index.index import ARRAYS, FORMAT, Index, empty_index
+from facesearch.index.index import ARRAYS, FORMAT, Index, empty_index, places_of
 from facesearch.index.meta import Meta, check_same_making
 from facesearch.index.npz.arrays import ArrayWriter
 from facesearch.index.npz.journal import Journal, JournalEntry, read_journal
@@ -338,7 +338,8 @@ class _NewIndex:
         return of_entry
 
     def _stays(self, photo: PhotoToWrite) -> NDArray[np.bool_]:
-        faces = [Box(*corners) for corners in self._rows_of("boxes", photo).tolist()]
+        places = places_of(self._rows_of("boxes", photo), self._rows_of("moments", photo))
+        faces = [Box(*corners) for corners in places.tolist()]
         stored = isinstance(photo.source, int)
         return faces_left(faces, self._changes.erased_from(photo.file, stored=stored))
 

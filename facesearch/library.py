@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -258,12 +257,13 @@ class Library:
             meta = replace(meta, precision="" if asked == "auto" else asked)
         self.backend.metric = self.card.metric
         people = KeptPeople(self.backend.people, self.card)
-        bring = rebuild_index if rebuild else partial(update_index, carry=people)
+        bring = rebuild_index if rebuild else update_index
         report = bring(
             self.backend,
-            meta,
+            replace(meta, looking=self._runtime.looking),
             request,
             lambda: on(self.model, meta) if on else replace(self.model.pipeline(meta), on_part=on_part),
+            carry=people,
             on_plan=on_plan,
             on_photo=on_photo,
         )

@@ -49,6 +49,11 @@ class Runtime:
     frames: int = FRAMES
     batch: int = DEFAULT_BATCH
 
+    @property
+    def looking(self) -> str:
+        """How films and animations are looked at; see `Meta.looking`."""
+        return f"{self.video_rate:g} frames a second of films, {self.frames or 'all'} of animations"
+
 
 @dataclass(frozen=True, slots=True)
 class DetectionSettings:

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from facesearch.embed import Embedder
 from facesearch.errors import (
@@ -21,15 +22,18 @@ from facesearch.errors import (
     IndexFileError,
     IndexFormat,
     IndexMissing,
+    UnreadablePhoto,
 )
-from facesearch.faces import FaceId, FileState, PhotoFaces, Status, scaled_place
+from facesearch.faces import NO_MOMENT, FaceId, FileState, PhotoFaces, Status, scaled_place
 from facesearch.index.backend import IndexBackend, IndexWriter, Rebuild, open_backend
-from facesearch.index.changes import faces_again, without_faces
+from facesearch.index.changes import faces_again, faces_followed, only_faces_of, without_faces
 from facesearch.index.index import Index, empty_index
 from facesearch.index.meta import Meta, check_same_making
 from facesearch.paths import beginning, is_within
+from facesearch.photos.content import read_content
+from facesearch.photos.decode import frame_count
 from facesearch.photos.find import Scan
-from facesearch.photos.kinds import is_raw_name
+from facesearch.photos.kinds import is_clip_name, is_raw_name, may_have_frames
 from facesearch.photos.urls import is_folder, is_photo_url, is_there
 from facesearch.pipeline import Known, LastRun, PhotoProcessor, Pipeline
 from facesearch.plan import Findings, IndexRequest, Plan, make_plan
@@ -91,6 +95,7 @@ def update_index(
     pipeline: Callable[[], PhotoProcessor],
     *,
     carry: Carry | None = None,
+    sift: Callable[[PhotoFaces], PhotoFaces] = lambda photo: photo,
     on_plan: Callable[[Plan], None] = lambda plan: None,
     on_photo: Callable[[PhotoFaces], None] = lambda photo: None,
 ) -> Report:
@@ -105,6 +110,7 @@ def update_index(
         request: Which photos.
         pipeline: Returns the pipeline; only called when there are photos to process.
         carry: Carries what is known of faces over to photos that were saved again; None where nothing is.
+        sift: Returns a processed photo with the faces that may be in the index.
         on_plan: Called with the plan before anything is done.
         on_photo: Called with each processed photo.
 
@@ -123,7 +129,7 @@ def update_index(
         writer.changes.cover([*request.roots, *_covered(request.paths, plan.problems)])
         run = _Run(backend, writer, scan, plan, carry)
         writer.changes.mount(scan.mounts, below=request.paths if request.prune else ())
-        run.look_at_new(pipeline, on_photo)
+        run.look_at_new(pipeline, sift, on_photo)
         run.drop_gone()
         writer.changes.precision = meta.precision or run.precision or writer.changes.precision
         before = writer.index
@@ -210,7 +216,10 @@ class _Run:
                     self.known.pop(other, None)
 
     def look_at_new(
-        self, pipeline: Callable[[], PhotoProcessor], on_photo: Callable[[PhotoFaces], None]
+        self,
+        pipeline: Callable[[], PhotoProcessor],
+        sift: Callable[[PhotoFaces], PhotoFaces],
+        on_photo: Callable[[PhotoFaces], None],
     ) -> None:
         """Process the new photos; Ctrl-C ends this, and what was done is kept."""
         began = time.monotonic()
@@ -225,7 +234,7 @@ class _Run:
                 else:
                     found = ready.run(self._new, known=self._known_keys())
                 for photo in found:
-                    self.take(photo)
+                    self.take(sift(photo))
                     on_photo(photo)
         except KeyboardInterrupt:
             self.report.interrupted = True
@@ -422,6 +431,7 @@ def rebuild_index(
     request: IndexRequest,
     pipeline: Callable[[], PhotoProcessor],
     *,
+    carry: Carry | None = None,
     on_plan: Callable[[Plan], None] = lambda plan: None,
     on_photo: Callable[[PhotoFaces], None] = lambda photo: None,
 ) -> Report:
@@ -434,6 +444,8 @@ def rebuild_index(
         meta: The model and settings that are wanted.
         request: Which photos besides those of the index.
         pipeline: As for `update_index`.
+        carry: Carries what is known of faces over to other frames of films and animations; None where
+            nothing is.
         on_plan: As for `update_index`.
         on_photo: As for `update_index`.
 
@@ -452,11 +464,76 @@ def rebuild_index(
             old = empty_index(meta)  # there is none, or it is what the rebuild is to replace
         request = with_known(old, request)
         _begin(rebuild, meta, old)
-        report = update_index(rebuild.backend, meta, request, pipeline, on_plan=on_plan, on_photo=on_photo)
+        frames = _OtherFrames(backend, old, meta, carry.within if carry is not None else 0.0)
+        report = update_index(
+            rebuild.backend, meta, request, pipeline, sift=frames.sift, on_plan=on_plan, on_photo=on_photo
+        )
         if not report.interrupted:
+            again = frames.faces_again(rebuild.backend) if carry is not None else []
             rebuild.finish()
-            Thumbnails().forget(left_out(old, backend.read(faces=False)))
+            new = backend.read(faces=False)
+            if carry is not None and again:
+                carry.over(new, again)
+            Thumbnails().forget(left_out(old, new))
     return report
+
+
+class _OtherFrames:
+    """Films and animations of an index that is rebuilt: other frames of them may be looked at now.
+
+    Args:
+        backend: Where the index is.
+        old: It as it was; its faces may only be counted.
+        meta: What makes the new one.
+        within: The cosine distance up to which two faces are the same.
+    """
+
+    def __init__(self, backend: IndexBackend, old: Index, meta: Meta, within: float) -> None:
+        self._backend, self._old = backend, old
+        same = (old.meta.model, old.meta.model_digest) == (meta.model, meta.model_digest)
+        self._within = within if same else 0.0
+        self._erased = old.erased_faces
+
+    def sift(self, photo: PhotoFaces) -> PhotoFaces:
+        """Leave out faces that may be of somebody who was forgotten, and is seen in another frame."""
+        if not any(digest in self._erased for digest in photo.file.digests) or not _has_frames(photo.path):
+            return photo
+        rows = sorted(self._old.photos_with(set(photo.file.digests)))[:1]
+        before = next(iter(self._backend.photos(self._old, rows)), None) if rows else None
+        return only_faces_of(before, photo, self._within) if before is not None else photo
+
+    def faces_again(self, rebuilt: IndexBackend) -> list[tuple[FaceId, FaceId]]:
+        """Return the faces that are in other frames now, each as it was and as it is."""
+        if not self._within or not self._old.face_count:
+            return []
+        old, new = self._backend.read(), rebuilt.read()
+        framed = {
+            bytes(digest) for index in (old, new) for digest in index.digest[_photos_with_moments(index)]
+        }
+        rows = {bytes(old.digest[row]): row for row in old.photos_with(framed)}
+        there = {bytes(new.digest[row]): row for row in new.photos_with(framed)}
+        both = rows.keys() & there.keys()
+        before = self._backend.photos(old, sorted(rows[digest] for digest in both))
+        now = {photo.file.digest: photo for photo in rebuilt.photos(new, sorted(there[one] for one in both))}
+        return [
+            ((photo.file.digest, was), (photo.file.digest, place))
+            for photo in before
+            for was, place in faces_followed(photo, now[photo.file.digest], self._within)
+        ]
+
+
+def _photos_with_moments(index: Index) -> NDArray[np.int32]:
+    return np.unique(index.photo[index.moments[:, 2] != NO_MOMENT.best])
+
+
+def _has_frames(path: str) -> bool:
+    """Return whether a file has several frames."""
+    if is_clip_name(path) or not may_have_frames(path):
+        return is_clip_name(path)
+    try:
+        return frame_count(read_content(path).picture) > 1
+    except (OSError, UnreadablePhoto):
+        return True
 
 
 def with_known(old: Index, request: IndexRequest) -> IndexRequest:

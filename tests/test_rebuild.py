@@ -76,6 +76,12 @@ def test_the_old_index_serves_until_the_new_one_is_whole_and_the_rest_is_done_la
     assert names(tmp_path) == ["i.npz"]
 
 
+def test_a_rebuild_that_looked_at_other_frames_begins_anew(index):
+    for looking in ("3 frames", "all frames"):
+        report = rebuild(index, stop=4, meta=dataclasses.replace(OTHER, looking=looking))
+        assert (report.indexed, report.unchanged) == (4, 0)
+
+
 def test_a_rebuild_that_was_begun_with_other_settings_begins_anew(index):
     rebuild(index, stop=4)
     embedder = ColourEmbedder()

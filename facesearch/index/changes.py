@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from facesearch.faces import Box, FileState, PhotoFaces, Status, scaled_place
+from facesearch.faces import Box, Face, FileState, Moment, PhotoFaces, Status, scaled_place
 from facesearch.index.index import Index
 from facesearch.paths import beginning, is_within, joined_roots, moved_path
 from facesearch.ranking import unit_vectors
@@ -239,6 +239,56 @@ def faces_again(old: PhotoFaces, new: PhotoFaces, within: float) -> tuple[list[t
             left.remove(one)
             right.remove(other)
     return found, scale
+
+
+def faces_followed(old: PhotoFaces, new: PhotoFaces, within: float) -> list[tuple[Box, Box]]:
+    """Find the faces of a film or an animation where other frames of it were looked at, by their vectors.
+
+    Args:
+        old: It, with its vectors.
+        new: The same, with vectors of the same model.
+        within: The largest cosine distance.
+
+    Returns:
+        For each face that is not at its place any more: where it was, and the place of the face most like it.
+    """
+    if old.vectors is None or new.vectors is None:
+        return []
+    there = {face.place for face in new.faces}
+    distances = 1.0 - unit_vectors(np.asarray(old.vectors)) @ unit_vectors(np.asarray(new.vectors)).T
+    return [
+        (face.place, new.faces[int(row.argmin())].place)
+        for face, row in zip(old.faces, distances, strict=True)
+        if face.place not in there and row.min() <= within
+    ]
+
+
+def only_faces_of(old: PhotoFaces, new: PhotoFaces, within: float) -> PhotoFaces:
+    """Return a film or an animation with those of its faces only that it had before.
+
+    Any other one may be of somebody who was forgotten, in another frame.
+
+    Args:
+        old: It as the index has it, with its vectors.
+        new: It, looked at again.
+        within: The largest cosine distance of vectors; 0 where they are of another model.
+    """
+    if new.vectors is None:
+        return new
+    stays = np.zeros(len(new.faces), np.bool_)
+    if old.vectors is not None and within:
+        near = 1.0 - unit_vectors(np.asarray(new.vectors)) @ unit_vectors(np.asarray(old.vectors)).T
+        stays = near.min(axis=1) <= within
+    elif old.vectors is not None:
+        places = [(face.place, face.moment) for face in old.faces]
+        stays = np.array([_was_there(face, places) for face in new.faces], np.bool_)
+    faces = tuple(face for face, stay in zip(new.faces, stays, strict=True) if stay)
+    status, vectors = (Status.OK, new.vectors[stays]) if faces else (Status.NO_FACE, None)
+    return replace(new, status=status, faces=faces, vectors=vectors)
+
+
+def _was_there(face: Face, places: Iterable[tuple[Box, Moment | None]]) -> bool:
+    return any(face.moment == moment and face.place.overlap(place) >= SAME_FACE for place, moment in places)
 
 
 def without_faces(photo: PhotoFaces, erased: Sequence[Box]) -> PhotoFaces:

@@ -32,6 +32,8 @@ class Meta:
         facesearch: The version that wrote the file.
         mounts: Folders below the roots that were other file systems when they were last looked into.
         precision: What the network calculates in for this index; empty where that is not known.
+        looking: How films and animations were looked at when the index was begun; empty where that is not
+            known.
     """
 
     model: str
@@ -45,6 +47,7 @@ class Meta:
     facesearch: str = ""
     mounts: tuple[str, ...] = ()
     precision: str = ""
+    looking: str = ""
 
     def written(self, roots: Iterable[str], mounts: Iterable[str], precision: str) -> Meta:
         """Return the meta data of an index that is written now."""
@@ -92,7 +95,12 @@ class Meta:
                 raise ValueError(f"the setting {name!r} is out of range")
         known = {name: raw[name] for name in _META_TYPES}
         known |= {"roots": tuple(raw["roots"]), "mounts": tuple(mounts)}
-        return cls(**known, precision=_known_precision(raw.get("precision")))
+        looking = raw.get("looking")
+        return cls(
+            **known,
+            precision=_known_precision(raw.get("precision")),
+            looking=looking if isinstance(looking, str) else "",
+        )
 
 
 def _known_precision(value: object) -> str:

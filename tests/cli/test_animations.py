@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.command import CURIE, LIBRARY, OBAMA, Tool
+from support.films import cut_face
 from support.once import made_once
 
+from facesearch.detect import open_detector
 from facesearch.index.npz.store import open_index
 
 SIZE = (320, 320)
@@ -172,3 +174,77 @@ def test_the_page_shows_the_frame(made, tmp_path, model_store):
         assert server.ask(f"/1/photo/{digest}/film").status == 404
     finally:
         assert server.end() == 0
+
+
+@pytest.fixture
+def crossing(ask, tmp_path, model_store):
+    """An index of pages with three people at one place, and of an animation that one walks through."""
+    detector = open_detector("yunet", store=model_store)
+    photos = (LIBRARY / "obama_2010.jpg", CURIE, LIBRARY / "henry_moseley.jpg")
+    faces = [Image.fromarray(cut_face(one, detector)[..., ::-1]).resize((200, 240)) for one in photos]
+
+    def shown(face, x):
+        ground = Image.new("RGB", (640, 320), "white")
+        ground.paste(face, (x, 40))
+        return ground
+
+    folder = tmp_path / "library"
+    folder.mkdir()
+    save([shown(face, 60) for face in faces], folder / "album.tiff")
+    save([shown(faces[1].rotate(x / 60), x) for x in range(20, 420, 50)], folder / "walk.webp")
+
+    def index(*args):
+        done = ask("index", folder, "--index", "c.npz", "--model", "sface", *args)
+        assert done.status == 0, done
+        return open_index(tmp_path / "c.npz")
+
+    index()
+    return folder, index
+
+
+def test_a_name_stays_with_its_face_whichever_frames_are_looked_at(ask, crossing):
+    folder, index = crossing
+    assert frames_of_people(ask, folder / "album.tiff") == {1: None, 2: None, 3: None}
+    for number, name in enumerate(("Barack", "Marie", "Henry"), start=1):
+        page = json.loads(ask("faces", folder / "album.tiff", "--index", "c.npz", "--json").out)
+        face = next(one for one in page["photos"][0]["faces"] if (one.get("frame") or 1) == number)
+        assert (
+            ask("people", "name", f"{folder / 'album.tiff'}#{face['face']}", name, "--index", "c.npz").status
+            == 0
+        )
+    assert ask("people", "name", folder / "walk.webp", "Walker", "--index", "c.npz").status == 0
+    named = {1: "Barack", 2: "Marie", 3: "Henry"}
+    assert frames_of_people(ask, folder / "album.tiff") == named
+    index("--rebuild", "--frames", 1)
+    assert frames_of_people(ask, folder / "album.tiff") == {1: "Barack"}
+    for many in ("all", 2, 3):
+        index("--rebuild", "--frames", many)
+        assert set(frames_of_people(ask, folder / "walk.webp").values()) == {"Walker"}
+    assert frames_of_people(ask, folder / "album.tiff") == named
+
+
+def frames_of_people(ask, path):
+    """Return whose the faces of a picture are, by their frames."""
+    told = json.loads(ask("faces", path, "--index", "c.npz", "--json").out)
+    faces = told["photos"][0]["faces"]
+    return {face.get("frame") or 1: (face["person"] or {}).get("name") or None for face in faces}
+
+
+@pytest.mark.parametrize("many", [1, 2, "all"])
+def test_who_is_forgotten_is_in_no_other_frame_and_nobody_else_goes(ask, crossing, many):
+    folder, index = crossing
+    before = index()
+    assert before.face_count >= 4
+    assert ask("people", "name", folder / "walk.webp", "Marie", "--index", "c.npz").status == 0
+    page = f"{folder / 'album.tiff'}#{page_two(ask, folder)}"
+    assert ask("people", "add", "Marie", page, "--index", "c.npz").status == 0
+    assert ask("forget", "--person", "Marie", "--index", "c.npz").status == 0
+    after = index("--rebuild", "--frames", many)
+    assert ask("query", CURIE, "--index", "c.npz", "--threshold", 0.5).names == []
+    assert 1 in frames_of_people(ask, folder / "album.tiff")
+    assert 0 < after.face_count <= 2
+
+
+def page_two(ask, folder):
+    told = json.loads(ask("faces", folder / "album.tiff", "--index", "c.npz", "--json").out)
+    return next(face["face"] for face in told["photos"][0]["faces"] if face.get("frame") == 2)

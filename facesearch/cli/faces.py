@@ -27,6 +27,7 @@ from facesearch.cli.options import (
     quiet_option,
 )
 from facesearch.cli.output.text import counted, escaped, tsv_line, write, write_json
+from facesearch.show.wording import frame_and_time, seen
 
 if TYPE_CHECKING:
     from facesearch.faces import Box, Moment, PhotoFaces
@@ -62,8 +63,9 @@ def command(photos: Sequence[str], **given: Any) -> None:  # noqa: ANN401 (click
 
     Faces of photos that the index holds are those of the index; in other photos they are looked for.
 
-    Without a terminal: the columns path, face, x, y, w, h, quality, person (tsv). Quality is from 0 to 1;
-    below 0.5 a face is too poor to tell who it is. Person is the name, or the number, or "ignored".
+    Without a terminal: the columns path, face, x, y, w, h, quality, person, frame, time (tsv). Quality is
+    from 0 to 1; below 0.5 a face is too poor to tell who it is. Person is the name, or the number, or
+    "ignored". Frame is in which frame of an animation a face is, from the second; time is when in a film.
 
     \b
     Examples:
@@ -162,7 +164,8 @@ def _tsv(shown: Sequence[tuple[PhotoFaces, list[_Told]]]) -> Iterator[str]:
     for photo, told in shown:
         for face, one in zip(photo.faces, told, strict=True):
             quality = "" if one.quality is None else f"{one.quality:.4f}"
-            yield tsv_line((photo.path, one.number, *face.box.corners, quality, one.title))
+            row = (photo.path, one.number, *face.box.corners, quality, one.title)
+            yield tsv_line((*row, *frame_and_time(face.moment)))
 
 
 def _table(shown: Sequence[tuple[PhotoFaces, list[_Told]]]) -> Iterator[str]:
@@ -172,7 +175,8 @@ def _table(shown: Sequence[tuple[PhotoFaces, list[_Told]]]) -> Iterator[str]:
             box = face.box
             place = f"{box.width}x{box.height} at {box.x},{box.y}"
             quality = "" if one.quality is None else f"  quality {one.quality:.2f}"
-            yield f"  #{one.number:<3} {place:22}{quality}  {escaped(one.title)}".rstrip() + "\n"
+            when = f"  {seen(face.moment)}" if face.moment else ""
+            yield f"  #{one.number:<3} {place:22}{quality}{when}  {escaped(one.title)}".rstrip() + "\n"
 
 
 def _json(photo: PhotoFaces, told: Sequence[_Told], vectors: bool) -> dict[str, Any]:
@@ -200,7 +204,6 @@ def _draw(shown: Sequence[tuple[PhotoFaces, list[_Told]]], destination: str) -> 
     from facesearch.show.contact_sheet import NumberedPhoto, draw_numbered
     from facesearch.show.pair_sheet import read_pixels
     from facesearch.show.sheet import save_sheet
-    from facesearch.show.wording import seen
 
     photos = []
     for photo, told in shown:

@@ -237,9 +237,9 @@ def command(refs: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 (click
     person's face from that person's other faces.
 
     Without a terminal: one line a match, the columns query, rank, distance, probability, path, x, y, w, h,
-    time (tsv). Tab, newline and backslash in a path are written \\t, \\n and \\\\; x, y, w, h are the face in
-    the upright photo; time is in seconds of a film, and empty for a photo; probability is empty where the
-    model is not calibrated.
+    frame, time (tsv). Tab, newline and backslash in a path are written \\t, \\n and \\\\; x, y, w, h are the
+    face in the upright photo; frame is in which frame of an animation it is, from the second, and time when
+    in a film, in seconds; probability is empty where the model is not calibrated.
 
     Exit status: 0 found, 1 nothing found, 2 any error, 130 interrupted.
     """  # noqa: D301

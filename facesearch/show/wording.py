@@ -70,6 +70,13 @@ def clock(moment: Moment) -> str:
     return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
+def frame_and_time(moment: Moment | None) -> tuple[str, str]:
+    """Return the columns `frame` and `time` of a face, in seconds; empty where there is nothing to say."""
+    if moment is None:
+        return "", ""
+    return (str(moment.frame), "") if moment.frame else ("", f"{moment.best / 1000:.3f}")
+
+
 def seen(moment: Moment) -> str:
     """Return `clock` as a phrase: "at 0:01:23", or "in frame 3"."""
     return f"{'in' if moment.frame else 'at'} {clock(moment)}"

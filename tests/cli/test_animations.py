@@ -93,6 +93,8 @@ def test_a_match_says_its_frame(query):
     first = json.loads(query(OBAMA, "--json").out)["results"][0]["matches"]
     late = next(match for match in first if match["path"].endswith("late.gif"))
     assert (late["frame"], late["time"], late["same_person"]) == (2, None, True)
+    (row,) = [row for row in query(OBAMA).rows if row[4] == late["path"]]
+    assert row[-2:] == ["2", ""]
     table = query(OBAMA, "--format", "table").text
     assert "late.gif in frame 2\n" in table
     assert [row[-1] for row in query(OBAMA).rows if row[4].endswith("late.gif")] == [""]

@@ -10,7 +10,7 @@ import shutil
 import pytest
 from support.command import CURIE, LIBRARY, OBAMA
 
-COLUMNS = ["query", "rank", "distance", "probability", "path", "x", "y", "w", "h", "time"]
+COLUMNS = ["query", "rank", "distance", "probability", "path", "x", "y", "w", "h", "frame", "time"]
 # Every kind of name that has broken some tool: not UTF-8, white space, quotes, escapes, options, formulas.
 NAMES = [
     b'two words\ta tab\nand a line\'s "end".jpg',
@@ -76,7 +76,7 @@ def test_tsv_is_one_line_a_match_and_can_be_undone(query, expected):
     for row in rows:
         assert 0 < float(row[2]) < 1
         assert all(int(number) >= 0 for number in row[5:9])
-        assert row[9] == b""
+        assert row[9:] == [b"", b""]
 
 
 def test_csv_is_read_back_by_the_csv_module(query, expected):

@@ -328,7 +328,7 @@ def test_people_are_drawn_with_their_numbers(people, own, tmp_path):
 def test_the_faces_of_photos_with_their_numbers(ask, people, own, tmp_path):
     people("name", 1, "Obama")
     done = ask("faces", OBAMA, CURIE, "--index", own)
-    assert [row[:2] + row[7:] for row in done.rows] == [[str(OBAMA), "1", "Obama"], [str(CURIE), "1", "2"]]
+    assert [row[:2] + row[7:8] for row in done.rows] == [[str(OBAMA), "1", "Obama"], [str(CURIE), "1", "2"]]
     index = open_index(own)
     box = index.box(index.faces_of(index.find(str(OBAMA)))[0])
     assert [int(value) for value in done.rows[0][2:6]] == [box.x, box.y, box.width, box.height]
@@ -364,7 +364,7 @@ def test_faces_of_photos_that_the_index_does_not_hold(ask, own, tmp_path):
         image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(copy)
     done = ask("faces", copy, tmp_path / "gone.jpg", "--index", own)
     assert done.status == 0
-    assert [row[:2] + row[7:] for row in done.rows] == [[str(copy), "1", ""]]
+    assert [row[:2] + row[7:8] for row in done.rows] == [[str(copy), "1", ""]]
     assert f"{tmp_path}/gone.jpg: " in done.err
     alone = ask("faces", copy, "--index", tmp_path / "none.npz", "--model", "sface")
     assert alone.rows == done.rows
@@ -393,8 +393,8 @@ def test_a_tagged_photo_is_found_by_the_person_in_every_form(ask, people, own, t
     rows = ask(*query).rows
     tagged = sorted(map(str, (CURIE, SOLVAY)))
     assert [row[4] for row in rows[3:]] == tagged
-    assert [row[2:4] + row[5:] for row in rows if row[4] == str(CURIE)] == [[""] * 7]
-    assert [row[5:] for row in rows if row[4] == str(SOLVAY)] == [["10", "20", "30", "40", ""]]
+    assert [row[2:4] + row[5:] for row in rows if row[4] == str(CURIE)] == [[""] * 8]
+    assert [row[5:] for row in rows if row[4] == str(SOLVAY)] == [["10", "20", "30", "40", "", ""]]
     matches = json.loads(ask(*query, "--json").out)["results"][0]["matches"]
     assert [(one["distance"], one["by_hand"]) for one in matches[3:]] == [(None, True)] * 2
     assert {one["path"]: one["box"] for one in matches[3:]} == {

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from facesearch.answer_json import SCHEMA, answer_as_json, match_as_json, query_name, question_as_json
 from facesearch.cli.output.text import csv_line, escaped, shown, tsv_line
 from facesearch.faces import NOWHERE
-from facesearch.show.wording import few, percent, seen
+from facesearch.show.wording import few, frame_and_time, percent, seen
 
 if TYPE_CHECKING:
     from facesearch.faces import Answer, Match
 
 
-COLUMNS = ("query", "rank", "distance", "probability", "path", "x", "y", "w", "h", "time")
+COLUMNS = ("query", "rank", "distance", "probability", "path", "x", "y", "w", "h", "frame", "time")
 
 Answers = Iterable["Answer"]
 
@@ -34,7 +34,7 @@ def _fields(answer: Answer, match: Match) -> tuple[object, ...]:
         probability,
         match.path,
         *box,
-        "" if match.moment is None or match.moment.frame else f"{match.moment.best / 1000:.3f}",
+        *frame_and_time(match.moment),
     )
 
 

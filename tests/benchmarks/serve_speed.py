@@ -1,10 +1,12 @@
 """Times a server over 100,000 faces of 5,000 people: pages in Chromium until they are seen, and the API.
 
     python tests/benchmarks/serve_speed.py [--faces 100000] [--people 5000] [--times 10] [--folder DIR]
+    python tests/benchmarks/serve_speed.py --faces 20000 --people 1 --scroll
 
 The faces' vectors are drawn: those of a person at a cosine of about 0.8 to each other. Photos lie on disk for
 the first pages' people, small ones, so that pictures are drawn too. The upload is samples/queries/obama.jpg,
-and the same at 250 pixels. Medians, with the range.
+and the same at 250 pixels. Medians, with the range. With --scroll, all photos of the first person are
+scrolled through instead: how long the browser was busy at a time (a long task is one of more than 50 ms).
 """
 
 import argparse
@@ -135,12 +137,42 @@ def pages(server, digest, times):
     return figures
 
 
+_LONG_TASKS = """() => {
+  window.long = [];
+  new PerformanceObserver((seen) => seen.getEntries().forEach((task) => window.long.push(task.duration)))
+    .observe({ type: "longtask", buffered: true });
+}"""
+
+
+def scrolled(server):
+    """Return how long the browser was busy while a person's photos were scrolled through."""
+    with a_browser() as browser:
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.goto(server.address + "1/person/1")
+        page.evaluate(_LONG_TASKS)
+        began, cards, same = time.perf_counter(), 0, 0
+        while same < 100:
+            page.mouse.wheel(0, 1500)
+            page.wait_for_timeout(20)
+            now = page.locator(".photos .card").count()
+            same, cards = same + 1 if now == cards else 0, now
+        tasks = sorted(page.evaluate("() => window.long"))
+        return {
+            "photos": cards,
+            "seconds of scrolling": time.perf_counter() - began,
+            "long tasks": len(tasks),
+            "the longest in ms": tasks[-1] if tasks else 0,
+            "of the last fifth of them, the shortest in ms": tasks[len(tasks) * 4 // 5] if tasks else 0,
+        }
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--faces", type=int, default=100_000)
     parser.add_argument("--people", type=int, default=5000)
     parser.add_argument("--times", type=int, default=10)
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--scroll", action="store_true")
     asked = parser.parse_args()
     with contextlib.ExitStack() as stack:
         folder = asked.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -153,6 +185,9 @@ def main():
         stack.callback(server.process.wait)
         stack.callback(server.process.send_signal, signal.SIGINT)
         figures = {"start to address in s": time.perf_counter() - began}
+        if asked.scroll:
+            show("scrolling", scrolled(server))
+            return
         digest = server.ask("/1/api/people/7").json["faces"][0]["photo"]
         small = cv2.imencode(".jpg", cv2.resize(cv2.imread(str(OBAMA)), (250, 250)))[1].tobytes()
         large = OBAMA.read_bytes()

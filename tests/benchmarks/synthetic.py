@@ -55,6 +55,7 @@ def write_index(path: Path, faces: int, *, real: np.ndarray | None = None, model
         writer.write("scores", np.ones(faces, np.float32))
         writer.write("landmarks", np.full((faces, 5, 2), np.nan, np.float32))
         writer.write("photo", number.astype(np.int32))
+        writer.write("moments", np.full((faces, 3), -1, np.int32))
         writer.write("paths", np.frombuffer(b"".join(names), np.uint8))
         writer.write("path_ends", (number + 1) * np.int64(len(names[0])))
         writer.write("root", np.zeros(faces, np.int32))

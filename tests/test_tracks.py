@@ -100,6 +100,16 @@ def test_boxes_of_a_clip_are_never_the_same():
     assert len({face.box for face in faces}) == len(faces) == 5
 
 
+def test_boxes_of_many_appearances_stay_where_the_faces_are():
+    tracks = Tracks(CARD)
+    for number in range(400):
+        tracks.add(look(10_000 * number, (number % 2, 0)))
+    faces, _ = tracks.finish()
+    assert len({face.box for face in faces}) == len(faces) == 400
+    first = look(0, (0, 0)).faces[0].box
+    assert min(first.overlap(face.box) for face in faces) > 0.5
+
+
 def test_nothing_is_followed_where_nothing_is_seen():
     faces, vectors = Tracks(CARD).finish()
     assert faces == ()

@@ -223,6 +223,25 @@ def test_on_the_page(made, tmp_path, model_store):
         assert server.end() == 0
 
 
+def test_a_film_without_a_face_can_be_had_from_the_page(ask, tmp_path, model_store):
+    from support.serving import Served
+
+    still = np.full((120, 160, 3), 90, np.uint8)
+    film = write_film(tmp_path / "blank.mp4", [still] * 10, fps=10)
+    shutil.copy(OBAMA, tmp_path)
+    ask("index", tmp_path, "--index", "i.npz", "--model", "sface")
+    assert ask("people", "name", tmp_path / OBAMA.name, "Barack", "--index", "i.npz").status == 0
+    assert ask("people", "tag", film, "Barack", "--index", "i.npz").status == 0
+    index = open_index(tmp_path / "i.npz")
+    digest = index.digest[index.find(str(film))].tobytes().hex()
+    server = Served(Tool(tmp_path, model_store.root), "--index", tmp_path / "i.npz")
+    try:
+        assert server.ask(f"/1/photo/{digest}").status == 200
+        assert server.ask(f"/1/photo/{digest}/file").body == film.read_bytes()
+    finally:
+        assert server.end() == 0
+
+
 @pytest.mark.slow
 def test_a_terminal_shows_how_far_a_film_is(tmp_path, model_store):
     still = np.full((120, 160, 3), 90, np.uint8)

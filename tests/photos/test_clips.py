@@ -13,9 +13,9 @@ from support.fakes import without_extras
 from support.films import frames_of, write_film
 
 from facesearch.errors import UnreadablePhoto
-from facesearch.faces import Captured, Moment
+from facesearch.faces import Captured, FileState, Moment
 from facesearch.photos import clips, kinds
-from facesearch.photos.clips import PART, Part, frames, picture_at, read_clip
+from facesearch.photos.clips import PART, Clip, Part, frames, picture_at, read_clip
 
 SIZE = (320, 180)
 
@@ -133,6 +133,15 @@ def test_parts_cover_a_clip_once(tmp_path):
     together = [*moments[0], *moments[1]]
     assert together == pytest.approx([1000 * at for at in range(len(together))], abs=260)
     assert len(together) == PART // 1000 + 6
+
+
+def test_a_file_that_claims_to_last_for_years_has_no_more_parts_than_it_can_hold():
+    hours, state = 3_600_000, FileState(60_000, 1)
+    parts = Clip(state, 50 * 365 * 24 * hours).parts("a.mkv")
+    assert len(parts) <= 60_000 * 20 // PART + 1
+    assert parts[-1].stop > 50 * 365 * 24 * hours
+    whole = Clip(FileState(10**9, 1), 10 * hours).parts("long.mp4")
+    assert len(whole) == 10 * hours // PART
 
 
 def test_what_is_known_of_a_clip(tmp_path):

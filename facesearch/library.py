@@ -338,8 +338,7 @@ class Library:
             meta = replace(meta, settings={**meta.settings, "rotations": rotations})
         pipeline = self.model.pipeline(meta, few=len(references) <= self._runtime.batch, whole=whole)
         paths = absolute(references)
-        framed = [] if whole or rotations else [path for path in paths if may_have_frames(path)]
-        known = {photo.path: photo for photo in self._as_they_are(self.contents, framed)} if framed else {}
+        known = {} if whole or rotations else self._followed(index, paths)
         found, problems = find_references(pipeline, paths, face, on_photo, index, known)
         # Where the model wants aligned faces, a picture taken whole is not what was measured.
         untold = whole and self.card.landmarks
@@ -364,6 +363,17 @@ class Library:
             yield photo
         if others := [path for path in places if path not in known]:
             yield from self.model.pipeline(index.meta, few=True).run(others)
+
+    def _followed(self, index: SearchableIndex, paths: Iterable[str]) -> dict[str, PhotoFaces]:
+        """Return those films and animations whose faces an index holds as they are now, all of them."""
+        if not isinstance(index, Index) or index.meta.settings.get("faces", "all") != "all":
+            return {}
+        framed = [path for path in paths if may_have_frames(path) and os.path.exists(path)]
+        return {
+            photo.path: photo
+            for photo in self._as_they_are(index, framed)
+            if any(face.moment is not None for face in photo.faces)
+        }
 
     def _as_they_are(self, index: Index, paths: Iterable[str]) -> Iterator[PhotoFaces]:
         """Yield those photos that an index holds as they are now."""

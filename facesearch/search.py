@@ -21,7 +21,7 @@ from facesearch.faces import LATEST, UNDATED, Answer, Captured, Face, Match, Pho
 from facesearch.index.backend import SearchableIndex
 from facesearch.index.index import Hit, How, SearchRequest
 from facesearch.judge import MEASURE_IT, NO_PROBABILITY, Judge
-from facesearch.photos.kinds import may_have_frames
+from facesearch.photos.kinds import is_clip_name, may_have_frames
 from facesearch.photos.urls import is_there
 from facesearch.pipeline import Choice, Pipeline, all_faces, largest_face
 from facesearch.ranking import Metric, Ranking, about, unit_vectors, usable_unit_vectors
@@ -380,11 +380,10 @@ def as_indexed(photo: PhotoFaces, index: SearchableIndex) -> PhotoFaces:
     The last digits of a vector depend on what else was in the network's batch. With the index' own, a picture
     is at distance 0 from itself.
     """
-    framed = any(face.moment is not None for face in photo.faces)
-    if photo.vectors is None or framed or not (known := index.vectors_of(photo.file.digest)):
+    if photo.vectors is None or not (known := index.vectors_of(photo.file.digest)):
         return photo
     pairs = zip(photo.faces, photo.vectors, strict=True)
-    return replace(photo, vectors=np.stack([known.get(face.box, vector) for face, vector in pairs]))
+    return replace(photo, vectors=np.stack([known.get(face.place, vector) for face, vector in pairs]))
 
 
 def find_references(
@@ -411,7 +410,11 @@ def find_references(
     found: list[Reference] = []
     problems: list[tuple[str, PhotoError]] = []
     # Of films and animations all faces are followed, before one of them can be chosen.
-    framed = [path for path in paths if pipeline.detector is not None and may_have_frames(path)]
+    framed = [
+        path
+        for path in paths
+        if is_clip_name(path) or (pipeline.detector is not None and may_have_frames(path))
+    ]
     looked_at = dict(known)
     for photo in replace(pipeline, choose=all_faces).run(path for path in framed if path not in known):
         looked_at[photo.path] = photo

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -48,7 +48,8 @@ class Report(Findings):
         indexed: New or changed photos with a face.
         no_face: New or changed photos without one.
         unreadable: New or changed photos that could not be read, with the reason.
-        truncated: New or changed photos among these that lack their end, and were taken as far as they go.
+        truncated: New or changed photos among these that are damaged, and were taken as far as they go, each
+            with the reason.
         unchanged: As they were.
         altered: New or changed photos among these whose files had kept their size and time.
         moved: Known under another path, where they are gone.
@@ -70,7 +71,7 @@ class Report(Findings):
     indexed: int = 0
     no_face: int = 0
     unreadable: dict[str, str] = field(default_factory=dict)
-    truncated: list[str] = field(default_factory=list)
+    truncated: dict[str, str] = field(default_factory=dict)
     unchanged: int = 0
     altered: int = 0
     moved: int = 0
@@ -294,7 +295,7 @@ class _Run:
         self.report.indexed += photo.status is Status.OK
         self.report.no_face += photo.status is Status.NO_FACE
         if photo.reason:
-            self.report.truncated.append(photo.path)
+            self.report.truncated[photo.path] = photo.reason
 
     def _write(self, photo: PhotoFaces) -> None:
         self.wrote = True
@@ -469,11 +470,11 @@ def rebuild_index(
             rebuild.backend, meta, request, pipeline, sift=frames.sift, on_plan=on_plan, on_photo=on_photo
         )
         if not report.interrupted:
-            again = frames.faces_again(rebuild.backend) if carry is not None else []
+            new = rebuild.backend.read(faces=False)
+            if carry is not None and (again := frames.faces_again(rebuild.backend)):
+                carry.over(new, again)  # while the old index is there, lest it fails
+            frames.erase_again(rebuild.backend)
             rebuild.finish()
-            new = backend.read(faces=False)
-            if carry is not None and again:
-                carry.over(new, again)
             Thumbnails().forget(left_out(old, new))
     return report
 
@@ -493,33 +494,59 @@ class _OtherFrames:
         same = (old.meta.model, old.meta.model_digest) == (meta.model, meta.model_digest)
         self._within = within if same else 0.0
         self._erased = old.erased_faces
+        # Faces to erase by another digest: earlier versions counted only the first frame in it.
+        self._again: dict[FaceId, None] = {}
 
     def sift(self, photo: PhotoFaces) -> PhotoFaces:
         """Leave out faces that may be of somebody who was forgotten, and is seen in another frame."""
-        if not any(digest in self._erased for digest in photo.file.digests) or not _has_frames(photo.path):
+        if not self._erased or not _has_frames(photo.path):
             return photo
         rows = sorted(self._old.photos_with(set(photo.file.digests)))[:1]
-        before = next(iter(self._backend.photos(self._old, rows)), None) if rows else None
-        return only_faces_of(before, photo, self._within) if before is not None else photo
+        digests = {*photo.file.digests, *(bytes(self._old.digest[row]) for row in rows)}
+        gone = {place for digest in digests for place in self._erased.get(digest, ())}
+        if not gone or not rows:
+            return photo
+        self._again.update(((photo.file.digest, place), None) for place in gone)
+        (before,) = self._backend.photos(self._old, rows)
+        return only_faces_of(before, photo, self._within)
+
+    def erase_again(self, rebuilt: IndexBackend) -> None:
+        """Let what was erased from a picture be known by the digest that it has now."""
+        known = rebuilt.read(faces=False).erased_faces
+        if any(place not in known.get(digest, ()) for digest, place in self._again):
+            with rebuilt.writer() as writer:
+                writer.changes.erase(self._again, here=False)
+                writer.commit()
 
     def faces_again(self, rebuilt: IndexBackend) -> list[tuple[FaceId, FaceId]]:
         """Return the faces that are in other frames now, each as it was and as it is."""
-        if not self._within or not self._old.face_count:
+        if not any(map(may_have_frames, self._old.rows)):
             return []
-        old, new = self._backend.read(), rebuilt.read()
-        framed = {
-            bytes(digest) for index in (old, new) for digest in index.digest[_photos_with_moments(index)]
-        }
-        rows = {bytes(old.digest[row]): row for row in old.photos_with(framed)}
-        there = {bytes(new.digest[row]): row for row in new.photos_with(framed)}
-        both = rows.keys() & there.keys()
-        before = self._backend.photos(old, sorted(rows[digest] for digest in both))
-        now = {photo.file.digest: photo for photo in rebuilt.photos(new, sorted(there[one] for one in both))}
+        try:
+            old, new = self._backend.read(), rebuilt.read()
+        except IndexFileError:  # its faces cannot be had: names stay where the boxes are the same
+            return []
+        both = dict(_with_frames(old, new))
+        before = self._backend.photos(old, sorted(both))
+        now = {photo.path: photo for photo in rebuilt.photos(new, sorted(both.values()))}
         return [
-            ((photo.file.digest, was), (photo.file.digest, place))
+            ((photo.file.digest, was), (now[photo.path].file.digest, place))
             for photo in before
-            for was, place in faces_followed(photo, now[photo.file.digest], self._within)
+            for was, place in faces_followed(photo, now[photo.path], self._within)
         ]
+
+
+def _with_frames(old: Index, new: Index) -> Iterator[tuple[int, int]]:
+    """Yield the photos with faces in later frames, or of another digest now: the row in each index."""
+    framed, also = (set(_photos_with_moments(index).tolist()) for index in (old, new))
+    for path, row in old.rows.items():
+        other = new.find(path) if may_have_frames(path) else None
+        if other is None:
+            continue
+        same_picture = bytes(old.digest[row]) == bytes(new.digest[other])
+        same_file = bytes(old.file_digest[row]) == bytes(new.file_digest[other])
+        if (same_file and not same_picture) or (same_picture and (row in framed or other in also)):
+            yield row, other
 
 
 def _photos_with_moments(index: Index) -> NDArray[np.int32]:

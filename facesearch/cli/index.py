@@ -409,7 +409,7 @@ def _say(report: Report, index_file: str, options: IndexOptions) -> None:
     if len(shown) > 10 and not options.verbose:
         click.echo(f"... and {len(shown) - 10} more: `facesearch info --list unreadable`.", err=True)
     for path in sorted(report.truncated) if options.verbose else ():
-        click.echo(f"{escaped(path)}: truncated", err=True)
+        click.echo(f"{escaped(path)}: {escaped(report.truncated[path])}", err=True)
     if options.as_json:
         write_json(_as_json(report, index_file))
     elif not options.quiet:
@@ -423,7 +423,10 @@ def _as_json(report: Report, index_file: str) -> dict[str, Any]:
         {
             **asdict(report),
             "unreadable": _listed(report.unreadable),
-            "truncated": [with_path_bytes({"path": path}) for path in sorted(report.truncated)],
+            "truncated": [
+                with_path_bytes({"path": path, "reason": reason})
+                for path, reason in sorted(report.truncated.items())
+            ],
             "kept": kept,
             "renamed": _moves(report.renamed),
             "aliases": _moves(report.aliases),
@@ -451,7 +454,7 @@ def _tally(report: Report, index_file: str) -> str:
     speed = f" in {report.seconds:.1f} s ({looked / report.seconds:.1f} photos/s)" if looked else ""
     recovered = f"; {report.recovered:,} recovered from an interrupted run" if report.recovered else ""
     if report.truncated:
-        recovered += f"; {len(report.truncated):,} truncated, and taken as far as they go"
+        recovered += f"; {len(report.truncated):,} damaged, and taken as far as they go"
     if report.altered:
         recovered += f"; {report.altered:,} changed though size and time did not"
     if report.torn:

@@ -84,7 +84,7 @@ class SearchableIndex(Protocol):
         """Return the vectors of up to `count` faces, those of the photos with the smallest digests."""
 
     def vectors_of(self, digest: bytes) -> dict[Box, NDArray[np.float32]]:
-        """Return the vectors of the faces of a picture, by their boxes; empty for one that is not known."""
+        """Return the vectors of the faces of a picture, by their places; empty for one that is not known."""
 
 
 @dataclass(frozen=True, slots=True)

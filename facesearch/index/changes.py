@@ -247,16 +247,19 @@ def faces_followed(old: PhotoFaces, new: PhotoFaces, within: float) -> list[tupl
     Args:
         old: It, with its vectors.
         new: The same, with vectors of the same model.
-        within: The largest cosine distance.
+        within: The largest cosine distance; 0 where the vectors are of another model.
 
     Returns:
-        For each face that is not at its place any more: where it was, and the place of the face most like it.
+        For each face where it was, and its place now: the same one, or that of the face most like it.
     """
     if old.vectors is None or new.vectors is None:
         return []
     there = {face.place for face in new.faces}
+    found = [(face.place, face.place) for face in old.faces if face.place in there]
+    if not within:
+        return found
     distances = 1.0 - unit_vectors(np.asarray(old.vectors)) @ unit_vectors(np.asarray(new.vectors)).T
-    return [
+    return found + [
         (face.place, new.faces[int(row.argmin())].place)
         for face, row in zip(old.faces, distances, strict=True)
         if face.place not in there and row.min() <= within

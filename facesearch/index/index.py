@@ -302,9 +302,9 @@ class Index:
         return {name: photo for photo, name in enumerate(self.names)}
 
     def vectors_of(self, digest: bytes) -> dict[Box, NDArray[np.float32]]:
-        """Return the vectors of the faces of a picture, by their boxes; empty for one that is not known."""
+        """Return the vectors of the faces of a picture, by their places; empty for one that is not known."""
         faces = (face for photo in self._copies_of(digest or NO_DIGEST) for face in self.faces_of(photo))
-        return {self.box(face): np.asarray(self.vectors[face]) for face in faces}
+        return {self.place(face): np.asarray(self.vectors[face]) for face in faces}
 
     def sample(self, count: int) -> NDArray[np.float32]:
         """Return the vectors of up to `count` faces, (n, dim): a random sample that is always the same.

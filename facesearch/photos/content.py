@@ -164,7 +164,7 @@ def _with_jpeg(path: str, content: Content) -> Content:
         except OSError:
             continue
         captured = capture_time(data)
-        if captured != content.file.captured or not _has_an_end(data):
+        if not _are_of_one_second(captured, content.file.captured) or not _has_an_end(data):
             continue
         if isinstance(content.shown, bytes):
             if abs(_aspect(data) / _aspect(content.shown) - 1) > _SAME_ASPECT:
@@ -182,8 +182,23 @@ def _with_jpeg(path: str, content: Content) -> Content:
 _SAME_ASPECT = 0.02
 
 
+def _are_of_one_second(one: int, other: int) -> bool:
+    """Return whether two photos say the same second, or nothing; one may leave out its zone."""
+    first, second = Captured.of(one), Captured.of(other)
+    if first is None or second is None:
+        return first is second
+    return first.seconds == second.seconds and (
+        first.zone == second.zone or None in (first.zone, second.zone)
+    )
+
+
 def _has_an_end(jpeg: bytes) -> bool:
-    return jpeg.rfind(bytes([0xFF, _EOI])) > jpeg.rfind(bytes([0xFF, _SOS]))
+    """Return whether a JPEG's picture ends where it has to; what follows it does not matter."""
+    try:
+        end = max(stop for _, _, stop in _segments(jpeg))
+    except ValueError:
+        return False
+    return jpeg[end : end + 16].lstrip(b"\xff")[:1] == bytes([_EOI])
 
 
 def _aspect(data: bytes) -> float:

@@ -152,9 +152,7 @@ def decode_frames(
     frames, looked, before = _frames(data), set[int](), None
     count, broken = len(frames), list[int]()
     while wanted := _spread(frames, most) - looked:
-        for number, picture in _decoded(
-            data, frames, wanted, side, time.monotonic() + patience + len(wanted)
-        ):
+        for number, picture in _decoded(data, frames, wanted, side, patience + len(wanted)):
             if picture is None:
                 broken.append(number)
                 continue
@@ -173,7 +171,7 @@ def decode_frames(
 
 
 def _decoded(
-    data: bytes, frames: Sequence[int], wanted: Collection[int], side: Side | None, deadline: float
+    data: bytes, frames: Sequence[int], wanted: Collection[int], side: Side | None, patience: float
 ) -> Iterator[tuple[int, Picture | None]]:
     """Yield those of the frames that are wanted, and None for ones that cannot be decoded.
 
@@ -182,20 +180,21 @@ def _decoded(
     with _pillows_errors(), closing(open_image(data)) as image:
         # One after the other: a frame may only say what differs from the one before.
         for place, number in enumerate(frames[: frames.index(max(wanted)) + 1]):
-            if time.monotonic() > deadline:
+            if patience < 0:
                 raise UnreadablePhoto(
                     f"Only {place} of {len(frames)} frames were looked at: more take too long."
                 )
+            began, failed = time.monotonic(), False
             try:
                 _go_to(image, number)
                 picture = _picture(data, image, side, 1.0) if number in wanted else None
             except Exception:  # on hostile input, Pillow's many readers may raise anything
-                yield number, None
-                if not has_pages(data):
-                    return
-                continue
-            if picture is not None:
+                picture, failed = None, True
+            patience -= time.monotonic() - began
+            if failed or picture is not None:
                 yield number, picture
+            if failed and not has_pages(data):
+                return
 
 
 def _frames(data: bytes) -> Sequence[int]:
@@ -216,7 +215,7 @@ def _pages(data: bytes) -> Sequence[int]:
     order, big = ("<" if data.startswith(b"II") else ">"), data[2:4] in (b"+\0", b"\0+")
     pointer, entries, size, value = ("Q", "Q", 20, 12) if big else ("I", "H", 12, 8)
     found, met = list[int](), set[int]()
-    with suppress(struct.error):  # it breaks off
+    with suppress(struct.error, IndexError, OverflowError):  # it breaks off, or points to nowhere
         (place,) = struct.unpack_from(order + pointer, data, 8 if big else 4)
         while place and place not in met and len(met) < MOST_FRAMES:
             met.add(place)
@@ -265,7 +264,7 @@ def _may_have_frames(data: bytes) -> bool:
     if data.startswith(PNG):
         return 0 < data.find(b"acTL") < data.find(b"IDAT")
     if data.startswith(b"RIFF"):
-        return data[12:16] == b"VP8X" and bool(data[20] & _ANIMATED)
+        return data[12:16] == b"VP8X" and bool(data[20:21]) and bool(data[20] & _ANIMATED)
     return data.startswith(b"GIF8") or data[4:12] == b"ftypavis"
 
 

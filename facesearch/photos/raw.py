@@ -128,7 +128,7 @@ def _tags(data: bytes) -> dict[int, int]:
             + struct.unpack_from(f"{order}H", data, place + value)
             for place in range(at, at + each * min(count, _MOST_TAGS), each)
         )
-    except struct.error:
+    except (struct.error, OverflowError):  # it breaks off, or points to nowhere
         return {}
 
 

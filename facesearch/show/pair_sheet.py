@@ -59,11 +59,13 @@ class Side:
         path: The photo that shows it.
         box: The face, in pixels of the upright photo; None for the whole photo.
         pixels: The photo, (h, w, 3) BGR uint8; None if it is to be read when it is drawn.
+        moment: When in a clip, or in which frame beyond the first.
     """
 
     path: str
     box: Box | None = None
     pixels: Pixels | None = None
+    moment: Moment | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ def read_pixels(path: str, moment: Moment | None = None) -> Pixels:
 
 def draw_pairs(
     pairs: Sequence[Pair],
-    read: Callable[[str], Pixels] = read_pixels,
+    read: Callable[[str, Moment | None], Pixels] = read_pixels,
     *,
     heading: str = "",
     others: int = 0,
@@ -107,8 +109,8 @@ def draw_pairs(
 
     Args:
         pairs: What is drawn.
-        read: Returns the upright photo of a path, (h, w, 3) BGR uint8, or raises UnreadablePhoto. It is
-            called for one photo at a time, and what it returns is shrunk at once.
+        read: Returns the upright photo of a path, or its frame at a moment, (h, w, 3) BGR uint8, or raises
+            UnreadablePhoto. It is called for one photo at a time, and what it returns is shrunk at once.
         heading: The heading above the pairs.
         others: The number of pairs besides `pairs`, for the footer.
     """
@@ -120,11 +122,11 @@ def draw_pairs(
     room = width - 2 * MARGIN
     write(canvas, (MARGIN, MARGIN + HEADING), heading, size=HEADING, colour=INK, width=room)
     names = short_names([side.path for pair in drawn for side in (pair.left, pair.right)])
-    tiles: dict[tuple[str, Box | None], Image.Image] = {}  # a photo may be in many pairs
+    tiles: dict[tuple[str, Box | None, Moment | None], Image.Image] = {}  # a photo may be in many pairs
     for place, pair in enumerate(drawn):
         left, top = grid.corner(place)
         for at, side, name in zip((0, 1), (pair.left, pair.right), names[2 * place :], strict=False):
-            key = (side.path, side.box)
+            key = (side.path, side.box, side.moment)
             if key not in tiles:
                 tiles[key] = _side_tile(side, read, grid.tile)
             _draw_side(canvas, (left + at * (grid.tile + SEAM), top), tiles[key], name)
@@ -203,9 +205,9 @@ def _window(width: int, height: int, face: Box | None) -> Box:
     return window_around(face.centre, (across, down), (width, height))
 
 
-def _side_tile(side: Side, read: Callable[[str], Pixels], size: int) -> Image.Image:
+def _side_tile(side: Side, read: Callable[[str, Moment | None], Pixels], size: int) -> Image.Image:
     try:
-        return face_tile(read(side.path) if side.pixels is None else side.pixels, side.box, size)
+        return face_tile(read(side.path, side.moment) if side.pixels is None else side.pixels, side.box, size)
     except UnreadablePhoto:
         return word_tile(GONE, size)
 

@@ -115,6 +115,29 @@ def test_the_numbers_of_faces_are_those_of_a_reference(ask, query, made, tmp_pat
     assert "There is no face number 3" in query(ref, "--face", 3).err
 
 
+def test_a_reference_that_is_gone_or_has_one_frame_is_not_only_looked_up(ask, tmp_path, made):
+    folder = tmp_path / "l"
+    folder.mkdir()
+    shutil.copy(made / "library" / "late.gif", folder)
+    Image.open(LIBRARY / "solvay_1927.jpg").save(folder / "group.png")
+    (folder / "broken.gif").write_bytes(b"GIF89a")
+    ask("index", folder, "--index", "r.npz", "--model", "sface", "--faces", "largest")
+    assert len(ask("query", folder / "group.png", "--all-faces", "--index", "r.npz", "--top", 1).rows) > 20
+    said = ask("query", folder / "broken.gif", "--index", "r.npz").err
+    assert "broken.gif: It is not a picture in a format that is known here" in said
+    (folder / "late.gif").unlink()
+    assert ask("query", folder / "late.gif", "--index", "r.npz").status == 2
+
+
+def test_compared_faces_are_drawn_from_their_frames(ask, made, tmp_path):
+    shutil.copy(made / "library" / "late.gif", tmp_path / "copy.gif")
+    both = (made / "library" / "late.gif", tmp_path / "copy.gif")
+    assert ask("compare", *both, "--model", "sface", "--sheet", "c.png").status == 0
+    with Image.open(tmp_path / "c.png") as image:
+        pixels = np.asarray(image.convert("L"))
+    assert (pixels < 128).mean() > 0.1  # the first frame is blank
+
+
 def test_the_frame_is_drawn(query, ask, made, tmp_path):
     matches = json.loads(query(OBAMA, "--json").out)["results"][0]["matches"]
     rank = next(match["rank"] for match in matches if match["path"].endswith("late.gif"))
@@ -245,6 +268,34 @@ def test_who_is_forgotten_is_in_no_other_frame_and_nobody_else_goes(ask, crossin
     assert ask("query", CURIE, "--index", "c.npz", "--threshold", 0.5).names == []
     assert 1 in frames_of_people(ask, folder / "album.tiff")
     assert 0 < after.face_count <= 2
+
+
+@pytest.mark.parametrize("many", [1, 3])
+def test_an_index_that_knows_animations_by_their_first_frame_keeps_what_is_known(
+    ask, tmp_path, crossing, many, monkeypatch
+):
+    """As earlier versions did."""
+    folder, index = crossing
+    with monkeypatch.context() as patched:
+        patched.setattr("facesearch.photos.content.frame_count", lambda data: 1)
+        (tmp_path / "c.npz").unlink()
+        index()
+        assert ask("people", "name", folder / "walk.webp", "Walker", "--index", "c.npz").status == 0
+        page = next(number for number in (1, 2, 3) if frame_of(ask, folder / "album.tiff", number) == 1)
+        assert (
+            ask("people", "name", f"{folder / 'album.tiff'}#{page}", "Barack", "--index", "c.npz").status == 0
+        )
+        assert ask("forget", "--person", "Barack", "--index", "c.npz").status == 0
+    for _ in range(2):
+        index("--rebuild", "--frames", many)
+        assert set(frames_of_people(ask, folder / "walk.webp").values()) == {"Walker"}
+        assert 1 not in frames_of_people(ask, folder / "album.tiff")
+        assert ask("query", OBAMA, "--index", "c.npz", "--threshold", 0.5).names == []
+
+
+def frame_of(ask, path, number):
+    told = json.loads(ask("faces", path, "--index", "c.npz", "--json").out)
+    return told["photos"][0]["faces"][number - 1].get("frame") or 1
 
 
 def page_two(ask, folder):

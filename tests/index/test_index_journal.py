@@ -277,6 +277,18 @@ def test_moments_come_back(tmp_path, moment):
     assert [opened.moment(row) for row in range(opened.face_count)] == [moment] * len(faces)
 
 
+def test_faces_at_one_place_of_two_frames_have_vectors_of_their_own(tmp_path):
+    face = PHOTOS[0].faces[0]
+    faces = (face, dataclasses.replace(face, moment=Moment.of_frame(2)))
+    vectors = np.array([[1.0] * PHOTOS[0].vectors.shape[1], [2.0] * PHOTOS[0].vectors.shape[1]], np.float32)
+    photo = dataclasses.replace(PHOTOS[0], faces=faces, vectors=vectors)
+    opened = open_index(write_index(tmp_path / "i.npz", [photo], roots=["/p"]))
+    known = opened.vectors_of(photo.file.digest)
+    assert {place: float(vector[0]) for place, vector in known.items()} == {
+        faces[0].place: 1.0, faces[1].place: 2.0,
+    }  # fmt: skip
+
+
 def test_a_journal_of_the_first_format_is_read(tmp_path):
     """Its photos have one digest, the file's, so that the next run renews them."""
     photo = PHOTOS[0]

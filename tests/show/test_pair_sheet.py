@@ -28,7 +28,7 @@ def portrait(width=240, height=200, box=FACE):
     return image
 
 
-def read(path):
+def read(path, moment=None):
     if "gone" in path:
         raise UnreadablePhoto(f"{path} cannot be read.")
     return portrait()
@@ -145,7 +145,7 @@ def test_a_photo_that_is_gone_is_a_tile_of_words():
 def test_photos_are_read_once_each_and_one_after_the_other():
     asked = []
 
-    def noting(path):
+    def noting(path, moment=None):
         asked.append(path)
         return portrait()
 

@@ -189,7 +189,8 @@ def write_sheet(comparison: Comparison, model: str, destination: str) -> None:
 
     def drawn(pair: FacePair) -> Pair:
         left, right = (
-            Side(one.path, one.box) for one in (comparison.references[pair.a], comparison.references[pair.b])
+            Side(one.path, one.box, moment=one.moment)
+            for one in (comparison.references[pair.a], comparison.references[pair.b])
         )
         if pair.verdict is None:
             return Pair(left, right, _sheet_lines(comparison, pair))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from facesearch.errors import IndexFileError
 from facesearch.faces import Box
-from facesearch.index.index import Hit, SearchRequest
+from facesearch.index.index import Hit, SearchRequest, places_of
 from facesearch.index.meta import Meta
 from facesearch.index.milvus.face_collection import METRICS, FaceCollection, FaceRows
 from facesearch.index.milvus.pending import joined
@@ -91,12 +91,12 @@ class MilvusSearch:
         return np.concatenate([*some, np.empty((0, self.meta.dim), np.float32)])[:count]
 
     def vectors_of(self, digest: bytes) -> dict[Box, Vector]:
-        """Return the vectors of the faces of a picture, by their boxes; empty for one that is not known."""
+        """Return the vectors of the faces of a picture, by their places; empty for one that is not known."""
         photos = self._collection.with_digests(self._state.generation, [digest]) if digest else []
         vectors: dict[Box, Vector] = {}
         for block in self._faces.of({photo.face_set: photo.faces for photo in photos if photo.faces}):
-            boxes = [Box(*corners) for corners in block.boxes.tolist()]
-            vectors |= dict(zip(boxes, block.vectors, strict=True))
+            places = [Box(*corners) for corners in places_of(block.boxes, block.moments).tolist()]
+            vectors |= dict(zip(places, block.vectors, strict=True))
         return vectors
 
     def _photos_of(self, found: Sequence[_Found]) -> tuple[dict[bytes, PhotoRow], int]:

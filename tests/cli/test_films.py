@@ -253,6 +253,7 @@ def test_a_terminal_shows_how_far_a_film_is(tmp_path, model_store):
         assert f"0 faces, …{'a' * 25}.mp4: {part}" in shown
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_in_a_film_keeps_the_photos(made, tmp_path, model_store):
     folder = tmp_path / "library"
     shutil.copytree(LIBRARY, folder)

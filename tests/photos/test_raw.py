@@ -191,12 +191,20 @@ def test_where_neither_says_when_the_form_decides(pair, photo):
     assert read_content(str(pair)).file.digest == alone
 
 
+def test_a_zone_may_be_said_by_one_of_them_only(pair, photo):
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9003], exif.get_ifd(0x8769)[0x9011] = TAKEN, "+02:00"
+    Image.fromarray(photo[..., ::-1]).save(pair.with_suffix(".JPG"), exif=exif)
+    assert read_content(str(pair)).file.digest != content_of(pair.read_bytes()).file.digest
+
+
 def test_a_jpeg_that_is_not_whole_is_not(pair):
     alone = content_of(pair.read_bytes()).file.digest
     jpeg = pair.with_suffix(".JPG")
     whole = jpeg.read_bytes()
-    jpeg.write_bytes(whole + b"a trailer, as phones write them")
-    assert read_content(str(pair)).file.digest != alone
+    for trailer in (b"a film, as phones add them", b"\xff\xda\0\x0c", b"\xff\xd9"):
+        jpeg.write_bytes(whole + trailer)
+        assert read_content(str(pair)).file.digest != alone
     jpeg.write_bytes(whole[: len(whole) // 3])
     assert read_content(str(pair)).file.digest == alone
 

@@ -163,7 +163,7 @@ def test_the_lines_for_scripts_work_as_printed(shell, tmp_path):
     index = "facesearch index samples/library"
     shell(". .venv/bin/activate", photos, index, marked_block("scripting.md"), FACESEARCH_MODEL="sface")
     hits = [line.split("\t") for line in (tmp_path / "hits.tsv").read_text().splitlines()]
-    assert {len(row) for row in hits} == {10}
+    assert {len(row) for row in hits} == {11}
     assert {row[0] for row in hits} == {
         str(tmp_path / "refs" / name) for name in ("marie_curie.jpg", "obama.jpg")
     }

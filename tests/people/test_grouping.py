@@ -98,6 +98,7 @@ def test_the_same_faces_again_change_nothing():
     np.testing.assert_array_equal(group_faces(vectors, within=0.6, known=found), found)
 
 
+@pytest.mark.slow
 @given(each=st.integers(1, 5), came=st.integers(1, 12), seed=st.integers(0, 99))
 @settings(max_examples=40, deadline=None)
 def test_who_was_grouped_before_need_not_look_again(each, came, seed):
@@ -164,6 +165,7 @@ def test_in_cells_nearly_all_faces_find_the_nearest_that_there_is(in_cells, monk
     np.testing.assert_array_equal(groups.nearest(rows).near, exact.near)
 
 
+@pytest.mark.slow
 def test_in_cells_that_hide_much_known_people_are_not_joined(monkeypatch):
     for name, value in (("EXACT", 20), ("IN_CELL", 20), ("LOOKED_INTO", 1 / 8)):
         monkeypatch.setattr(grouping, name, value)

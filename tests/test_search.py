@@ -382,6 +382,7 @@ def test_a_calibration_on_people_of_your_own_comes_first(make):
     assert Judge.of(both, index, "cosine").cohort is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("least", [0.0, 0.5, 0.9])
 def test_as_many_probable_matches_are_found_as_there_are(make, least):
     """A farther face can be the more probable match, so that looking at the nearest ones is not enough."""

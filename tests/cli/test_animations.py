@@ -255,6 +255,7 @@ def frames_of_people(ask, path):
     return {face.get("frame") or 1: (face["person"] or {}).get("name") or None for face in faces}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("many", [1, 2, "all"])
 def test_who_is_forgotten_is_in_no_other_frame_and_nobody_else_goes(ask, crossing, many):
     folder, index = crossing
@@ -270,6 +271,7 @@ def test_who_is_forgotten_is_in_no_other_frame_and_nobody_else_goes(ask, crossin
     assert 0 < after.face_count <= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("many", [1, 3])
 def test_an_index_that_knows_animations_by_their_first_frame_keeps_what_is_known(
     ask, tmp_path, crossing, many, monkeypatch

@@ -146,6 +146,7 @@ def test_without_the_extra_jpeg_xl_is_counted_and_how_to_read_it_is_said(ask, tm
     assert kinds.JXL_HINT in done.err
 
 
+@pytest.mark.slow
 def test_the_same_face_is_found_in_every_format(ask, tmp_path):
     with Image.open(OBAMA) as image:
         for name, kind in (("a.jxl", "JXL"), ("b.jp2", "JPEG2000"), ("c.j2k", "JPEG2000")):

@@ -134,10 +134,10 @@ class Served:
         return socket.create_connection((self.host, self.port), timeout)
 
     def send(self, data, quiet=30):
-        """Send bytes as they are; return what comes back until the server hangs up or is quiet for long."""
-        with self.connect(quiet) as connection:
+        """Send bytes as they are; return what comes back until the server hangs up or says no more."""
+        with self.connect() as connection:
             connection.sendall(data)
-            return received(connection)
+            return received(connection, quiet)
 
     def head(self, path="/1/", method="GET", *lines):
         """Return the head of a request, for tests that write it themselves."""
@@ -201,12 +201,16 @@ def status_of(answer):
     return int(answer.split(b" ", 2)[1])
 
 
-def received(connection):
-    """Return what comes on a connection until the other side ends it, or is quiet for too long."""
+def received(connection, quiet):
+    """Return what comes on a connection until the other side ends it, or is quiet for so many seconds.
+
+    The first bytes may take longer: on a busy machine, an answer has to be waited for.
+    """
     parts = []
     with contextlib.suppress(ConnectionResetError, TimeoutError):
         while part := connection.recv(65536):
             parts.append(part)
+            connection.settimeout(quiet)
     return b"".join(parts)
 
 

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from facesearch.cohort import LEAST, SIZE
 from facesearch.errors import FacesearchError, ModelError, NoFace, PhotoError, UnreadablePhoto
-from facesearch.faces import LATEST, UNDATED, Answer, Captured, Face, Match, PhotoFaces, Reference, Status
+from facesearch.faces import LATEST, UNDATED, Answer, Captured, Match, PhotoFaces, Reference, Status
 from facesearch.index.backend import SearchableIndex
 from facesearch.index.index import Hit, How, SearchRequest
 from facesearch.judge import MEASURE_IT, NO_PROBABILITY, Judge
 from facesearch.photos.kinds import is_clip_name, may_have_frames
 from facesearch.photos.urls import is_there
-from facesearch.pipeline import Choice, Pipeline, all_faces, largest_face
+from facesearch.pipeline import Choice, Pipeline, all_faces
 from facesearch.ranking import Metric, Ranking, about, unit_vectors, usable_unit_vectors
 
 # A farther face can be the more probable match. Where too few of the nearest faces are probable enough, the
@@ -433,25 +433,25 @@ def find_references(
 
 def chosen(face: FaceWanted) -> Choice:
     """Return the function that chooses the wanted faces among all faces of a photo."""
-    if face == "all":
-        return all_faces
-    if face == "largest":
-        return largest_face
-    number = face
-
-    def numbered(faces: Sequence[Face]) -> Sequence[Face]:
-        return faces[number - 1 : number]
-
-    return numbered
+    place = _places(face)
+    return lambda faces: faces[place]
 
 
 def _only(photo: PhotoFaces, face: FaceWanted) -> PhotoFaces:
     """Return a photo with the wanted faces among all of its faces."""
-    if photo.vectors is None or face == "all":
+    if photo.vectors is None:
         return photo
-    place = slice(0, 1) if face == "largest" else slice(face - 1, face)
+    place = _places(face)
     faces = photo.faces[place]
     return replace(photo, faces=faces, vectors=photo.vectors[place] if faces else None)
+
+
+def _places(face: FaceWanted) -> slice:
+    """Return where the wanted faces are among all faces of a photo, the largest first."""
+    if face == "all":
+        return slice(None)
+    number = 1 if face == "largest" else face
+    return slice(number - 1, number)
 
 
 def references_in(photo: PhotoFaces, face: FaceWanted) -> list[Reference]:

@@ -119,7 +119,7 @@ class Tracks:
         self._open = [track for track in self._open if track not in gone]
 
     def _follow(self, look: Look, start: int) -> list[_Track]:
-        """Give each face to an appearance, or to a new one; return those that were seen."""
+        """Assign each face to an open appearance or a new one, and return the appearances that were seen."""
         if not len(look.faces):
             return []
         flat = unit_vectors(np.asarray(look.vectors, np.float32))

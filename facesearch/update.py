@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -24,7 +24,7 @@ from facesearch.errors import (
     IndexMissing,
     UnreadablePhoto,
 )
-from facesearch.faces import NO_MOMENT, FaceId, FileState, PhotoFaces, Status, scaled_place
+from facesearch.faces import NO_MOMENT, Box, FaceId, FileState, PhotoFaces, Status, scaled_place
 from facesearch.index.backend import IndexBackend, IndexWriter, Rebuild, open_backend
 from facesearch.index.changes import faces_again, faces_followed, only_faces_of, without_faces
 from facesearch.index.index import Index, empty_index
@@ -473,7 +473,7 @@ def rebuild_index(
             new = rebuild.backend.read(faces=False)
             if carry is not None and (again := frames.faces_again(rebuild.backend)):
                 carry.over(new, again)  # while the old index is there, lest it fails
-            frames.erase_again(rebuild.backend)
+            frames.erase_again(rebuild.backend, new.erased_faces)
             rebuild.finish()
             Thumbnails().forget(left_out(old, new))
     return report
@@ -499,20 +499,27 @@ class _OtherFrames:
 
     def sift(self, photo: PhotoFaces) -> PhotoFaces:
         """Leave out faces that may be of somebody who was forgotten, and is seen in another frame."""
-        if not self._erased or not _has_frames(photo.path):
+        if not self._erased or not may_have_frames(photo.path):
             return photo
-        rows = sorted(self._old.photos_with(set(photo.file.digests)))[:1]
-        digests = {*photo.file.digests, *(bytes(self._old.digest[row]) for row in rows)}
+        known = self._old.photos_by_digest
+        row = min((row for digest in photo.file.digests for row in known.get(digest, ())), default=None)
+        if row is None:
+            return photo
+        digests = {*photo.file.digests, bytes(self._old.digest[row])}
         gone = {place for digest in digests for place in self._erased.get(digest, ())}
-        if not gone or not rows:
+        if not gone or not _has_frames(photo.path):  # the file is read again only now
             return photo
         self._again.update(((photo.file.digest, place), None) for place in gone)
-        (before,) = self._backend.photos(self._old, rows)
+        (before,) = self._backend.photos(self._old, [row])
         return only_faces_of(before, photo, self._within)
 
-    def erase_again(self, rebuilt: IndexBackend) -> None:
-        """Let what was erased from a picture be known by the digest that it has now."""
-        known = rebuilt.read(faces=False).erased_faces
+    def erase_again(self, rebuilt: IndexBackend, known: Mapping[bytes, Sequence[Box]]) -> None:
+        """Let what was erased from a picture be known by the digest that it has now.
+
+        Args:
+            rebuilt: The new index.
+            known: What it knows to be erased.
+        """
         if any(place not in known.get(digest, ()) for digest, place in self._again):
             with rebuilt.writer() as writer:
                 writer.changes.erase(self._again, here=False)
@@ -554,9 +561,9 @@ def _photos_with_moments(index: Index) -> NDArray[np.int32]:
 
 
 def _has_frames(path: str) -> bool:
-    """Return whether a file has several frames."""
-    if is_clip_name(path) or not may_have_frames(path):
-        return is_clip_name(path)
+    """Return whether a file that may have several frames has them."""
+    if is_clip_name(path):
+        return True
     try:
         return frame_count(read_content(path).picture) > 1
     except (OSError, UnreadablePhoto):

@@ -224,7 +224,7 @@ def faces_again(old: PhotoFaces, new: PhotoFaces, within: float) -> tuple[list[t
     scale = 0.0
     if old.vectors is None or new.vectors is None:
         return found, scale
-    distances = 1.0 - unit_vectors(np.asarray(old.vectors)) @ unit_vectors(np.asarray(new.vectors)).T
+    distances = _distances(old.vectors, new.vectors)
     left, right = set(range(len(old.faces))), set(range(len(new.faces)))
     for place in np.argsort(distances, axis=None).tolist():
         one, other = divmod(place, len(new.faces))
@@ -258,7 +258,7 @@ def faces_followed(old: PhotoFaces, new: PhotoFaces, within: float) -> list[tupl
     found = [(face.place, face.place) for face in old.faces if face.place in there]
     if not within:
         return found
-    distances = 1.0 - unit_vectors(np.asarray(old.vectors)) @ unit_vectors(np.asarray(new.vectors)).T
+    distances = _distances(old.vectors, new.vectors)
     return found + [
         (face.place, new.faces[int(row.argmin())].place)
         for face, row in zip(old.faces, distances, strict=True)
@@ -280,14 +280,11 @@ def only_faces_of(old: PhotoFaces, new: PhotoFaces, within: float) -> PhotoFaces
         return new
     stays = np.zeros(len(new.faces), np.bool_)
     if old.vectors is not None and within:
-        near = 1.0 - unit_vectors(np.asarray(new.vectors)) @ unit_vectors(np.asarray(old.vectors)).T
-        stays = near.min(axis=1) <= within
+        stays = _distances(new.vectors, old.vectors).min(axis=1) <= within
     elif old.vectors is not None:
         places = [(face.place, face.moment) for face in old.faces]
         stays = np.array([_was_there(face, places) for face in new.faces], np.bool_)
-    faces = tuple(face for face, stay in zip(new.faces, stays, strict=True) if stay)
-    status, vectors = (Status.OK, new.vectors[stays]) if faces else (Status.NO_FACE, None)
-    return replace(new, status=status, faces=faces, vectors=vectors)
+    return _with_faces(new, stays)
 
 
 def _was_there(face: Face, places: Iterable[tuple[Box, Moment | None]]) -> bool:
@@ -296,12 +293,22 @@ def _was_there(face: Face, places: Iterable[tuple[Box, Moment | None]]) -> bool:
 
 def without_faces(photo: PhotoFaces, erased: Sequence[Box]) -> PhotoFaces:
     """Return a photo without the faces that are erased from it."""
-    stay = faces_left([face.place for face in photo.faces], erased)
+    return _with_faces(photo, faces_left([face.place for face in photo.faces], erased))
+
+
+def _with_faces(photo: PhotoFaces, stay: NDArray[np.bool_]) -> PhotoFaces:
+    """Return a photo with some of its faces."""
     if photo.vectors is None or stay.all():
         return photo
     faces = tuple(face for face, stays in zip(photo.faces, stay, strict=True) if stays)
     status, vectors = (Status.OK, photo.vectors[stay]) if faces else (Status.NO_FACE, None)
     return replace(photo, status=status, faces=faces, vectors=vectors)
+
+
+def _distances(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the cosine distance of each vector to each, (n, m)."""
+    similar: NDArray[np.float32] = unit_vectors(np.asarray(one)) @ unit_vectors(np.asarray(other)).T
+    return 1.0 - similar
 
 
 def _scale(was: Box, now: Box) -> float:

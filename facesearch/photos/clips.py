@@ -13,7 +13,7 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import cache
 from itertools import pairwise
@@ -169,8 +169,7 @@ def read_clip(path: str) -> Clip:
         if length is None and stream.duration is not None:
             length = stream.duration * stream.time_base * 1_000_000
         captured = _captured({**stream.metadata, **container.metadata})
-    state = FileState(file.size, file.mtime_ns, file.ctime_ns, file.digest, file.file_digest, captured)
-    return Clip(state, int(float(length or 0) / 1000))
+    return Clip(replace(file, captured=captured), int(float(length or 0) / 1000))
 
 
 def frames(part: Part) -> Iterator[Frame]:

@@ -56,19 +56,23 @@ def can_read_videos() -> bool:
     return find_spec("av") is not None
 
 
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1].lower()
+
+
 def is_raw_name(path: str) -> bool:
     """Return whether a file looks like a RAW photo by its suffix."""
-    return os.path.splitext(path)[1].lower() in RAW
+    return _suffix(path) in RAW
 
 
 def may_have_frames(path: str) -> bool:
     """Return whether a file may have several frames, by its suffix: a film, an animation, or pages."""
-    return os.path.splitext(path)[1].lower() in FRAMED | VIDEOS
+    return _suffix(path) in FRAMED | VIDEOS
 
 
 def is_clip_name(path: str) -> bool:
     """Return whether a file looks like a film by its suffix."""
-    return os.path.splitext(path)[1].lower() in VIDEOS
+    return _suffix(path) in VIDEOS
 
 
 @cache

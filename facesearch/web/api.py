@@ -86,7 +86,7 @@ class Api:
         library = library_of(request, self._state)
         snapshot = library.now()
         question = question_of(request.query_params, library.metric)
-        (answer,) = library.ask([snapshot.reference(face_of(request, snapshot))], question)
+        (answer,) = library.ask([snapshot.index.reference(face_of(request, snapshot))], question)
         return as_json({"metric": library.metric, "results": [answer_as_json(answer)]})
 
     def people(self, request: Request) -> Response:

@@ -235,7 +235,7 @@ class Pages:
         row = face_of(request, snapshot)
         face = face_view(snapshot, row)
         title = f"Faces like {face.title or 'this'}"
-        return self._hits(request, library, [snapshot.reference(row)], title=title, face=face)
+        return self._hits(request, library, [snapshot.index.reference(row)], title=title, face=face)
 
     def person(self, request: Request, problem: Problem | None = None) -> Response:
         """Show a person's photos, the most certain first, with forms to name and to correct the person."""

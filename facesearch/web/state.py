@@ -160,10 +160,6 @@ class Snapshot:
         rows = self.index.faces_of(photo) if photo is not None else range(0)
         return rows[number - 1] if 1 <= number <= len(rows) else None
 
-    def reference(self, row: int) -> Reference:
-        """Return a face of the index as a reference to search for."""
-        return self.index.reference(row)
-
     @cached_property
     def _photos(self) -> dict[str, int]:
         """Photos with a face, or on which somebody is tagged, by their digests; of copies the first."""
